@@ -1,0 +1,48 @@
+# Every target works from a bare checkout, given Python >= 3.11 (PYTHON=… names another) and make.
+# ARGS is handed on: make test ARGS="tests/products -k upload"
+
+python := .venv/bin/python
+
+# What `check --deploy` looks at: a cluster as it should be. Nothing is connected to.
+production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_HOSTS=example.com \
+	SECRET_KEY="$$($(python) -c 'import secrets; print(secrets.token_urlsafe(64))')" \
+	DATABASE_URL=postgresql://postgres@127.0.0.1/postgres REDIS_URL=redis://127.0.0.1 \
+	AWS_STORAGE_BUCKET_NAME=pictures AWS_S3_REGION_NAME=eu-central-1
+# For what only has to load the settings, leaving no file behind.
+in_memory = env -u REDIS_URL SECRET_KEY=unused DATABASE_URL=sqlite://:memory:
+
+.PHONY: help demo run test check lock clean runtime dev
+
+help:
+	@echo "make demo | run | test | check | lock | clean"
+
+demo: runtime
+	@$(python) scripts/demo.py
+
+run: runtime
+	@$(python) manage.py serve $(ARGS)
+
+test: dev
+	@$(python) scripts/servers.py -- $(python) -m pytest $(ARGS)
+
+check: dev
+	@$(python) -m ruff format --check .
+	@$(python) -m ruff check .
+	@$(in_memory) $(python) -m mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(in_memory) $(python) manage.py makemigrations --check --dry-run
+	@$(production) $(python) manage.py check --deploy --fail-level WARNING
+
+lock:
+	@scripts/lock $(ARGS)
+
+# var/ stays: it holds data of whoever ran the service here.
+clean:
+	rm -rf .venv static .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime:
+	@scripts/bootstrap
+
+dev:
+	@scripts/bootstrap --dev

@@ -1,0 +1,73 @@
+"""Typed readers of environment variables. Each fails loudly, naming the variable and what it accepts."""
+
+import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import overload
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+Network = IPv4Network | IPv6Network
+
+
+@overload
+def env(name: str) -> str | None: ...
+@overload
+def env(name: str, default: str) -> str: ...
+def env(name: str, default: str | None = None) -> str | None:
+    """The variable's text; an empty one counts as unset. `NAME_FILE` may name a file that holds it."""
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip() or default
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {error}") from error
+    return os.environ.get(name) or default
+
+
+def env_int(name: str, default: int, *, minimum: int = 1) -> int:
+    """A whole number of at least `minimum`."""
+    text = env(name, str(default)).replace("_", "").replace(",", "")
+    try:
+        number = int(text)
+    except ValueError:
+        number = minimum - 1
+    if number < minimum:
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least {minimum}, not {text!r}.")
+    return number
+
+
+def env_bool(name: str, default: bool) -> bool:
+    """`1`, `true`, `yes`, `on` or `0`, `false`, `no`, `off`, in any case."""
+    text = env(name, str(default)).lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be one of 1, true, yes, on, 0, false, no, off, not {text!r}.")
+
+
+def env_list(name: str) -> list[str]:
+    """Values separated by commas; none when unset."""
+    return [value.strip() for value in env(name, "").split(",") if value.strip()]
+
+
+def env_networks(name: str) -> tuple[Network, ...]:
+    """CIDR networks separated by commas, such as `10.0.0.0/8, fd00::/8`."""
+    try:
+        return tuple(ip_network(value) for value in env_list(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} must be networks such as 10.0.0.0/8, separated by commas: {error}."
+        ) from error
+
+
+def env_url(name: str, default: str | None = None) -> str | None:
+    """An `http` or `https` base URL without a trailing slash."""
+    url = env(name) or default
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ImproperlyConfigured(f"{name} must be a URL such as https://images.example.com, not {url!r}.")
+    return url.rstrip("/")

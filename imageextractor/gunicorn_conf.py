@@ -1,0 +1,34 @@
+"""Gunicorn's settings, for `manage.py serve` and for `gunicorn -c python:imageextractor.gunicorn_conf`."""
+
+import os
+from typing import Any
+
+import django
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imageextractor.settings")
+django.setup()
+
+from processing import embedded  # noqa: E402 (has models)
+
+worker_class = "gthread"
+threads = 8
+# Embedded there is one process, since the broker lives in it.
+workers = 1 if settings.EMBEDDED else 2
+timeout = 120
+graceful_timeout = 15
+control_socket_disable = True
+
+if settings.SERVE_BIND:
+    bind = settings.SERVE_BIND
+
+
+def post_worker_init(worker: Any) -> None:
+    """Embedded, start the worker's threads in the process that serves."""
+    if settings.EMBEDDED:
+        embedded.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let them finish what they have in hand."""
+    embedded.stop()

@@ -1,0 +1,280 @@
+"""Every setting, from environment variables alone. docs/configuration.md describes each of them.
+
+Three variables make a cluster of what is otherwise one process on a laptop: `DATABASE_URL` (PostgreSQL),
+`REDIS_URL` (the broker) and `AWS_STORAGE_BUCKET_NAME` (S3).
+"""
+
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from imageextractor.env import env, env_bool, env_int, env_list, env_networks, env_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+
+# --- How it runs -----------------------------------------------------------------------------------------
+# Embedded: no Redis, so that the worker's threads live in the serving process. `manage.py serve` says by
+# SERVE_BIND where it listens; what follows from that address is decided here, once.
+REDIS_URL = env("REDIS_URL")
+EMBEDDED = REDIS_URL is None
+SERVE_BIND = env("SERVE_BIND")
+DEBUG = env_bool("DEBUG", False)
+PUBLIC_URL = env_url("PUBLIC_URL", f"http://{SERVE_BIND or '127.0.0.1:8000'}")
+
+
+def _is_loopback(bind: str) -> bool:
+    host = bind.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# Without a login everything belongs to the user `local`: on by itself only where nobody else can connect.
+OPEN_ACCESS = env_bool("OPEN_ACCESS", EMBEDDED and SERVE_BIND is not None and _is_loopback(SERVE_BIND))
+
+_public = urlsplit(str(PUBLIC_URL))
+_local_names = ["localhost", "127.0.0.1", "[::1]"] if EMBEDDED else []
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [str(_public.hostname), *_local_names]
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+
+# --- Secrets ---------------------------------------------------------------------------------------------
+
+
+def _secret_key() -> str:
+    """The given key; embedded, one that is made once and kept in DATA_DIR for its owner alone."""
+    if key := env("SECRET_KEY"):
+        return key
+    if not EMBEDDED:
+        raise ImproperlyConfigured("SECRET_KEY must be set: a random text of at least 50 characters.")
+    path = DATA_DIR / "secret_key"
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(64))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
+
+# --- Django ----------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "products",
+    "processing",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_dramatiq",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "products.access.OpenAccessMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "imageextractor.urls"
+WSGI_APPLICATION = "imageextractor.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+# Embedded nothing has run collectstatic: whitenoise finds the files where they lie.
+WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG
+SECURE_PROXY_SSL_HEADER = None
+if _public.scheme == "https":
+    SECURE_SSL_REDIRECT = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+# --- Database --------------------------------------------------------------------------------------------
+
+
+def _database() -> dict[str, Any]:
+    url = env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except (ValueError, KeyError) as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL must be a URL such as postgresql://user:password@host:5432/name."
+        ) from error
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        if not EMBEDDED:
+            raise ImproperlyConfigured(
+                "REDIS_URL is set, but DATABASE_URL is not a PostgreSQL URL: SQLite cannot be shared by "
+                "several worker machines. Set DATABASE_URL=postgresql://… or unset REDIS_URL."
+            )
+        # IMMEDIATE: a transaction that will write takes the write lock first and so cannot fail half-way.
+        database["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    return database
+
+
+DATABASES = {"default": _database()}
+
+# --- Broker ----------------------------------------------------------------------------------------------
+
+
+def _broker_options() -> dict[str, Any]:
+    if EMBEDDED:
+        return {}
+    # RedisBroker(url=…) hands no other options on: time limits have to stand in the URL.
+    limits = urlencode({"socket_connect_timeout": 2, "socket_timeout": 5, "health_check_interval": 30})
+    return {"url": f"{REDIS_URL}{'&' if '?' in str(REDIS_URL) else '?'}{limits}"}
+
+
+# No Retries and no TimeLimit: actors end every error themselves and keep deadlines of their own.
+DRAMATIQ_BROKER = {
+    "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "dramatiq.brokers.redis.RedisBroker",
+    "OPTIONS": _broker_options(),
+    "MIDDLEWARE": ["django_dramatiq.middleware.DbConnectionsMiddleware"],
+}
+DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its one actor cleans a table that is not used here
+# How long an idle consumer of Redis sleeps, in ms. `rundramatiq` hands the environment on to its workers.
+os.environ.setdefault("dramatiq_worker_timeout", "100")
+
+# --- Files -----------------------------------------------------------------------------------------------
+MEDIA_ROOT = DATA_DIR / "media"
+MEDIA_URL = "/media/"
+AWS_STORAGE_BUCKET_NAME = env("AWS_STORAGE_BUCKET_NAME")
+
+
+def _s3(**options: Any) -> dict[str, Any]:
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": AWS_STORAGE_BUCKET_NAME,
+            "endpoint_url": env_url("AWS_S3_ENDPOINT_URL"),
+            "access_key": env("AWS_ACCESS_KEY_ID"),
+            "secret_key": env("AWS_SECRET_ACCESS_KEY"),
+            "region_name": env("AWS_S3_REGION_NAME"),
+            **options,
+        },
+    }
+
+
+def _s3_public() -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "querystring_auth": False,
+        "object_parameters": {"CacheControl": "public, max-age=31536000, immutable"},
+    }
+    if public_url := env_url("AWS_S3_PUBLIC_URL"):
+        scheme, _, domain = public_url.partition("://")
+        options |= {"custom_domain": domain, "url_protocol": f"{scheme}:"}
+    return _s3(**options)
+
+
+# `default` holds the pictures, which anyone may read; `uploads` holds the catalogues, which nobody may.
+if AWS_STORAGE_BUCKET_NAME:
+    STORAGES = {"default": _s3_public(), "uploads": _s3(location="uploads", file_overwrite=False)}
+else:
+    STORAGES = {
+        "default": {"BACKEND": "processing.storage.LocalStorage"},
+        "uploads": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": DATA_DIR / "uploads"},
+        },
+    }
+STORAGES["staticfiles"] = {
+    "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    if WHITENOISE_USE_FINDERS
+    else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+}
+
+# --- The work --------------------------------------------------------------------------------------------
+UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 200_000_000)
+REQUEST_MAX_IMAGES = env_int("REQUEST_MAX_IMAGES", 1_000_000)
+FETCH_ALLOWED_NETWORKS = env_networks("FETCH_ALLOWED_NETWORKS")
+FETCH_CONCURRENCY = env_int("FETCH_CONCURRENCY", 32)
+FETCH_PER_HOST = env_int("FETCH_PER_HOST", 16)
+FETCH_TIMEOUT = env_int("FETCH_TIMEOUT", 30)
+FETCH_MAX_BYTES = env_int("FETCH_MAX_BYTES", 50_000_000)
+FETCH_USER_AGENT = env("FETCH_USER_AGENT", "ImageExtractor/0.1")
+IMAGE_MAX_PIXELS = env_int("IMAGE_MAX_PIXELS", 50_000_000)
+
+# --- API -------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "products.access.TokenAuthentication",
+        "products.access.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "products.errors.ExceptionHandler",
+    "EXCEPTION_FORMATTER_CLASS": "products.errors.ExceptionFormatter",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Image Extractor",
+    "DESCRIPTION": "Catalogues in, compressed pictures out.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Logging ---------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+}

@@ -1,0 +1,37 @@
+"""Every address of the service."""
+
+from django.contrib import admin
+from django.contrib.auth import views as auth
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import SimpleRouter
+
+from products import api, views
+
+router = SimpleRouter()
+router.register("requests", api.RequestViewSet, basename="request")
+
+api_urls = [
+    path("upload", api.legacy_upload, name="upload"),
+    path("status/<uuid:request_id>", api.legacy_status, name="status"),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    *router.urls,
+]
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("requests/<uuid:pk>/", views.request_page, name="request"),
+    path("requests/<uuid:pk>/progress/", views.request_progress, name="request-progress"),
+    path("requests/<uuid:pk>/retry/", views.retry, name="request-retry"),
+    path("requests/<uuid:pk>/cancel/", views.cancel, name="request-cancel"),
+    path("requests/<uuid:pk>/delete/", views.delete, name="request-delete"),
+    path("login/", auth.LoginView.as_view(template_name="login.html"), name="login"),
+    path("logout/", auth.LogoutView.as_view(next_page="home"), name="logout"),
+    path("upload", api.legacy_upload),
+    path("status/<uuid:request_id>", api.legacy_status),
+    path("api/", include((api_urls, "api"))),
+    path("admin/", admin.site.urls),
+    path("healthz", views.healthz),
+    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", views.media),
+]

@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+
+
+class ProcessingConfig(AppConfig):
+    name = "processing"
+    verbose_name = "Processing"
+
+    def ready(self) -> None:
+        """Connect what needs models, which exist only now."""
+        import dramatiq  # noqa: PLC0415
+
+        from processing import receivers, worker  # noqa: F401, PLC0415
+
+        dramatiq.get_broker().add_middleware(worker.WorkerMiddleware())

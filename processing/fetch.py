@@ -1,0 +1,225 @@
+"""Fetch one picture from its URL, within limits of time and size."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+import httpx
+
+from processing.transport import BlockedAddress, TLSError, UnknownName, UnresolvedName, deadline
+
+MAX_REDIRECTS = 5
+LONGEST_RETRY_AFTER = 24 * 60 * 60.0
+DRAIN_BYTES = 64 * 1024
+
+_HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
+_HOST = re.compile(rb"[\w.-]+|[0-9a-f:.]+")
+_TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
+
+
+class FetchError(Exception):
+    """Why a picture could not be fetched.
+
+    `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
+    too_large not_an_image`, `detail` a sentence for people. If `permanent`, trying again is pointless.
+    `retry_after` is how many seconds the origin asked to be left alone (429 and 503 only, at most a day).
+    """
+
+    def __init__(self, code: str, detail: str, *, permanent: bool, retry_after: float | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The bytes that `url`, the last one after redirects, answered."""
+
+    data: bytes
+    url: str
+
+
+def fetch(client: httpx.Client, url: str, *, timeout: float, max_bytes: int) -> Fetched:
+    """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
+
+    Raises `FetchError`. The total time is kept by a guarded client; any other takes `timeout` for each step.
+    """
+    current = _parse(url)
+    with deadline(timeout):
+        for _ in range(MAX_REDIRECTS + 1):
+            with _answer(client, current, timeout) as response:
+                if response.next_request is None:
+                    return Fetched(_picture(response, max_bytes), str(current))
+                _drain(response)
+                current = _checked(response.next_request.url)
+    detail = f"The address was redirected more than {MAX_REDIRECTS} times."
+    raise FetchError("too_many_redirects", detail, permanent=True)
+
+
+def _parse(url: str) -> httpx.URL:
+    url = url.strip()
+    if url.startswith("//"):
+        url = f"https:{url}"
+    try:
+        return _checked(httpx.URL(url))
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _invalid_url("The address is malformed.") from error
+
+
+def _checked(url: httpx.URL) -> httpx.URL:
+    if url.scheme not in ("http", "https"):
+        raise _invalid_url("The address does not start with http:// or https://.")
+    if url.userinfo:
+        raise _invalid_url("The address contains a user name or password, which is not passed on.")
+    # `host` because it raises ValueError for malformed Punycode: here, rather than somewhere inside httpx.
+    if not url.host or not _HOST.fullmatch(url.raw_host):
+        raise _invalid_url("The address names no host, or one that cannot exist.")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise _invalid_url(f"The address names port {url.port}, which cannot exist.")
+    return url
+
+
+@contextmanager
+def _answer(client: httpx.Client, url: httpx.URL, timeout: float) -> Iterator[httpx.Response]:
+    try:
+        with closing(_send(client, url, timeout)) as response:
+            yield response
+    except httpx.HTTPError as error:
+        raise _fetch_error(error, url.host, timeout) from error
+
+
+def _send(client: httpx.Client, url: httpx.URL, timeout: float) -> httpx.Response:
+    request = client.build_request("GET", url, headers=_HEADERS, timeout=timeout)
+    try:
+        return client.send(request, stream=True, follow_redirects=False)
+    except (httpx.InvalidURL, httpx.RemoteProtocolError, ValueError) as error:
+        # httpx reads `Location` even when it is not to follow it, and stumbles in three ways over a bad one.
+        stumbled = isinstance(error.__context__, httpx.InvalidURL)
+        if isinstance(error, httpx.RemoteProtocolError) and not stumbled:
+            raise
+        raise _invalid_url(f"{url.host} redirected to something that is not an address.") from error
+
+
+def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
+    permanent = False
+    match error:
+        case BlockedAddress():
+            code, permanent = "blocked_address", True
+            detail = f"{host} is not on the public internet, the only place that pictures are fetched from."
+        case UnknownName():
+            code, detail, permanent = "dns", f"There is no host named {host}.", True
+        case UnresolvedName():
+            code, detail = "dns", f"The name {host} could not be looked up just now."
+        case TLSError():
+            code, detail, permanent = "tls", f"No secure connection to {host} is possible: {error}.", True
+        case httpx.TimeoutException():
+            code, detail = "timeout", f"{host} took longer than {timeout:g} seconds."
+        case httpx.ConnectError():
+            code, detail = "connect", f"{host} could not be reached."
+        case _:
+            code, detail = "connect", f"{host} broke off before its answer was complete."
+    return FetchError(code, detail, permanent=permanent)
+
+
+def _picture(response: httpx.Response, max_bytes: int) -> bytes:
+    host = response.request.url.host
+    if not response.is_success:
+        _drain(response)
+        raise _status_error(response, host)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    gzipped = encoding in ("gzip", "x-gzip")
+    if not gzipped and encoding not in ("", "identity"):
+        raise _unreadable(host)
+    data = _body(response, host, max_bytes)
+    if gzipped:
+        data = _gunzipped(data, host, max_bytes)
+    if not data:
+        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
+    return data
+
+
+def _body(response: httpx.Response, host: str, max_bytes: int) -> bytes:
+    length = response.headers.get("Content-Length", "0")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise _too_large(host, max_bytes)
+    chunks = []
+    size = 0
+    for chunk in _raw(response):
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(host, max_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _gunzipped(data: bytes, host: str, max_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
+    try:
+        picture = inflater.decompress(data, max_bytes + 1)
+    except zlib.error as error:
+        raise _unreadable(host) from error
+    if len(picture) > max_bytes:
+        raise _too_large(host, max_bytes)
+    if not inflater.eof:
+        raise _unreadable(host)
+    return picture
+
+
+def _drain(response: httpx.Response) -> None:
+    """Read a short rest, so that the connection can be used again; a long one is cheaper to hang up on."""
+    size = 0
+    with suppress(httpx.HTTPError):
+        for chunk in _raw(response):
+            size += len(chunk)
+            if size > DRAIN_BYTES:
+                return
+
+
+def _raw(response: httpx.Response) -> Iterator[bytes]:
+    # Not `iter_raw()`: that refuses the bodies of a `MockTransport`, which are read beforehand.
+    return iter(cast(httpx.SyncByteStream, response.stream))
+
+
+def _status_error(response: httpx.Response, host: str) -> FetchError:
+    status = response.status_code
+    answer = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
+    return FetchError(
+        f"http_{status}",
+        f"{host} answered {answer}.",
+        permanent=status not in _TRANSIENT_STATUSES,
+        retry_after=_retry_after(response) if status in (429, 503) else None,
+    )
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """The seconds that `Retry-After` asks for, whether as a number or as a date (RFC 9110, 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        seconds = float(value)
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+def _invalid_url(detail: str) -> FetchError:
+    return FetchError("invalid_url", detail, permanent=True)
+
+
+def _too_large(host: str, max_bytes: int) -> FetchError:
+    return FetchError("too_large", f"{host} sent more than {max_bytes / 1e6:g} MB.", permanent=True)
+
+
+def _unreadable(host: str) -> FetchError:
+    detail = f"{host} sent the picture in a form that cannot be read."
+    return FetchError("not_an_image", detail, permanent=True)

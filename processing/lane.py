@@ -1,0 +1,52 @@
+"""A lane: one of at most LANES messages by which a Request's Images come into workers' hands."""
+
+import math
+import time
+
+from django.conf import settings
+from django.utils import timezone
+
+from processing.pipeline import Pipeline
+from products.models import Image, Request
+
+LANES = 8
+#: Seconds that a lane keeps a worker thread before it goes to the end of the queue, behind other Requests.
+SLICE_SECONDS = 2
+IDLE_SECONDS = 1
+#: Delayed messages of a worker that is killed come back late, so longer waits are left to recovery.
+LONGEST_WAIT_SECONDS = 60
+
+
+def lanes_for(batch: Request) -> int:
+    """How many lanes a Request is worth: no more than one for each pool that its Images could fill."""
+    if not batch.ingested:
+        return LANES
+    return max(1, min(LANES, math.ceil(batch.images_pending / settings.FETCH_CONCURRENCY)))
+
+
+def run(batch: Request, pipeline: Pipeline) -> float | None:
+    """Hand due Images to `pipeline` for a slice of time.
+
+    Returns the seconds after which the lane should run again, None if it has come to its end.
+    """
+    deadline = time.monotonic() + SLICE_SECONDS
+    while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
+        busy = pipeline.busy_hosts()
+        with pipeline.turn(left) as room:
+            images = Image.objects.claim(batch, pipeline.worker_id, room, busy) if room else []
+            pipeline.submit(images)
+        if room and not images:
+            if not busy or not Image.objects.due().filter(request=batch).exists():
+                return _idle(batch)
+            pipeline.wait_for_host(busy, left)
+    return 0
+
+
+def _idle(batch: Request) -> float | None:
+    """Nothing is due: when to look again, or never if the work has ended or this epoch is over."""
+    if not Request.objects.active().filter(pk=batch.pk, epoch=batch.epoch).exists():
+        return None
+    parked = Image.objects.pending().filter(request=batch, claimed_by=None)
+    next_due = parked.order_by("due_at").values_list("due_at", flat=True).first()
+    wait = (next_due - timezone.now()).total_seconds() if next_due else IDLE_SECONDS
+    return min(max(wait, IDLE_SECONDS), LONGEST_WAIT_SECONDS)

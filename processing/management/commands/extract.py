@@ -1,0 +1,115 @@
+import sys
+import time
+from argparse import ArgumentParser
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from processing import embedded
+from products.access import local_user
+from products.catalogue import CatalogueError
+from products.models import Format, Request
+from products.results import result_csv
+
+POLL_SECONDS = 0.2
+#: Where there is no terminal to draw a bar in, a line is printed at most this often.
+LINE_SECONDS = 5
+
+
+class Command(BaseCommand):
+    help = "Does the whole job for one catalogue. Exit status: 0 all good, 1 some images failed, 2 the file was refused."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE.csv")
+        parser.add_argument("-o", "--output", type=Path, metavar="OUT.csv", help="default: FILE.result.csv")
+        parser.add_argument("--quality", type=int, choices=range(1, 96), default=50, metavar="1-95")
+        parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
+        parser.add_argument("--max-width", type=int, metavar="PIXELS")
+        parser.add_argument("--max-height", type=int, metavar="PIXELS")
+        parser.add_argument("--strict", action="store_true", help="refuse the file for any bad row or cell")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        here = settings.EMBEDDED and embedded.lock_data_dir()
+        if here:
+            embedded.migrate()
+        batch = self._submit(options)
+        # Without the lock, or in a cluster, workers are elsewhere: then this only follows.
+        with embedded.worker() if here else nullcontext():
+            Progress(batch).follow()
+        output = options["output"] or options["file"].with_suffix(".result.csv")
+        self._write(batch, output)
+        self._report(batch, output)
+        if batch.status != Request.Status.COMPLETED:
+            sys.exit(1)
+
+    def _submit(self, options: dict[str, Any]) -> Request:
+        names = ("quality", "format", "max_width", "max_height", "strict")
+        chosen = {name: options[name] for name in names}
+        try:
+            with options["file"].open("rb") as file:
+                batch, _is_new = Request.objects.submit(
+                    local_user(), File(file, options["file"].name), **chosen
+                )
+        except OSError as error:
+            raise CommandError(f"{options['file']}: {error.strerror}", returncode=2) from error
+        except CatalogueError as error:
+            for problem in error.problems:
+                place = f"line {problem.line}: " if problem.line else ""
+                self.stderr.write(f"{place}{problem.detail}")
+            sys.exit(2)
+        return batch
+
+    def _write(self, batch: Request, output: Path) -> None:
+        """The result appears whole or not at all."""
+        partial = output.with_name(output.name + ".part")
+        with partial.open("wb") as file:
+            file.writelines(result_csv(batch))
+        partial.replace(output)
+
+    def _report(self, batch: Request, output: Path) -> None:
+        if batch.error:
+            self.stderr.write(batch.error)
+        self.stdout.write(
+            f"{batch.images_completed} of {batch.images_total} images completed, {batch.images_failed} failed; "
+            f"{batch.bytes_source:,} bytes became {batch.bytes_output:,}"
+        )
+        for image in batch.images.failed()[:20]:
+            self.stdout.write(f"  {image.error_code}  {image.url}\n    {image.error_detail}")
+        if batch.images_failed > 20:
+            self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
+        self.stdout.write(f"result: {output}")
+
+
+class Progress:
+    """Shows how a Request gets on: a bar in a terminal, plain lines elsewhere, both on stderr."""
+
+    def __init__(self, batch: Request) -> None:
+        self._batch = batch
+        self._printed_at = 0.0
+
+    def follow(self) -> None:
+        """Return when the Request has finished."""
+        batch = self._batch
+        with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+            while batch.is_active:
+                time.sleep(POLL_SECONDS)
+                batch.refresh_from_db()
+                bar.total = batch.images_total
+                bar.set_postfix(failed=batch.images_failed, refresh=False)
+                bar.update(batch.images_settled - bar.n)
+                if bar.disable:
+                    self._print()
+
+    def _print(self) -> None:
+        batch, now = self._batch, time.monotonic()
+        if now - self._printed_at >= LINE_SECONDS or not batch.is_active:
+            self._printed_at = now
+            counts = (
+                f"{batch.images_settled} of {batch.images_total} images done, {batch.images_failed} failed"
+            )
+            print(counts, file=sys.stderr, flush=True)

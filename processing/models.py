@@ -1,0 +1,44 @@
+"""Who works."""
+
+import os
+import socket
+import uuid
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.utils import timezone
+
+HEARTBEAT = timedelta(seconds=10)
+DEAD_AFTER = timedelta(seconds=30)
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def alive(self) -> Self:
+        return self.filter(seen_at__gt=timezone.now() - DEAD_AFTER)
+
+    def dead(self) -> Self:
+        return self.exclude(seen_at__gt=timezone.now() - DEAD_AFTER)
+
+
+class Worker(models.Model):
+    """One worker process. It writes `seen_at` every 10 s; unseen for 30 s, it counts as dead."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.CharField(max_length=255, default=socket.gethostname)
+    pid = models.PositiveIntegerField(default=os.getpid)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+    def beat(self) -> None:
+        """Say that this process lives; inserts the row again if it was taken for dead meanwhile."""
+        self.seen_at = timezone.now()
+        self.save()

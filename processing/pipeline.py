@@ -1,0 +1,268 @@
+"""The work on pictures in this process: in hand → fetch → compress → store → flush.
+
+Lanes (processing.lane) claim Images and hand them in; threads work on them; one thread writes what has come
+of them, in bulk. An Image keeps its place from claim to outcome and nothing waits for a batch to end, so one
+slow origin holds up its own pictures alone.
+"""
+
+import logging
+import os
+import random
+import time
+import uuid
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import BoundedSemaphore, Condition, Thread
+
+import httpx
+from django.conf import settings
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from processing.compress import CompressError, Options, compress
+from processing.fetch import FetchError, fetch
+from processing.storage import StorageError, store
+from processing.transport import guarded_client
+from products.models import Image, Request
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.5
+#: Seconds to wait after each failed attempt but the last; DESIGN: five attempts in all.
+RETRY_DELAYS = (2, 5, 15, 30)
+#: Waiting that is nobody's fault (storage down, "too many requests") costs no attempt, but ends some time.
+PATIENCE = timedelta(hours=24)
+STORAGE_DELAY = 5
+
+
+class Pipeline:
+    """The Images in hand of one worker process and the threads that work on them."""
+
+    def __init__(self, worker_id: uuid.UUID, client: httpx.Client | None = None) -> None:
+        self.worker_id = worker_id
+        self.stopping = False
+        # As many again as there are threads wait for a free one, so that claims can be few and large.
+        self._capacity = 2 * settings.FETCH_CONCURRENCY
+        self._client = client or guarded_client(
+            allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
+            user_agent=settings.FETCH_USER_AGENT,
+            max_connections=settings.FETCH_CONCURRENCY,
+        )
+        self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
+        self._codec = BoundedSemaphore(os.cpu_count() or 1)
+        self._changed = Condition()  # guards all that follows
+        self._closed = False
+        self._turns: deque[object] = deque()
+        self._in_hand: Counter[str] = Counter()  # by host
+        self._fetching: Counter[str] = Counter()  # by host
+        self._waiting: defaultdict[str, deque[Image]] = defaultdict(deque)  # for a place at their host
+        self._outcomes: list[Image] = []
+        self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
+        self._flusher.start()
+
+    # --- Claims ---
+
+    @contextmanager
+    def turn(self, seconds: float) -> Iterator[int]:
+        """Wait for this thread's turn to claim; gives the number of free places, 0 if none within `seconds`.
+
+        Lanes claim one at a time, first come first served, which shares the places fairly between Requests.
+        """
+        ticket = object()
+        with self._changed:
+            self._turns.append(ticket)
+            self._changed.wait_for(lambda: self.stopping or self._is_turn(ticket), timeout=seconds)
+            room = self._room() if self._is_turn(ticket) and not self.stopping else 0
+        try:
+            yield room
+        finally:
+            with self._changed:
+                self._turns.remove(ticket)
+                self._changed.notify_all()
+
+    def _is_turn(self, ticket: object) -> bool:
+        return self._turns[0] is ticket and self._room() >= max(1, self._capacity // 4)
+
+    def _room(self) -> int:
+        return self._capacity - self._in_hand.total()
+
+    def busy_hosts(self) -> list[str]:
+        """Hosts with as many Images in hand that another could only wait."""
+        with self._changed:
+            return [host for host, count in self._in_hand.items() if count >= 2 * settings.FETCH_PER_HOST]
+
+    def wait_for_host(self, hosts: list[str], seconds: float) -> None:
+        """Wait until one of the busy `hosts` is busy no more."""
+        limit = 2 * settings.FETCH_PER_HOST
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.stopping or any(self._in_hand[host] < limit for host in hosts), timeout=seconds
+            )
+
+    def submit(self, images: list[Image]) -> None:
+        """Take claimed Images in hand."""
+        with self._changed:
+            for image in images:
+                self._in_hand[image.host] += 1
+                self._waiting[image.host].append(image)
+            for host in {image.host for image in images}:
+                self._start(host)
+
+    def _start(self, host: str) -> None:
+        waiting = self._waiting[host]
+        while waiting and self._fetching[host] < settings.FETCH_PER_HOST:
+            self._fetching[host] += 1
+            self._threads.submit(self._work, waiting.popleft())
+        if not waiting:
+            del self._waiting[host]
+
+    # --- Work, in the threads ---
+
+    def _work(self, image: Image) -> None:
+        if not self.stopping:  # else close() gives it back untouched
+            self._attempt(image)
+        with self._changed:
+            _less(self._in_hand, image.host)
+            self._changed.notify_all()
+
+    def _attempt(self, image: Image) -> None:
+        try:
+            self._make(image)
+        except FetchError as error:
+            self._fetch_failed(image, error)
+        except CompressError as error:
+            image.attempts += 1
+            image.fail(error.code, error.detail)
+        except StorageError as error:
+            logger.warning("Storage did not take the picture of %s: %s", image.url, error)
+            self._wait(image, STORAGE_DELAY, "storage", "The finished picture could not be stored.")
+        except Exception:
+            logger.exception("Unexpected error with %s", image.url)
+            self._again(image, "crashed", "The picture could not be processed because of an internal error.")
+        with self._changed:
+            self._outcomes.append(image)
+
+    def _make(self, image: Image) -> None:
+        try:
+            timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
+            fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes)
+        finally:
+            with self._changed:
+                _less(self._fetching, image.host)
+                self._start(image.host)
+        batch = image.request
+        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
+        with self._codec:
+            result = compress(fetched.data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+        key = store(result.data, result.extension)
+        image.attempts += 1
+        image.source_bytes, image.source_format = result.source.bytes, result.source.format
+        image.source_width, image.source_height = result.source.width, result.source.height
+        image.output_bytes, image.output_format = result.output.bytes, result.output.format
+        image.output_width, image.output_height = result.output.width, result.output.height
+        image.complete(key)
+
+    def _fetch_failed(self, image: Image, error: FetchError) -> None:
+        if error.permanent:
+            image.attempts += 1
+            image.fail(error.code, error.detail)
+        elif error.retry_after is not None or error.code == "http_429":
+            self._wait(image, error.retry_after or RETRY_DELAYS[-1], error.code, error.detail)
+        else:
+            self._again(image, error.code, error.detail)
+
+    def _again(self, image: Image, code: str, detail: str) -> None:
+        """Count an attempt: the next one follows later, or the Image has failed."""
+        image.attempts += 1
+        if image.attempts > len(RETRY_DELAYS):
+            image.fail(code, detail)
+        else:
+            delay = RETRY_DELAYS[image.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
+            image.postpone(timedelta(seconds=delay), code, detail)
+
+    def _wait(self, image: Image, seconds: float, code: str, detail: str) -> None:
+        """Try again later without counting an attempt, within PATIENCE of the run's start."""
+        started = image.request.started_at or timezone.now()
+        if timezone.now() - started > PATIENCE:
+            image.attempts += 1
+            image.fail(code, detail)
+        else:
+            image.postpone(timedelta(seconds=seconds), code, detail)
+
+    # --- Flush, in a thread of its own ---
+
+    def _flush_until_closed(self) -> None:
+        while outcomes := self._collect():
+            by_request: defaultdict[uuid.UUID, list[Image]] = defaultdict(list)
+            for image in outcomes:
+                by_request[image.request_id].append(image)
+            for images in by_request.values():
+                self._record(images[0].request, images)
+        connection.close()
+
+    def _collect(self) -> list[Image]:
+        """Half a second's outcomes, or fewer when nothing else is in hand; none when all is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._outcomes or self._closed)
+            self._changed.wait_for(lambda: not self._in_hand or self._closed, timeout=FLUSH_SECONDS)
+            outcomes, self._outcomes = self._outcomes, []
+            return outcomes
+
+    def _record(self, batch: Request, images: list[Image]) -> None:
+        close_old_connections()
+        try:
+            batch.record(images, self.worker_id)
+        except Exception:
+            logger.exception("Outcomes of %d images of %s wait for the database", len(images), batch.pk)
+            time.sleep(1)
+            with self._changed:
+                if not self._closed:
+                    self._outcomes += images
+
+    # --- The end ---
+
+    def stop(self) -> None:
+        """Let lanes claim nothing more."""
+        with self._changed:
+            self.stopping = True
+            self._changed.notify_all()
+
+    def close(self, grace: float) -> None:
+        """Finish what is in hand within `grace` seconds, write it, and give back the rest."""
+        self.stop()
+        with self._changed:
+            for host, waiting in self._waiting.items():
+                self._in_hand[host] -= len(waiting)
+            self._waiting.clear()
+            self._changed.wait_for(lambda: not self._in_hand.total(), timeout=grace)
+            self._closed = True
+            self._changed.notify_all()
+        self._flusher.join(timeout=grace)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)
+
+
+def _less(counter: Counter[str], host: str) -> None:
+    counter[host] -= 1
+    if not counter[host]:
+        del counter[host]
+
+
+_current: Pipeline | None = None
+
+
+def start(worker_id: uuid.UUID) -> Pipeline:
+    """Make this process a worker's."""
+    global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
+    _current = Pipeline(worker_id)
+    return _current
+
+
+def current() -> Pipeline:
+    """The Pipeline of this process. Raises RuntimeError in a process that is no worker's."""
+    if _current is None:
+        raise RuntimeError("This process is no worker: processing.pipeline.start() was not called.")
+    return _current

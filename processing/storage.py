@@ -1,0 +1,48 @@
+"""Where outputs are kept, under keys that follow from their content."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage, default_storage
+
+
+class StorageError(Exception):
+    """The storage did not take a file. Never the picture's fault, so that it is tried again."""
+
+
+class LocalStorage(FileSystemStorage):
+    """Local files that appear whole or not at all, whoever reads or is killed meanwhile."""
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        return name
+
+    def _save(self, name: str, content: Any) -> str:
+        path = Path(self.path(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for chunk in content.chunks():
+                    file.write(chunk)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return name
+
+
+def store(data: bytes, extension: str) -> str:
+    """Keep an output; its key. Storing the same bytes twice is harmless. Raises StorageError."""
+    digest = hashlib.sha256(data).hexdigest()[:40]
+    key = f"images/{digest[:2]}/{digest}.{extension}"
+    try:
+        return default_storage.save(key, ContentFile(data, key))
+    except (OSError, Boto3Error, BotoCoreError, ClientError) as error:
+        raise StorageError(str(error)) from error

@@ -1,0 +1,95 @@
+"""Who is asking: a session, an API token, or, under OPEN_ACCESS, whoever can connect."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication, exceptions
+from rest_framework.request import Request as ApiRequest
+
+from products.models import ApiToken
+
+LOCAL_USER = "local"
+
+
+def local_user() -> Any:
+    """The ordinary user to whom everything belongs that was submitted without a login."""
+    users = get_user_model().objects
+    user = users.filter(username=LOCAL_USER).first()
+    return user or users.create_user(LOCAL_USER)  # without a password nobody can log in as
+
+
+class OpenAccessMiddleware:
+    """Under OPEN_ACCESS, visitors who have not logged in act as the user `local`.
+
+    No secret protects them from a hostile page in the same browser, so requests that another site caused
+    are refused, and so are those that came through a proxy: whoever puts one in front has left loopback.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.OPEN_ACCESS:
+            if _is_foreign(request):
+                return HttpResponseForbidden("OPEN_ACCESS answers this site's own pages only.")
+            if not request.user.is_authenticated:
+                request.user = local_user()
+        return self.get_response(request)
+
+
+def _is_foreign(request: HttpRequest) -> bool:
+    if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")):
+        return True
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        return request.method != "GET" or request.headers.get("Sec-Fetch-Mode") != "navigate"
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != request.get_host()
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """Django's session. Under OPEN_ACCESS the middleware stands in for the CSRF check."""
+
+    def enforce_csrf(self, request: ApiRequest) -> None:
+        if not settings.OPEN_ACCESS:
+            super().enforce_csrf(request)
+
+
+class TokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Token ie_…`."""
+
+    def authenticate(self, request: ApiRequest) -> tuple[Any, ApiToken] | None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "token":
+            return None
+        token = ApiToken.objects.lookup(key.strip())
+        if token is None:
+            raise exceptions.AuthenticationFailed("This token is not known.")
+        return token.user, token
+
+    def authenticate_header(self, request: ApiRequest) -> str:
+        return "Token"
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] (untyped library)
+    """Names the token in the OpenAPI schema."""
+
+    target_class = "products.access.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token ie_…"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] (untyped library)
+    """Names the session cookie in the OpenAPI schema."""
+
+    target_class = "products.access.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}

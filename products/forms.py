@@ -1,0 +1,78 @@
+"""What people fill in."""
+
+from collections.abc import Iterable
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from products.catalogue import FIRST_PROBLEMS, Problem
+from products.models import Format
+
+
+class UploadForm(forms.Form):
+    """A catalogue with its options, named as `Request.objects.submit` takes them."""
+
+    file = forms.FileField(
+        label="Catalogue",
+        help_text="A CSV file with a column each for serial number, product name and picture URLs.",
+        allow_empty_file=True,  # the catalogue's own sentence says what is missing
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,text/csv"}),
+    )
+    quality = forms.IntegerField(
+        label="Quality", min_value=1, max_value=95, initial=50, help_text="From 1, the smallest files, to 95."
+    )
+    format = forms.ChoiceField(
+        label="Format",
+        choices=Format.choices,
+        initial=Format.JPEG,
+        help_text="What pictures are turned into.",
+    )
+    max_width = forms.IntegerField(
+        label="Maximum width",
+        min_value=1,
+        max_value=65_535,
+        required=False,
+        help_text="In pixels. Wider pictures are scaled down; empty: no limit.",
+    )
+    max_height = forms.IntegerField(
+        label="Maximum height",
+        min_value=1,
+        max_value=65_535,
+        required=False,
+        help_text="In pixels. Higher pictures are scaled down; empty: no limit.",
+    )
+    strict = forms.BooleanField(
+        label="Strict",
+        required=False,
+        help_text="Refuse the file for any bad row or cell. Otherwise what is bad is marked as failed.",
+    )
+
+    @property
+    def options(self) -> list[forms.BoundField]:
+        """Everything but the file."""
+        return [field for field in self if field.name != "file"]
+
+    def refuse(self, problems: list[Problem]) -> None:
+        """Say beside the file what is wrong with it, and where."""
+        errors = [ValidationError(_sentence(problem), problem.code) for problem in problems[:FIRST_PROBLEMS]]
+        if len(problems) >= FIRST_PROBLEMS:
+            errors.append(ValidationError(f"Only the first {FIRST_PROBLEMS} problems are listed.", "more"))
+        self.add_error("file", errors)
+
+
+class RetryForm(forms.Form):
+    """What to try again: everything, or what failed with one code."""
+
+    code = forms.CharField(required=False, max_length=30)
+
+
+class PageForm(forms.Form):
+    """Where a page of products begins: after this row."""
+
+    after = forms.IntegerField(required=False, min_value=0)
+
+
+def _sentence(problem: Problem) -> str:
+    places: Iterable[tuple[str, int | None]] = (("line", problem.line), ("column", problem.column))
+    place = ", ".join(f"{name} {number}" for name, number in places if number is not None)
+    return f"{place.capitalize()}: {problem.detail}" if place else problem.detail

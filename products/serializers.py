@@ -1,0 +1,136 @@
+"""The JSON shapes of the API."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from products.models import Format, Image, Product, Request
+
+FactsSchema = {
+    "type": "object",
+    "nullable": True,
+    "properties": {
+        "bytes": {"type": "integer"},
+        "width": {"type": "integer"},
+        "height": {"type": "integer"},
+        "format": {"type": "string"},
+    },
+}
+CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+
+class SubmissionSerializer(serializers.Serializer[Request]):
+    """What an upload consists of."""
+
+    file = serializers.FileField(help_text="The catalogue, a CSV.", allow_empty_file=True)
+    quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
+    format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
+    max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
+    max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
+    strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
+
+
+class RetrySerializer(serializers.Serializer[Request]):
+    """What to try again."""
+
+    code = serializers.CharField(required=False, help_text="Only Images that failed with this code.")
+
+
+class RequestSerializer(serializers.ModelSerializer[Request]):
+    """A Request as everybody sees it: in the API, and in webhooks."""
+
+    options = serializers.SerializerMethodField()
+    products = serializers.SerializerMethodField()
+    images = serializers.SerializerMethodField()
+    bytes = serializers.SerializerMethodField()
+    urls = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Request
+        fields = [
+            *("id", "status", "filename", "options", "products", "ingested", "run", "images", "bytes"),
+            *("created_at", "started_at", "finished_at", "last_progress_at", "eta_seconds", "urls"),
+        ]
+
+    @extend_schema_field({"type": "object"})
+    def get_options(self, batch: Request) -> dict[str, Any]:
+        return {name: getattr(batch, name) for name in ("quality", "format", "max_width", "max_height")}
+
+    @extend_schema_field(CountsSchema)
+    def get_products(self, batch: Request) -> dict[str, int]:
+        return {"total": batch.products_total}
+
+    @extend_schema_field(CountsSchema)
+    def get_images(self, batch: Request) -> dict[str, int]:
+        names = ("total", "pending", "completed", "failed", "canceled", "unchanged")
+        return {name: getattr(batch, f"images_{name}") for name in names}
+
+    @extend_schema_field(CountsSchema)
+    def get_bytes(self, batch: Request) -> dict[str, int]:
+        return {"source": batch.bytes_source, "output": batch.bytes_output}
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "string", "format": "uri"}})
+    def get_urls(self, batch: Request) -> dict[str, str]:
+        request = self.context.get("request")
+        names = {
+            "page": "request",
+            "products": "api:request-products",
+            "images": "api:request-images",
+            "results_csv": "api:request-results-csv",
+            "images_zip": "api:request-images-zip",
+        }
+        return {name: reverse(view, [batch.pk], request=request) for name, view in names.items()}
+
+
+class ImageSerializer(serializers.ModelSerializer[Image]):
+    """An Image with its outcome."""
+
+    error = serializers.SerializerMethodField()
+    output_url = serializers.SerializerMethodField()
+    source = serializers.SerializerMethodField()
+    output = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Image
+        fields = [
+            *("id", "url", "status", "error", "attempts", "output_url", "unchanged", "source", "output"),
+        ]
+
+    @extend_schema_field({"type": "object", "nullable": True})
+    def get_error(self, image: Image) -> dict[str, str] | None:
+        return {"code": image.error_code, "detail": image.error_detail} if image.error_code else None
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_output_url(self, image: Image) -> str | None:
+        request = self.context["request"]
+        return request.build_absolute_uri(image.output_path) if image.output_key else None
+
+    @extend_schema_field(FactsSchema)
+    def get_source(self, image: Image) -> dict[str, Any] | None:
+        return _facts(image, "source")
+
+    @extend_schema_field(FactsSchema)
+    def get_output(self, image: Image) -> dict[str, Any] | None:
+        return _facts(image, "output")
+
+
+def _facts(image: Image, side: str) -> dict[str, Any] | None:
+    facts = {name: getattr(image, f"{side}_{name}") for name in ("bytes", "width", "height", "format")}
+    return facts if facts["bytes"] is not None else None
+
+
+class ProductSerializer(serializers.ModelSerializer[Product]):
+    """A row of the catalogue with its Images in order."""
+
+    status = serializers.CharField(read_only=True)
+    images = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Product
+        fields = ["id", "row_number", "serial_number", "product_name", "status", "images"]
+
+    @extend_schema_field(ImageSerializer(many=True))
+    def get_images(self, product: Product) -> Any:
+        return ImageSerializer(product.images_in_order, many=True, context=self.context).data

@@ -1,0 +1,73 @@
+"""What every test may ask for."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connections
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.origin import Origin
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def required(variable: str) -> str:
+    """The variable's value. Without it the run ends: no test is skipped, none passes on something else."""
+    if value := os.environ.get(variable):
+        return value
+    return pytest.exit(f"{variable} is not set: run `make test`, which starts the servers", returncode=4)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """The URL of the Redis that the run has for itself."""
+    return required("REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(redis_url: str) -> None:
+    """No database is made on anything but the run's own PostgreSQL."""
+    required("DATABASE_URL")
+
+
+@pytest.fixture
+def origin() -> Iterator["Origin"]:
+    """A web server on loopback that pictures are fetched from."""
+    from tests.origin import Origin
+
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def chromium(django_db_setup: None) -> Iterator["Browser"]:
+    """A headless browser.
+
+    While it is there Playwright keeps an event loop in this thread. Django refuses queries beside one unless
+    told that they are meant, and uses other connections there, which nobody but this fixture can close.
+    """
+    from playwright.sync_api import sync_playwright
+
+    executable = required("CHROMIUM_EXECUTABLE")
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS) as browser:
+            yield browser
+        connections.close_all()
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> Iterator["Page"]:
+    """An empty page without cookies or history."""
+    with chromium.new_context() as context:
+        yield context.new_page()
