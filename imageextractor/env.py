@@ -62,9 +62,9 @@ def env_networks(name: str) -> tuple[Network, ...]:
         ) from error
 
 
-def env_url(name: str, default: str | None = None) -> str | None:
-    """An `http` or `https` base URL without a trailing slash."""
-    url = env(name) or default
+def env_url(name: str) -> str | None:
+    """An `http` or `https` base URL without a trailing slash; None when unset."""
+    url = env(name)
     if url is None:
         return None
     parts = urlsplit(url)

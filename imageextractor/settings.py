@@ -26,7 +26,7 @@ REDIS_URL = env("REDIS_URL")
 EMBEDDED = REDIS_URL is None
 SERVE_BIND = env("SERVE_BIND")
 DEBUG = env_bool("DEBUG", False)
-PUBLIC_URL = env_url("PUBLIC_URL", f"http://{SERVE_BIND or '127.0.0.1:8000'}")
+PUBLIC_URL = env_url("PUBLIC_URL") or f"http://{SERVE_BIND or '127.0.0.1:8000'}"
 
 
 def _is_loopback(bind: str) -> bool:
@@ -40,9 +40,9 @@ def _is_loopback(bind: str) -> bool:
 # Without a login everything belongs to the user `local`: on by itself only where nobody else can connect.
 OPEN_ACCESS = env_bool("OPEN_ACCESS", EMBEDDED and SERVE_BIND is not None and _is_loopback(SERVE_BIND))
 
-_public = urlsplit(str(PUBLIC_URL))
+_public = urlsplit(PUBLIC_URL)
 _local_names = ["localhost", "127.0.0.1", "[::1]"] if EMBEDDED else []
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [str(_public.hostname), *_local_names]
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [_public.hostname or "", *_local_names]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 
 # --- Secrets ---------------------------------------------------------------------------------------------

@@ -43,12 +43,12 @@ def start() -> None:
     take_over()
     _running = dramatiq.Worker(dramatiq.get_broker(), worker_threads=THREADS, worker_timeout=100)
     _running.start()
-    pipeline.current()  # Dramatiq only logs what goes wrong at its start: a worker without one could do nothing
+    pipeline.current()  # Dramatiq only logs what goes wrong at its start; a worker without one is none
 
 
 def stop() -> None:
     """Stop it, letting pictures in hand finish for a few seconds."""
-    global _running  # noqa: PLW0603
+    global _running
     if _running:
         worker, _running = _running, None
         worker.stop()

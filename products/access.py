@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication, exceptions
@@ -16,11 +16,10 @@ from products.models import ApiToken
 LOCAL_USER = "local"
 
 
-def local_user() -> Any:
+def local_user() -> User:
     """The ordinary user to whom everything belongs that was submitted without a login."""
-    users = get_user_model().objects
-    user = users.filter(username=LOCAL_USER).first()
-    return user or users.create_user(LOCAL_USER)  # without a password nobody can log in as
+    user = User.objects.filter(username=LOCAL_USER).first()
+    return user or User.objects.create_user(LOCAL_USER)  # without a password nobody can log in as
 
 
 class OpenAccessMiddleware:
@@ -62,7 +61,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
 class TokenAuthentication(authentication.BaseAuthentication):
     """`Authorization: Token ie_…`."""
 
-    def authenticate(self, request: ApiRequest) -> tuple[Any, ApiToken] | None:
+    def authenticate(self, request: ApiRequest) -> tuple[User, ApiToken] | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "token":
             return None
@@ -75,7 +74,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
         return "Token"
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] (untyped library)
+class TokenScheme(OpenApiAuthenticationExtension):
     """Names the token in the OpenAPI schema."""
 
     target_class = "products.access.TokenAuthentication"
@@ -85,7 +84,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token ie_…"}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] (untyped library)
+class SessionScheme(OpenApiAuthenticationExtension):
     """Names the session cookie in the OpenAPI schema."""
 
     target_class = "products.access.SessionAuthentication"

@@ -53,8 +53,7 @@ class ImagePagination(Pagination):
 
 def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bool]:
     """Submit the upload in an API call: the Request, and whether it is new. Raises what `submit` raises."""
-    data = {"file": request.data.get("file")} if file_only else request.data
-    upload = SubmissionSerializer(data=data)
+    upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
     key = request.headers.get("Idempotency-Key")
     return Request.objects.submit(request.user, idempotency_key=key, **upload.validated_data)

@@ -6,7 +6,7 @@ from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
 
 from products.catalogue import CatalogueError, Problem
-from products.models import IdempotencyConflict
+from products.submission import IdempotencyConflict
 
 
 class CatalogueRefused(exceptions.ValidationError):

@@ -7,12 +7,16 @@ import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.core.files.storage import default_storage
 
 from products.catalogue import Catalogue, Row, normalise
 from products.models import Image, Product, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
 
 CHUNK_ROWS = 500
 COLUMNS = ["Output Image Urls", "Status", "Error"]
@@ -86,9 +90,9 @@ class _Buffer(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: bytes) -> int:  # type: ignore[override] (zipfile writes bytes only)
+    def write(self, data: "Buffer") -> int:
         self._data += data
-        return len(data)
+        return memoryview(data).nbytes
 
     def take(self) -> bytes:
         data, self._data = bytes(self._data), bytearray()
@@ -96,7 +100,7 @@ class _Buffer(io.RawIOBase):
 
 
 def images_zip(batch: Request) -> Iterator[bytes]:
-    """All outputs as a ZIP, each under `{serial}-{n}.{ext}`, in the order of the rows, one picture at a time."""
+    """All outputs as a ZIP, each as `{serial}-{n}.{ext}`, in the order of the rows, one picture at a time."""
     buffer, used = _Buffer(), set[str]()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures do not get smaller
         for product in batch.products.with_images().iterator(CHUNK_ROWS):
@@ -110,7 +114,7 @@ def images_zip(batch: Request) -> Iterator[bytes]:
 
 
 def _member_name(product: Product, position: int, suffix: str, used: set[str]) -> str:
-    """A name that every file system takes, and that differs from those used also where case does not count."""
+    """A name that every file system takes and that is not in `used`, even where case does not count."""
     serial = re.sub(r"[^\w.-]+", "_", product.serial_number).strip("._")[:80] or "row"
     name = f"{serial}-{position}{suffix}"
     if name.casefold() in used:

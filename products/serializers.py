@@ -89,7 +89,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 
     error = serializers.SerializerMethodField()
     output_url = serializers.SerializerMethodField()
-    source = serializers.SerializerMethodField()
+    source = serializers.SerializerMethodField()  # type: ignore[assignment]  # the contract's name, also DRF's
     output = serializers.SerializerMethodField()
 
     class Meta:
@@ -132,5 +132,5 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
         fields = ["id", "row_number", "serial_number", "product_name", "status", "images"]
 
     @extend_schema_field(ImageSerializer(many=True))
-    def get_images(self, product: Product) -> Any:
-        return ImageSerializer(product.images_in_order, many=True, context=self.context).data
+    def get_images(self, product: Product) -> list[dict[str, Any]]:
+        return list(ImageSerializer(product.images_in_order, many=True, context=self.context).data)

@@ -145,9 +145,7 @@ def check(result: Path, data_dir: Path, origin: Origin) -> int:
     failed = [row for row in rows if row["Error"]]
     complete = len(rows) == PRODUCTS + 5 and pictures == 2 * PRODUCTS + 3 and len(failed) == 3
     print(f"\n{pictures} output URLs in {len(rows)} rows, each of a picture that opens;")
-    print(
-        f"together {before / 1e6:.1f} MB before and {after / 1e6:.1f} MB after. Rows with a failure: {len(failed)}."
-    )
+    print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after. Rows with a failure: {len(failed)}.")
     print(f"\nThe result:   {shown(result)}\nThe pictures: {shown(data_dir / 'media' / 'images')}")
     serve = "make run" if data_dir == DATA_DIR else f"DATA_DIR={shown(data_dir)} make run"
     print(f"To open the URLs in it, and to upload a catalogue of your own: {serve}")

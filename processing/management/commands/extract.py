@@ -22,7 +22,7 @@ LINE_SECONDS = 5
 
 
 class Command(BaseCommand):
-    help = "Does the whole job for one catalogue. Exit status: 0 all good, 1 some images failed, 2 the file was refused."
+    help = "Does the whole job for one catalogue. Exit status: 0 all good, 1 images failed, 2 file refused."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.csv")
@@ -74,10 +74,10 @@ class Command(BaseCommand):
     def _report(self, batch: Request, output: Path) -> None:
         if batch.error:
             self.stderr.write(batch.error)
-        self.stdout.write(
-            f"{batch.images_completed} of {batch.images_total} images completed, {batch.images_failed} failed; "
-            f"{batch.bytes_source:,} bytes became {batch.bytes_output:,}"
+        counts = (
+            f"{batch.images_completed} of {batch.images_total} images completed, {batch.images_failed} failed"
         )
+        self.stdout.write(f"{counts}; {batch.bytes_source:,} bytes became {batch.bytes_output:,}")
         for image in batch.images.failed()[:20]:
             self.stdout.write(f"  {image.error_code}  {image.url}\n    {image.error_detail}")
         if batch.images_failed > 20:

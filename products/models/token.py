@@ -3,9 +3,9 @@
 import hashlib
 import secrets
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
@@ -18,7 +18,7 @@ def _digest(key: str) -> str:
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def issue(self, user: Any) -> str:
+    def issue(self, user: User) -> str:
         """Make a token for `user`; the key itself, which cannot be had a second time."""
         key = PREFIX + secrets.token_urlsafe(32)
         self.create(user=user, digest=_digest(key), hint=key[: len(PREFIX) + 4])

@@ -1,0 +1,23 @@
+"""The catalogue: a Request, its Products, the distinct Images that they show, and who shows which.
+
+Every transition is a conditional update. A transaction that writes a Request and Images locks the Request
+first, so that counters, status and rows always agree and two writers can never wait for each other.
+"""
+
+from products.models.image import Image
+from products.models.product import Product, ProductImage
+from products.models.request import Request, RequestQuerySet
+from products.models.states import Format, ImageStatus, RequestStatus
+from products.models.token import ApiToken
+
+__all__ = [
+    "ApiToken",
+    "Format",
+    "Image",
+    "ImageStatus",
+    "Product",
+    "ProductImage",
+    "Request",
+    "RequestQuerySet",
+    "RequestStatus",
+]

@@ -1,0 +1,254 @@
+"""The distinct pictures of a Request: claimed by workers, settled by their outcomes."""
+
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+from datetime import timedelta
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from products.catalogue import Row, url_problem
+from products.models.product import Product, ProductImage
+from products.models.request import Request
+from products.models.states import ImageStatus, RequestStatus
+
+
+class ImageQuerySet(models.QuerySet["Image"]):
+    def pending(self) -> Self:
+        return self.filter(status=ImageStatus.PENDING)
+
+    def failed(self) -> Self:
+        return self.filter(status=ImageStatus.FAILED)
+
+    def due(self) -> Self:
+        """Waiting for a worker, with nothing to wait for."""
+        return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
+
+    def retryable(self, code: str | None = None) -> Self:
+        settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
+        return settled.filter(error_code=code) if code else settled.exclude(error_code="invalid_url")
+
+    def reset(self) -> int:
+        """Make settled Images pending again, as new; how many."""
+        return self.update(
+            status=ImageStatus.PENDING,
+            claimed_by=None,
+            due_at=timezone.now(),
+            attempts=0,
+            crashes=0,
+            error_code="",
+            error_detail="",
+        )
+
+    def insert(self, batch: Request, rows: Iterable[Row]) -> list["Image"]:
+        """Insert the Images and ProductImages of new rows; the Images that were not known before.
+
+        The caller holds the Request's lock, so no other writer can number or insert its Images.
+        """
+        urls: dict[uuid.UUID, str] = {}
+        places = []
+        for row in rows:
+            product_id = Product.id_for(batch.pk, row.number)
+            for position, url in enumerate(row.image_urls):
+                image_id = Image.id_for(batch.pk, url)
+                urls[image_id] = url
+                places.append(ProductImage(product_id=product_id, image_id=image_id, position=position))
+        for ids in batched(list(urls), 5000):
+            for known in self.filter(pk__in=ids).values_list("pk", flat=True):
+                del urls[known]
+        numbered = enumerate(urls.items(), start=batch.images_total + 1)
+        added = [Image.new(batch, number, pk, url) for number, (pk, url) in numbered]
+        self.bulk_create(added)
+        ProductImage.objects.bulk_create(places)
+        return added
+
+    def claim(
+        self, batch: Request, worker: uuid.UUID, limit: int, busy_hosts: Collection[str] = ()
+    ) -> list["Image"]:
+        """Take up to `limit` due Images of a Request in hand for `worker`, first come first served.
+
+        None once the Request's epoch is over; none of `busy_hosts` (host:port), which would only wait.
+        """
+        with transaction.atomic():
+            due = self.due().filter(
+                request=batch, request__status=RequestStatus.PROCESSING, request__epoch=batch.epoch
+            )
+            if busy_hosts:
+                due = due.exclude(host__in=busy_hosts)
+            taken = due.order_by("due_at", "number").select_for_update(skip_locked=True, of=("self",))
+            images = list(taken[:limit])
+            if images:
+                self.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker)
+            for image in images:
+                image.claimed_by, image.request = worker, batch
+            return images
+
+    def release(self, *, crashed: bool) -> int:
+        """Give claimed Images back, counting a crash if their worker died with them; how many.
+
+        Skips rows that are being flushed at this moment: their worker is not dead after all.
+        """
+        with transaction.atomic():
+            held = self.pending().exclude(claimed_by=None)
+            ids = list(held.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            return sum(
+                Image.objects.filter(pk__in=some).update(
+                    claimed_by=None, crashes=F("crashes") + (1 if crashed else 0)
+                )
+                for some in batched(ids, 5000)
+            )
+
+    def overwrite(self, images: Collection["Image"]) -> None:
+        """Write the outcome fields of existing rows in one statement.
+
+        An upsert, since it costs a twentieth of what bulk_update() needs to compile its CASE terms. The
+        caller holds the rows' locks, so that none of them can be missing and be inserted.
+        """
+        self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
+
+    def discard(self) -> None:
+        """Delete the rows and their places; delete() would load them all to see what depends on them."""
+        ProductImage.objects.filter(image__in=self.all())._raw_delete(self.db)
+        self.all()._raw_delete(self.db)
+
+
+class Image(models.Model):
+    """One distinct source URL of a Request, fetched once however many Products show it.
+
+    pending → completed | failed | canceled, and back to pending by the Request's retry. While pending it
+    may be in hand of a worker (`claimed_by`) or wait for its next attempt (`due_at`).
+    """
+
+    Status = ImageStatus
+
+    OUTCOME = [
+        *(
+            "status",
+            "claimed_by",
+            "due_at",
+            "attempts",
+            "error_code",
+            "error_detail",
+            "unchanged",
+            "settled_at",
+        ),
+        *("source_bytes", "source_width", "source_height", "source_format"),
+        *("output_key", "output_bytes", "output_width", "output_height", "output_format"),
+    ]
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    request = models.ForeignKey(Request, models.CASCADE, related_name="images", db_index=False)
+    number = models.PositiveIntegerField(help_text="In order of first appearance in the catalogue, from 1.")
+    url = models.TextField()
+    host = models.CharField(max_length=300, help_text="host:port, as far as the URL names them.")
+
+    status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
+    claimed_by = models.UUIDField(null=True, blank=True)
+    due_at = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    crashes = models.PositiveSmallIntegerField(default=0)
+    error_code = models.CharField(max_length=30, blank=True)
+    error_detail = models.TextField(blank=True)
+    unchanged = models.BooleanField(default=False)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    source_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    source_width = models.PositiveIntegerField(null=True, blank=True)
+    source_height = models.PositiveIntegerField(null=True, blank=True)
+    source_format = models.CharField(max_length=8, blank=True)
+    output_key = models.CharField(max_length=100, blank=True)
+    output_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    output_width = models.PositiveIntegerField(null=True, blank=True)
+    output_height = models.PositiveIntegerField(null=True, blank=True)
+    output_format = models.CharField(max_length=8, blank=True)
+
+    objects = ImageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["request", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "number"], name="image_number"),
+            models.CheckConstraint(
+                condition=Q(claimed_by=None) | Q(status="pending"), name="image_claimed_only_while_pending"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="completed") | ~Q(output_key=""), name="image_completed_has_output"
+            ),
+        ]
+        indexes = [
+            # claim(): the due Images of a Request in order.
+            models.Index(
+                fields=["request", "due_at", "number"],
+                name="image_due",
+                condition=Q(status="pending", claimed_by=None),
+            ),
+            # Recovery: what is in hand, by whom.
+            models.Index(fields=["claimed_by"], name="image_claimed", condition=Q(claimed_by__isnull=False)),
+            # Lists of failures, grouped by cause.
+            models.Index(
+                fields=["request", "error_code", "number"], name="image_failed", condition=Q(status="failed")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+    @staticmethod
+    def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
+        """The id of a URL in a Request, which makes the URL unique there."""
+        return uuid.uuid5(request_id, url)
+
+    @classmethod
+    def new(cls, batch: Request, number: int, pk: uuid.UUID, url: str) -> "Image":
+        """An unsaved Image; one that is failed from the start if `url` is no address of a picture."""
+        image = cls(id=pk, request=batch, number=number, url=url, host=host_of(url), due_at=batch.created_at)
+        if problem := url_problem(url):
+            image.fail("invalid_url", problem)
+        return image
+
+    @property
+    def output_path(self) -> str:
+        """Where the output is: a path on this server, or a full URL if storage has its own; "" if none."""
+        return default_storage.url(self.output_key) if self.output_key else ""
+
+    @property
+    def output_url(self) -> str:
+        """The output's full URL under PUBLIC_URL, for places that know no HTTP request; "" if none."""
+        return urljoin(settings.PUBLIC_URL, self.output_path) if self.output_key else ""
+
+    @property
+    def is_failed(self) -> bool:
+        return self.status == ImageStatus.FAILED
+
+    def fail(self, code: str, detail: str) -> None:
+        """Settle as failed, in memory."""
+        self.status, self.settled_at = ImageStatus.FAILED, timezone.now()
+        self.error_code, self.error_detail = code, detail.replace("\0", "")
+
+    def postpone(self, delay: timedelta, code: str, detail: str) -> None:
+        """Leave pending until `delay` has passed, with the error so far, in memory."""
+        self.due_at = timezone.now() + delay
+        self.error_code, self.error_detail = code, detail.replace("\0", "")
+
+    def complete(self, output_key: str) -> None:
+        """Settle as completed, in memory; the facts of source and output are set by the caller."""
+        self.status, self.settled_at = ImageStatus.COMPLETED, timezone.now()
+        self.output_key, self.error_code, self.error_detail = output_key, "", ""
+
+
+def host_of(url: str) -> str:
+    """host:port of a URL in lower case, as far as it names them; "" if it names none."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()[:300]
+    except ValueError:
+        return ""
+
+
+def batched(items: list[uuid.UUID], size: int) -> Iterator[list[uuid.UUID]]:
+    """`items` in lists of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))

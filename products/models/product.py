@@ -1,0 +1,101 @@
+"""The rows of a catalogue, and which pictures each shows."""
+
+import uuid
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Prefetch
+
+from products.catalogue import Row
+from products.models.request import Request
+from products.models.states import ImageStatus, RequestStatus
+
+if TYPE_CHECKING:
+    from products.models.image import Image
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def with_images(self) -> Self:
+        return self.prefetch_related(Prefetch("places", ProductImage.objects.select_related("image")))
+
+    def insert(self, batch: Request, rows: Iterable[Row]) -> None:
+        self.bulk_create(
+            Product(
+                id=Product.id_for(batch.pk, row.number),
+                request=batch,
+                row_number=row.number,
+                serial_number=row.serial_number,
+                product_name=row.product_name,
+                cells=row.cells,
+            )
+            for row in rows
+        )
+
+    def discard(self) -> None:
+        """Delete the rows, which show no Images any more; delete() would load them all to make sure."""
+        self._raw_delete(self.db)
+
+
+class Product(models.Model):
+    """One row of the catalogue. Its id follows from the Request's id and the row number."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    request = models.ForeignKey(Request, models.CASCADE, related_name="products", db_index=False)
+    row_number = models.PositiveIntegerField()
+    serial_number = models.TextField(blank=True)
+    product_name = models.TextField(blank=True)
+    cells = models.JSONField(help_text="The row's cells as they were.")
+    images = models.ManyToManyField("Image", through="ProductImage", related_name="products")
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["request", "row_number"]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "row_number"], name="product_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.row_number}: {self.product_name or self.serial_number}"
+
+    @staticmethod
+    def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:
+        return uuid.uuid5(request_id, f"row {row_number}")
+
+    @staticmethod
+    def status_of(images: Collection[str]) -> str:
+        """A Product's status from those of its Images, in the words of a Request's."""
+        if ImageStatus.PENDING in images:
+            return RequestStatus.PENDING
+        if all(status == ImageStatus.COMPLETED for status in images):
+            return RequestStatus.COMPLETED
+        if ImageStatus.COMPLETED in images:
+            return RequestStatus.COMPLETED_WITH_ERRORS
+        return RequestStatus.FAILED if ImageStatus.FAILED in images else RequestStatus.CANCELED
+
+    @property
+    def images_in_order(self) -> list["Image"]:
+        """As in the row, repeated where the row repeats them; fetched by with_images()."""
+        return [place.image for place in self.places.all()]
+
+    @property
+    def status(self) -> str:
+        return self.status_of([image.status for image in self.images_in_order])
+
+
+class ProductImage(models.Model):
+    """The place of an Image in a Product."""
+
+    product = models.ForeignKey(Product, models.CASCADE, related_name="places", db_index=False)
+    image = models.ForeignKey("Image", models.CASCADE, related_name="places")
+    position = models.PositiveIntegerField(help_text="From 0, over all picture columns of the row.")
+
+    class Meta:
+        ordering = ["product", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["product", "position"], name="product_image_position"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product_id} [{self.position}]"

@@ -1,0 +1,336 @@
+"""A Request and what can happen to it."""
+
+import uuid
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.files import File
+from django.core.files.storage import Storage, storages
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import IntegrityError, models, transaction
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils import timezone
+
+from products.catalogue import Row
+from products.models.states import Format, ImageStatus, RequestStatus
+from products.signals import request_finished, request_submitted
+from products.submission import IdempotencyConflict, check_catalogue, fingerprint
+
+if TYPE_CHECKING:
+    from products.models.image import Image
+
+
+def uploads_storage() -> Storage:
+    """Where catalogues are kept: never public."""
+    return storages["uploads"]
+
+
+def source_path(batch: "Request", filename: str) -> str:
+    """The stored name of a catalogue: the Request's id, since the user's file name is only for show."""
+    return f"{batch.pk}.csv"
+
+
+class RequestQuerySet(models.QuerySet["Request"]):
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """Staff see every Request, others their own."""
+        return self if user.is_staff else self.filter(owner=user)
+
+    def active(self) -> Self:
+        return self.filter(status__in=Request.ACTIVE)
+
+    def locked(self) -> Self:
+        # Not the key: rows that refer to the Request may be inserted meanwhile.
+        return self.select_for_update(no_key=True)
+
+    def submit(
+        self,
+        owner: User | AnonymousUser,
+        file: "File[bytes]",
+        *,
+        strict: bool = False,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> tuple["Request", bool]:
+        """Check a catalogue, keep it, and announce it: the Request, and whether it is new.
+
+        The same `idempotency_key` with the same file and options answers the first Request again.
+        Raises CatalogueError where the file is refused and IdempotencyConflict where the key was used for
+        something else; nothing is stored then.
+        """
+        summary = check_catalogue(file, strict=strict)
+        batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
+        batch.filename = Path(file.name or "catalogue.csv").name[-255:]
+        batch.fingerprint = fingerprint(file, strict=strict, **options)
+        batch.products_total = summary.rows
+        if idempotency_key and (earlier := self._submitted(batch)):
+            return earlier, False
+        file.seek(0)
+        batch.source.save(batch.filename, file, save=False)
+        try:
+            with transaction.atomic():
+                batch.save(force_insert=True)
+                request_submitted.send(Request, batch=batch)
+        except BaseException as error:
+            batch.source.delete(save=False)
+            if isinstance(error, IntegrityError) and (earlier := self._submitted(batch)):
+                return earlier, False
+            raise
+        return batch, True
+
+    def _submitted(self, batch: "Request") -> "Request | None":
+        """The Request that has `batch`'s idempotency key already."""
+        earlier = self.filter(owner=batch.owner, idempotency_key=batch.idempotency_key).first()
+        if earlier and earlier.fingerprint != batch.fingerprint:
+            raise IdempotencyConflict
+        return earlier
+
+
+class Request(models.Model):
+    """One uploaded catalogue with its options; called `batch` in code.
+
+    pending → processing → completed | completed_with_errors | failed | canceled
+    and from each of these back to processing by a retry, which starts the next `run`.
+    """
+
+    Status = RequestStatus
+    ACTIVE = (RequestStatus.PENDING, RequestStatus.PROCESSING)
+    FINISHED = (
+        RequestStatus.COMPLETED,
+        RequestStatus.COMPLETED_WITH_ERRORS,
+        RequestStatus.FAILED,
+        RequestStatus.CANCELED,
+    )
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="requests")
+    filename = models.CharField(max_length=255)
+    source = models.FileField(storage=uploads_storage, upload_to=source_path)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
+    fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
+
+    quality = models.PositiveSmallIntegerField(
+        default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
+    )
+    format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
+    max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+
+    status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
+    error = models.CharField(max_length=500, blank=True)
+    run = models.PositiveIntegerField(default=1)
+    # Messages of an earlier epoch are void: whoever sends new ones counts this up.
+    epoch = models.PositiveIntegerField(default=0)
+    dispatched_at = models.DateTimeField(null=True, blank=True)
+
+    products_total = models.PositiveIntegerField()
+    ingested_rows = models.PositiveIntegerField(default=0)
+    images_total = models.PositiveIntegerField(default=0)
+    images_completed = models.PositiveIntegerField(default=0)
+    images_failed = models.PositiveIntegerField(default=0)
+    images_canceled = models.PositiveIntegerField(default=0)
+    images_unchanged = models.PositiveIntegerField(default=0)
+    images_before_run = models.PositiveIntegerField(default=0)  # already settled when this run began
+    bytes_source = models.PositiveBigIntegerField(default=0)
+    bytes_output = models.PositiveBigIntegerField(default=0)
+
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    last_progress_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RequestQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "idempotency_key"], name="request_idempotency"),
+            models.CheckConstraint(
+                condition=Q(
+                    images_total__gte=F("images_completed") + F("images_failed") + F("images_canceled")
+                ),
+                name="request_counters",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["owner", "-created_at", "-id"], name="request_of_owner"),
+            # Recovery and the admin look for what is under way.
+            models.Index(
+                fields=["created_at"],
+                name="request_active",
+                condition=Q(status__in=["pending", "processing"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.filename} ({self.pk})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("request", args=[self.pk])
+
+    @property
+    def ingested(self) -> bool:
+        return self.ingested_rows >= self.products_total
+
+    @property
+    def images_settled(self) -> int:
+        return self.images_completed + self.images_failed + self.images_canceled
+
+    @property
+    def images_pending(self) -> int:
+        return self.images_total - self.images_settled
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in self.ACTIVE
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds to the end at the mean pace of this run; None while there is nothing to judge by."""
+        settled = self.images_settled - self.images_before_run
+        if (
+            self.status != RequestStatus.PROCESSING
+            or not self.started_at
+            or settled <= 0
+            or not self.ingested
+        ):
+            return None
+        elapsed = (timezone.now() - self.started_at).total_seconds()
+        return round(self.images_pending * elapsed / settled)
+
+    def new_epoch(self) -> bool:
+        """Void every message sent so far. False when somebody else has just done so."""
+        now = timezone.now()
+        mine = Request.objects.active().filter(pk=self.pk, epoch=self.epoch)
+        if not mine.update(epoch=self.epoch + 1, dispatched_at=now):
+            return False
+        self.epoch, self.dispatched_at = self.epoch + 1, now
+        return True
+
+    def ingest(self, rows: list[Row]) -> bool:
+        """Insert the next rows, in one transaction with the step of `ingested_rows`.
+
+        False when another ingest made that step first, or this epoch of the Request is over.
+        """
+        with transaction.atomic():
+            mine = Request.objects.active().filter(
+                pk=self.pk, epoch=self.epoch, ingested_rows=self.ingested_rows
+            )
+            now = timezone.now()
+            if not mine.update(ingested_rows=F("ingested_rows") + len(rows), last_progress_at=now):
+                return False
+            self.refresh_from_db()
+            if self.status == RequestStatus.PENDING:
+                self.status, self.started_at = RequestStatus.PROCESSING, now
+            self.products.insert(self, rows)
+            added = self.images.insert(self, rows)
+            self.images_total += len(added)
+            self.images_failed += sum(image.status == ImageStatus.FAILED for image in added)
+            self._settle()
+            return True
+
+    def record(self, outcomes: Iterable["Image"], worker: uuid.UUID) -> int:
+        """Flush what `worker` has made of Images that it holds; how many rows really changed.
+
+        An Image that is no longer pending, or no longer this worker's, keeps what it has.
+        """
+        by_id = {image.pk: image for image in outcomes}
+        with transaction.atomic():
+            batch = Request.objects.locked().filter(pk=self.pk).first()
+            if batch is None:
+                return 0
+            held = batch.images.pending().filter(pk__in=by_id, claimed_by=worker)
+            changed = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
+            for image in changed:
+                image.claimed_by = None
+            batch.images.overwrite(changed)
+            batch._count(changed)
+            batch._settle()
+            return len(changed)
+
+    def _count(self, changed: Collection["Image"]) -> None:
+        completed = [image for image in changed if image.status == ImageStatus.COMPLETED]
+        failed = sum(image.status == ImageStatus.FAILED for image in changed)
+        if completed or failed:
+            self.last_progress_at = timezone.now()
+        self.images_completed += len(completed)
+        self.images_failed += failed
+        self.images_unchanged += sum(image.unchanged for image in completed)
+        self.bytes_source += sum(image.source_bytes or 0 for image in completed)
+        self.bytes_output += sum(image.output_bytes or 0 for image in completed)
+
+    def _settle(self) -> None:
+        """Save, and finish when nothing is left to do. The caller holds the lock on this row."""
+        if self.status == RequestStatus.PROCESSING and self.ingested and not self.images_pending:
+            self._finish(self._verdict())
+        self.save()
+
+    def _verdict(self) -> str:
+        if self.images_total and not self.images_completed:
+            return RequestStatus.FAILED
+        if self.images_failed or self.images_canceled:
+            return RequestStatus.COMPLETED_WITH_ERRORS
+        return RequestStatus.COMPLETED
+
+    def _finish(self, status: str) -> None:
+        self.status, self.finished_at = status, timezone.now()
+        self.save()
+        request_finished.send(Request, batch=self)
+
+    def refuse(self, error: str) -> bool:
+        """End a Request whose file could not be ingested. False when it has ended already."""
+        with transaction.atomic():
+            batch = Request.objects.locked().active().filter(pk=self.pk).first()
+            if batch is None:
+                return False
+            batch.error = error[:500]
+            batch._finish(RequestStatus.FAILED)
+            return True
+
+    def cancel(self) -> bool:
+        """Stop the work and keep what is done. False when there is nothing to stop."""
+        with transaction.atomic():
+            batch = Request.objects.locked().active().filter(pk=self.pk).first()
+            if batch is None:
+                return False
+            batch.images_canceled += batch.images.pending().update(
+                status=ImageStatus.CANCELED, claimed_by=None
+            )
+            batch.epoch += 1
+            batch._finish(RequestStatus.CANCELED)
+            return True
+
+    def retry(self, code: str | None = None) -> int:
+        """Try failed and canceled Images again, only those of one error `code` if given; how many.
+
+        An Image whose URL is no address of a picture stays failed: trying cannot help it.
+        """
+        with transaction.atomic():
+            batch = Request.objects.locked().filter(pk=self.pk, status__in=self.FINISHED).first()
+            if batch is None:
+                return 0
+            again = batch.images.retryable(code)
+            failed = again.filter(status=ImageStatus.FAILED).count()
+            total = again.reset()
+            if not total and batch.ingested:
+                return 0
+            batch.images_failed -= failed
+            batch.images_canceled -= total - failed
+            batch.images_before_run = batch.images_settled
+            batch.status, batch.error = RequestStatus.PROCESSING, ""
+            batch.run += 1
+            batch.started_at, batch.finished_at = timezone.now(), None
+            batch.save()
+            request_submitted.send(Request, batch=batch)
+            return total
+
+    def remove(self) -> None:
+        """Delete the Request with its rows. Its stored files go with the next `prune`."""
+        with transaction.atomic():
+            Request.objects.locked().filter(pk=self.pk).first()
+            self.images.discard()
+            self.products.discard()
+            self.delete()

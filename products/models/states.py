@@ -1,0 +1,32 @@
+"""The words for states and formats."""
+
+from django.db import models
+
+
+class RequestStatus(models.TextChoices):
+    """Of a Request, and, derived, of each of its Products."""
+
+    PENDING = "pending", "Pending"
+    PROCESSING = "processing", "Processing"
+    COMPLETED = "completed", "Completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors", "Completed with errors"
+    FAILED = "failed", "Failed"
+    CANCELED = "canceled", "Canceled"
+
+
+class ImageStatus(models.TextChoices):
+    """Of an Image."""
+
+    PENDING = "pending", "Pending"
+    COMPLETED = "completed", "Completed"
+    FAILED = "failed", "Failed"
+    CANCELED = "canceled", "Canceled"
+
+
+class Format(models.TextChoices):
+    """What pictures are turned into."""
+
+    JPEG = "jpeg", "JPEG"
+    WEBP = "webp", "WebP"
+    AVIF = "avif", "AVIF"
+    ORIGINAL = "original", "the format of the source"

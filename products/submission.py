@@ -1,0 +1,36 @@
+"""What a catalogue has to be before it becomes a Request."""
+
+import hashlib
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+
+from products.catalogue import CatalogueError, Problem, Summary, survey
+
+
+class IdempotencyConflict(Exception):
+    """The key was used before, for another file or other options."""
+
+
+def check_catalogue(file: "File[bytes]", *, strict: bool) -> Summary:
+    """Read a catalogue once, storing nothing. Raises CatalogueError when it is refused."""
+    if file.size > settings.UPLOAD_MAX_BYTES:
+        detail = f"The file has {file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are accepted."
+        raise CatalogueError([Problem("file_too_large", detail)])
+    summary = survey(file, strict=strict)
+    if summary.urls > settings.REQUEST_MAX_IMAGES:
+        limit = settings.REQUEST_MAX_IMAGES
+        detail = f"The file has {summary.urls:,} picture URLs; at most {limit:,} are accepted."
+        raise CatalogueError([Problem("too_many_images", detail)])
+    return summary
+
+
+def fingerprint(file: "File[bytes]", **options: Any) -> str:
+    """What makes two submissions the same: SHA-256 over the file and the options."""
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+    file.seek(0)
+    for chunk in file.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()

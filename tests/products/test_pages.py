@@ -1,0 +1,551 @@
+import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from pytest_django.fixtures import SettingsWrapper
+
+from products.catalogue import Catalogue
+from products.models import Image, Request
+
+pytestmark = pytest.mark.django_db
+
+HEADER = "Serial Number,Product Name,Input Image Urls\n"
+OPTIONS = {"quality": "50", "format": "jpeg", "max_width": "", "max_height": ""}
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def plain_settings(settings: SettingsWrapper) -> None:
+    """Static files as they lie, and passwords that cost nothing."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+
+
+@pytest.fixture
+def ann() -> User:
+    return User.objects.create_user("ann", password="a long password")
+
+
+@pytest.fixture
+def page(client: Client, ann: User) -> Client:
+    """A client that Ann is logged in with."""
+    client.force_login(ann)
+    return client
+
+
+def submitted(
+    owner: User, *rows: str, name: str = "catalogue.csv", quality: int = 50, max_width: int | None = None
+) -> Request:
+    rows = rows or ("1,Chair,https://shop.example/chair.jpg",)
+    file = ContentFile((HEADER + "\n".join(rows) + "\n").encode(), name)
+    return Request.objects.submit(owner, file, quality=quality, max_width=max_width)[0]
+
+
+def ingest(batch: Request) -> Request:
+    with batch.source.open("rb") as file:
+        batch.ingest(list(Catalogue(file)))
+    batch.refresh_from_db()
+    return batch
+
+
+def ingested(owner: User, *rows: str) -> Request:
+    return ingest(submitted(owner, *rows))
+
+
+def settle(batch: Request, outcomes: Iterable[str]) -> None:
+    """Give the batch's images these outcomes in order: "ok", or the code that they fail with."""
+    worker = uuid.uuid4()
+    outcomes = list(outcomes)
+    images = Image.objects.claim(batch, worker, len(outcomes))
+    for image, outcome in zip(images, outcomes, strict=True):
+        if outcome == "ok":
+            image.complete(f"images/ab/ab{image.number:04}.jpg")
+            image.source_bytes, image.output_bytes = 400_000, 100_000
+            image.output_width, image.output_height = 640, 480
+        else:
+            image.fail(outcome, f"It failed with <{outcome}>.")
+    batch.record(images, worker)
+    batch.refresh_from_db()
+
+
+def pictures(count: int) -> list[str]:
+    return [f"S{n},Product {n},https://shop.example/{n}.jpg" for n in range(1, count + 1)]
+
+
+def upload(client: Client, text: str, name: str = "catalogue.csv", **options: str) -> HttpResponse:
+    file = SimpleUploadedFile(name, text.encode(), "text/csv")
+    return client.post("/", {"file": file, **OPTIONS, **options})
+
+
+def address(view: str, batch: Request) -> str:
+    return reverse(view, args=[batch.pk])
+
+
+def body(response: HttpResponse) -> str:
+    return " ".join(response.content.decode().split())
+
+
+# --- Access ---
+
+
+@pytest.mark.parametrize("view", ["request", "request-progress"])
+def test_pages_ask_visitors_to_log_in(client: Client, ann: User, view: str) -> None:
+    path = address(view, submitted(ann))
+    assert client.get(path).headers["Location"] == f"/login/?next={path}"
+    assert client.get("/").headers["Location"] == "/login/?next=/"
+
+
+@pytest.mark.parametrize("view", ["request-retry", "request-cancel", "request-delete"])
+def test_visitors_can_change_nothing(client: Client, ann: User, view: str) -> None:
+    batch = submitted(ann)
+    assert client.post(address(view, batch)).headers["Location"].startswith("/login/")
+    batch.refresh_from_db()
+    assert batch.status == Request.Status.PENDING
+
+
+@pytest.mark.parametrize("view", ["request", "request-progress"])
+def test_a_foreign_request_is_not_found(page: Client, view: str) -> None:
+    bob = User.objects.create_user("bob")
+    assert page.get(address(view, submitted(bob))).status_code == 404
+    assert page.get(reverse(view, args=[uuid.uuid4()])).status_code == 404
+
+
+@pytest.mark.parametrize("view", ["request-retry", "request-cancel", "request-delete"])
+def test_a_foreign_request_cannot_be_changed(page: Client, view: str) -> None:
+    batch = submitted(User.objects.create_user("bob"))
+    assert page.post(address(view, batch)).status_code == 404
+    batch.refresh_from_db()
+    assert batch.status == Request.Status.PENDING
+
+
+def test_staff_see_the_requests_of_others_but_list_their_own(client: Client, ann: User) -> None:
+    batch = submitted(ann, name="of-ann.csv")
+    client.force_login(User.objects.create_user("boss", is_staff=True))
+    assert client.get(address("request", batch)).status_code == 200
+    home = body(client.get("/"))
+    assert "of-ann.csv" not in home
+    assert reverse("admin:index") in home
+
+
+@pytest.mark.parametrize("view", ["request-retry", "request-cancel", "request-delete"])
+def test_changes_are_made_by_post_only_and_with_the_token(ann: User, view: str) -> None:
+    batch = submitted(ann)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ann)
+    assert client.get(address(view, batch)).status_code == 405
+    assert client.post(address(view, batch)).status_code == 403
+    assert Request.objects.get().status == Request.Status.PENDING
+
+
+def test_under_open_access_there_is_no_login_and_no_logout(client: Client, settings: SettingsWrapper) -> None:
+    settings.OPEN_ACCESS = True
+    home = client.get("/")
+    assert home.status_code == 200
+    assert reverse("logout") not in body(home)
+    assert reverse("login") not in body(home)
+
+
+def test_who_has_logged_in_can_log_out(page: Client) -> None:
+    assert reverse("logout") in body(page.get("/"))
+    page.post(reverse("logout"))
+    assert page.get("/").status_code == 302
+
+
+def test_the_login_page_leads_back_to_where_one_wanted_to_go(client: Client, ann: User) -> None:
+    path = address("request", submitted(ann))
+    login = client.get(f"/login/?next={path}")
+    assert f'<input type="hidden" name="next" value="{path}">' in body(login)
+    answer = client.post("/login/", {"username": "ann", "password": "a long password", "next": path})
+    assert answer.headers["Location"] == path
+
+
+def test_the_login_page_says_that_the_password_is_wrong(client: Client, ann: User) -> None:
+    answer = body(client.post("/login/", {"username": "ann", "password": "another"}))
+    assert "<title>Error: Log in – Image Extractor</title>" in answer
+    assert "Please enter a correct username and password." in answer
+
+
+# --- Upload ---
+
+
+def test_an_upload_makes_a_request_and_leads_to_its_page(page: Client, ann: User) -> None:
+    text = HEADER + "1,Chair,https://shop.example/chair.jpg\n"
+    answer = upload(page, text, quality="80", format="webp", max_width="1200", max_height="900")
+    batch = Request.objects.get()
+    assert (answer.status_code, answer.headers["Location"]) == (302, address("request", batch))
+    assert (batch.owner, batch.filename, batch.products_total) == (ann, "catalogue.csv", 1)
+    assert (batch.quality, batch.format, batch.max_width, batch.max_height) == (80, "webp", 1200, 900)
+
+
+def test_empty_limits_are_no_limits(page: Client) -> None:
+    upload(page, HEADER + "1,Chair,https://shop.example/chair.jpg\n")
+    batch = Request.objects.get()
+    assert (batch.max_width, batch.max_height) == (None, None)
+
+
+def test_each_problem_of_a_refused_file_is_shown_with_its_place_and_nothing_is_stored(page: Client) -> None:
+    answer = upload(page, HEADER + "1,Chair,nope\n2,Table\n", strict="on")
+    assert answer.status_code == 400
+    assert "<li>Line 2, column 3: nope: The URL does not start with http:// or https://.</li>" in body(answer)
+    assert "<li>Line 3: The row has 2 cells, the header has 3.</li>" in body(answer)
+    assert "<title>Error: Upload a catalogue – Image Extractor</title>" in body(answer)
+    assert not Request.objects.exists()
+
+
+def test_a_problem_without_a_place_is_shown_as_it_is(page: Client) -> None:
+    answer = upload(page, "")
+    assert answer.status_code == 400
+    assert "<li>The file is empty.</li>" in body(answer)
+
+
+def test_the_first_hundred_problems_are_shown_and_it_is_said_that_there_may_be_more(page: Client) -> None:
+    answer = body(upload(page, HEADER + "1,Chair,nope\n" * 150, strict="on"))
+    assert answer.count("<li>Line ") == 100
+    assert "Line 101, column 3" in answer
+    assert "Only the first 100 problems are listed." in answer
+
+
+def test_options_are_kept_when_a_file_is_refused(page: Client) -> None:
+    answer = upload(page, "nonsense", quality="81", format="avif", max_width="1234", strict="on")
+    fields = answer.context["form"]
+    assert [fields[name].value() for name in ("quality", "format", "max_width", "strict")] == [
+        *("81", "avif", "1234", True),
+    ]
+    assert 'value="81"' in body(answer)
+    assert '<option value="avif" selected>' in body(answer)
+    assert "<details open>" in body(answer)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("quality", "0"), ("quality", "96"), ("quality", "")),
+        *(("format", "gif"), ("max_width", "0"), ("max_height", "65536"), ("max_height", "tall")),
+    ],
+)
+def test_a_wrong_option_is_refused_beside_its_field(page: Client, option: str, value: str) -> None:
+    answer = upload(page, HEADER + "1,Chair,https://shop.example/chair.jpg\n", **{option: value})
+    assert answer.status_code == 400
+    assert list(answer.context["form"].errors) == [option]
+    assert f'id="id_{option}_error"' in body(answer)
+    assert not Request.objects.exists()
+
+
+def test_an_upload_without_a_file_is_refused(page: Client) -> None:
+    answer = page.post("/", OPTIONS)
+    assert answer.status_code == 400
+    assert "This field is required." in body(answer)
+
+
+def test_hostile_names_are_text(page: Client) -> None:
+    name = "<script>alert(1).csv"
+    upload(page, HEADER + "<i>1</i>,<script>alert(2)</script>,https://shop.example/<b>.jpg\n", name=name)
+    batch = Request.objects.get()
+    assert batch.filename == name
+    settle(ingest(batch), ["http_404"])
+    shown = body(page.get("/")) + body(page.get(address("request", batch)))
+    for hostile in ("<script>alert", "<i>1", "<b>.jpg", "<http_404>"):
+        assert hostile not in shown
+    for text in (
+        "&lt;script&gt;alert(1).csv",
+        "&lt;script&gt;alert(2)",
+        "/&lt;b&gt;.jpg",
+        "&lt;http_404&gt;",
+    ):
+        assert text in shown
+
+
+# --- The list ---
+
+
+def test_without_requests_the_page_says_what_to_do(page: Client) -> None:
+    assert "Choose a CSV file above and upload it" in body(page.get("/"))
+
+
+def test_the_latest_twenty_requests_are_listed_newest_first(page: Client, ann: User) -> None:
+    now = timezone.now()
+    for age in range(21):
+        batch = submitted(ann, name=f"{age}.csv")
+        Request.objects.filter(pk=batch.pk).update(created_at=now - timedelta(days=age))
+    latest = page.get("/").context["latest"]
+    assert [batch.filename for batch in latest] == [f"{age}.csv" for age in range(20)]
+
+
+def test_a_listed_request_shows_its_counts_and_what_was_saved(page: Client, ann: User) -> None:
+    settle(ingested(ann, *pictures(3)), ["ok", "http_404"])
+    home = body(page.get("/"))
+    assert '<td data-label="Pictures done" class="number">1 of 3</td>' in home
+    assert '<td data-label="Failed" class="number">1</td>' in home
+    assert "293.0 KB" in home
+    assert '<span class="status processing">Processing</span>' in home
+
+
+def test_the_list_costs_as_many_queries_for_ten_requests_as_for_one(
+    page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(10):
+        submitted(ann)
+    with django_assert_num_queries(3):  # the session, the user, the requests
+        page.get("/")
+
+
+# --- A request's page ---
+
+
+def test_while_the_file_is_read_the_rows_are_counted(page: Client, ann: User) -> None:
+    batch = submitted(ann, *pictures(3))
+    shown = body(page.get(address("request", batch)))
+    assert "Reading the file: 0 of 3 rows" in shown
+    assert "Waiting for a worker." in shown
+    assert "No rows are read yet." in shown
+
+
+def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(4))
+    settle(batch, ["ok", "dns"])
+    shown = body(page.get(address("request", batch)))
+    assert "<title>catalogue.csv: Processing – Image Extractor</title>" in shown
+    assert f'hx-get="{address("request-progress", batch)}" hx-trigger="every 1s" hx-swap="outerHTML"' in shown
+    assert "2 of 4 pictures done" in shown
+    assert '<progress id="bar" value="2" max="4">' in shown
+    assert "Less than a minute left." in shown
+    assert address("request-cancel", batch) in shown
+    assert address("request-retry", batch) not in shown
+
+
+def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page: Client, ann: User) -> None:
+    batch = ingest(submitted(ann, *pictures(3), quality=70, max_width=800))
+    settle(batch, ["ok", "ok", "http_404"])
+    shown = body(page.get(address("request", batch)))
+    assert '<span class="status completed_with_errors">Completed with errors</span>' in shown
+    assert "<dt>Completed</dt><dd>2</dd>" in shown
+    assert "<dt>Size before</dt><dd>781.2 KB</dd>" in shown
+    assert "<dt>Size after</dt><dd>195.3 KB</dd>" in shown
+    assert "<dt>Saved</dt><dd>585.9 KB (75 %)</dd>" in shown
+    assert "Quality 70, format JPEG, maximum width 800 px, maximum height none." in shown
+    assert "hx-get" not in shown
+    assert "<script" not in shown
+
+
+def test_downloads_are_offered_for_what_there_is(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    result, archive = address("api:request-results-csv", batch), address("api:request-images-zip", batch)
+
+    def offered() -> list[bool]:
+        shown = body(page.get(address("request", batch)))
+        return [f'href="{url}"' in shown for url in (result, f"{result}?only=failed", archive)]
+
+    assert offered() == [True, False, False]
+    settle(batch, ["timeout"])
+    assert offered() == [True, True, False]
+    settle(batch, ["ok"])
+    assert offered() == [True, True, True]
+
+
+def test_failures_are_grouped_by_cause_the_most_frequent_first(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(6), "7,Lamp,nope")
+    settle(batch, ["dns", "http_404", "http_404", "http_404", "http_404", "ok"])
+    answer = page.get(address("request", batch))
+    groups = [(group["code"], group["count"]) for group in answer.context["failures"]]
+    assert groups == [("http_404", 4), ("dns", 1), ("invalid_url", 1)]
+    failures = body(answer).partition('id="failures"')[2].partition('id="products"')[0]
+    for part in ("https://shop.example/4.jpg", "It failed with &lt;dns&gt;.", "These are the first 3"):
+        assert part in failures
+    assert "https://shop.example/5.jpg" not in failures
+    again = [code for code, _ in groups if f'name="code" value="{code}"' in failures]
+    assert again == ["http_404", "dns"]  # an invalid URL cannot become a picture
+
+
+def test_a_product_shows_each_picture_with_its_outcome(page: Client, ann: User) -> None:
+    row = 'S1,Chair,"https://shop.example/a.jpg, https://shop.example/b.jpg"'
+    batch = ingested(ann, row, "S2,Bare,")
+    settle(batch, ["ok", "timeout"])
+    shown = body(page.get(address("request", batch)))
+    assert '<th scope="row">S1</th>' in shown
+    assert '<a href="/media/images/ab/ab0001.jpg">640 × 480, 97.7 KB</a>' in shown
+    assert "Failed: It failed with &lt;timeout&gt;." in shown
+    assert "The row has no pictures." in shown
+
+
+def test_products_come_in_pages_of_25(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(60))
+    path = address("request", batch)
+
+    def rows(query: str) -> list[int]:
+        return [product.row_number for product in page.get(path + query).context["products"]]
+
+    assert rows("") == list(range(1, 26))
+    assert rows("?after=25") == list(range(26, 51))
+    assert rows("?after=50") == list(range(51, 61))
+    middle = body(page.get(path + "?after=25"))
+    assert "Rows 26 to 50 of 60" in middle
+    assert 'href="?after=0#products" rel="prev"' in middle
+    assert 'href="?after=50#products" rel="next"' in middle
+    assert 'rel="next"' not in body(page.get(path + "?after=50"))
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1e3", "\N{SUPERSCRIPT TWO}", "%00"])
+def test_a_page_that_cannot_be_is_the_first(page: Client, ann: User, after: str) -> None:
+    batch = ingested(ann)
+    assert len(page.get(address("request", batch) + f"?after={after}").context["products"]) == 1
+
+
+def test_a_page_beyond_the_last_row_says_so(page: Client, ann: User) -> None:
+    path = address("request", ingested(ann))
+    assert "There are no further rows." in body(page.get(path + "?after=" + "9" * 30))
+
+
+def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
+    page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    batch = ingested(ann, *pictures(30))
+    with django_assert_num_queries(6):  # session, user, request, failures; products, images
+        page.get(address("request", batch))
+
+
+def test_a_request_that_stands_still_says_so(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(4))
+    settle(batch, ["ok"])
+    path = address("request", batch)
+    assert "Nothing has moved" not in body(page.get(path))
+    long_ago = timezone.now() - timedelta(minutes=65)
+    Request.objects.update(created_at=long_ago, started_at=long_ago, last_progress_at=long_ago)
+    shown = body(page.get(path))
+    assert "Nothing has moved for 1 hour, 5 minutes." in shown
+    assert "left." not in shown
+
+
+def test_a_file_that_could_not_be_ingested_says_why(page: Client, ann: User) -> None:
+    batch = submitted(ann)
+    batch.refuse("The stored file is gone.")
+    assert '<p class="problem">The stored file is gone.</p>' in body(page.get(address("request", batch)))
+
+
+# --- Polling ---
+
+
+def test_polling_gets_the_progress_alone_and_goes_on(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    settle(batch, ["ok"])
+    answer = page.get(address("request-progress", batch), headers=HTMX)
+    assert answer.content.decode().startswith('<section id="progress"')
+    assert "1 of 2 pictures done" in body(answer)
+    assert 'hx-trigger="every 1s"' in body(answer)
+    assert "HX-Refresh" not in answer.headers
+
+
+def test_polling_a_request_that_has_just_finished_reloads_the_page(page: Client, ann: User) -> None:
+    batch = ingested(ann)
+    settle(batch, ["ok"])
+    assert page.get(address("request-progress", batch), headers=HTMX).headers["HX-Refresh"] == "true"
+
+
+def test_the_progress_of_a_finished_request_polls_no_more(page: Client, ann: User) -> None:
+    batch = ingested(ann)
+    settle(batch, ["ok"])
+    answer = page.get(address("request-progress", batch))
+    assert "HX-Refresh" not in answer.headers
+    assert "hx-" not in body(answer)
+
+
+def test_polling_what_was_deleted_or_after_logging_out_reloads_the_page(page: Client, ann: User) -> None:
+    batch = submitted(ann)
+    missing = reverse("request-progress", args=[uuid.uuid4()])
+    assert page.get(missing, headers=HTMX).headers["HX-Refresh"] == "true"
+    page.logout()
+    answer = page.get(address("request-progress", batch), headers=HTMX)
+    assert (answer.status_code, answer.headers["HX-Refresh"], answer.content) == (200, "true", b"")
+
+
+# --- Buttons ---
+
+
+def test_cancel_stops_an_active_request(page: Client, ann: User) -> None:
+    batch = ingested(ann)
+    answer = page.post(address("request-cancel", batch), follow=True)
+    assert answer.redirect_chain == [(address("request", batch), 302)]
+    assert "Canceled. What was done by then is kept." in body(answer)
+    batch.refresh_from_db()
+    assert (batch.status, batch.images_canceled) == (Request.Status.CANCELED, 1)
+    again = page.post(address("request-cancel", batch), follow=True)
+    assert "It had finished already." in body(again)
+
+
+def test_retry_tries_again_what_failed(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(3))
+    settle(batch, ["ok", "http_404", "timeout"])
+    answer = page.post(address("request-retry", batch), follow=True)
+    assert "Trying again." in body(answer)
+    batch.refresh_from_db()
+    assert (batch.status, batch.run, batch.images_pending) == (Request.Status.PROCESSING, 2, 2)
+
+
+def test_retry_of_one_code_leaves_the_others_alone(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(3))
+    settle(batch, ["ok", "http_404", "timeout"])
+    page.post(address("request-retry", batch), {"code": "timeout"})
+    assert list(batch.images.pending().values_list("url", flat=True)) == ["https://shop.example/3.jpg"]
+
+
+def test_retry_resumes_what_was_canceled_before_any_row_was_read(page: Client, ann: User) -> None:
+    batch = submitted(ann)
+    batch.cancel()
+    assert address("request-retry", batch) in body(page.get(address("request", batch)))
+    assert "Trying again." in body(page.post(address("request-retry", batch), follow=True))
+
+
+@pytest.mark.parametrize("code", ["", "dns", "\0", "x" * 31])
+def test_where_nothing_can_be_tried_again_a_message_says_so(page: Client, ann: User, code: str) -> None:
+    batch = ingested(ann)
+    settle(batch, ["ok"])
+    answer = page.post(address("request-retry", batch), {"code": code}, follow=True)
+    assert '<li class="warning">There was nothing to try again.</li>' in body(answer)
+
+
+def test_delete_removes_the_request_and_says_so(page: Client, ann: User) -> None:
+    batch = ingested(ann)
+    answer = page.post(address("request-delete", batch), follow=True)
+    assert answer.redirect_chain == [("/", 302)]
+    assert "catalogue.csv is deleted." in body(answer)
+    assert not Request.objects.exists()
+
+
+# --- Errors ---
+
+
+def test_an_unknown_address_is_answered_in_the_same_clothes(page: Client) -> None:
+    answer = page.get("/nothing-here")
+    assert answer.status_code == 404
+    assert "<title>Not found – Image Extractor</title>" in body(answer)
+
+
+def test_an_error_page_needs_nothing_but_itself(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("products.views.UploadForm", broken)
+    page.raise_request_exception = False
+    answer = page.get("/")
+    assert answer.status_code == 500
+    assert "Something went wrong" in body(answer)
+    assert "broken" not in body(answer)
+
+
+@pytest.mark.parametrize("path", ["/", "/login/", "/nothing-here"])
+def test_pages_carry_neither_inline_scripts_nor_inline_styles(page: Client, path: str) -> None:
+    shown = body(page.get(path))
+    assert '<html lang="en">' in shown
+    assert "style=" not in shown
+    assert "<style" not in shown
+    assert "<script" not in shown
