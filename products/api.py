@@ -1,9 +1,10 @@
 """The JSON API."""
 
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import FileResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -56,7 +57,7 @@ def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bo
     upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
     key = request.headers.get("Idempotency-Key")
-    return Request.objects.submit(request.user, idempotency_key=key, **upload.validated_data)
+    return Request.objects.submit(cast(User, request.user), idempotency_key=key, **upload.validated_data)
 
 
 @extend_schema_view(list=extend_schema(parameters=[STATUS_FILTER]))

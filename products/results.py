@@ -16,7 +16,7 @@ from products.catalogue import Catalogue, Row, normalise
 from products.models import Image, Product, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 
 CHUNK_ROWS = 500
 COLUMNS = ["Output Image Urls", "Status", "Error"]

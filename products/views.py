@@ -7,8 +7,9 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.db.models import Count, F
+from django.db.models import Count, F, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -19,13 +20,19 @@ from django_htmx.middleware import HtmxDetails
 
 from products.catalogue import CatalogueError
 from products.forms import PageForm, RetryForm, UploadForm
-from products.models import Product, Request, RequestQuerySet
+from products.models import Product, Request
 
 LATEST_REQUESTS = 20
 PRODUCTS_PER_PAGE = 25
 FAILURES_PER_CODE = 3
 # A picture's last attempt but one is followed by a pause of half a minute: below that, quiet is normal.
 STALLED_AFTER = timedelta(minutes=2)
+
+
+class UserRequest(HttpRequest):
+    """As `login_required` lets it through."""
+
+    user: User
 
 
 class HtmxRequest(HttpRequest):
@@ -52,7 +59,7 @@ def media(request: HttpRequest, key: str) -> FileResponse | HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: UserRequest) -> HttpResponse:
     """The upload form, and the user's latest requests. A file that is refused is answered with 400."""
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
     if form.is_valid():
@@ -137,10 +144,11 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("home")
 
 
-def _visible(request: HttpRequest) -> RequestQuerySet:
+def _visible(request: HttpRequest) -> QuerySet[Request]:
     """What the user may see, with `bytes_saved`."""
-    visible: RequestQuerySet = Request.objects.visible_to(request.user)
-    return visible.annotate(bytes_saved=F("bytes_source") - F("bytes_output"))
+    return Request.objects.visible_to(request.user).annotate(
+        bytes_saved=F("bytes_source") - F("bytes_output")
+    )
 
 
 def _progress(batch: Request) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def main() -> int:
     data_dir = DATA_DIR if is_free(DATA_DIR) else DEMO_DIR / "data"
     environment = {"DATA_DIR": str(data_dir), "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8"}
     print(f"\n$ python manage.py extract {shown(catalogue)} -o {shown(result)}\n", flush=True)
-    extract = [sys.executable, ROOT / "manage.py", "extract", catalogue, "-o", result]
+    extract: list[str | Path] = [sys.executable, ROOT / "manage.py", "extract", catalogue, "-o", result]
     status = subprocess.run(extract, env=os.environ | environment, check=False).returncode
     if status != 1:
         print(

@@ -46,7 +46,9 @@ class Product(models.Model):
     serial_number = models.TextField(blank=True)
     product_name = models.TextField(blank=True)
     cells = models.JSONField(help_text="The row's cells as they were.")
-    images = models.ManyToManyField("Image", through="ProductImage", related_name="products")
+    images: "models.ManyToManyField[Image, ProductImage]" = models.ManyToManyField(
+        "Image", through="ProductImage", related_name="products"
+    )
 
     objects = ProductQuerySet.as_manager()
 

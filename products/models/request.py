@@ -48,7 +48,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
 
     def submit(
         self,
-        owner: User | AnonymousUser,
+        owner: User,
         file: "File[bytes]",
         *,
         strict: bool = False,

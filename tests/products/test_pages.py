@@ -1,20 +1,22 @@
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from products.catalogue import Catalogue
 from products.models import Image, Request
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +26,7 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture(autouse=True)
-def plain_settings(settings: SettingsWrapper) -> None:
+def plain_settings(settings: Settings) -> None:
     """Static files as they lie, and passwords that cost nothing."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.STORAGES = settings.STORAGES | {
@@ -83,7 +85,7 @@ def pictures(count: int) -> list[str]:
     return [f"S{n},Product {n},https://shop.example/{n}.jpg" for n in range(1, count + 1)]
 
 
-def upload(client: Client, text: str, name: str = "catalogue.csv", **options: str) -> HttpResponse:
+def upload(client: Client, text: str, name: str = "catalogue.csv", **options: str) -> "Answer":
     file = SimpleUploadedFile(name, text.encode(), "text/csv")
     return client.post("/", {"file": file, **OPTIONS, **options})
 
@@ -92,8 +94,8 @@ def address(view: str, batch: Request) -> str:
     return reverse(view, args=[batch.pk])
 
 
-def body(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
+def body(answer: "Answer") -> str:
+    return " ".join(answer.content.decode().split())
 
 
 # --- Access ---
@@ -148,7 +150,7 @@ def test_changes_are_made_by_post_only_and_with_the_token(ann: User, view: str) 
     assert Request.objects.get().status == Request.Status.PENDING
 
 
-def test_under_open_access_there_is_no_login_and_no_logout(client: Client, settings: SettingsWrapper) -> None:
+def test_under_open_access_there_is_no_login_and_no_logout(client: Client, settings: Settings) -> None:
     settings.OPEN_ACCESS = True
     home = client.get("/")
     assert home.status_code == 200
