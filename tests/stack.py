@@ -1,0 +1,184 @@
+"""The whole product as real processes: gunicorn and worker processes on PostgreSQL and Redis, or embedded."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from secrets import token_hex
+from socket import create_server
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import psycopg
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], what: str, seconds: float = 90) -> T:
+    """What `condition` returns as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+def free_port() -> int:
+    with create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def with_database(url: str, name: str) -> str:
+    """The URL of another database (or number, for Redis) on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+class Deployment:
+    """Processes of one installation, with a folder of their own. They end with the `with` block."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = inherited | {
+            "DATA_DIR": str(directory),
+            "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+            **environment,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            self.end(process, signal.SIGTERM)
+        self._stack.close()
+        if error is not None:
+            sys.stderr.write(self.log())
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start one of our processes in a group of its own, logging to the deployment's log."""
+        log = self._stack.enter_context((self.directory / "log").open("ab"))
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Send a signal, to the whole group if it is one that cannot be handed on, and wait for the end."""
+        if process.poll() is None:
+            if number == signal.SIGKILL:
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def manage(self, *arguments: str) -> str:
+        """What `manage.py` prints; it has to succeed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def log(self) -> str:
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, **options)
+
+    def wait_until_up(self) -> None:
+        def answers() -> bool:
+            assert all(process.poll() is None for process in self.processes), self.log()
+            try:
+                return httpx.get(f"{self.url}/healthz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, "the web server answers")
+
+
+class Embedded(Deployment):
+    """`manage.py serve` without any service."""
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        process = self.start("manage.py", "serve", "--bind", f"127.0.0.1:{self.port}")
+        self.wait_until_up()
+        return process
+
+
+class Cluster(Deployment):
+    """gunicorn and workers on the run's own PostgreSQL and Redis, in a database of their own."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self._server = os.environ["DATABASE_URL"]
+        self._database = f"stack_{token_hex(4)}"
+        super().__init__(
+            directory,
+            DATABASE_URL=with_database(self._server, self._database),
+            REDIS_URL=with_database(os.environ["REDIS_URL"], "1"),
+            SECRET_KEY=token_hex(32),
+            **environment,
+        )
+        self.environment["PUBLIC_URL"] = self.url
+
+    def __enter__(self) -> Self:
+        self._sql(f"CREATE DATABASE {self._database}")
+        self.manage("migrate")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._sql(f"DROP DATABASE {self._database} WITH (FORCE)")
+
+    def _sql(self, statement: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]  # a name made above, not data
+
+    def web(self) -> subprocess.Popen[bytes]:
+        process = self.start(
+            *("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"),
+            *("-b", f"127.0.0.1:{self.port}", "imageextractor.wsgi"),
+        )
+        self.wait_until_up()
+        return process
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        return self.start("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
+
+    def token(self, user: str = "tester") -> str:
+        """An API token of a new user."""
+        self.manage("shell", "-c", f"from django.contrib.auth.models import User; User.objects.create_user({user!r})")
+        return self.manage("create_token", user).strip()
