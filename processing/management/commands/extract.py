@@ -1,3 +1,4 @@
+import logging
 import sys
 import time
 from argparse import ArgumentParser
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--strict", action="store_true", help="refuse the file for any bad row or cell")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        logging.getLogger("processing").setLevel(logging.WARNING)  # what goes well is shown as progress
         here = settings.EMBEDDED and embedded.lock_data_dir()
         if here:
             embedded.migrate()

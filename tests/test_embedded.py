@@ -1,0 +1,214 @@
+"""The main job without any service: `manage.py extract` and `manage.py serve`, as processes of their own."""
+
+import csv
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.origin import Answer, Origin
+from tests.pictures import photo_jpeg, rgba_png, rotated_jpeg, truncated
+from tests.stack import ROOT, Embedded, wait_for
+
+HEADER = ["Serial Number", "Product Name", "Input Image Urls"]
+
+
+def write_csv(path: Path, rows: list[list[str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return path
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "DATA_DIR": str(tmp_path / "data"),
+        "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+    }
+
+
+def extract(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "manage.py", "extract", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def picture_of(environment: dict[str, str], url: str) -> Image.Image:
+    """The stored file that an output URL names, opened by a reader that knows nothing of how it was made."""
+    picture = Image.open(Path(environment["DATA_DIR"]) / urlsplit(url).path.lstrip("/"))
+    picture.load()
+    return picture
+
+
+def catalogue_of_100_rows(origin: Origin) -> list[list[str]]:
+    """Ordinary rows with shared pictures and commas in URLs, and six that have something special."""
+    shared = origin.add("/shared.jpg", photo_jpeg(300, 200, seed=1))
+    rows = []
+    for number in range(94):
+        own = origin.add(f"/w_300,h_200/{number}.jpg", photo_jpeg(300, 200, seed=100 + number))
+        rows.append([str(number), f"Lamp {number}", f"{own}, {shared}"])
+    rows += [
+        ["missing", "404", origin.url("/gone.jpg")],
+        ["page", "HTML", origin.add("/page.jpg", b"<!doctype html><title>Sold out</title>")],
+        ["clear", "RGBA", origin.add("/clear.png", rgba_png())],
+        ["cut", "truncated", origin.add("/cut.jpg", truncated(photo_jpeg(300, 200, seed=2)))],
+        ["turned", "rotated", origin.add("/turned.jpg", rotated_jpeg(6))],
+        ["mixed", "one of two", f"{shared}, {origin.url('/gone.jpg')}"],
+    ]
+    return rows
+
+
+def test_extract_does_the_whole_job_for_a_real_catalogue(
+    origin: Origin, environment: dict[str, str], tmp_path: Path
+) -> None:
+    rows = catalogue_of_100_rows(origin)
+    source, output = write_csv(tmp_path / "lamps.csv", rows), tmp_path / "out.csv"
+
+    done = extract(environment, source, "-o", output)
+
+    assert done.returncode == 1, done.stderr
+    result = read_csv(output)
+    assert result[0] == [*HEADER, "Output Image Urls", "Status", "Error"]
+    assert [row[:3] for row in result[1:]] == rows
+    outcome = {row[0]: row[3:] for row in result[1:]}
+    for number in range(94):
+        urls, status, error = outcome[str(number)]
+        assert (status, error) == ("completed", "")
+        assert [picture_of(environment, url).size for url in urls.split(", ")] == [(300, 200)] * 2
+    assert outcome["missing"][:2] == ["", "failed"] and "404" in outcome["missing"][2]
+    assert outcome["page"][:2] == ["", "failed"] and "web page" in outcome["page"][2]
+    assert outcome["cut"][:2] == ["", "failed"] and "damaged" in outcome["cut"][2]
+    assert picture_of(environment, outcome["clear"][0]).mode == "RGB"
+    stored = Image.open(io.BytesIO(origin_body(origin, "/turned.jpg")))
+    assert picture_of(environment, outcome["turned"][0]).size == stored.size[::-1]
+    urls, status, error = outcome["mixed"]
+    assert urls.split(", ")[1] == "" and status == "completed_with_errors" and "404" in error
+
+    assert all(origin.count(target) == 1 for target in {request.target for request in origin.received})
+    assert origin.count("/shared.jpg") == 1  # 95 rows show it
+
+
+def origin_body(origin: Origin, path: str) -> bytes:
+    answer = origin.routes[path]
+    assert isinstance(answer, Answer)
+    return answer.body
+
+
+def test_extract_prints_plain_lines_where_there_is_no_terminal(
+    origin: Origin, environment: dict[str, str], tmp_path: Path
+) -> None:
+    url = origin.add("/a.jpg", photo_jpeg(60, 40, seed=1))
+    done = extract(environment, write_csv(tmp_path / "a.csv", [["1", "Lamp", url]]))
+
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 images done, 0 failed" in done.stderr.splitlines()
+    assert "\r" not in done.stderr and "\x1b" not in done.stderr
+    assert read_csv(tmp_path / "a.result.csv")[1][4] == "completed"
+
+
+def test_extract_draws_a_bar_in_a_terminal(
+    origin: Origin, environment: dict[str, str], tmp_path: Path
+) -> None:
+    url = origin.add("/a.jpg", photo_jpeg(60, 40, seed=1))
+    source = write_csv(tmp_path / "a.csv", [["1", "Lamp", url]])
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "manage.py", "extract", source]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=its
+    ) as process:
+        os.close(its)
+        shown = b""
+        while chunk := read_terminal(ours):
+            shown += chunk
+    os.close(ours)
+
+    assert process.returncode == 0
+    assert re.search(rb"100%.*\b1/1\b", shown)
+    assert b"images done" not in shown
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "empty"),
+        (b"Name,Price\nLamp,1\n", "Missing columns"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a CSV"),
+    ],
+)
+def test_extract_refuses_with_status_2_and_the_reason(
+    environment: dict[str, str], tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_bytes(content)
+    done = extract(environment, source)
+
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not (tmp_path / "a.result.csv").exists()
+    assert not list(Path(environment["DATA_DIR"]).glob("uploads/*"))
+
+
+def test_strict_refuses_a_bad_cell_and_names_its_line(environment: dict[str, str], tmp_path: Path) -> None:
+    source = write_csv(
+        tmp_path / "a.csv", [["1", "Lamp", "https://example.com/a.jpg"], ["2", "Lamp", "a.jpg"]]
+    )
+    done = extract(environment, source, "--strict")
+
+    assert done.returncode == 2
+    assert "line 3" in done.stderr
+
+
+def test_the_earlier_systems_calls_work_on_loopback_without_a_login(origin: Origin, tmp_path: Path) -> None:
+    url = origin.add("/a.jpg", photo_jpeg(60, 40, seed=1))
+    text = f"Serial Number,Product Name,Input Image Urls\n7,Lamp,{url}\n"
+    with Embedded(tmp_path) as service:
+        service.serve()
+        upload = curl(f"{service.url}/upload", "-F", "file=@-;filename=catalogue.csv", text=text)
+        request_id = re.search(r'"request_id": ?"([0-9a-f-]+)"', upload)
+        assert request_id, upload
+        status_url = f"{service.url}/status/{request_id[1]}"
+        answer = wait_for(
+            lambda: re.search('"status": ?"completed"', text := curl(status_url)) and text,
+            "the request completes",
+        )
+        product = httpx.get(status_url).json()["products"][0]
+        assert product["input_image_urls"] == url and str(product["id"]) in answer
+        picture = Image.open(io.BytesIO(httpx.get(product["output_image_urls"]).content))
+        assert (picture.format, picture.size) == ("JPEG", (60, 40))
+
+
+def curl(url: str, *options: str, text: str = "") -> str:
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--fail", *options, url],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
