@@ -8,12 +8,16 @@ from rest_framework.routers import SimpleRouter
 
 from products import api, views
 
+handler400 = "products.errors.bad_request"
+handler403 = "products.errors.forbidden"
+handler404 = "products.errors.not_found"
+
 router = SimpleRouter()
 router.register("requests", api.RequestViewSet, basename="request")
 
 api_urls = [
     path("upload", api.legacy_upload, name="upload"),
-    path("status/<uuid:request_id>", api.legacy_status, name="status"),
+    path("status/<str:request_id>", api.legacy_status, name="status"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
     *router.urls,
@@ -29,7 +33,7 @@ urlpatterns = [
     path("login/", auth.LoginView.as_view(template_name="login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(next_page="home"), name="logout"),
     path("upload", api.legacy_upload),
-    path("status/<uuid:request_id>", api.legacy_status),
+    path("status/<str:request_id>", api.legacy_status),
     path("api/", include((api_urls, "api"))),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),

@@ -175,8 +175,17 @@ class Cluster(Deployment):
         self.wait_until_up()
         return process
 
-    def worker(self) -> subprocess.Popen[bytes]:
-        return self.start("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
+    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        """Start worker processes; they are at work when this returns."""
+        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
+        started = [self.start(*command) for _ in range(count)]
+        wait_for(lambda: self.query("SELECT count(*) FROM processing_worker")[0][0] >= count, "workers are up")
+        return started
+
+    def query(self, statement: str) -> list[Any]:
+        """Rows from the deployment's database, read past all of its code."""
+        with psycopg.connect(self.environment["DATABASE_URL"]) as connection:
+            return connection.execute(statement).fetchall()  # type: ignore[call-overload, no-any-return]
 
     def token(self, user: str = "tester") -> str:
         """An API token of a new user."""

@@ -23,8 +23,7 @@ FINISHED = {"completed", "completed_with_errors", "failed", "canceled"}
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path) as cluster:
         cluster.web()
-        cluster.worker()
-        cluster.worker()
+        cluster.workers(2)
         yield cluster
 
 
