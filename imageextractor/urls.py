@@ -20,6 +20,17 @@ api_urls = [
     path("status/<str:request_id>", api.legacy_status, name="status"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    # Files: no slash behind their names, which the router would put there.
+    path(
+        "requests/<str:pk>/results.csv",
+        api.RequestViewSet.as_view({"get": "results_csv"}, detail=True),
+        name="request-results-csv",
+    ),
+    path(
+        "requests/<str:pk>/images.zip",
+        api.RequestViewSet.as_view({"get": "images_zip"}, detail=True),
+        name="request-images-zip",
+    ),
     *router.urls,
 ]
 

@@ -1,7 +1,6 @@
 """Ingest: from the stored catalogue into Products and Images."""
 
 import logging
-import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -10,18 +9,16 @@ from products.models import Request
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that an ingest keeps a worker thread before it goes to the end of the queue.
-SLICE_SECONDS = 5
 CHUNK_ROWS = 1000
 CHUNK_IMAGES = 2000
 
 
 def run(batch: Request) -> Iterator[bool]:
-    """Ingest for a slice of time. Yields after each chunk whether the whole file is in.
+    """Ingest from where the last one stopped. Yields after each chunk whether the whole file is in.
 
-    Ends early when another ingest of the same Request is ahead, or the Request is no longer active.
+    Ends early when another ingest of the same Request is ahead, or the Request is no longer active. A file
+    that cannot be read to its end any more fails the Request.
     """
-    deadline = time.monotonic() + SLICE_SECONDS
     try:
         with batch.source.open("rb") as file:
             rows = islice(Catalogue(file), batch.ingested_rows, None)
@@ -29,8 +26,8 @@ def run(batch: Request) -> Iterator[bool]:
                 if not batch.ingest(chunk):
                     return
                 yield batch.ingested
-                if time.monotonic() > deadline:
-                    return
+        if not batch.ingested:
+            batch.refuse("The stored catalogue could not be read: it has become shorter.")
     except (CatalogueError, FileNotFoundError) as error:
         logger.exception("The catalogue of %s cannot be read any more", batch.pk)
         batch.refuse(f"The stored catalogue could not be read: {error}")

@@ -31,14 +31,14 @@ def run(batch: Request, pipeline: Pipeline) -> float | None:
     """
     deadline = time.monotonic() + SLICE_SECONDS
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
-        busy = pipeline.busy_hosts()
-        with pipeline.turn(left) as room:
+        with pipeline.places.turn(left) as room:
+            busy = pipeline.places.busy_hosts()
             images = Image.objects.claim(batch, pipeline.worker_id, room, busy) if room else []
             pipeline.submit(images)
         if room and not images:
             if not busy or not Image.objects.due().filter(request=batch).exists():
                 return _idle(batch)
-            pipeline.wait_for_host(busy, left)
+            pipeline.places.wait_for_host(busy, left)
     return 0
 
 

@@ -10,20 +10,19 @@ import os
 import random
 import time
 import uuid
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from threading import BoundedSemaphore, Condition, Thread
 
 import httpx
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
 from processing.compress import CompressError, Options, compress
 from processing.fetch import FetchError, fetch
+from processing.places import Places
 from processing.storage import StorageError, store
 from processing.transport import guarded_client
 from products.models import Image, Request
@@ -44,8 +43,7 @@ class Pipeline:
     def __init__(self, worker_id: uuid.UUID, client: httpx.Client | None = None) -> None:
         self.worker_id = worker_id
         self.stopping = False
-        # As many again as there are threads wait for a free one, so that claims can be few and large.
-        self._capacity = 2 * settings.FETCH_CONCURRENCY
+        self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST)
         self._client = client or guarded_client(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
             user_agent=settings.FETCH_USER_AGENT,
@@ -53,80 +51,42 @@ class Pipeline:
         )
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
         self._codec = BoundedSemaphore(os.cpu_count() or 1)
-        self._changed = Condition()  # guards all that follows
+        self._changed = Condition()  # guards the two that follow
         self._closed = False
-        self._turns: deque[object] = deque()
-        self._in_hand: Counter[str] = Counter()  # by host
-        self._fetching: Counter[str] = Counter()  # by host
-        self._waiting: defaultdict[str, deque[Image]] = defaultdict(deque)  # for a place at their host
         self._outcomes: list[Image] = []
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
 
-    # --- Claims ---
-
-    @contextmanager
-    def turn(self, seconds: float) -> Iterator[int]:
-        """Wait for this thread's turn to claim; gives the number of free places, 0 if none within `seconds`.
-
-        Lanes claim one at a time, first come first served, which shares the places fairly between Requests.
-        """
-        ticket = object()
-        with self._changed:
-            self._turns.append(ticket)
-            self._changed.wait_for(lambda: self.stopping or self._is_turn(ticket), timeout=seconds)
-            room = self._room() if self._is_turn(ticket) and not self.stopping else 0
-        try:
-            yield room
-        finally:
-            with self._changed:
-                self._turns.remove(ticket)
-                self._changed.notify_all()
-
-    def _is_turn(self, ticket: object) -> bool:
-        return self._turns[0] is ticket and self._room() >= max(1, self._capacity // 4)
-
-    def _room(self) -> int:
-        return self._capacity - self._in_hand.total()
-
-    def busy_hosts(self) -> list[str]:
-        """Hosts with as many Images in hand that another could only wait."""
-        with self._changed:
-            return [host for host, count in self._in_hand.items() if count >= 2 * settings.FETCH_PER_HOST]
-
-    def wait_for_host(self, hosts: list[str], seconds: float) -> None:
-        """Wait until one of the busy `hosts` is busy no more."""
-        limit = 2 * settings.FETCH_PER_HOST
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self.stopping or any(self._in_hand[host] < limit for host in hosts), timeout=seconds
-            )
-
     def submit(self, images: list[Image]) -> None:
         """Take claimed Images in hand."""
-        with self._changed:
-            for image in images:
-                self._in_hand[image.host] += 1
-                self._waiting[image.host].append(image)
-            for host in {image.host for image in images}:
-                self._start(host)
+        self._begin(self.places.add(images))
 
-    def _start(self, host: str) -> None:
-        waiting = self._waiting[host]
-        while waiting and self._fetching[host] < settings.FETCH_PER_HOST:
-            self._fetching[host] += 1
-            self._threads.submit(self._work, waiting.popleft())
-        if not waiting:
-            del self._waiting[host]
+    def give_back_stalled(self) -> None:
+        """Release Images that wait behind full places, for whichever worker has some free."""
+        stalled = self.places.drop_stalled()
+        try:
+            self._release(stalled)
+        except DatabaseError:
+            self.submit(stalled)
+            raise
+
+    def _begin(self, images: list[Image]) -> None:
+        for image in images:
+            self._threads.submit(self._work, image)
+
+    def _release(self, images: list[Image]) -> None:
+        if images:
+            held = Image.objects.filter(pk__in=[image.pk for image in images], claimed_by=self.worker_id)
+            held.release(crashed=False)
 
     # --- Work, in the threads ---
 
     def _work(self, image: Image) -> None:
-        if not self.stopping:  # else close() gives it back untouched
-            self._attempt(image)
+        self._attempt(image)
         with self._changed:
-            _less(self._in_hand, image.host)
+            self._outcomes.append(image)
             self._changed.notify_all()
+        self._begin(self.places.done(image))
 
     def _attempt(self, image: Image) -> None:
         try:
@@ -142,17 +102,13 @@ class Pipeline:
         except Exception:
             logger.exception("Unexpected error with %s", image.url)
             self._again(image, "crashed", "The picture could not be processed because of an internal error.")
-        with self._changed:
-            self._outcomes.append(image)
 
     def _make(self, image: Image) -> None:
         try:
             timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
             fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes)
         finally:
-            with self._changed:
-                _less(self._fetching, image.host)
-                self._start(image.host)
+            self._begin(self.places.fetched(image))
         batch = image.request
         options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
         with self._codec:
@@ -207,7 +163,8 @@ class Pipeline:
         """Half a second's outcomes, or fewer when nothing else is in hand; none when all is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._outcomes or self._closed)
-            self._changed.wait_for(lambda: not self._in_hand or self._closed, timeout=FLUSH_SECONDS)
+        self.places.wait_until_empty(FLUSH_SECONDS)
+        with self._changed:
             outcomes, self._outcomes = self._outcomes, []
             return outcomes
 
@@ -225,30 +182,20 @@ class Pipeline:
     # --- The end ---
 
     def stop(self) -> None:
-        """Let lanes claim nothing more."""
-        with self._changed:
-            self.stopping = True
-            self._changed.notify_all()
+        """Claim and begin nothing more, and give back what has not begun."""
+        self.stopping = True
+        self._release(self.places.stop())
 
     def close(self, grace: float) -> None:
-        """Finish what is in hand within `grace` seconds, write it, and give back the rest."""
+        """Finish what has begun within `grace` seconds, write it, and give back the rest."""
         self.stop()
+        self.places.wait_until_empty(grace)
         with self._changed:
-            for host, waiting in self._waiting.items():
-                self._in_hand[host] -= len(waiting)
-            self._waiting.clear()
-            self._changed.wait_for(lambda: not self._in_hand.total(), timeout=grace)
             self._closed = True
             self._changed.notify_all()
         self._flusher.join(timeout=grace)
         self._threads.shutdown(wait=False, cancel_futures=True)
         Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)
-
-
-def _less(counter: Counter[str], host: str) -> None:
-    counter[host] -= 1
-    if not counter[host]:
-        del counter[host]
 
 
 _current: Pipeline | None = None

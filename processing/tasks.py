@@ -4,6 +4,7 @@ Each actor may run twice or never: the rows say what is to be done, and recovery
 """
 
 import logging
+import time
 import uuid
 
 import dramatiq
@@ -16,25 +17,28 @@ from products.models import Request
 logger = logging.getLogger(__name__)
 
 QUEUE = "images"
+#: Seconds that an ingest keeps a worker thread before it goes to the end of the queue.
+INGEST_SECONDS = 5
 
 
 @dramatiq.actor(queue_name=QUEUE)
 def ingest(request_id: str, epoch: int) -> None:
-    """Ingest for a slice of time; lanes start with the first chunk."""
+    """Ingest for a slice of time, then go to the end of the queue; lanes start with the first chunk."""
     batch = _live(request_id, epoch)
     if batch is None or batch.ingested:
         return
     first = batch.ingested_rows == 0
+    deadline = time.monotonic() + INGEST_SECONDS
     try:
-        for _complete in ingestion.run(batch):
+        for complete in ingestion.run(batch):
             if first:
                 send_lanes(batch)
             first = False
+            if not complete and time.monotonic() > deadline:
+                ingest.send(request_id, epoch)
+                break
     except Exception:
         logger.exception("Ingest of %s stopped; recovery takes it up again", request_id)
-    else:
-        if batch.is_active and not batch.ingested:
-            ingest.send(request_id, epoch)
 
 
 @dramatiq.actor(queue_name=QUEUE)

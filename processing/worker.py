@@ -25,7 +25,8 @@ GRACE_SECONDS = 8
 class WorkerMiddleware(dramatiq.Middleware):
     """Starts and stops what a worker process needs beside Dramatiq's threads."""
 
-    def after_worker_boot(self, broker: Any, worker: Any) -> None:
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+        # Not after: Dramatiq's threads take up messages before that.
         row = Worker()
         pipeline.start(row.pk)
         self._heart = Heart(row)
@@ -59,6 +60,7 @@ class Heart(Thread):
                 if now >= recover_at:
                     recover()
                     recover_at = now + RECOVERY_EVERY
+                pipeline.current().give_back_stalled()
             except Error:
                 logger.exception("The worker's heartbeat could not be written; trying again")
             if self._stopped.wait(1):

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request as ApiRequest
@@ -35,7 +35,7 @@ class OpenAccessMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if settings.OPEN_ACCESS:
             if _is_foreign(request):
-                return HttpResponseForbidden("OPEN_ACCESS answers this site's own pages only.")
+                raise PermissionDenied("OPEN_ACCESS answers this site's own pages only.")
             if not request.user.is_authenticated:
                 request.user = local_user()
         return self.get_response(request)
@@ -47,7 +47,7 @@ def _is_foreign(request: HttpRequest) -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         return request.method != "GET" or request.headers.get("Sec-Fetch-Mode") != "navigate"
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.get_host()
+    return origin is not None and origin != f"{request.scheme}://{request.get_host()}"
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

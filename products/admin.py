@@ -89,9 +89,9 @@ class RequestAdmin(ReadOnlyAdmin):
 
     @admin.display(description="bytes saved")
     def saved(self, batch: Request) -> str:
-        return filesizeformat(batch.bytes_source - batch.bytes_output)
+        return filesizeformat(batch.bytes_saved)
 
-    @admin.display(description="rows of it")
+    @admin.display(description="contents")
     def rows(self, batch: Request) -> SafeString:
         """Links to the lists of the Request's Images and Products."""
         of_request = f"?request__id__exact={batch.pk}"
@@ -121,6 +121,7 @@ class RowAdmin(ReadOnlyAdmin):
     search_fields = ["id"]
     search_help_text = "The id of a request, or of the row itself."
     sortable_by = ()
+    show_facets = admin.ShowFacets.NEVER
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -152,7 +153,7 @@ class ProductAdmin(RowAdmin):
         images = (
             (_change_url(image), image.url, image.get_status_display()) for image in product.images_in_order
         )
-        return format_html_join(format_html("<br>"), '<a href="{}">{}</a>: {}', images)
+        return format_html_join("", '<div><a href="{}">{}</a>: {}</div>', images)
 
 
 @admin.register(Image)

@@ -1,24 +1,29 @@
 """The JSON API."""
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, cast
-from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
-from django.http import FileResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404
+from django.core.exceptions import ValidationError as InvalidValue
+from django.db.models import QuerySet, TextChoices
+from django.http import StreamingHttpResponse
+from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action, api_view, parser_classes
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.generics import get_object_or_404
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from products.catalogue import Catalogue
-from products.models import Image, Product, Request
+from products.models import Image, ImageStatus, Product, Request, RequestStatus
 from products.results import images_zip, result_csv
 from products.serializers import (
     ImageSerializer,
@@ -29,7 +34,13 @@ from products.serializers import (
 )
 
 LEGACY_PRODUCTS = 100
-STATUS_FILTER = OpenApiParameter("status", str, description="Only those in this status.")
+MAX_KEY = 255
+FILES = ("results_csv", "images_zip")
+
+
+def status_filter(statuses: type[TextChoices]) -> OpenApiParameter:
+    """Names the query's `status` in the OpenAPI schema."""
+    return OpenApiParameter("status", str, enum=statuses.values, description="Only those in this status.")
 
 
 class Pagination(CursorPagination):
@@ -38,6 +49,15 @@ class Pagination(CursorPagination):
     page_size = 100
     max_page_size = 1000
     page_size_query_param = "page_size"
+
+    def paginate_queryset(
+        self, queryset: Any, request: ApiRequest, view: APIView | None = None
+    ) -> list[Any] | None:
+        """The page that the query's `cursor` names; 404 for one that is made up."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValueError, InvalidValue) as error:
+            raise NotFound(self.invalid_cursor_message) from error
 
 
 class RequestPagination(Pagination):
@@ -56,11 +76,19 @@ def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bo
     """Submit the upload in an API call: the Request, and whether it is new. Raises what `submit` raises."""
     upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
-    key = request.headers.get("Idempotency-Key")
+    key = _idempotency_key(request)
     return Request.objects.submit(cast(User, request.user), idempotency_key=key, **upload.validated_data)
 
 
-@extend_schema_view(list=extend_schema(parameters=[STATUS_FILTER]))
+def _idempotency_key(request: ApiRequest) -> str | None:
+    """The header; None where it is missing or says nothing."""
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > MAX_KEY:
+        raise ValidationError({"Idempotency-Key": f"At most {MAX_KEY} characters."}, "max_length")
+    return key or None
+
+
+@extend_schema_view(list=extend_schema(parameters=[status_filter(RequestStatus)]))
 class RequestViewSet(
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -76,11 +104,21 @@ class RequestViewSet(
 
     def get_queryset(self) -> QuerySet[Request]:
         visible = Request.objects.visible_to(self.request.user)
-        return self._by_status(visible) if self.action == "list" else visible
+        wanted = self._wanted_status(RequestStatus) if self.action == "list" else None
+        return visible.filter(status=wanted) if wanted else visible
 
-    def _by_status(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def _wanted_status(self, statuses: type[TextChoices]) -> str | None:
+        """The query's `status`, None where it has none."""
         wanted = self.request.query_params.get("status")
-        return rows.filter(status=wanted) if wanted else rows
+        if wanted and wanted not in statuses.values:
+            raise ValidationError({"status": f"One of {', '.join(statuses.values)}."}, "invalid_choice")
+        return wanted or None
+
+    def perform_content_negotiation(
+        self, request: ApiRequest, force: bool = False
+    ) -> tuple[BaseRenderer, str]:
+        """A file is what it is, whatever `Accept` asks for; its errors are JSON."""
+        return super().perform_content_negotiation(request, force or self.action in FILES)
 
     @extend_schema(
         request={"multipart/form-data": SubmissionSerializer},
@@ -118,17 +156,19 @@ class RequestViewSet(
         batch.refresh_from_db()
         return Response(self.get_serializer(batch).data)
 
-    @extend_schema(responses=ProductSerializer(many=True))
+    @extend_schema(responses=ProductSerializer(many=True), parameters=[status_filter(RequestStatus)])
     @action(detail=True, pagination_class=RowPagination, serializer_class=ProductSerializer)
     def products(self, request: ApiRequest, pk: str) -> Response:
         """The rows of the catalogue, in order, each with its pictures."""
-        return self._page(self.get_object().products.with_images())
+        products, wanted = self.get_object().products.with_images(), self._wanted_status(RequestStatus)
+        return self._page(products.in_status(wanted) if wanted else products)
 
-    @extend_schema(responses=ImageSerializer(many=True), parameters=[STATUS_FILTER])
+    @extend_schema(responses=ImageSerializer(many=True), parameters=[status_filter(ImageStatus)])
     @action(detail=True, pagination_class=ImagePagination, serializer_class=ImageSerializer)
     def images(self, request: ApiRequest, pk: str) -> Response:
         """The distinct pictures, in order of first appearance."""
-        return self._page(self._by_status(self.get_object().images.all()))
+        images, wanted = self.get_object().images.all(), self._wanted_status(ImageStatus)
+        return self._page(images.filter(status=wanted) if wanted else images)
 
     def _page(self, rows: QuerySet[Any]) -> Response:
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
@@ -137,24 +177,24 @@ class RequestViewSet(
         responses={(200, "text/csv"): OpenApiTypes.BINARY},
         parameters=[OpenApiParameter("only", str, enum=["failed"])],
     )
-    @action(detail=True, url_path=r"results\.csv", url_name="results-csv")
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """The catalogue with the new URLs."""
         batch = self.get_object()
         rows = result_csv(batch, only_failed=request.query_params.get("only") == "failed")
-        return FileResponse(
-            rows, as_attachment=True, filename=f"result-{batch.filename}", content_type="text/csv"
-        )
+        return _download(rows, f"result-{batch.filename}", "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
-    @action(detail=True, url_path=r"images\.zip", url_name="images-zip")
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """All new pictures in one file."""
         batch = self.get_object()
         name = f"{batch.filename.removesuffix('.csv')}-images.zip"
-        return FileResponse(
-            images_zip(batch), as_attachment=True, filename=name, content_type="application/zip"
-        )
+        return _download(images_zip(batch), name, "application/zip")
+
+
+def _download(pieces: Iterator[bytes], filename: str, content_type: str) -> StreamingHttpResponse:
+    # Not a FileResponse: what is no file object gets no name from it.
+    headers = {"Content-Disposition": str(content_disposition_header(True, filename))}
+    return StreamingHttpResponse(pieces, content_type=content_type, headers=headers)
 
 
 # --- The earlier system's two calls ---
@@ -171,7 +211,7 @@ def legacy_upload(request: ApiRequest) -> Response:
 
 @extend_schema(exclude=True)
 @api_view(["GET"])
-def legacy_status(request: ApiRequest, request_id: UUID) -> Response:
+def legacy_status(request: ApiRequest, request_id: str) -> Response:
     """The status of a Request in the shape that legacy_upload() answers."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=request_id)
     return Response(_legacy(batch, request))

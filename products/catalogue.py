@@ -28,6 +28,9 @@ ALIASES = {
     "images": ("Input Image Urls", "Image Urls"),
 }
 
+# What a result has after its input's columns. One that is uploaded again gets them anew.
+RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
+
 _BLOCK = 256 * 1024
 _BINARY = bytes(set(range(0x20)) - set(b"\t\n\r\f"))
 _QUOTED = re.compile(r'"[^"]*"?')
@@ -110,17 +113,20 @@ class Catalogue:
 
     The file must be seekable. Each iteration reads it from its start, so only one can be under way at a time.
     Creation and iteration raise `CatalogueError` where the structure is broken. `encoding` is `utf-8` or
-    `cp1252`. `separator` belongs between the URLs of an output cell: `,` until the first row with several
-    URLs comes, and what stands between those from then on.
+    `cp1252`. `own_width` is how many columns there are without those of an earlier result. `separator`
+    belongs between the URLs of an output cell: `,` until the first row with several URLs comes, and what
+    stands between those from then on.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._table = table = _CsvTable(file)
         self.encoding, self.has_bom = table.encoding, table.has_bom
         self.delimiter, self.line_terminator = table.delimiter, table.line_terminator
+        self.declares_delimiter = table.preamble > 0
         self.separator = ","
         self._header_line, self.header = next(islice(table.records(), table.preamble, None), (1, []))
-        self.columns = _find_columns(self.header, self._header_line)
+        self.own_width = len(self.header) - (len(RESULT_COLUMNS) if _is_result(self.header) else 0)
+        self.columns = _find_columns(self.header[: self.own_width], self._header_line)
 
     def __iter__(self) -> Iterator[Row]:
         serial, name = self.columns.serial, self.columns.name
@@ -388,6 +394,11 @@ def _find_columns(header: list[str], line: int) -> Columns:
         detail = f"Missing columns: {_list_names(missing)}. Found in the file: {_list_names(header)}."
         raise _refusal("missing_column", detail, line)
     return Columns(found["serial"], found["name"], (found["images"],))
+
+
+def _is_result(header: list[str]) -> bool:
+    ending = header[-len(RESULT_COLUMNS) :]
+    return list(map(normalise, ending)) == list(map(normalise, RESULT_COLUMNS))
 
 
 def normalise(header: str) -> str:

@@ -2,11 +2,17 @@
 
 from typing import Any
 
+from django.core.exceptions import SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
 
 from products.catalogue import CatalogueError, Problem
 from products.submission import IdempotencyConflict
+
+#: Where programs call, which read errors as JSON.
+API_PATHS = ("/api/", "/upload", "/status/")
 
 
 class CatalogueRefused(exceptions.ValidationError):
@@ -35,6 +41,8 @@ class ExceptionHandler(handler.ExceptionHandler):
                 "This Idempotency-Key was used before, for another file or other options.",
                 "idempotency_conflict",
             )
+        if isinstance(exc, SuspiciousOperation):  # a form with thousands of fields, and the like
+            return exceptions.ParseError(str(exc))
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
 
@@ -49,3 +57,29 @@ class ExceptionFormatter(formatter.ExceptionFormatter):
                 places = {"line": problem.line, "column": problem.column}
                 error.update({name: place for name, place in places.items() if place is not None})
         return formatted
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 for what is no proper request, such as one to a host that is not ours."""
+    return _answer(request, 400, "bad_request", "Bad request.") or defaults.bad_request(request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403 for whoever may not ask at all."""
+    detail = str(exception) or "Forbidden."
+    return _answer(request, 403, "permission_denied", detail) or defaults.permission_denied(
+        request, exception
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404 for an address that leads nowhere."""
+    return _answer(request, 404, "not_found", "Not found.") or defaults.page_not_found(request, exception)
+
+
+def _answer(request: HttpRequest, status_code: int, code: str, detail: str) -> HttpResponse | None:
+    """What a program gets where none of the API's views is reached; None for people, who get a page."""
+    if not request.path.startswith(API_PATHS):
+        return None
+    errors = [{"code": code, "detail": detail, "attr": None}]
+    return JsonResponse({"type": "client_error", "errors": errors}, status=status_code)

@@ -12,14 +12,13 @@ from uuid import UUID
 
 from django.core.files.storage import default_storage
 
-from products.catalogue import Catalogue, Row, normalise
+from products.catalogue import RESULT_COLUMNS, Catalogue, Row
 from products.models import Image, Product, Request
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 CHUNK_ROWS = 500
-COLUMNS = ["Output Image Urls", "Status", "Error"]
 
 
 def result_csv(batch: Request, *, only_failed: bool = False) -> Iterator[bytes]:
@@ -31,8 +30,7 @@ def result_csv(batch: Request, *, only_failed: bool = False) -> Iterator[bytes]:
     """
     with batch.source.open("rb") as file:
         catalogue = Catalogue(file)
-        width = _input_width(catalogue.header)
-        yield _encode(catalogue, [[*catalogue.header[:width], *COLUMNS]], first=True)
+        yield _encode(catalogue, [[*catalogue.header[: catalogue.own_width], *RESULT_COLUMNS]], first=True)
         rows = iter(catalogue)
         while chunk := list(islice(rows, CHUNK_ROWS)):
             images = _images_of(batch, chunk)
@@ -41,29 +39,25 @@ def result_csv(batch: Request, *, only_failed: bool = False) -> Iterator[bytes]:
                 shown = [images.get(Image.id_for(batch.pk, url)) for url in row.image_urls]
                 if only_failed and not any(image and image.is_failed for image in shown):
                     continue
-                lines.append([*_cells(row, catalogue, width), *_outcome(row, shown, catalogue.separator)])
+                lines.append([*_cells(row, catalogue), *_outcome(row, shown, catalogue.separator)])
             yield _encode(catalogue, lines)
 
 
-def _input_width(header: list[str]) -> int:
-    """How many columns are the input's own: a result that is uploaded again gets its last three anew."""
-    is_result = list(map(normalise, header[-3:])) == list(map(normalise, COLUMNS))
-    return len(header) - 3 if is_result else len(header)
-
-
-def _cells(row: Row, catalogue: Catalogue, width: int) -> list[str]:
+def _cells(row: Row, catalogue: Catalogue) -> list[str]:
     """The row's own cells, as many as the header has: what spilled over is put back into the last one."""
     total = len(catalogue.header)
     cells = row.cells + [""] * (total - len(row.cells))
     if len(cells) > total:
         cells[total - 1 :] = [catalogue.delimiter.join(cells[total - 1 :])]
-    return cells[:width]
+    return cells[: catalogue.own_width]
 
 
 def _encode(catalogue: Catalogue, lines: list[list[str]], *, first: bool = False) -> bytes:
     text = io.StringIO(newline="")
     if first and catalogue.has_bom:
         text.write("\ufeff")
+    if first and catalogue.declares_delimiter:
+        text.write(f"sep={catalogue.delimiter}{catalogue.line_terminator}")
     csv.writer(text, delimiter=catalogue.delimiter, lineterminator=catalogue.line_terminator).writerows(lines)
     return catalogue.encode(text.getvalue())
 
@@ -118,6 +112,7 @@ def _member_name(product: Product, position: int, suffix: str, used: set[str]) -
     serial = re.sub(r"[^\w.-]+", "_", product.serial_number).strip("._")[:80] or "row"
     name = f"{serial}-{position}{suffix}"
     if name.casefold() in used:
-        name = f"{serial}-row{product.row_number}-{position}{suffix}"
+        # No serial has a space or parentheses any more, so this is nobody else's name.
+        name = f"{serial}-{position} (row {product.row_number}){suffix}"
     used.add(name.casefold())
     return name

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -25,7 +25,7 @@ from products.models import Product, Request
 LATEST_REQUESTS = 20
 PRODUCTS_PER_PAGE = 25
 FAILURES_PER_CODE = 3
-# A picture's last attempt but one is followed by a pause of half a minute: below that, quiet is normal.
+# Longer than an attempt and the longest pause before the next one take together.
 STALLED_AFTER = timedelta(minutes=2)
 
 
@@ -69,7 +69,7 @@ def home(request: UserRequest) -> HttpResponse:
             form.refuse(error.problems)
         else:
             return redirect(batch)
-    latest = _visible(request).filter(owner=request.user.pk)[:LATEST_REQUESTS]
+    latest = Request.objects.visible_to(request.user).filter(owner=request.user.pk)[:LATEST_REQUESTS]
     context = {"form": form, "latest": latest}
     return render(request, "home.html", context, status=400 if form.errors else 200)
 
@@ -78,7 +78,7 @@ def home(request: UserRequest) -> HttpResponse:
 @login_required
 def request_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Everything about one Request, its products in pages of 25."""
-    batch = get_object_or_404(_visible(request), pk=pk)
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     page = PageForm(request.GET)
     after = page.cleaned_data["after"] or 0 if page.is_valid() else 0
     context = {
@@ -94,12 +94,16 @@ def request_page(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
-    """The part of the request page that changes. While it is polled and there is nothing more to wait for,
-    the whole page is loaded again: a finished Request's, the log-in page, or that it is not found."""
+    """The part of the request page that changes.
+
+    A page that polls is loaded again as a whole where more than that changes: the file has been read, the
+    Request has finished or is gone, or the user has logged out.
+    """
     if not request.user.is_authenticated:
         return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.path)
-    batch = _visible(request).filter(pk=pk).first()
-    if request.htmx and not (batch and batch.is_active):
+    batch = Request.objects.visible_to(request.user).filter(pk=pk).first()
+    has_read = "reading" in request.GET and batch is not None and batch.ingested
+    if request.htmx and (batch is None or not batch.is_active or has_read):
         return HttpResponseClientRefresh()
     if batch is None:
         raise Http404
@@ -110,7 +114,7 @@ def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
 @login_required
 def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Try what failed again: all of it, or one error `code`."""
-    batch = get_object_or_404(_visible(request), pk=pk)
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     form = RetryForm(request.POST)
     if form.is_valid():
         batch.retry(form.cleaned_data["code"] or None)
@@ -126,7 +130,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stop the work and keep what is done."""
-    batch = get_object_or_404(_visible(request), pk=pk)
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     if batch.cancel():
         messages.success(request, "Canceled. What was done by then is kept.")
     else:
@@ -138,17 +142,10 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Remove the Request with its rows."""
-    batch = get_object_or_404(_visible(request), pk=pk)
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     batch.remove()
     messages.success(request, f"{batch.filename} is deleted.")
     return redirect("home")
-
-
-def _visible(request: HttpRequest) -> QuerySet[Request]:
-    """What the user may see, with `bytes_saved`."""
-    return Request.objects.visible_to(request.user).annotate(
-        bytes_saved=F("bytes_source") - F("bytes_output")
-    )
 
 
 def _progress(batch: Request) -> dict[str, Any]:

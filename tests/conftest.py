@@ -9,6 +9,7 @@ from django.db import connections
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+    from pytest_django import Settings
 
     from tests.origin import Origin
 
@@ -26,6 +27,14 @@ def required(variable: str) -> str:
     if value := os.environ.get(variable):
         return value
     return pytest.exit(f"{variable} is not set: run `make test`, which starts the servers", returncode=4)
+
+
+@pytest.fixture(autouse=True)
+def plain_static_files(settings: "Settings") -> None:
+    """Static files as they lie: nothing has collected them for a test."""
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
 
 
 @pytest.fixture(scope="session")

@@ -179,7 +179,9 @@ class Cluster(Deployment):
         """Start worker processes; they are at work when this returns."""
         command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
         started = [self.start(*command) for _ in range(count)]
-        wait_for(lambda: self.query("SELECT count(*) FROM processing_worker")[0][0] >= count, "workers are up")
+        wait_for(
+            lambda: self.query("SELECT count(*) FROM processing_worker")[0][0] >= count, "workers are up"
+        )
         return started
 
     def query(self, statement: str) -> list[Any]:
@@ -189,5 +191,7 @@ class Cluster(Deployment):
 
     def token(self, user: str = "tester") -> str:
         """An API token of a new user."""
-        self.manage("shell", "-c", f"from django.contrib.auth.models import User; User.objects.create_user({user!r})")
+        self.manage(
+            "shell", "-c", f"from django.contrib.auth.models import User; User.objects.create_user({user!r})"
+        )
         return self.manage("create_token", user).strip()

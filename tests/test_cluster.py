@@ -101,7 +101,7 @@ def test_a_catalogue_of_2500_pictures_comes_back_complete_and_in_order(
 
 
 def test_both_workers_take_part(cluster: Cluster, client: httpx.Client, origin: Origin) -> None:
-    """The origin answers only when more pictures are asked for at once than one worker may fetch of a host."""
+    """The origin answers only when more pictures are asked for at once than one worker may fetch there."""
     per_host = 16
     arrivals, gate = Semaphore(per_host), Event()
     picture = Answer(photo_jpeg(60, 40, seed=1))
@@ -117,7 +117,8 @@ def test_both_workers_take_part(cluster: Cluster, client: httpx.Client, origin: 
     batch = client.post("/api/requests/", files={"file": ("lamps.csv", text)}).json()
 
     wait_for(
-        lambda: client.get(f"/api/requests/{batch['id']}/").json()["status"] in FINISHED, "the request finishes"
+        lambda: client.get(f"/api/requests/{batch['id']}/").json()["status"] in FINISHED,
+        "the request finishes",
     )
     state = client.get(f"/api/requests/{batch['id']}/").json()
     assert state["images"]["completed"] == len(urls)

@@ -31,7 +31,8 @@ class ImageQuerySet(models.QuerySet["Image"]):
 
     def retryable(self, code: str | None = None) -> Self:
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
-        return settled.filter(error_code=code) if code else settled.exclude(error_code="invalid_url")
+        settled = settled.exclude(error_code="invalid_url")
+        return settled.filter(error_code=code) if code else settled
 
     def reset(self) -> int:
         """Make settled Images pending again, as new; how many."""
@@ -170,7 +171,7 @@ class Image(models.Model):
     objects = ImageQuerySet.as_manager()
 
     class Meta:
-        ordering = ["request", "number"]
+        ordering = ["request_id", "number"]
         constraints = [
             models.UniqueConstraint(fields=["request", "number"], name="image_number"),
             models.CheckConstraint(

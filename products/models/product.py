@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import Prefetch
+from django.db.models import Exists, OuterRef, Prefetch
 
 from products.catalogue import Row
 from products.models.request import Request
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
 class ProductQuerySet(models.QuerySet["Product"]):
     def with_images(self) -> Self:
         return self.prefetch_related(Prefetch("places", ProductImage.objects.select_related("image")))
+
+    def in_status(self, status: str) -> Self:
+        """Those of which `status_of` would say so, found by the database."""
+        places = ProductImage.objects.filter(product=OuterRef("pk"), image__request=OuterRef("request"))
+        pending, completed, failed, canceled = (
+            Exists(places.filter(image__status=one))
+            for one in (
+                ImageStatus.PENDING,
+                ImageStatus.COMPLETED,
+                ImageStatus.FAILED,
+                ImageStatus.CANCELED,
+            )
+        )
+        return {
+            RequestStatus.PENDING: self.filter(pending),
+            RequestStatus.PROCESSING: self.none(),
+            RequestStatus.COMPLETED: self.exclude(pending | failed | canceled),
+            RequestStatus.COMPLETED_WITH_ERRORS: self.filter(completed, failed | canceled).exclude(pending),
+            RequestStatus.FAILED: self.filter(failed).exclude(pending | completed),
+            RequestStatus.CANCELED: self.filter(canceled).exclude(pending | completed | failed),
+        }[RequestStatus(status)]
 
     def insert(self, batch: Request, rows: Iterable[Row]) -> None:
         self.bulk_create(
@@ -53,7 +74,7 @@ class Product(models.Model):
     objects = ProductQuerySet.as_manager()
 
     class Meta:
-        ordering = ["request", "row_number"]
+        ordering = ["request_id", "row_number"]
         constraints = [
             models.UniqueConstraint(fields=["request", "row_number"], name="product_row"),
         ]
@@ -94,7 +115,7 @@ class ProductImage(models.Model):
     position = models.PositiveIntegerField(help_text="From 0, over all picture columns of the row.")
 
     class Meta:
-        ordering = ["product", "position"]
+        ordering = ["product_id", "position"]
         constraints = [
             models.UniqueConstraint(fields=["product", "position"], name="product_image_position"),
         ]

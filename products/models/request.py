@@ -184,6 +184,10 @@ class Request(models.Model):
         return self.images_total - self.images_settled
 
     @property
+    def bytes_saved(self) -> int:
+        return self.bytes_source - self.bytes_output
+
+    @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE
 

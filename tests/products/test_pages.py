@@ -1,42 +1,37 @@
 import uuid
-from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from products.catalogue import Catalogue
 from products.models import Image, Request
+from tests.factories import OTHER_URL, URL, ingest, make_csv, make_user, submit
+from tests.factories import settle as settle_by_url
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
 
 pytestmark = pytest.mark.django_db
 
-HEADER = "Serial Number,Product Name,Input Image Urls\n"
+PICTURE = bytes(100_000)  # what it becomes; it was twice as large
 OPTIONS = {"quality": "50", "format": "jpeg", "max_width": "", "max_height": ""}
 HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture(autouse=True)
-def plain_settings(settings: Settings) -> None:
-    """Static files as they lie, and passwords that cost nothing."""
+def cheap_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
 
 
 @pytest.fixture
 def ann() -> User:
-    return User.objects.create_user("ann", password="a long password")
+    return make_user(password="a long password")
 
 
 @pytest.fixture
@@ -46,48 +41,27 @@ def page(client: Client, ann: User) -> Client:
     return client
 
 
-def submitted(
-    owner: User, *rows: str, name: str = "catalogue.csv", quality: int = 50, max_width: int | None = None
-) -> Request:
-    rows = rows or ("1,Chair,https://shop.example/chair.jpg",)
-    file = ContentFile((HEADER + "\n".join(rows) + "\n").encode(), name)
-    return Request.objects.submit(owner, file, quality=quality, max_width=max_width)[0]
+def submitted(owner: User, *rows: tuple[str, str, str], **options: Any) -> Request:
+    return submit(owner, make_csv(*rows), **options)
 
 
-def ingest(batch: Request) -> Request:
-    with batch.source.open("rb") as file:
-        batch.ingest(list(Catalogue(file)))
-    batch.refresh_from_db()
-    return batch
-
-
-def ingested(owner: User, *rows: str) -> Request:
+def ingested(owner: User, *rows: tuple[str, str, str]) -> Request:
     return ingest(submitted(owner, *rows))
 
 
-def settle(batch: Request, outcomes: Iterable[str]) -> None:
-    """Give the batch's images these outcomes in order: "ok", or the code that they fail with."""
-    worker = uuid.uuid4()
-    outcomes = list(outcomes)
-    images = Image.objects.claim(batch, worker, len(outcomes))
-    for image, outcome in zip(images, outcomes, strict=True):
-        if outcome == "ok":
-            image.complete(f"images/ab/ab{image.number:04}.jpg")
-            image.source_bytes, image.output_bytes = 400_000, 100_000
-            image.output_width, image.output_height = 640, 480
-        else:
-            image.fail(outcome, f"It failed with <{outcome}>.")
-    batch.record(images, worker)
-    batch.refresh_from_db()
+def settle(batch: Request, *outcomes: bytes | str) -> None:
+    """Settle as many of the batch's images, in order."""
+    urls = batch.images.pending().order_by("number").values_list("url", flat=True)
+    settle_by_url(batch, dict(zip(urls[: len(outcomes)], outcomes, strict=True)))
 
 
-def pictures(count: int) -> list[str]:
-    return [f"S{n},Product {n},https://shop.example/{n}.jpg" for n in range(1, count + 1)]
+def pictures(count: int) -> list[tuple[str, str, str]]:
+    """Rows with a picture each."""
+    return [(f"S{n}", f"Product {n}", f"https://shop.example/{n}.jpg") for n in range(1, count + 1)]
 
 
-def upload(client: Client, text: str, name: str = "catalogue.csv", **options: str) -> "Answer":
-    file = SimpleUploadedFile(name, text.encode(), "text/csv")
-    return client.post("/", {"file": file, **OPTIONS, **options})
+def upload(client: Client, data: bytes, name: str = "catalogue.csv", **options: str) -> "Answer":
+    return client.post("/", {"file": SimpleUploadedFile(name, data, "text/csv"), **OPTIONS, **options})
 
 
 def address(view: str, batch: Request) -> str:
@@ -118,14 +92,14 @@ def test_visitors_can_change_nothing(client: Client, ann: User, view: str) -> No
 
 @pytest.mark.parametrize("view", ["request", "request-progress"])
 def test_a_foreign_request_is_not_found(page: Client, view: str) -> None:
-    bob = User.objects.create_user("bob")
+    bob = make_user("bob")
     assert page.get(address(view, submitted(bob))).status_code == 404
     assert page.get(reverse(view, args=[uuid.uuid4()])).status_code == 404
 
 
 @pytest.mark.parametrize("view", ["request-retry", "request-cancel", "request-delete"])
 def test_a_foreign_request_cannot_be_changed(page: Client, view: str) -> None:
-    batch = submitted(User.objects.create_user("bob"))
+    batch = submitted(make_user("bob"))
     assert page.post(address(view, batch)).status_code == 404
     batch.refresh_from_db()
     assert batch.status == Request.Status.PENDING
@@ -133,7 +107,7 @@ def test_a_foreign_request_cannot_be_changed(page: Client, view: str) -> None:
 
 def test_staff_see_the_requests_of_others_but_list_their_own(client: Client, ann: User) -> None:
     batch = submitted(ann, name="of-ann.csv")
-    client.force_login(User.objects.create_user("boss", is_staff=True))
+    client.force_login(make_user("boss", is_staff=True))
     assert client.get(address("request", batch)).status_code == 200
     home = body(client.get("/"))
     assert "of-ann.csv" not in home
@@ -182,8 +156,7 @@ def test_the_login_page_says_that_the_password_is_wrong(client: Client, ann: Use
 
 
 def test_an_upload_makes_a_request_and_leads_to_its_page(page: Client, ann: User) -> None:
-    text = HEADER + "1,Chair,https://shop.example/chair.jpg\n"
-    answer = upload(page, text, quality="80", format="webp", max_width="1200", max_height="900")
+    answer = upload(page, make_csv(), quality="80", format="webp", max_width="1200", max_height="900")
     batch = Request.objects.get()
     assert (answer.status_code, answer.headers["Location"]) == (302, address("request", batch))
     assert (batch.owner, batch.filename, batch.products_total) == (ann, "catalogue.csv", 1)
@@ -191,13 +164,13 @@ def test_an_upload_makes_a_request_and_leads_to_its_page(page: Client, ann: User
 
 
 def test_empty_limits_are_no_limits(page: Client) -> None:
-    upload(page, HEADER + "1,Chair,https://shop.example/chair.jpg\n")
+    upload(page, make_csv())
     batch = Request.objects.get()
     assert (batch.max_width, batch.max_height) == (None, None)
 
 
 def test_each_problem_of_a_refused_file_is_shown_with_its_place_and_nothing_is_stored(page: Client) -> None:
-    answer = upload(page, HEADER + "1,Chair,nope\n2,Table\n", strict="on")
+    answer = upload(page, make_csv((1, "Chair", "nope"), (2, "Table")), strict="on")
     assert answer.status_code == 400
     assert "<li>Line 2, column 3: nope: The URL does not start with http:// or https://.</li>" in body(answer)
     assert "<li>Line 3: The row has 2 cells, the header has 3.</li>" in body(answer)
@@ -206,20 +179,20 @@ def test_each_problem_of_a_refused_file_is_shown_with_its_place_and_nothing_is_s
 
 
 def test_a_problem_without_a_place_is_shown_as_it_is(page: Client) -> None:
-    answer = upload(page, "")
+    answer = upload(page, b"")
     assert answer.status_code == 400
     assert "<li>The file is empty.</li>" in body(answer)
 
 
 def test_the_first_hundred_problems_are_shown_and_it_is_said_that_there_may_be_more(page: Client) -> None:
-    answer = body(upload(page, HEADER + "1,Chair,nope\n" * 150, strict="on"))
+    answer = body(upload(page, make_csv(*[(1, "Chair", "nope")] * 150), strict="on"))
     assert answer.count("<li>Line ") == 100
     assert "Line 101, column 3" in answer
     assert "Only the first 100 problems are listed." in answer
 
 
 def test_options_are_kept_when_a_file_is_refused(page: Client) -> None:
-    answer = upload(page, "nonsense", quality="81", format="avif", max_width="1234", strict="on")
+    answer = upload(page, b"nonsense", quality="81", format="avif", max_width="1234", strict="on")
     fields = answer.context["form"]
     assert [fields[name].value() for name in ("quality", "format", "max_width", "strict")] == [
         *("81", "avif", "1234", True),
@@ -237,7 +210,7 @@ def test_options_are_kept_when_a_file_is_refused(page: Client) -> None:
     ],
 )
 def test_a_wrong_option_is_refused_beside_its_field(page: Client, option: str, value: str) -> None:
-    answer = upload(page, HEADER + "1,Chair,https://shop.example/chair.jpg\n", **{option: value})
+    answer = upload(page, make_csv(), **{option: value})
     assert answer.status_code == 400
     assert list(answer.context["form"].errors) == [option]
     assert f'id="id_{option}_error"' in body(answer)
@@ -252,18 +225,19 @@ def test_an_upload_without_a_file_is_refused(page: Client) -> None:
 
 def test_hostile_names_are_text(page: Client) -> None:
     name = "<script>alert(1).csv"
-    upload(page, HEADER + "<i>1</i>,<script>alert(2)</script>,https://shop.example/<b>.jpg\n", name=name)
+    row = ("<i>1</i>", "<script>alert(2)</script>", "https://shop.example/<b>.jpg")
+    upload(page, make_csv(row), name)
     batch = Request.objects.get()
     assert batch.filename == name
-    settle(ingest(batch), ["http_404"])
+    settle(ingest(batch), "<u>")
     shown = body(page.get("/")) + body(page.get(address("request", batch)))
-    for hostile in ("<script>alert", "<i>1", "<b>.jpg", "<http_404>"):
+    for hostile in ("<script>alert", "<i>1", "<b>.jpg", "<u>"):
         assert hostile not in shown
     for text in (
         "&lt;script&gt;alert(1).csv",
         "&lt;script&gt;alert(2)",
         "/&lt;b&gt;.jpg",
-        "&lt;http_404&gt;",
+        "It failed with &lt;u&gt;.",
     ):
         assert text in shown
 
@@ -285,11 +259,11 @@ def test_the_latest_twenty_requests_are_listed_newest_first(page: Client, ann: U
 
 
 def test_a_listed_request_shows_its_counts_and_what_was_saved(page: Client, ann: User) -> None:
-    settle(ingested(ann, *pictures(3)), ["ok", "http_404"])
+    settle(ingested(ann, *pictures(3)), PICTURE, "http_404")
     home = body(page.get("/"))
     assert '<td data-label="Pictures done" class="number">1 of 3</td>' in home
     assert '<td data-label="Failed" class="number">1</td>' in home
-    assert "293.0 KB" in home
+    assert "97.7 KB" in home
     assert '<span class="status processing">Processing</span>' in home
 
 
@@ -315,7 +289,7 @@ def test_while_the_file_is_read_the_rows_are_counted(page: Client, ann: User) ->
 
 def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(4))
-    settle(batch, ["ok", "dns"])
+    settle(batch, PICTURE, "dns")
     shown = body(page.get(address("request", batch)))
     assert "<title>catalogue.csv: Processing – Image Extractor</title>" in shown
     assert f'hx-get="{address("request-progress", batch)}" hx-trigger="every 1s" hx-swap="outerHTML"' in shown
@@ -328,13 +302,13 @@ def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, 
 
 def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page: Client, ann: User) -> None:
     batch = ingest(submitted(ann, *pictures(3), quality=70, max_width=800))
-    settle(batch, ["ok", "ok", "http_404"])
+    settle(batch, PICTURE, PICTURE, "http_404")
     shown = body(page.get(address("request", batch)))
     assert '<span class="status completed_with_errors">Completed with errors</span>' in shown
     assert "<dt>Completed</dt><dd>2</dd>" in shown
-    assert "<dt>Size before</dt><dd>781.2 KB</dd>" in shown
+    assert "<dt>Size before</dt><dd>390.6 KB</dd>" in shown
     assert "<dt>Size after</dt><dd>195.3 KB</dd>" in shown
-    assert "<dt>Saved</dt><dd>585.9 KB (75 %)</dd>" in shown
+    assert "<dt>Saved</dt><dd>195.3 KB (50 %)</dd>" in shown
     assert "Quality 70, format JPEG, maximum width 800 px, maximum height none." in shown
     assert "hx-get" not in shown
     assert "<script" not in shown
@@ -349,20 +323,20 @@ def test_downloads_are_offered_for_what_there_is(page: Client, ann: User) -> Non
         return [f'href="{url}"' in shown for url in (result, f"{result}?only=failed", archive)]
 
     assert offered() == [True, False, False]
-    settle(batch, ["timeout"])
+    settle(batch, "timeout")
     assert offered() == [True, True, False]
-    settle(batch, ["ok"])
+    settle(batch, PICTURE)
     assert offered() == [True, True, True]
 
 
 def test_failures_are_grouped_by_cause_the_most_frequent_first(page: Client, ann: User) -> None:
-    batch = ingested(ann, *pictures(6), "7,Lamp,nope")
-    settle(batch, ["dns", "http_404", "http_404", "http_404", "http_404", "ok"])
+    batch = ingested(ann, *pictures(6), ("7", "Lamp", "nope"))
+    settle(batch, "dns", "http_404", "http_404", "http_404", "http_404", PICTURE)
     answer = page.get(address("request", batch))
     groups = [(group["code"], group["count"]) for group in answer.context["failures"]]
     assert groups == [("http_404", 4), ("dns", 1), ("invalid_url", 1)]
     failures = body(answer).partition('id="failures"')[2].partition('id="products"')[0]
-    for part in ("https://shop.example/4.jpg", "It failed with &lt;dns&gt;.", "These are the first 3"):
+    for part in ("https://shop.example/4.jpg", "It failed with dns.", "These are the first 3"):
         assert part in failures
     assert "https://shop.example/5.jpg" not in failures
     again = [code for code, _ in groups if f'name="code" value="{code}"' in failures]
@@ -370,13 +344,14 @@ def test_failures_are_grouped_by_cause_the_most_frequent_first(page: Client, ann
 
 
 def test_a_product_shows_each_picture_with_its_outcome(page: Client, ann: User) -> None:
-    row = 'S1,Chair,"https://shop.example/a.jpg, https://shop.example/b.jpg"'
-    batch = ingested(ann, row, "S2,Bare,")
-    settle(batch, ["ok", "timeout"])
+    row = ("S1", "Chair", f"{URL}, {OTHER_URL}")
+    batch = ingested(ann, row, ("S2", "Bare", ""))
+    settle(batch, PICTURE, "timeout")
     shown = body(page.get(address("request", batch)))
     assert '<th scope="row">S1</th>' in shown
-    assert '<a href="/media/images/ab/ab0001.jpg">640 × 480, 97.7 KB</a>' in shown
-    assert "Failed: It failed with &lt;timeout&gt;." in shown
+    output = Image.objects.get(url=URL).output_path
+    assert f'<a href="{output}">32 × 24, 97.7 KB</a>' in shown
+    assert "Failed: It failed with timeout." in shown
     assert "The row has no pictures." in shown
 
 
@@ -418,7 +393,7 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
 
 def test_a_request_that_stands_still_says_so(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(4))
-    settle(batch, ["ok"])
+    settle(batch, PICTURE)
     path = address("request", batch)
     assert "Nothing has moved" not in body(page.get(path))
     long_ago = timezone.now() - timedelta(minutes=65)
@@ -439,7 +414,7 @@ def test_a_file_that_could_not_be_ingested_says_why(page: Client, ann: User) -> 
 
 def test_polling_gets_the_progress_alone_and_goes_on(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(2))
-    settle(batch, ["ok"])
+    settle(batch, PICTURE)
     answer = page.get(address("request-progress", batch), headers=HTMX)
     assert answer.content.decode().startswith('<section id="progress"')
     assert "1 of 2 pictures done" in body(answer)
@@ -449,16 +424,27 @@ def test_polling_gets_the_progress_alone_and_goes_on(page: Client, ann: User) ->
 
 def test_polling_a_request_that_has_just_finished_reloads_the_page(page: Client, ann: User) -> None:
     batch = ingested(ann)
-    settle(batch, ["ok"])
+    settle(batch, PICTURE)
     assert page.get(address("request-progress", batch), headers=HTMX).headers["HX-Refresh"] == "true"
 
 
 def test_the_progress_of_a_finished_request_polls_no_more(page: Client, ann: User) -> None:
     batch = ingested(ann)
-    settle(batch, ["ok"])
+    settle(batch, PICTURE)
     answer = page.get(address("request-progress", batch))
     assert "HX-Refresh" not in answer.headers
     assert "hx-" not in body(answer)
+
+
+def test_polling_reloads_the_page_when_the_file_has_been_read(page: Client, ann: User) -> None:
+    batch = submitted(ann, *pictures(2))
+    path = address("request-progress", batch)
+    answer = page.get(f"{path}?reading", headers=HTMX)
+    assert f'hx-get="{path}?reading"' in body(answer)
+    assert "HX-Refresh" not in answer.headers
+    ingest(batch)
+    assert page.get(f"{path}?reading", headers=HTMX).headers["HX-Refresh"] == "true"
+    assert "HX-Refresh" not in page.get(path, headers=HTMX).headers
 
 
 def test_polling_what_was_deleted_or_after_logging_out_reloads_the_page(page: Client, ann: User) -> None:
@@ -486,7 +472,7 @@ def test_cancel_stops_an_active_request(page: Client, ann: User) -> None:
 
 def test_retry_tries_again_what_failed(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
-    settle(batch, ["ok", "http_404", "timeout"])
+    settle(batch, PICTURE, "http_404", "timeout")
     answer = page.post(address("request-retry", batch), follow=True)
     assert "Trying again." in body(answer)
     batch.refresh_from_db()
@@ -495,7 +481,7 @@ def test_retry_tries_again_what_failed(page: Client, ann: User) -> None:
 
 def test_retry_of_one_code_leaves_the_others_alone(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
-    settle(batch, ["ok", "http_404", "timeout"])
+    settle(batch, PICTURE, "http_404", "timeout")
     page.post(address("request-retry", batch), {"code": "timeout"})
     assert list(batch.images.pending().values_list("url", flat=True)) == ["https://shop.example/3.jpg"]
 
@@ -510,7 +496,7 @@ def test_retry_resumes_what_was_canceled_before_any_row_was_read(page: Client, a
 @pytest.mark.parametrize("code", ["", "dns", "\0", "x" * 31])
 def test_where_nothing_can_be_tried_again_a_message_says_so(page: Client, ann: User, code: str) -> None:
     batch = ingested(ann)
-    settle(batch, ["ok"])
+    settle(batch, PICTURE)
     answer = page.post(address("request-retry", batch), {"code": code}, follow=True)
     assert '<li class="warning">There was nothing to try again.</li>' in body(answer)
 

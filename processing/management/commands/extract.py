@@ -1,7 +1,7 @@
 import logging
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class Command(BaseCommand):
         parser.add_argument("-o", "--output", type=Path, metavar="OUT.csv", help="default: FILE.result.csv")
         parser.add_argument("--quality", type=int, choices=range(1, 96), default=50, metavar="1-95")
         parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
-        parser.add_argument("--max-width", type=int, metavar="PIXELS")
-        parser.add_argument("--max-height", type=int, metavar="PIXELS")
+        parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
+        parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
         parser.add_argument("--strict", action="store_true", help="refuse the file for any bad row or cell")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -85,6 +85,13 @@ class Command(BaseCommand):
         if batch.images_failed > 20:
             self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
         self.stdout.write(f"result: {output}")
+
+
+def pixels(text: str) -> int:
+    """A length of a picture's side, as an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("a whole number of pixels from 1")
+    return int(text)
 
 
 class Progress:

@@ -1,0 +1,154 @@
+"""Who may begin: the places of a worker process, in all and at each host."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+from products.models import Image
+
+#: Seconds without a beginning after which what waits behind full places is given back to other workers.
+STALLED_AFTER = 1.0
+
+
+class Places:
+    """Counts the Images in hand: those that a thread is at, and those that wait to begin.
+
+    As many again as there are threads may wait, so that claims can be few and large. An Image begins when a
+    thread is free and fewer than `per_host` Images of its host (host:port) are being fetched; hosts take
+    turns. Safe for any number of threads.
+    """
+
+    def __init__(self, threads: int, per_host: int) -> None:
+        self._threads = threads
+        self._per_host = per_host
+        self._stopping = False
+        self._changed = Condition()  # guards all that follows
+        self._turns: deque[object] = deque()
+        self._in_hand: Counter[str] = Counter()
+        self._fetching: Counter[str] = Counter()
+        self._running = 0
+        self._waiting: dict[str, deque[Image]] = {}
+        self._begun_at: dict[str, float] = {}
+        self._last_begun_at = time.monotonic()
+
+    @contextmanager
+    def turn(self, seconds: float) -> Iterator[int]:
+        """Wait for this thread's turn to claim; gives how many Images to claim, 0 if none within `seconds`.
+
+        Lanes claim one at a time, first come first served, which shares the places fairly between Requests.
+        A claim is for half of the places at most: it may well be all of one slow host.
+        """
+        ticket = object()
+        with self._changed:
+            self._turns.append(ticket)
+            self._changed.wait_for(lambda: self._stopping or self._is_turn(ticket), timeout=seconds)
+            room = self._room() if self._is_turn(ticket) and not self._stopping else 0
+        try:
+            yield min(room, self._threads)
+        finally:
+            with self._changed:
+                self._turns.remove(ticket)
+                self._changed.notify_all()
+
+    def busy_hosts(self) -> list[str]:
+        """Hosts with so many Images in hand that another could only wait."""
+        with self._changed:
+            return [host for host, count in self._in_hand.items() if count >= self._per_host]
+
+    def wait_for_host(self, hosts: list[str], seconds: float) -> None:
+        """Wait until one of the busy `hosts` is busy no more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopping or any(self._in_hand[host] < self._per_host for host in hosts),
+                timeout=seconds,
+            )
+
+    def wait_until_empty(self, seconds: float) -> None:
+        """Wait until no Image is in hand."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_hand, timeout=seconds)
+
+    def add(self, images: list[Image]) -> list[Image]:
+        """Take Images in hand; those that begin now."""
+        with self._changed:
+            for image in images:
+                self._in_hand[image.host] += 1
+                self._waiting.setdefault(image.host, deque()).append(image)
+            return self._begin()
+
+    def fetched(self, image: Image) -> list[Image]:
+        """An Image leaves its host alone from now on; those that begin instead."""
+        with self._changed:
+            _less(self._fetching, image.host)
+            return self._begin()
+
+    def done(self, image: Image) -> list[Image]:
+        """An Image is out of hand and its thread free; those that begin instead."""
+        with self._changed:
+            self._running -= 1
+            self._forget(image)
+            return self._begin()
+
+    def drop_stalled(self) -> list[Image]:
+        """Put down Images that wait behind full places where nothing has begun for a while."""
+        with self._changed:
+            stalled = [host for host in self._waiting if self._is_stalled() or self._is_host_stalled(host)]
+            return self._drop(stalled)
+
+    def stop(self) -> list[Image]:
+        """Nothing is claimed or begun any more; what has not begun is put down."""
+        with self._changed:
+            self._stopping = True
+            return self._drop(list(self._waiting))
+
+    def _is_turn(self, ticket: object) -> bool:
+        return self._turns[0] is ticket and self._room() >= max(1, self._threads // 2)
+
+    def _room(self) -> int:
+        return 0 if self._is_stalled() else 2 * self._threads - self._in_hand.total()
+
+    def _is_stalled(self) -> bool:
+        return self._running >= self._threads and _is_long_ago(self._last_begun_at)
+
+    def _is_host_stalled(self, host: str) -> bool:
+        return self._fetching[host] >= self._per_host and _is_long_ago(self._begun_at[host])
+
+    def _begin(self) -> list[Image]:
+        begun = []
+        while self._running < self._threads and not self._stopping:
+            host = next((host for host in self._waiting if self._fetching[host] < self._per_host), None)
+            if host is None:
+                break
+            images = self._waiting.pop(host)
+            begun.append(images.popleft())
+            if images:
+                self._waiting[host] = images  # behind the other hosts
+            self._running += 1
+            self._fetching[host] += 1
+            self._begun_at[host] = self._last_begun_at = time.monotonic()
+        return begun
+
+    def _drop(self, hosts: list[str]) -> list[Image]:
+        dropped = [image for host in hosts for image in self._waiting.pop(host)]
+        for image in dropped:
+            self._forget(image)
+        self._changed.notify_all()
+        return dropped
+
+    def _forget(self, image: Image) -> None:
+        _less(self._in_hand, image.host)
+        if image.host not in self._in_hand:
+            self._begun_at.pop(image.host, None)
+        self._changed.notify_all()
+
+
+def _less(counter: Counter[str], host: str) -> None:
+    counter[host] -= 1
+    if not counter[host]:
+        del counter[host]
+
+
+def _is_long_ago(moment: float) -> bool:
+    return time.monotonic() - moment > STALLED_AFTER

@@ -1,0 +1,111 @@
+"""What the documents say exists: variables, files that are linked to, commands, dependencies."""
+
+import ast
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+READERS = {"env", "env_int", "env_bool", "env_list", "env_networks", "env_url"}
+SECRETS = {
+    *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """A row of the table: the names in its first cell, and the cell with the default."""
+
+    names: list[str]
+    default: str
+
+
+def read_variables() -> dict[str, int | None]:
+    """Every variable that the settings read, with its default where that is a number."""
+    found: dict[str, int | None] = {}
+    for name in ("settings.py", "env.py"):
+        for node in ast.walk(ast.parse((ROOT / "imageextractor" / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+                variable, *others = [
+                    arg.value if isinstance(arg, ast.Constant) else None for arg in node.args
+                ]
+                if isinstance(variable, str):  # env.py hands on what it was given
+                    number = others[0] if others and node.func.id == "env_int" else None
+                    found[variable] = number if isinstance(number, int) else None
+    return found
+
+
+def documented() -> dict[str, Documented]:
+    """The table of docs/configuration.md by variable. A variable that stands there twice is an error."""
+    rows: dict[str, Documented] = {}
+    for line in (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            first, _accepts, default, _does = [cell.strip() for cell in line.strip("|").split("|")]
+            names = re.findall(r"`(\w+)`", first)
+            assert names[0] not in rows, f"{names[0]} stands in the table twice"
+            rows[names[0]] = Documented(names, default)
+    return rows
+
+
+def commands_text() -> str:
+    """What README shows as code: blocks and spans."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    return "\n".join([*blocks, *spans])
+
+
+def test_the_table_has_every_variable_that_is_read_and_no_other() -> None:
+    assert set(documented()) == set(read_variables())
+
+
+def test_the_table_has_the_numbers_that_are_the_defaults() -> None:
+    numbers = {name: number for name, number in read_variables().items() if number is not None}
+    assert numbers
+    rows = documented()
+    assert {name: int(rows[name].default.replace(",", "")) for name in numbers} == numbers
+
+
+def test_the_table_names_the_file_form_of_every_secret_and_of_nothing_else() -> None:
+    with_file = {name for name, row in documented().items() if row.names[1:] == [f"{name}_FILE"]}
+    assert with_file == SECRETS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_that_exist(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    local = [link.partition("#")[0] for link in links if "://" not in link and not link.startswith("#")]
+    assert [link for link in local if not (document.parent / link).is_file()] == []
+
+
+def test_management_commands_in_the_readme_can_be_loaded() -> None:
+    names = set(re.findall(r"manage\.py (\w+)", commands_text()))
+    assert {"extract", "migrate", "rundramatiq", "create_token"} <= names
+    known = get_commands()
+    assert names <= set(known)
+    for name in names:
+        app = known[name]
+        assert isinstance(app, str)
+        assert load_command_class(app, name).help
+
+
+def test_make_targets_in_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):(?!=)", makefile, re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)", commands_text()))
+    assert {"demo", "run"} <= named
+    assert named <= targets
+
+
+def test_the_architecture_says_why_of_every_dependency_and_of_no_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    names = [re.match(r"[\w-]+", requirement) for requirement in declared]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
+    assert set(re.findall(r"^\| `([\w-]+)` \| \S", text, re.MULTILINE)) == {name[0] for name in names if name}
