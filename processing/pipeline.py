@@ -195,6 +195,7 @@ class Pipeline:
             self._changed.notify_all()
         self._flusher.join(timeout=grace)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
         Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)
 
 

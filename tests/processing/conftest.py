@@ -1,0 +1,73 @@
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import pytest
+from pytest_django import Settings
+
+from processing.pipeline import Pipeline
+from processing.tasks import QUEUE
+from tests.batches import Gate
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def small_pool(settings: Settings, tmp_path: Path) -> None:
+    """16 places for pictures, of which 8 are fetched at once, 4 from one host; outputs go to `tmp_path`."""
+    settings.FETCH_CONCURRENCY = 8
+    settings.FETCH_PER_HOST = 4
+    settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def pipeline(small_pool: None, gate: Gate) -> Iterator[Pipeline]:
+    """The pipeline of a worker that has no row and no heart."""
+    pipeline = Pipeline(uuid.uuid4())
+    yield pipeline
+    gate.open()
+    pipeline.close(20)
+
+
+class Broker:
+    """The run's own Redis as Dramatiq uses it."""
+
+    def __init__(self) -> None:
+        self._broker: Any = dramatiq.get_broker()
+
+    def flush_all(self) -> None:
+        self._broker.flush_all()
+
+    def messages(self) -> list[tuple[str, str, int]]:
+        """Actor, Request and epoch of every message there is, delayed ones included."""
+        return [*self._messages_in(QUEUE), *self.delayed()]
+
+    def delayed(self) -> list[tuple[str, str, int]]:
+        """The messages that are for later only."""
+        return self._messages_in(f"{QUEUE}.DQ")
+
+    def _messages_in(self, queue: str) -> list[tuple[str, str, int]]:
+        raw = self._broker.client.hvals(f"dramatiq:{queue}.msgs")
+        messages = [dramatiq.Message.decode(message) for message in raw]
+        return [(message.actor_name, *message.args) for message in messages]
+
+    def counts(self) -> dict[str, int]:
+        """How many messages for each actor there are."""
+        return dict(Counter(actor for actor, *_ in self.messages()))
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """The broker, empty before and after the test."""
+    broker = Broker()
+    broker.flush_all()
+    yield broker
+    broker.flush_all()

@@ -1,0 +1,117 @@
+import logging
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from pytest import LogCaptureFixture, MonkeyPatch
+
+from processing import ingest as ingestion
+from products.models import Image, Product, ProductImage, Request
+from tests.batches import catalogue, ingest, make_urls, submitted
+from tests.parallel import together
+
+pytestmark = pytest.mark.django_db
+
+Status = Request.Status
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
+
+
+def contents(batch: Request) -> list[tuple[int, list[tuple[int, str]]]]:
+    """Row numbers, each with number and URL of its images."""
+    products = batch.products.with_images()
+    return [
+        (product.row_number, [(image.number, image.url) for image in product.images_in_order])
+        for product in products
+    ]
+
+
+def test_a_file_goes_in_by_chunks_of_rows() -> None:
+    batch = submitted(*make_urls(5))
+    steps = [(complete, Request.objects.get().ingested_rows) for complete in ingestion.run(batch)]
+    assert steps == [(False, 2), (False, 4), (True, 5)]
+    assert contents(batch) == [(number, [(number, url)]) for number, url in enumerate(make_urls(5), 1)]
+
+
+def test_rows_with_many_urls_make_smaller_chunks(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestion, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(ingestion, "CHUNK_IMAGES", 3)
+    batch = submitted(make_urls(2), make_urls(2), make_urls(1), make_urls(5))
+    assert [Request.objects.get().ingested_rows for _ in ingestion.run(batch)] == [2, 4]
+    assert batch.images_total == 5
+
+
+def test_an_ingest_goes_on_where_the_last_one_stopped() -> None:
+    submitted(make_urls(3), make_urls(1), make_urls(4), make_urls(2), make_urls(5))
+    slices = 0
+    while not (batch := Request.objects.get()).ingested:
+        next(ingestion.run(batch))
+        slices += 1
+    assert slices == 3
+    assert [len(places) for _, places in contents(batch)] == [3, 1, 4, 2, 5]
+    assert list(batch.images.values_list("number", "url")) == list(enumerate(make_urls(5), 1))
+
+
+def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: MonkeyPatch) -> None:
+    batch = submitted(*make_urls(4))
+    steps = ingestion.run(batch)
+    next(steps)
+    with monkeypatch.context() as patch, pytest.raises(ArithmeticError):
+        patch.setattr(type(ProductImage.objects), "bulk_create", lambda *_: 1 / 0)
+        next(steps)
+    assert (Product.objects.count(), Image.objects.count()) == (2, 2)
+
+    batch = ingest(Request.objects.get())
+    assert (batch.ingested_rows, batch.images_total) == (4, 4)
+    assert len(contents(batch)) == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_ingests_at_the_same_time_nothing_is_doubled() -> None:
+    submitted(*[make_urls(3)] * 30, *make_urls(40))
+    rivals = [Request.objects.get(), Request.objects.get()]
+    steps = together([partial(count, ingestion.run(rival)) for rival in rivals])
+    batch = Request.objects.get()
+    assert sum(steps) == 35
+    assert (batch.ingested_rows, batch.images_total) == (70, 40)
+    assert (Product.objects.count(), Image.objects.count(), ProductImage.objects.count()) == (70, 40, 130)
+    assert contents(batch)[-1] == (70, [(40, make_urls(40)[-1])])
+
+
+def count(steps: Iterator[bool]) -> int:
+    return sum(1 for _ in steps)
+
+
+@pytest.mark.parametrize("end", [Request.cancel, Request.new_epoch, Request.remove])
+def test_an_ingest_ends_with_its_epoch(end: object) -> None:
+    batch = submitted(*make_urls(5))
+    steps = ingestion.run(batch)
+    next(steps)
+    end(Request.objects.get())  # type: ignore[operator]
+    assert list(steps) == []
+    assert Image.objects.filter(number__gt=2).count() == 0
+
+
+def test_a_stored_file_that_has_vanished_fails_the_request_and_says_why(caplog: LogCaptureFixture) -> None:
+    batch = submitted(*make_urls(2))
+    storages["uploads"].delete(str(batch.source))
+    assert list(ingestion.run(batch)) == []
+    batch.refresh_from_db()
+    assert batch.status == Status.FAILED
+    assert "stored catalogue could not be read" in batch.error
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_a_stored_file_that_has_become_shorter_fails_the_request_and_says_why() -> None:
+    batch = submitted(*make_urls(5))
+    storages["uploads"].delete(str(batch.source))
+    storages["uploads"].save(str(batch.source), ContentFile(catalogue(*make_urls(3))))
+    assert list(ingestion.run(batch)) == [False, False]
+    batch.refresh_from_db()
+    assert batch.status == Status.FAILED
+    assert "stored catalogue could not be read" in batch.error

@@ -1,0 +1,172 @@
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Thread
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from pytest import MonkeyPatch
+
+from processing import lane
+from processing.pipeline import Pipeline
+from processing.places import Places
+from products.catalogue import Catalogue
+from products.models import Image, Request
+from tests.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
+from tests.origin import Origin
+from tests.parallel import wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_pool")]
+
+OTHER_WORKER = uuid.UUID("00000000-0000-4000-8000-000000000002")
+
+
+@pytest.fixture
+def endless(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "SLICE_SECONDS", 60)
+
+
+def run_in_thread(batch: Request, pipeline: Pipeline) -> Thread:
+    """A lane that runs beside the test."""
+
+    def run() -> None:
+        lane.run(batch, pipeline)
+        connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    return thread
+
+
+def pictures(origin: Origin, count: int, *, prefix: str = "picture") -> list[str]:
+    return [origin.add(f"/{prefix}/{number}.jpg", JPEG) for number in range(count)]
+
+
+# --- How many ---
+
+
+@pytest.mark.parametrize(("pending", "lanes"), [(1, 1), (8, 1), (9, 2), (64, 8), (1000, 8)])
+def test_a_request_has_as_many_lanes_as_pools_that_it_could_fill(pending: int, lanes: int) -> None:
+    batch = Request(products_total=1, ingested_rows=1, images_total=pending + 5, images_failed=5)
+    assert lane.lanes_for(batch) == lanes
+
+
+def test_a_request_that_is_still_ingested_has_all_its_lanes() -> None:
+    assert lane.lanes_for(Request(products_total=2, ingested_rows=1, images_total=1)) == lane.LANES
+
+
+# --- A slice ---
+
+
+def test_one_lane_is_enough_for_the_whole_work(pipeline: Pipeline, origin: Origin, endless: None) -> None:
+    batch = ingested(*pictures(origin, 60))
+    lane.run(batch, pipeline)
+    wait_until(lambda: completed(batch) == 60)
+    batch.refresh_from_db()
+    assert batch.status == Request.Status.COMPLETED
+    assert lane.run(batch, pipeline) is None
+
+
+def test_a_lane_hands_its_thread_back_after_a_slice_while_pictures_are_still_in_hand(
+    pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
+    assert lane.run(batch, pipeline) == 0
+    assert 8 <= held() <= 16
+
+
+def test_a_lane_claims_no_more_than_the_pool_has_places(
+    pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
+    pipeline.places = Places(threads=8, per_host=100)
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
+    lane.run(batch, pipeline)
+    lane.run(batch, pipeline)
+    assert held() == 16
+
+
+def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(3))
+    pipeline.stop()
+    assert lane.run(batch, pipeline) == 0
+    assert held() == 0
+
+
+# --- Nothing to do ---
+
+
+@pytest.mark.parametrize(("due_in", "delay"), [(20, 20), (3600, 60)])
+def test_a_lane_with_nothing_due_comes_back_when_something_is(
+    due_in: float, delay: float, pipeline: Pipeline
+) -> None:
+    batch = ingested(*make_urls(3))
+    Image.objects.claim(batch, OTHER_WORKER, 1)
+    batch.images.filter(number=2).update(due_at=timezone.now() + timedelta(seconds=due_in))
+    batch.images.filter(number=3).update(due_at=timezone.now() + timedelta(hours=3))
+    wait = lane.run(batch, pipeline)
+    assert wait is not None
+    assert max(delay - 15, lane.IDLE_SECONDS) <= wait <= delay
+    assert held() == 1
+
+
+def test_a_lane_whose_images_are_all_in_hand_comes_back_soon(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(2))
+    Image.objects.claim(batch, OTHER_WORKER, 2)
+    assert lane.run(batch, pipeline) == lane.IDLE_SECONDS
+
+
+def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -> None:
+    batch = submitted(*make_urls(2))
+    with batch.source.open("rb") as file:
+        batch.ingest(list(Catalogue(file))[:1])
+    assert settle(batch).images_pending == 0
+    assert lane.run(batch, pipeline) == lane.IDLE_SECONDS
+
+
+@pytest.mark.parametrize("end", [Request.new_epoch, Request.cancel, Request.remove, settle])
+def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(2))
+    end(Request.objects.get(pk=batch.pk))
+    assert lane.run(batch, pipeline) is None
+    assert held() == 0
+
+
+# --- Several ---
+
+
+def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_places(
+    pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
+) -> None:
+    pipeline.places = Places(threads=8, per_host=100)
+    large, small = (
+        ingested(*[origin.add(f"/{count}/{number}.jpg", gate) for number in range(count)])
+        for count in (100, 10)
+    )
+    lanes = [run_in_thread(large, pipeline)]
+    wait_until(lambda: held() == 16)
+    lanes.append(run_in_thread(small, pipeline))
+    wait_until(lambda: len(pipeline.places._turns) == 2)
+    gate.let_through(8)
+    wait_until(small.images.exclude(claimed_by=None).exists)
+    assert large.images.due().exists()
+
+    pipeline.stop()
+    for thread in lanes:
+        thread.join(30)
+
+
+def test_a_slow_host_at_the_head_of_a_catalogue_idles_no_other(
+    pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
+) -> None:
+    slow = [origin.add(f"/slow/{number}.jpg", gate) for number in range(40)]
+    with Origin() as other:
+        batch = ingested(*slow, *pictures(other, 20))
+        threads = [run_in_thread(batch, pipeline) for _ in range(3)]
+        wait_until(lambda: completed(batch) == 20)
+        gate.open()
+        wait_until(lambda: completed(batch) == 60)
+        for thread in threads:
+            thread.join(30)
