@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, seconds: float = 90) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 90) -> T:
     """What `condition` returns as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -165,7 +165,7 @@ class Cluster(Deployment):
 
     def _sql(self, statement: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]  # a name made above, not data
+            connection.execute(statement)
 
     def web(self) -> subprocess.Popen[bytes]:
         process = self.start(
@@ -187,7 +187,7 @@ class Cluster(Deployment):
     def query(self, statement: str) -> list[Any]:
         """Rows from the deployment's database, read past all of its code."""
         with psycopg.connect(self.environment["DATABASE_URL"]) as connection:
-            return connection.execute(statement).fetchall()  # type: ignore[call-overload, no-any-return]
+            return connection.execute(statement).fetchall()
 
     def token(self, user: str = "tester") -> str:
         """An API token of a new user."""

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -131,7 +133,7 @@ def test_extract_draws_a_bar_in_a_terminal(
     source = write_csv(tmp_path / "a.csv", [["1", "Lamp", url]])
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    command = [sys.executable, "manage.py", "extract", source]
+    command: list[str | Path] = [sys.executable, "manage.py", "extract", source]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=its
     ) as process:
@@ -189,16 +191,16 @@ def test_the_earlier_systems_calls_work_on_loopback_without_a_login(origin: Orig
     text = f"Serial Number,Product Name,Input Image Urls\n7,Lamp,{url}\n"
     with Embedded(tmp_path) as service:
         service.serve()
-        upload = curl(f"{service.url}/upload", "-F", "file=@-;filename=catalogue.csv", text=text)
-        request_id = re.search(r'"request_id": ?"([0-9a-f-]+)"', upload)
-        assert request_id, upload
-        status_url = f"{service.url}/status/{request_id[1]}"
-        answer = wait_for(
-            lambda: re.search('"status": ?"completed"', text := curl(status_url)) and text,
-            "the request completes",
-        )
-        product = httpx.get(status_url).json()["products"][0]
-        assert product["input_image_urls"] == url and str(product["id"]) in answer
+        upload = json.loads(curl(f"{service.url}/upload", "-F", "file=@-;filename=catalogue.csv", text=text))
+        status_url = f"{service.url}/status/{upload['request_id']}"
+
+        def completed() -> dict[str, Any] | None:
+            state: dict[str, Any] = json.loads(curl(status_url))
+            return state if state["status"] == "completed" else None
+
+        (product,) = wait_for(completed, "the request completes")["products"]
+        assert product["id"] == upload["products"][0]["id"]
+        assert (product["serial_number"], product["input_image_urls"]) == ("7", url)
         picture = Image.open(io.BytesIO(httpx.get(product["output_image_urls"]).content))
         assert (picture.format, picture.size) == ("JPEG", (60, 40))
 

@@ -30,11 +30,6 @@ CALLS = [
 EVERY_CALL = pytest.mark.parametrize(("method", "part"), CALLS)
 
 
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
 def client_with(key: str) -> Client:
     """A client that sends a token and nothing else."""
     return Client(headers={"Authorization": f"Token {key}"})

@@ -30,11 +30,6 @@ WORKERS = "/admin/processing/worker/"
 
 
 @pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
 def boss() -> Client:
     """A client that a superuser is logged in with."""
     return client_of(User.objects.create_superuser("boss"))

@@ -17,11 +17,9 @@ from tests.factories import (
     THIRD_URL,
     URL,
     address_of,
-    client_of,
     image_counts,
     ingest,
     make_csv,
-    make_user,
     settle,
     submit,
     three_outcomes,
@@ -29,16 +27,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 def pages(api: Client, address: str) -> Iterator[dict[str, Any]]:

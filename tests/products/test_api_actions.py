@@ -13,11 +13,9 @@ from tests.factories import (
     THIRD_URL,
     URL,
     address_of,
-    client_of,
     image_counts,
     ingest,
     make_csv,
-    make_user,
     settle,
     stored_catalogues,
     submit,
@@ -25,16 +23,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 def test_a_retry_takes_up_what_failed_and_no_more(api: Client, ann: User) -> None:

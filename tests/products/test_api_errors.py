@@ -12,21 +12,11 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
-from tests.factories import address_of, client_of, ingest, make_csv, make_user, submit
+from tests.factories import address_of, ingest, make_csv, submit
 
 pytestmark = pytest.mark.django_db
 
 UNKNOWN = "6a1f7c1e-0f0b-4d52-9a53-2f1d6f0f9c11"
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 def error_of(response: Any) -> dict[str, Any]:

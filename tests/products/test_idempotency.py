@@ -5,7 +5,6 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.files.storage import Storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -15,16 +14,6 @@ from tests.factories import URL, client_of, make_csv, make_user, stored_catalogu
 from tests.parallel import together
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 def post_once(client: Client, data: bytes, key: str, **options: Any) -> Any:

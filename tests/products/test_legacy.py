@@ -4,7 +4,6 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -14,16 +13,6 @@ from tests.factories import JPEG, OTHER_URL, URL, client_of, ingest, make_csv, m
 pytestmark = pytest.mark.django_db
 
 DATA = make_csv((7, "Chair", f"{URL}, {OTHER_URL}"), ("", "", ""), (8, "Table, red", URL), (9, "None", ""))
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 def post(client: Client, data: bytes = DATA, path: str = "/upload", **fields: str) -> Any:

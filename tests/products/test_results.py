@@ -17,10 +17,8 @@ from tests.factories import (
     OTHER_URL,
     THIRD_URL,
     URL,
-    client_of,
     ingest,
     make_csv,
-    make_user,
     settle,
     submit,
 )
@@ -30,16 +28,6 @@ pytestmark = pytest.mark.django_db
 
 OTHER_JPEG = photo_jpeg(32, 24, seed=1)
 INVALID = "The URL does not start with http:// or https://."
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 def download(api: Client, batch: Request, name: str, **query: str) -> bytes:

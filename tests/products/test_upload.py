@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -18,11 +17,9 @@ from tests.factories import (
     HEADER,
     OTHER_URL,
     URL,
-    client_of,
     image_counts,
     ingest,
     make_csv,
-    make_user,
     stored_catalogues,
     upload,
 )
@@ -36,16 +33,6 @@ BAD_CELLS = make_csv(
     (4, "Two\nlines", "https:///d.jpg"),
     (5, "Short"),
 )
-
-
-@pytest.fixture
-def ann() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ann: User) -> Client:
-    return client_of(ann)
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""Who the tests of products are."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.factories import client_of, make_user
+
+
+@pytest.fixture
+def ann(db: None) -> User:
+    """An ordinary user."""
+    return make_user()
+
+
+@pytest.fixture
+def api(ann: User) -> Client:
+    """What Ann's programs call the API with."""
+    return client_of(ann)
