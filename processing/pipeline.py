@@ -25,7 +25,7 @@ from processing.fetch import FetchError, fetch
 from processing.places import Places
 from processing.storage import StorageError, store
 from processing.transport import guarded_client
-from products.models import Image, Request
+from products.models import Image, Request, RequestStatus
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +61,17 @@ class Pipeline:
         """Take claimed Images in hand."""
         self._begin(self.places.add(images))
 
-    def give_back_stalled(self) -> None:
-        """Release Images that wait behind full places, for whichever worker has some free."""
-        stalled = self.places.drop_stalled()
+    def give_back_idle(self) -> None:
+        """Release Images that wait behind full places, for whichever worker has some free, and those of
+        Requests that have ended meanwhile."""
+        waiting = self.places.waiting_requests()
+        working = Request.objects.filter(pk__in=waiting, status=RequestStatus.PROCESSING)
+        ended = waiting - set(working.values_list("pk", flat=True)) if waiting else set()
+        idle = self.places.drop_requests(ended) + self.places.drop_stalled()
         try:
-            self._release(stalled)
+            self._release(idle)
         except DatabaseError:
-            self.submit(stalled)
+            self.submit(idle)
             raise
 
     def _begin(self, images: list[Image]) -> None:

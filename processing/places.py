@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
+from uuid import UUID
 
 from products.models import Image
 
@@ -97,6 +98,22 @@ class Places:
             stalled = [host for host in self._waiting if self._is_stalled() or self._is_host_stalled(host)]
             return self._drop(stalled)
 
+    def waiting_requests(self) -> set[UUID]:
+        """The Requests of which Images wait to begin."""
+        with self._changed:
+            return {image.request_id for images in self._waiting.values() for image in images}
+
+    def drop_requests(self, ids: set[UUID]) -> list[Image]:
+        """Put down what waits to begin of these Requests."""
+        with self._changed:
+            dropped = []
+            for host, images in list(self._waiting.items()):
+                dropped += [image for image in images if image.request_id in ids]
+                self._waiting[host] = deque(image for image in images if image.request_id not in ids)
+                if not self._waiting[host]:
+                    del self._waiting[host]
+            return self._put_down(dropped)
+
     def stop(self) -> list[Image]:
         """Nothing is claimed or begun any more; what has not begun is put down."""
         with self._changed:
@@ -131,11 +148,12 @@ class Places:
         return begun
 
     def _drop(self, hosts: list[str]) -> list[Image]:
-        dropped = [image for host in hosts for image in self._waiting.pop(host)]
-        for image in dropped:
+        return self._put_down([image for host in hosts for image in self._waiting.pop(host)])
+
+    def _put_down(self, images: list[Image]) -> list[Image]:
+        for image in images:
             self._forget(image)
-        self._changed.notify_all()
-        return dropped
+        return images
 
     def _forget(self, image: Image) -> None:
         _less(self._in_hand, image.host)

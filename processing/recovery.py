@@ -44,7 +44,7 @@ def recover() -> Recovered:
 def take_over() -> None:
     """Count all other workers dead and all messages lost: only for who holds the lock on DATA_DIR."""
     Worker.objects.all().delete()
-    Request.objects.active().update(dispatched_at=None)
+    Request.objects.unsettled().update(dispatched_at=None)
 
 
 def _stranded() -> QuerySet[Request]:
@@ -55,5 +55,7 @@ def _stranded() -> QuerySet[Request]:
         Q(last_progress_at=None) | Q(last_progress_at__lt=lately)
     )
     lanes_gone = Exists(images.due()) & ~Exists(images.exclude(claimed_by=None))
-    silent = Q(dispatched_at=None) | Q(dispatched_at__lt=lately) & (ingest_stopped | lanes_gone)
-    return Request.objects.active().filter(silent)
+    sweep_stopped = ~Q(sweep="")
+    to_do = ingest_stopped | lanes_gone | sweep_stopped
+    silent = Q(dispatched_at=None) | Q(dispatched_at__lt=lately) & to_do
+    return Request.objects.unsettled().filter(silent)

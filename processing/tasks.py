@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 QUEUE = "images"
 #: Seconds that an ingest keeps a worker thread before it goes to the end of the queue.
 INGEST_SECONDS = 5
+SWEEP_SECONDS = 2
 
 
 @dramatiq.actor(queue_name=QUEUE)
@@ -54,6 +55,20 @@ def work(request_id: str, epoch: int) -> None:
         work.send_with_options(args=(request_id, epoch), delay=round(delay * 1000) or None)
 
 
+@dramatiq.actor(queue_name=QUEUE)
+def sweep(request_id: str, epoch: int) -> None:
+    """Let rows follow their Request for a slice of time, then go to the end of the queue."""
+    batch = Request.objects.unsettled().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
+    deadline = time.monotonic() + SWEEP_SECONDS
+    try:
+        while batch and batch.sweep_on():
+            if time.monotonic() > deadline:
+                sweep.send(request_id, epoch)
+                break
+    except Exception:
+        logger.exception("A sweep of %s stopped; recovery takes it up again", request_id)
+
+
 def dispatch(batch: Request) -> bool:
     """Send all messages that a Request needs now, in a new epoch, once the transaction is over.
 
@@ -61,6 +76,10 @@ def dispatch(batch: Request) -> bool:
     """
     if not batch.new_epoch():
         return False
+    if batch.sweep:
+        transaction.on_commit(lambda: sweep.send(str(batch.pk), batch.epoch), robust=True)
+    if not batch.is_active:
+        return True
     if not batch.ingested:
         transaction.on_commit(lambda: ingest.send(str(batch.pk), batch.epoch), robust=True)
     if batch.ingested_rows:  # else they start with the first chunk

@@ -60,7 +60,7 @@ class Heart(Thread):
                 if now >= recover_at:
                     recover()
                     recover_at = now + RECOVERY_EVERY
-                pipeline.current().give_back_stalled()
+                pipeline.current().give_back_idle()
             except Error:
                 logger.exception("The worker's heartbeat could not be written; trying again")
             if self._stopped.wait(1):

@@ -2,7 +2,8 @@
 
 from django.dispatch import Signal
 
-#: A Request is waiting for work: newly submitted, or to be tried again. `batch` is the Request.
+#: A Request is waiting for work: newly submitted, to be tried again, or with rows that are to follow a
+#: cancel or a delete. `batch` is the Request.
 request_submitted = Signal()
 
 #: A Request has ended, once per `run`, in whichever final status `batch.status` says.

@@ -29,7 +29,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Waiting for a worker, with nothing to wait for."""
         return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
 
-    def retryable(self, code: str | None = None) -> Self:
+    def retryable(self, code: str | None = "") -> Self:
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
         settled = settled.exclude(error_code="invalid_url")
         return settled.filter(error_code=code) if code else settled
@@ -112,10 +112,18 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """
         self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
 
-    def discard(self) -> None:
+    def first_rows(self, count: int) -> "ImageQuerySet":
+        """At most `count` of them, as a queryset that can be written to."""
+        return Image.objects.filter(pk__in=list(self.order_by().values_list("pk", flat=True)[:count]))
+
+    def settle_canceled(self) -> int:
+        """Cancel pending Images, whoever has them in hand; how many."""
+        return self.pending().update(status=ImageStatus.CANCELED, claimed_by=None, settled_at=timezone.now())
+
+    def discard(self) -> int:
         """Delete the rows and their places; delete() would load them all to see what depends on them."""
         ProductImage.objects.filter(image__in=self.all())._raw_delete(self.db)
-        self.all()._raw_delete(self.db)
+        return self.all()._raw_delete(self.db) or 0  # None where nothing can match
 
 
 class Image(models.Model):

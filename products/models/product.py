@@ -53,9 +53,13 @@ class ProductQuerySet(models.QuerySet["Product"]):
             for row in rows
         )
 
-    def discard(self) -> None:
+    def first_rows(self, count: int) -> "ProductQuerySet":
+        """At most `count` of them, as a queryset that can be written to."""
+        return Product.objects.filter(pk__in=list(self.order_by().values_list("pk", flat=True)[:count]))
+
+    def discard(self) -> int:
         """Delete the rows, which show no Images any more; delete() would load them all to make sure."""
-        self._raw_delete(self.db)
+        return self._raw_delete(self.db) or 0  # None where nothing can match
 
 
 class Product(models.Model):

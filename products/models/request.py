@@ -16,12 +16,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row
-from products.models.states import Format, ImageStatus, RequestStatus
+from products.models.states import Format, ImageStatus, RequestStatus, Sweep
 from products.signals import request_finished, request_submitted
 from products.submission import IdempotencyConflict, check_catalogue, fingerprint
 
 if TYPE_CHECKING:
     from products.models.image import Image
+
+
+#: Rows that follow a cancel, a retry or a delete in one transaction.
+SWEEP_ROWS = 5000
 
 
 def uploads_storage() -> Storage:
@@ -37,10 +41,18 @@ def source_path(batch: "Request", filename: str) -> str:
 class RequestQuerySet(models.QuerySet["Request"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
         """Staff see every Request, others their own."""
-        return self if user.is_staff else self.filter(owner=user)
+        return self.present() if user.is_staff else self.present().filter(owner=user)
+
+    def present(self) -> Self:
+        """Without those that are being deleted."""
+        return self.exclude(sweep=Sweep.DELETE)
 
     def active(self) -> Self:
         return self.filter(status__in=Request.ACTIVE)
+
+    def unsettled(self) -> Self:
+        """Those for which processing has something to do."""
+        return self.filter(Q(status__in=Request.ACTIVE) | ~Q(sweep=""))
 
     def locked(self) -> Self:
         # Not the key: rows that refer to the Request may be inserted meanwhile.
@@ -125,6 +137,8 @@ class Request(models.Model):
     # Messages of an earlier epoch are void: whoever sends new ones counts this up.
     epoch = models.PositiveIntegerField(default=0)
     dispatched_at = models.DateTimeField(null=True, blank=True)
+    sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
+    sweep_code = models.CharField(max_length=30, blank=True)
 
     products_total = models.PositiveIntegerField()
     ingested_rows = models.PositiveIntegerField(default=0)
@@ -157,11 +171,11 @@ class Request(models.Model):
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="request_of_owner"),
-            # Recovery and the admin look for what is under way.
+            # unsettled(): recovery looks for what is under way.
             models.Index(
                 fields=["created_at"],
-                name="request_active",
-                condition=Q(status__in=["pending", "processing"]),
+                name="request_unsettled",
+                condition=Q(status__in=["pending", "processing"]) | ~Q(sweep=""),
             ),
         ]
 
@@ -208,7 +222,7 @@ class Request(models.Model):
     def new_epoch(self) -> bool:
         """Void every message sent so far. False when somebody else has just done so."""
         now = timezone.now()
-        mine = Request.objects.active().filter(pk=self.pk, epoch=self.epoch)
+        mine = Request.objects.unsettled().filter(pk=self.pk, epoch=self.epoch)
         if not mine.update(epoch=self.epoch + 1, dispatched_at=now):
             return False
         self.epoch, self.dispatched_at = self.epoch + 1, now
@@ -268,7 +282,8 @@ class Request(models.Model):
 
     def _settle(self) -> None:
         """Save, and finish when nothing is left to do. The caller holds the lock on this row."""
-        if self.status == RequestStatus.PROCESSING and self.ingested and not self.images_pending:
+        is_done = self.ingested and not self.images_pending and not self.sweep
+        if self.status == RequestStatus.PROCESSING and is_done:
             self._finish(self._verdict())
         self.save()
 
@@ -291,7 +306,7 @@ class Request(models.Model):
             if batch is None:
                 return False
             batch.error = error[:500]
-            batch._finish(RequestStatus.FAILED)
+            batch._stop(RequestStatus.FAILED)
             return True
 
     def cancel(self) -> bool:
@@ -300,11 +315,7 @@ class Request(models.Model):
             batch = Request.objects.locked().active().filter(pk=self.pk).first()
             if batch is None:
                 return False
-            batch.images_canceled += batch.images.pending().update(
-                status=ImageStatus.CANCELED, claimed_by=None
-            )
-            batch.epoch += 1
-            batch._finish(RequestStatus.CANCELED)
+            batch._stop(RequestStatus.CANCELED)
             return True
 
     def retry(self, code: str | None = None) -> int:
@@ -313,28 +324,79 @@ class Request(models.Model):
         An Image whose URL is no address of a picture stays failed: trying cannot help it.
         """
         with transaction.atomic():
-            batch = Request.objects.locked().filter(pk=self.pk, status__in=self.FINISHED).first()
+            batch = Request.objects.locked().present().filter(pk=self.pk, status__in=self.FINISHED).first()
             if batch is None:
                 return 0
-            again = batch.images.retryable(code)
-            failed = again.filter(status=ImageStatus.FAILED).count()
-            total = again.reset()
-            if not total and batch.ingested:
+            # What a cancel has not reached yet is pending still, and stays so.
+            again = batch.images.retryable(code).count() + batch.images_pending
+            if not again and batch.ingested:
                 return 0
-            batch.images_failed -= failed
-            batch.images_canceled -= total - failed
-            batch.images_before_run = batch.images_settled
             batch.status, batch.error = RequestStatus.PROCESSING, ""
             batch.run += 1
             batch.started_at, batch.finished_at = timezone.now(), None
+            batch.sweep_code = code or ""
+            batch._begin_sweep(Sweep.RETRY)
+            batch.images_before_run = batch.images_settled
             batch.save()
             request_submitted.send(Request, batch=batch)
-            return total
+            return again
 
     def remove(self) -> None:
         """Delete the Request with its rows. Its stored files go with the next `prune`."""
         with transaction.atomic():
-            Request.objects.locked().filter(pk=self.pk).first()
-            self.images.discard()
-            self.products.discard()
+            batch = Request.objects.locked().present().filter(pk=self.pk).first()
+            if batch is None:
+                return
+            if batch.is_active:
+                batch.status, batch.finished_at = RequestStatus.CANCELED, timezone.now()
+            batch.idempotency_key = None
+            batch._begin_sweep(Sweep.DELETE)
+
+    def _stop(self, status: RequestStatus) -> None:
+        """Finish with Images pending, which are canceled."""
+        self.status, self.finished_at = status, timezone.now()
+        self._begin_sweep(Sweep.CANCEL)
+        request_finished.send(Request, batch=self)
+
+    def _begin_sweep(self, sweep: Sweep) -> None:
+        """Let the rows follow: the first of them now, the rest when processing hears of it."""
+        self.sweep = sweep
+        self.epoch += 1
+        self.save()
+        if self._sweep_some() and sweep != Sweep.RETRY:
+            request_submitted.send(Request, batch=self)
+
+    def sweep_on(self) -> bool:
+        """Let some more rows follow; whether there are others."""
+        with transaction.atomic():
+            batch = Request.objects.locked().filter(pk=self.pk).first()
+            return batch is not None and batch._sweep_some()
+
+    def _sweep_some(self) -> bool:
+        """Let at most SWEEP_ROWS rows follow; whether there are others. The caller holds this row's lock."""
+        match self.sweep:
+            case Sweep.CANCEL:
+                swept = self.images.pending().first_rows(SWEEP_ROWS).settle_canceled()
+                self.images_canceled += swept
+            case Sweep.RETRY:
+                again = self.images.retryable(self.sweep_code).first_rows(SWEEP_ROWS)
+                failed = again.failed().count()
+                swept = again.reset()
+                self.images_failed -= failed
+                self.images_canceled -= swept - failed
+            case Sweep.DELETE:
+                swept = self.images.first_rows(SWEEP_ROWS).discard()
+                if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
+                    swept += self.products.first_rows(SWEEP_ROWS - swept).discard()
+            case _:
+                return False
+        if swept >= SWEEP_ROWS:
+            self.dispatched_at = timezone.now()  # nothing is lost, recovery may wait
+            self.save()
+            return True
+        if self.sweep == Sweep.DELETE:
             self.delete()
+        else:
+            self.sweep = ""
+            self._settle()
+        return False

@@ -14,6 +14,14 @@ class RequestStatus(models.TextChoices):
     CANCELED = "canceled", "Canceled"
 
 
+class Sweep(models.TextChoices):
+    """What a Request has gone through already and its rows have yet to follow, some thousand at a time."""
+
+    CANCEL = "cancel", "Cancel"
+    RETRY = "retry", "Retry"
+    DELETE = "delete", "Delete"
+
+
 class ImageStatus(models.TextChoices):
     """Of an Image."""
 

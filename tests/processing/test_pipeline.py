@@ -259,11 +259,11 @@ def test_what_waits_behind_a_host_that_stalls_is_given_back_untouched(
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
     hand_in(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
-    pipeline.give_back_stalled()
+    pipeline.give_back_idle()
     assert held() == 10
 
     monkeypatch.setattr(places, "STALLED_AFTER", 0)
-    pipeline.give_back_stalled()
+    pipeline.give_back_idle()
     assert held() == 4
     given_back = batch.images.filter(claimed_by=None).values_list("status", "attempts", "crashes")
     assert list(given_back) == [("pending", 0, 0)] * 6
@@ -283,7 +283,7 @@ def test_what_cannot_be_given_back_stays_in_hand(
     wait_until(lambda: gate.waiting == 4)
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
         patch.setattr(ImageQuerySet, "release", fail)
-        pipeline.give_back_stalled()
+        pipeline.give_back_idle()
     gate.open()
     wait_until(lambda: completed(batch) == 10)
 

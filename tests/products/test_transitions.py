@@ -449,6 +449,7 @@ def test_a_retry_takes_failed_and_canceled_images_again_as_new(finished: list[En
     second.fail("http_404", "Not there.")
     batch.record([first, second, complete(third)], WORKER)
     Request.objects.get(pk=batch.pk).cancel()
+    batch.images.update(crashes=1)
     batch.refresh_from_db()
 
     assert batch.retry() == 3
