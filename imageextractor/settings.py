@@ -4,9 +4,11 @@ Three variables make a cluster of what is otherwise one process on a laptop: `DA
 `REDIS_URL` (the broker) and `AWS_STORAGE_BUCKET_NAME` (S3).
 """
 
+import contextlib
 import ipaddress
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -41,6 +43,8 @@ def _is_loopback(bind: str) -> bool:
 OPEN_ACCESS = env_bool("OPEN_ACCESS", EMBEDDED and SERVE_BIND is not None and _is_loopback(SERVE_BIND))
 
 _public = urlsplit(PUBLIC_URL)
+if _public.path:
+    raise ImproperlyConfigured(f"PUBLIC_URL is scheme and host alone, without a path: not {PUBLIC_URL!r}.")
 _local_names = ["localhost", "127.0.0.1", "[::1]"] if EMBEDDED else []
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [_public.hostname or "", *_local_names]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
@@ -56,11 +60,12 @@ def _secret_key() -> str:
         raise ImproperlyConfigured("SECRET_KEY must be set: a random text of at least 50 characters.")
     path = DATA_DIR / "secret_key"
     DATA_DIR.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # readable by its owner alone
             file.write(secrets.token_urlsafe(64))
-    except FileExistsError:
-        pass
+            file.flush()
+            with contextlib.suppress(FileExistsError):  # another process was faster: its key is taken
+                os.link(file.name, path)
     return path.read_text()
 
 

@@ -31,6 +31,8 @@ api_urls = [
         api.RequestViewSet.as_view({"get": "images_zip"}, detail=True),
         name="request-images-zip",
     ),
+    # An upload without the slash would be lost in the redirect.
+    path("requests", api.RequestViewSet.as_view({"get": "list", "post": "create"}, schema=None)),
     *router.urls,
 ]
 

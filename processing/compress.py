@@ -139,11 +139,6 @@ class Compressed:
     source: Facts
     output: Facts
 
-    @property
-    def content_type(self) -> str:
-        """The media type of ``data``, for instance ``image/jpeg``."""
-        return f"image/{self.output.format}"
-
 
 def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
     """The picture in ``data`` (the first of several) upright, in sRGB, without metadata, never enlarged.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import dramatiq
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 
 from processing import pipeline
 from processing.recovery import take_over
@@ -33,14 +34,21 @@ def lock_data_dir() -> bool:
 
 
 def migrate() -> None:
-    """Create the database or bring it up to date."""
-    call_command("migrate", verbosity=0, interactive=False)
+    """Create the database or bring it up to date, if it is this process's own."""
+    if _has_own_database():
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+def _has_own_database() -> bool:
+    """A PostgreSQL server may well have other users, of which the lock on DATA_DIR says nothing."""
+    return connection.vendor == "sqlite"
 
 
 def start() -> None:
     """Start the worker in this process. The caller's process tree holds the lock on DATA_DIR."""
     global _running  # noqa: PLW0603 (there is one worker per process)
-    take_over()
+    if _has_own_database():
+        take_over()
     _running = dramatiq.Worker(dramatiq.get_broker(), worker_threads=THREADS, worker_timeout=100)
     _running.start()
     pipeline.current()  # Dramatiq only logs what goes wrong at its start; a worker without one is none
@@ -54,7 +62,7 @@ def stop() -> None:
         worker.stop()
 
 
-def is_running() -> bool:
+def is_started() -> bool:
     return _running is not None
 
 

@@ -3,7 +3,7 @@
 import os
 import socket
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
@@ -11,6 +11,14 @@ from django.utils import timezone
 
 HEARTBEAT = timedelta(seconds=10)
 DEAD_AFTER = timedelta(seconds=30)
+
+
+def this_host() -> str:
+    return socket.gethostname()
+
+
+def this_process() -> int:
+    return os.getpid()
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
@@ -25,10 +33,12 @@ class Worker(models.Model):
     """One worker process. It writes `seen_at` every 10 s; unseen for 30 s, it counts as dead."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    host = models.CharField(max_length=255, default=socket.gethostname)
-    pid = models.PositiveIntegerField(default=os.getpid)
+    host = models.CharField(max_length=255, default=this_host)
+    pid = models.PositiveIntegerField(default=this_process)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
+    # All messages sent until then that are not lost have reached this worker or another.
+    served_until = models.DateTimeField(null=True, blank=True)
 
     objects = WorkerQuerySet.as_manager()
 
@@ -38,7 +48,7 @@ class Worker(models.Model):
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
-    def beat(self) -> None:
+    def beat(self, served_until: datetime | None = None) -> None:
         """Say that this process lives; inserts the row again if it was taken for dead meanwhile."""
-        self.seen_at = timezone.now()
+        self.seen_at, self.served_until = timezone.now(), served_until
         self.save()

@@ -10,7 +10,7 @@ import os
 import random
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import BoundedSemaphore, Condition, Thread
@@ -51,14 +51,18 @@ class Pipeline:
         )
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
         self._codec = BoundedSemaphore(os.cpu_count() or 1)
-        self._changed = Condition()  # guards the two that follow
+        self._changed = Condition()  # guards the three that follow
         self._closed = False
         self._outcomes: list[Image] = []
+        self._held: Counter[uuid.UUID] = Counter()
+        self._strays: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
 
     def submit(self, images: list[Image]) -> None:
         """Take claimed Images in hand."""
+        with self._changed:
+            self._held.update(image.pk for image in images)
         self._begin(self.places.add(images))
 
     def give_back_idle(self) -> None:
@@ -71,8 +75,20 @@ class Pipeline:
         try:
             self._release(idle)
         except DatabaseError:
-            self.submit(idle)
+            self._begin(self.places.add(idle))
             raise
+
+    def give_back_strays(self) -> None:
+        """Release Images that were claimed for this worker without its knowing, at the second look.
+
+        A claim whose COMMIT went through while its answer was lost makes such.
+        """
+        claimed = Image.objects.filter(claimed_by=self.worker_id).values_list("pk", flat=True)
+        with self._changed:
+            held = set(self._held)
+        strays = set(claimed) - held
+        Image.objects.filter(pk__in=strays & self._strays, claimed_by=self.worker_id).release(crashed=False)
+        self._strays = strays
 
     def _begin(self, images: list[Image]) -> None:
         for image in images:
@@ -82,6 +98,11 @@ class Pipeline:
         if images:
             held = Image.objects.filter(pk__in=[image.pk for image in images], claimed_by=self.worker_id)
             held.release(crashed=False)
+            self._let_go(images)
+
+    def _let_go(self, images: list[Image]) -> None:
+        with self._changed:
+            self._held -= Counter(image.pk for image in images)
 
     # --- Work, in the threads ---
 
@@ -176,6 +197,7 @@ class Pipeline:
         close_old_connections()
         try:
             batch.record(images, self.worker_id)
+            self._let_go(images)
         except Exception:
             logger.exception("Outcomes of %d images of %s wait for the database", len(images), batch.pk)
             time.sleep(1)
@@ -211,6 +233,11 @@ def start(worker_id: uuid.UUID) -> Pipeline:
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     _current = Pipeline(worker_id)
     return _current
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker's."""
+    return _current is not None
 
 
 def current() -> Pipeline:

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from processing.models import Worker
@@ -17,8 +17,8 @@ from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
 
-#: A Request that has had no messages for so long, though there is something to do, has lost them.
-LOST_AFTER = timedelta(seconds=60)
+#: Messages that the queue has passed by so long ago, and nobody works on, are lost. More than a lane's slice.
+LOST_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,19 @@ def recover() -> Recovered:
 
 
 def take_over() -> None:
-    """Count all other workers dead and all messages lost: only for who holds the lock on DATA_DIR."""
+    """Count all other workers dead and all messages lost: only for who has the database for itself."""
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
 
 
 def _stranded() -> QuerySet[Request]:
-    """Active Requests with something to do now, nobody doing it, and no message sent lately."""
+    """Requests with something to do now, nobody doing it, and no message that is still on its way.
+
+    How long a message waits says nothing when many do. But the queue is first in, first out: where workers
+    have come to messages that were sent later, an earlier one is lost.
+    """
     lately = timezone.now() - LOST_AFTER
+    passed = Worker.objects.alive().aggregate(until=Max("served_until"))["until"]
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     ingest_stopped = Q(ingested_rows__lt=F("products_total")) & (
         Q(last_progress_at=None) | Q(last_progress_at__lt=lately)
@@ -57,5 +62,5 @@ def _stranded() -> QuerySet[Request]:
     lanes_gone = Exists(images.due()) & ~Exists(images.exclude(claimed_by=None))
     sweep_stopped = ~Q(sweep="")
     to_do = ingest_stopped | lanes_gone | sweep_stopped
-    silent = Q(dispatched_at=None) | Q(dispatched_at__lt=lately) & to_do
-    return Request.objects.unsettled().filter(silent)
+    lost = Q(dispatched_at__lt=passed - LOST_AFTER) & to_do if passed else Q(pk=None)
+    return Request.objects.unsettled().filter(Q(dispatched_at=None) | lost).order_by("created_at")

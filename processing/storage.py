@@ -1,6 +1,7 @@
 """Where outputs are kept, under keys that follow from their content."""
 
 import hashlib
+import mimetypes
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,10 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
+
+# Storages and views tell the type of a file by its name; not every system's table has these.
+mimetypes.add_type("image/webp", ".webp")
+mimetypes.add_type("image/avif", ".avif")
 
 
 class StorageError(Exception):

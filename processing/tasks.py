@@ -6,9 +6,12 @@ Each actor may run twice or never: the rows say what is to be done, and recovery
 import logging
 import time
 import uuid
+from datetime import timedelta
 
 import dramatiq
+from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from processing import ingest as ingestion
 from processing import lane, pipeline
@@ -25,18 +28,19 @@ SWEEP_SECONDS = 2
 @dramatiq.actor(queue_name=QUEUE)
 def ingest(request_id: str, epoch: int) -> None:
     """Ingest for a slice of time, then go to the end of the queue; lanes start with the first chunk."""
-    batch = _live(request_id, epoch)
-    if batch is None or batch.ingested:
-        return
-    first = batch.ingested_rows == 0
-    deadline = time.monotonic() + INGEST_SECONDS
     try:
+        batch = _live(request_id, epoch)
+        if batch is None or batch.ingested:
+            return
+        is_first, deadline = batch.ingested_rows == 0, None
         for complete in ingestion.run(batch):
-            if first:
+            if is_first:
                 send_lanes(batch)
-            first = False
+            is_first = False
+            # Coming to where the last slice ended does not count, else it could take up all of this one.
+            deadline = deadline or time.monotonic() + INGEST_SECONDS
             if not complete and time.monotonic() > deadline:
-                ingest.send(request_id, epoch)
+                _send_again(ingest, batch)
                 break
     except Exception:
         logger.exception("Ingest of %s stopped; recovery takes it up again", request_id)
@@ -48,22 +52,22 @@ def work(request_id: str, epoch: int) -> None:
     try:
         batch = _live(request_id, epoch)
         delay = lane.run(batch, pipeline.current()) if batch else None
+        if batch and delay is not None:
+            _send_again(work, batch, delay)
     except Exception:
         logger.exception("A lane of %s stumbled and goes on", request_id)
-        delay = lane.IDLE_SECONDS
-    if delay is not None:
-        work.send_with_options(args=(request_id, epoch), delay=round(delay * 1000) or None)
+        work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))
 
 
 @dramatiq.actor(queue_name=QUEUE)
 def sweep(request_id: str, epoch: int) -> None:
     """Let rows follow their Request for a slice of time, then go to the end of the queue."""
-    batch = Request.objects.unsettled().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
     deadline = time.monotonic() + SWEEP_SECONDS
     try:
+        batch = Request.objects.unsettled().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
         while batch and batch.sweep_on():
             if time.monotonic() > deadline:
-                sweep.send(request_id, epoch)
+                _send_again(sweep, batch)
                 break
     except Exception:
         logger.exception("A sweep of %s stopped; recovery takes it up again", request_id)
@@ -72,8 +76,12 @@ def sweep(request_id: str, epoch: int) -> None:
 def dispatch(batch: Request) -> bool:
     """Send all messages that a Request needs now, in a new epoch, once the transaction is over.
 
-    False when somebody else has just done so.
+    Embedded, only the process with the worker in it can: another one marks the Request for its recovery.
+    False when it does, or when somebody else has just sent them.
     """
+    if settings.EMBEDDED and not pipeline.is_worker():
+        Request.objects.filter(pk=batch.pk).update(dispatched_at=None)
+        return False
     if not batch.new_epoch():
         return False
     if batch.sweep:
@@ -87,8 +95,15 @@ def dispatch(batch: Request) -> bool:
     return True
 
 
+def _send_again(actor: dramatiq.Actor[..., None], batch: Request, delay: float = 0) -> None:
+    """Send a Request's message again, to run in `delay` seconds, and note for recovery when that is."""
+    batch.note_message(timezone.now() + timedelta(seconds=delay))
+    actor.send_with_options(args=(str(batch.pk), batch.epoch), delay=round(delay * 1000) or None)
+
+
 def send_lanes(batch: Request) -> None:
     """Send as many lanes as the Request is worth."""
+    batch.note_message(timezone.now())
     for _ in range(lane.lanes_for(batch)):
         work.send(str(batch.pk), batch.epoch)
 

@@ -1,23 +1,23 @@
 """This process as a worker: its row with a heartbeat, its pipeline, recovery rounds."""
 
 import logging
-from datetime import timedelta
-from threading import Event, Thread
+from datetime import UTC, datetime, timedelta
+from threading import Event, Lock, Thread
 from typing import Any
 
 import dramatiq
 from django.conf import settings
-from django.db import Error, close_old_connections, connection
+from django.db import close_old_connections, connection
 from django.utils import timezone
 
-from processing import pipeline
+from processing import embedded, pipeline
 from processing.models import HEARTBEAT, Worker
 from processing.recovery import recover
 
 logger = logging.getLogger(__name__)
 
 #: Embedded, another process's submission is found by recovery alone, so that it looks more often.
-RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 60)
+RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 10)
 #: Seconds for pictures in hand at shutdown; below the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 
@@ -27,10 +27,24 @@ class WorkerMiddleware(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         # Not after: Dramatiq's threads take up messages before that.
+        if settings.EMBEDDED and not embedded.is_started():
+            raise SystemExit(
+                "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
+            )
         row = Worker()
+        row.beat()
         pipeline.start(row.pk)
-        self._heart = Heart(row)
+        self._served = Served(worker.worker_threads)
+        self._heart = Heart(row, self._served)
         self._heart.start()
+
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        self._served.begin(message.message_timestamp)
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
+    ) -> None:
+        self._served.end()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
         pipeline.current().stop()
@@ -40,12 +54,40 @@ class WorkerMiddleware(dramatiq.Middleware):
         self._heart.stop()
 
 
-class Heart(Thread):
-    """Says every 10 s that the worker lives, and runs recovery from time to time."""
+class Served:
+    """How far this worker has come in the queue, which is first in, first out."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = Lock()
+        self._running = 0
+        self._latest: datetime | None = None
+
+    def begin(self, timestamp: int) -> None:
+        """A message sent at `timestamp` (Unix time in ms) is being processed."""
+        sent_at = datetime.fromtimestamp(timestamp / 1000, UTC)
+        with self._lock:
+            self._running += 1
+            self._latest = max(filter(None, [self._latest, sent_at]))
+
+    def end(self) -> None:
+        """A message has been processed."""
+        with self._lock:
+            self._running -= 1
+
+    def until(self) -> datetime | None:
+        """What was sent before was taken up, or is lost. Now, if a thread has nothing to do."""
+        with self._lock:
+            return timezone.now() if self._running < self._threads else self._latest
+
+
+class Heart(Thread):
+    """Says every 10 s that the worker lives, runs recovery, and gives back what it cannot work on."""
+
+    def __init__(self, worker: Worker, served: Served) -> None:
         super().__init__(name="heart", daemon=True)
         self._worker = worker
+        self._served = served
         self._stopped = Event()
 
     def run(self) -> None:
@@ -55,14 +97,15 @@ class Heart(Thread):
             try:
                 close_old_connections()
                 if now >= beat_at:
-                    self._worker.beat()
+                    self._worker.beat(self._served.until())
+                    pipeline.current().give_back_strays()
                     beat_at = now + HEARTBEAT
                 if now >= recover_at:
                     recover()
                     recover_at = now + RECOVERY_EVERY
                 pipeline.current().give_back_idle()
-            except Error:
-                logger.exception("The worker's heartbeat could not be written; trying again")
+            except Exception:
+                logger.exception("The worker's heart stumbled and goes on")
             if self._stopped.wait(1):
                 break
         self._worker.delete()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -18,8 +19,10 @@ LOCAL_USER = "local"
 
 def local_user() -> User:
     """The ordinary user to whom everything belongs that was submitted without a login."""
-    user = User.objects.filter(username=LOCAL_USER).first()
-    return user or User.objects.create_user(LOCAL_USER)  # without a password nobody can log in as
+    user, _is_new = User.objects.get_or_create(
+        username=LOCAL_USER, defaults={"password": make_password(None)}
+    )
+    return user  # without a password nobody can log in as
 
 
 class OpenAccessMiddleware:

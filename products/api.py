@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, cast
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as InvalidValue
@@ -180,7 +181,10 @@ class RequestViewSet(
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """The catalogue with the new URLs."""
         batch = self.get_object()
-        rows = result_csv(batch, only_failed=request.query_params.get("only") == "failed")
+        only = request.query_params.get("only")
+        if only not in {None, "failed"}:
+            raise ValidationError({"only": "It takes failed."}, "invalid_choice")
+        rows = result_csv(batch, only_failed=only == "failed")
         return _download(rows, f"result-{batch.filename}", "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
@@ -219,21 +223,16 @@ def legacy_status(request: ApiRequest, request_id: str) -> Response:
 
 def _legacy(batch: Request, request: ApiRequest) -> dict[str, Any]:
     """The Request, its id a second time, and the first products; those are known before they are ingested."""
-    with batch.source.open("rb") as file:
-        rows = list(islice(Catalogue(file), LEGACY_PRODUCTS))
-    ids = {Image.id_for(batch.pk, url) for row in rows for url in row.image_urls}
-    images = batch.images.in_bulk(list(ids))
     products = []
-    for row in rows:
-        shown = [images.get(Image.id_for(batch.pk, url)) for url in row.image_urls]
+    for pk, serial_number, product_name, urls, shown in _legacy_rows(batch):
         outputs = [request.build_absolute_uri(i.output_path) if i and i.output_key else "" for i in shown]
         products.append(
             {
-                "id": str(Product.id_for(batch.pk, row.number)),
-                "serial_number": row.serial_number,
-                "product_name": row.product_name,
-                "input_image_urls": ",".join(row.image_urls),
-                "status": Product.status_of([i.status if i else Image.Status.PENDING for i in shown]),
+                "id": str(pk),
+                "serial_number": serial_number,
+                "product_name": product_name,
+                "input_image_urls": ",".join(urls),
+                "status": Product.status_of([i.status if i else batch.status_of_missing for i in shown]),
                 "output_image_urls": ",".join(outputs) if any(outputs) else "",
             }
         )
@@ -242,3 +241,17 @@ def _legacy(batch: Request, request: ApiRequest) -> dict[str, Any]:
         "request_id": str(batch.pk),
         "products": products,
     }
+
+
+def _legacy_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list[Image | None]]]:
+    """Id, serial number, name, URLs and Images of the first products: the file's until they are ingested."""
+    if batch.ingested_rows >= min(LEGACY_PRODUCTS, batch.products_total):
+        for product in batch.products.with_images()[:LEGACY_PRODUCTS]:
+            images = product.images_in_order
+            urls = [image.url for image in images]
+            yield product.pk, product.serial_number, product.product_name, urls, [*images]
+    else:
+        with batch.source.open("rb") as file:
+            for row in islice(Catalogue(file), LEGACY_PRODUCTS):
+                pk, urls = Product.id_for(batch.pk, row.number), row.image_urls
+                yield pk, row.serial_number, row.product_name, urls, [None] * len(urls)

@@ -26,10 +26,15 @@ def result_csv(batch: Request, *, only_failed: bool = False) -> Iterator[bytes]:
 
     Each row of the input, in order, with its cells as they were, then three columns: the output URLs aligned
     with the row's input URLs (an empty slot for each failure), the row's status, and why what failed has
-    failed. A row that is not ingested yet counts as pending. `only_failed` leaves out rows without failures.
+    failed. A row that is not ingested yet is pending, and canceled if the Request has ended without it.
+    `only_failed` leaves out rows without failures.
     """
-    with batch.source.open("rb") as file:
-        catalogue = Catalogue(file)
+    catalogue = Catalogue(batch.source.open("rb"))  # here, where an error is an answer and not a torn file
+    return _result_rows(batch, catalogue, only_failed=only_failed)
+
+
+def _result_rows(batch: Request, catalogue: Catalogue, *, only_failed: bool) -> Iterator[bytes]:
+    with batch.source:
         yield _encode(catalogue, [[*catalogue.header[: catalogue.own_width], *RESULT_COLUMNS]], first=True)
         rows = iter(catalogue)
         while chunk := list(islice(rows, CHUNK_ROWS)):
@@ -39,7 +44,8 @@ def result_csv(batch: Request, *, only_failed: bool = False) -> Iterator[bytes]:
                 shown = [images.get(Image.id_for(batch.pk, url)) for url in row.image_urls]
                 if only_failed and not any(image and image.is_failed for image in shown):
                     continue
-                lines.append([*_cells(row, catalogue), *_outcome(row, shown, catalogue.separator)])
+                outcome = _outcome(shown, catalogue.separator, missing=batch.status_of_missing)
+                lines.append([*_cells(row, catalogue), *outcome])
             yield _encode(catalogue, lines)
 
 
@@ -68,9 +74,9 @@ def _images_of(batch: Request, rows: list[Row]) -> dict[UUID, Image]:
     return batch.images.only(*fields).in_bulk(list(ids))
 
 
-def _outcome(row: Row, shown: list[Image | None], separator: str) -> tuple[str, str, str]:
+def _outcome(shown: list[Image | None], separator: str, *, missing: str) -> tuple[str, str, str]:
     urls = [image.output_url if image else "" for image in shown]
-    statuses = [image.status if image else Image.Status.PENDING for image in shown]
+    statuses = [image.status if image else missing for image in shown]
     errors = [f"{image.url}: {image.error_detail}" for image in shown if image and image.is_failed]
     return separator.join(urls) if any(urls) else "", Product.status_of(statuses), " | ".join(errors)
 

@@ -31,11 +31,21 @@ class SubmissionSerializer(serializers.Serializer[Request]):
     max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"}
+        if unknown:
+            raise serializers.ValidationError(
+                dict.fromkeys(sorted(unknown), "There is no such option."), "unknown_option"
+            )
+        return attrs
+
 
 class RetrySerializer(serializers.Serializer[Request]):
     """What to try again."""
 
-    code = serializers.CharField(required=False, help_text="Only Images that failed with this code.")
+    code = serializers.CharField(
+        required=False, max_length=30, help_text="Only Images that failed with this code."
+    )
 
 
 class RequestSerializer(serializers.ModelSerializer[Request]):

@@ -32,10 +32,12 @@ def main() -> int:
     write_catalogue(catalogue, origin)
     # A service that is running has the usual folder for itself, and does not fetch from loopback.
     data_dir = DATA_DIR if is_free(DATA_DIR) else DEMO_DIR / "data"
-    environment = {"DATA_DIR": str(data_dir), "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    # Nothing of the caller's own, which might lead to a cluster.
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM") if name in os.environ}
+    environment = kept | {"DATA_DIR": str(data_dir), "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8"}
     print(f"\n$ python manage.py extract {shown(catalogue)} -o {shown(result)}\n", flush=True)
     extract: list[str | Path] = [sys.executable, ROOT / "manage.py", "extract", catalogue, "-o", result]
-    status = subprocess.run(extract, env=os.environ | environment, check=False).returncode
+    status = subprocess.run(extract, env=environment, check=False).returncode
     if status != 1:
         print(
             f"extract ended with status {status}, but 1 was to be expected: some pictures are bad on purpose."

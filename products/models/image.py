@@ -29,7 +29,8 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Waiting for a worker, with nothing to wait for."""
         return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
 
-    def retryable(self, code: str | None = "") -> Self:
+    def retryable(self, code: str | None = None) -> Self:
+        """Failed and canceled ones that may be tried again, of one error `code` if given."""
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
         settled = settled.exclude(error_code="invalid_url")
         return settled.filter(error_code=code) if code else settled
@@ -44,6 +45,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
             crashes=0,
             error_code="",
             error_detail="",
+            settled_at=None,
         )
 
     def insert(self, batch: Request, rows: Iterable[Row]) -> list["Image"]:
@@ -73,7 +75,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
     ) -> list["Image"]:
         """Take up to `limit` due Images of a Request in hand for `worker`, first come first served.
 
-        None once the Request's epoch is over; none of `busy_hosts` (host:port), which would only wait.
+        Empty once the Request's epoch is over. None of `busy_hosts` (host:port), which would only wait.
         """
         with transaction.atomic():
             due = self.due().filter(

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -88,7 +89,8 @@ class RequestQuerySet(models.QuerySet["Request"]):
                 request_submitted.send(Request, batch=batch)
         except BaseException as error:
             batch.source.delete(save=False)
-            if isinstance(error, IntegrityError) and (earlier := self._submitted(batch)):
+            is_rival = idempotency_key and isinstance(error, IntegrityError)
+            if is_rival and (earlier := self._submitted(batch)):
                 return earlier, False
             raise
         return batch, True
@@ -198,6 +200,11 @@ class Request(models.Model):
         return self.images_total - self.images_settled
 
     @property
+    def status_of_missing(self) -> str:
+        """The status of an Image that is not ingested."""
+        return ImageStatus.PENDING if self.is_active else ImageStatus.CANCELED
+
+    @property
     def bytes_saved(self) -> int:
         return self.bytes_source - self.bytes_output
 
@@ -227,6 +234,10 @@ class Request(models.Model):
             return False
         self.epoch, self.dispatched_at = self.epoch + 1, now
         return True
+
+    def note_message(self, due_at: datetime) -> None:
+        """Note when the last message of this epoch is to be taken up."""
+        Request.objects.filter(pk=self.pk, epoch=self.epoch).update(dispatched_at=due_at)
 
     def ingest(self, rows: list[Row]) -> bool:
         """Insert the next rows, in one transaction with the step of `ingested_rows`.
@@ -328,16 +339,15 @@ class Request(models.Model):
             if batch is None:
                 return 0
             # What a cancel has not reached yet is pending still, and stays so.
-            again = batch.images.retryable(code).count() + batch.images_pending
-            if not again and batch.ingested:
+            again = batch.images.retryable(code).count() + (0 if code else batch.images_pending)
+            if not again and (code or batch.ingested):
                 return 0
             batch.status, batch.error = RequestStatus.PROCESSING, ""
             batch.run += 1
             batch.started_at, batch.finished_at = timezone.now(), None
             batch.sweep_code = code or ""
+            batch.images_before_run = batch.images_settled - again + (0 if code else batch.images_pending)
             batch._begin_sweep(Sweep.RETRY)
-            batch.images_before_run = batch.images_settled
-            batch.save()
             request_submitted.send(Request, batch=batch)
             return again
 
@@ -379,7 +389,9 @@ class Request(models.Model):
                 swept = self.images.pending().first_rows(SWEEP_ROWS).settle_canceled()
                 self.images_canceled += swept
             case Sweep.RETRY:
-                again = self.images.retryable(self.sweep_code).first_rows(SWEEP_ROWS)
+                # Not what has failed in this run already, while the sweep is still under way.
+                earlier = self.images.filter(settled_at__lt=self.started_at)
+                again = earlier.retryable(self.sweep_code).first_rows(SWEEP_ROWS)
                 failed = again.failed().count()
                 swept = again.reset()
                 self.images_failed -= failed

@@ -233,19 +233,31 @@ def test_outcomes_wait_for_a_database_that_breaks_off(
     with transaction.atomic():
         Request.objects.locked().get(pk=batch.pk)
         pipeline.submit(images)
-        wait_until(hang_up_on_who_waits_for_a_lock)
+        wait_until(lambda: hang_up(waiting_for_lock=True))
         wait_until(lambda: "wait for the database" in caplog.text)
     wait_until(lambda: completed(batch) == 1)
     batch.refresh_from_db()
     assert (batch.status, origin.count("/chair.jpg")) == (Request.Status.COMPLETED, 1)
 
 
-def hang_up_on_who_waits_for_a_lock() -> bool:
+def test_a_connection_that_broke_while_nothing_was_to_write_costs_nothing(
+    pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
+) -> None:
+    first, second = (ingested(origin.add(f"/{number}.jpg", JPEG)) for number in range(2))
+    work(first, pipeline)
+    wait_until(lambda: hang_up(waiting_for_lock=False))
+    assert work(second, pipeline).status == Request.Status.COMPLETED
+    assert "wait for the database" not in caplog.text
+
+
+def hang_up(*, waiting_for_lock: bool) -> bool:
+    """Break the connections of other threads that wait for a lock, or for something else; whether any did."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else the transaction sees the same all the time
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees the same all the time
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND (wait_event_type = 'Lock') = %s",
+            [waiting_for_lock],
         )
         return bool(cursor.fetchall())
 

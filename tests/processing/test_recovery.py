@@ -37,8 +37,9 @@ def claim(batch: Request, worker: Worker, count: int) -> list[Image]:
 
 
 def silent(batch: Request) -> Request:
-    """As if its messages had been sent more than a minute ago, and nothing had come in since."""
+    """As if its messages had been sent long ago, nothing had come in since, and a worker were idle."""
     long_ago = timezone.now() - LONG_AGO
+    Worker.objects.get_or_create(host="idle", defaults={"served_until": timezone.now()})
     Request.objects.filter(pk=batch.pk).update(dispatched_at=long_ago)
     Request.objects.filter(pk=batch.pk).exclude(last_progress_at=None).update(last_progress_at=long_ago)
     batch.refresh_from_db()
@@ -159,14 +160,28 @@ def test_messages_do_not_pile_up_however_often_recovery_runs(broker: Broker) -> 
     assert {epoch for _, _, epoch in broker.messages()} == {batch.epoch}
 
 
-def test_however_long_messages_lie_there_only_those_of_one_epoch_live(broker: Broker) -> None:
-    batch = ingested(*make_urls(1000))
+def test_messages_that_no_worker_has_come_to_are_waited_for(broker: Broker) -> None:
+    batch = silent(ingested(*make_urls(1000)))
+    sent_at = batch.dispatched_at
+    assert sent_at
+    Worker.objects.update(served_until=sent_at + LOST_AFTER)  # as far as it has come in a long queue
     broker.flush_all()
     for _ in range(10):
-        recover()
-        silent(batch)
-    living = [epoch for _, _, epoch in broker.messages() if epoch == batch.epoch]
-    assert len(living) == LANES
+        assert recover() == EVERYTHING_SENT
+    assert broker.messages() == []
+
+
+def test_where_no_worker_lives_nothing_counts_as_lost(broker: Broker) -> None:
+    silent(ingested(*make_urls(1)))
+    Worker.objects.all().delete()
+    assert recover() == EVERYTHING_SENT
+
+
+def test_the_oldest_request_is_sent_first(broker: Broker) -> None:
+    first, second = (silent(ingested(*make_urls(1))) for _ in range(2))
+    broker.flush_all()
+    recover()
+    assert [request_id for _, request_id, _ in broker.messages()] == [str(first.pk), str(second.pk)]
 
 
 def test_a_broker_that_is_down_is_no_error(broker: Broker, monkeypatch: MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dramatiq
 import pytest
@@ -12,11 +12,11 @@ from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from processing import embedded, lane, pipeline, tasks, worker
 from processing import ingest as ingestion
+from processing import lane, pipeline, tasks, worker
 from processing.models import DEAD_AFTER, Worker
 from processing.pipeline import Pipeline
-from processing.worker import Heart
+from processing.worker import Heart, Served
 from products.models import Image, Request
 from tests.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
 from tests.origin import Origin
@@ -97,7 +97,7 @@ def test_embedded_messages_are_sent_only_in_the_process_that_works(
     running: bool, counts: dict[str, int], broker: Broker, settings: Settings, monkeypatch: MonkeyPatch
 ) -> None:
     settings.EMBEDDED = True
-    monkeypatch.setattr(embedded, "is_running", lambda: running)
+    monkeypatch.setattr(pipeline, "is_worker", lambda: running)
     submitted(*make_urls(1))
     assert broker.counts() == counts
 
@@ -263,7 +263,7 @@ def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, or
 
 def test_a_heart_beats_until_it_is_stopped(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
-    heart = Heart(Worker())
+    heart = Heart(Worker(), Served(1))
     heart.start()
     wait_until(Worker.objects.exists)
     first = Worker.objects.get().seen_at
@@ -278,13 +278,13 @@ def test_a_heart_goes_on_when_the_database_was_away(
     beat = Worker.beat
     failures = iter([OperationalError("The server is starting up.")])
 
-    def stumble(row: Worker) -> None:
+    def stumble(row: Worker, served_until: datetime | None) -> None:
         for failure in failures:
             raise failure
-        beat(row)
+        beat(row, served_until)
 
     monkeypatch.setattr(Worker, "beat", stumble)
-    heart = Heart(Worker())
+    heart = Heart(Worker(), Served(1))
     heart.start()
     wait_until(Worker.objects.exists)
     heart.stop()
@@ -294,7 +294,7 @@ def test_a_heart_goes_on_when_the_database_was_away(
 def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "RECOVERY_EVERY", timedelta(0))
     batch = ingested(*make_urls(2))
-    heart = Heart(Worker())
+    heart = Heart(Worker(), Served(1))
     heart.start()
     wait_until(Worker.objects.exists)
     for _ in range(2):

@@ -36,6 +36,24 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger("processing").setLevel(logging.WARNING)  # what goes well is shown as progress
+        output = options["output"] or options["file"].with_suffix(".result.csv")
+        partial = output.with_name(output.name + ".part")
+        try:
+            partial.touch()
+        except OSError as error:
+            raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
+        try:
+            batch = self._run(options)
+            with partial.open("wb") as file:
+                file.writelines(result_csv(batch))
+            partial.replace(output)  # the result appears whole or not at all
+        finally:
+            partial.unlink(missing_ok=True)
+        self._report(batch, output)
+        if batch.status != Request.Status.COMPLETED:
+            sys.exit(1)
+
+    def _run(self, options: dict[str, Any]) -> Request:
         here = settings.EMBEDDED and embedded.lock_data_dir()
         if here:
             embedded.migrate()
@@ -43,11 +61,7 @@ class Command(BaseCommand):
         # Without the lock, or in a cluster, workers are elsewhere: then this only follows.
         with embedded.worker() if here else nullcontext():
             Progress(batch).follow()
-        output = options["output"] or options["file"].with_suffix(".result.csv")
-        self._write(batch, output)
-        self._report(batch, output)
-        if batch.status != Request.Status.COMPLETED:
-            sys.exit(1)
+        return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
         names = ("quality", "format", "max_width", "max_height", "strict")
@@ -55,7 +69,7 @@ class Command(BaseCommand):
         try:
             with options["file"].open("rb") as file:
                 batch, _is_new = Request.objects.submit(
-                    local_user(), File(file, options["file"].name), **chosen
+                    local_user(), File(file, _printable(options["file"].name)), **chosen
                 )
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}", returncode=2) from error
@@ -65,13 +79,6 @@ class Command(BaseCommand):
                 self.stderr.write(f"{place}{problem.detail}")
             sys.exit(2)
         return batch
-
-    def _write(self, batch: Request, output: Path) -> None:
-        """The result appears whole or not at all."""
-        partial = output.with_name(output.name + ".part")
-        with partial.open("wb") as file:
-            file.writelines(result_csv(batch))
-        partial.replace(output)
 
     def _report(self, batch: Request, output: Path) -> None:
         if batch.error:
@@ -85,6 +92,11 @@ class Command(BaseCommand):
         if batch.images_failed > 20:
             self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
         self.stdout.write(f"result: {output}")
+
+
+def _printable(name: str) -> str:
+    """A file's name, of which the file system promises no encoding, as text that can be stored."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def pixels(text: str) -> int:
