@@ -1,6 +1,7 @@
 """Gunicorn's settings, for `manage.py serve` and for `gunicorn -c python:imageextractor.gunicorn_conf`."""
 
 import os
+import signal
 from typing import Any
 
 import django
@@ -23,8 +24,15 @@ if settings.SERVE_BIND:
     bind = settings.SERVE_BIND
 
 
+def when_ready(server: Any) -> None:
+    """Say where to look."""
+    server.log.info("Open %s", settings.PUBLIC_URL)
+
+
 def post_worker_init(worker: Any) -> None:
     """Embedded, start the worker's threads in the process that serves."""
+    # Ctrl-C in a terminal reaches this process, too; a second signal, the arbiter's, would hang its shutdown.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if settings.EMBEDDED:
         embedded.start()
 

@@ -25,7 +25,14 @@ DATA_DIR = Path(env("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 # Embedded: no Redis, so that the worker's threads live in the serving process. `manage.py serve` says by
 # SERVE_BIND where it listens; what follows from that address is decided here, once.
 REDIS_URL = env("REDIS_URL")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must be a URL such as redis://host:6379/0.")
 EMBEDDED = REDIS_URL is None
+if EMBEDDED:
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"DATA_DIR must be a folder that can be written to: {error}.") from error
 SERVE_BIND = env("SERVE_BIND")
 DEBUG = env_bool("DEBUG", False)
 PUBLIC_URL = env_url("PUBLIC_URL") or f"http://{SERVE_BIND or '127.0.0.1:8000'}"
@@ -59,7 +66,6 @@ def _secret_key() -> str:
     if not EMBEDDED:
         raise ImproperlyConfigured("SECRET_KEY must be set: a random text of at least 50 characters.")
     path = DATA_DIR / "secret_key"
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # readable by its owner alone
             file.write(secrets.token_urlsafe(64))
@@ -148,10 +154,12 @@ def _database() -> dict[str, Any]:
     url = env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError):
+        database = {"ENGINE": ""}
+    if database["ENGINE"] not in {"django.db.backends.postgresql", "django.db.backends.sqlite3"}:
         raise ImproperlyConfigured(
             "DATABASE_URL must be a URL such as postgresql://user:password@host:5432/name."
-        ) from error
+        )
     if database["ENGINE"] == "django.db.backends.sqlite3":
         if not EMBEDDED:
             raise ImproperlyConfigured(

@@ -22,7 +22,6 @@ def lock_data_dir() -> bool:
 
     Who has it knows that no other worker lives. False when somebody else has it.
     """
-    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(settings.DATA_DIR / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

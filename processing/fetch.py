@@ -112,7 +112,10 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
     match error:
         case BlockedAddress():
             code, permanent = "blocked_address", True
-            detail = f"{host} is not on the public internet, the only place that pictures are fetched from."
+            detail = (
+                f"{host} is in a private network, from which pictures are fetched only if whoever runs this "
+                "service allows it (FETCH_ALLOWED_NETWORKS)."
+            )
         case UnknownName():
             code, detail, permanent = "dns", f"There is no host named {host}.", True
         case UnresolvedName():

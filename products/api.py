@@ -185,7 +185,7 @@ class RequestViewSet(
         if only not in {None, "failed"}:
             raise ValidationError({"only": "It takes failed."}, "invalid_choice")
         rows = result_csv(batch, only_failed=only == "failed")
-        return _download(rows, f"result-{batch.filename}", "text/csv")
+        return _download(rows, f"{only or 'result'}-{batch.filename}", "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

@@ -256,7 +256,8 @@ def hang_up(*, waiting_for_lock: bool) -> bool:
         cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees the same all the time
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND (wait_event_type = 'Lock') = %s",
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND (wait_event_type = 'Lock') = %s",
             [waiting_for_lock],
         )
         return bool(cursor.fetchall())

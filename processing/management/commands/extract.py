@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.csv")
         parser.add_argument("-o", "--output", type=Path, metavar="OUT.csv", help="default: FILE.result.csv")
-        parser.add_argument("--quality", type=int, choices=range(1, 96), default=50, metavar="1-95")
+        parser.add_argument("--quality", type=quality, default=50, metavar="1-95", help="default: 50")
         parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
         parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
         parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
@@ -60,7 +60,11 @@ class Command(BaseCommand):
         batch = self._submit(options)
         # Without the lock, or in a cluster, workers are elsewhere: then this only follows.
         with embedded.worker() if here else nullcontext():
-            Progress(batch).follow()
+            try:
+                Progress(batch).follow()
+            except KeyboardInterrupt:
+                batch.cancel()
+                raise CommandError("Canceled. No result was written.", returncode=130) from None
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
@@ -97,6 +101,13 @@ class Command(BaseCommand):
 def _printable(name: str) -> str:
     """A file's name, of which the file system promises no encoding, as text that can be stored."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def quality(text: str) -> int:
+    """A quality, as an argument."""
+    if not text.isdecimal() or not 1 <= int(text) <= 95:
+        raise ArgumentTypeError("a whole number from 1 to 95")
+    return int(text)
 
 
 def pixels(text: str) -> int:

@@ -14,16 +14,27 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT")
+        parser.add_argument(
+            "--bind", default="127.0.0.1:8000", metavar="HOST:PORT", help="default: %(default)s"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Become gunicorn: the address decides settings, which are read anew there."""
         bind = options["bind"]
-        if not bind.rpartition(":")[2].isdigit():
+        host, _, port = bind.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
             raise CommandError(f"--bind takes HOST:PORT, such as 127.0.0.1:8000, not {bind!r}.")
+        if host in {"0.0.0.0", "[::]"} and "PUBLIC_URL" not in os.environ:  # noqa: S104 (only compared)
+            self.stderr.write(
+                f"{bind} is no address that others can open: set PUBLIC_URL to the one they use, "
+                "which links and the check of host names follow."
+            )
         if settings.EMBEDDED:
             if not embedded.lock_data_dir():
-                raise CommandError(f"Another `serve` or `extract` is at work in {settings.DATA_DIR}.")
+                raise CommandError(
+                    f"Another `serve` or `extract` is at work in {settings.DATA_DIR}; "
+                    "a second service needs a DATA_DIR of its own."
+                )
             embedded.migrate()
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"]
         os.execve(  # noqa: S606 (our own interpreter, no shell)
