@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from processing.compress import CompressError, Options, compress
 from processing.fetch import FetchError, fetch
+from processing.isolation import compress_isolated
 from processing.places import Places
 from processing.storage import StorageError, store
 from processing.transport import guarded_client
@@ -136,8 +137,9 @@ class Pipeline:
             self._begin(self.places.fetched(image))
         batch = image.request
         options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
+        make = compress_isolated if image.crashes else compress
         with self._codec:
-            result = compress(fetched.data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+            result = make(fetched.data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
         key = store(result.data, result.extension)
         image.attempts += 1
         image.source_bytes, image.source_format = result.source.bytes, result.source.format
