@@ -36,13 +36,12 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return settled.filter(error_code=code) if code else settled
 
     def reset(self) -> int:
-        """Make settled Images pending again, as new; how many."""
+        """Make settled Images pending again, as new but for what they may have done to a worker; how many."""
         return self.update(
             status=ImageStatus.PENDING,
             claimed_by=None,
             due_at=timezone.now(),
             attempts=0,
-            crashes=0,
             error_code="",
             error_detail="",
             settled_at=None,

@@ -177,13 +177,6 @@ def test_where_no_worker_lives_nothing_counts_as_lost(broker: Broker) -> None:
     assert recover() == EVERYTHING_SENT
 
 
-def test_the_oldest_request_is_sent_first(broker: Broker) -> None:
-    first, second = (silent(ingested(*make_urls(1))) for _ in range(2))
-    broker.flush_all()
-    recover()
-    assert [request_id for _, request_id, _ in broker.messages()] == [str(first.pk), str(second.pk)]
-
-
 def test_a_broker_that_is_down_is_no_error(broker: Broker, monkeypatch: MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise redis.ConnectionError

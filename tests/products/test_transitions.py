@@ -457,7 +457,7 @@ def test_a_retry_takes_failed_and_canceled_images_again_as_new(finished: list[En
     assert counters(batch) == rows_by_status(batch)
     assert (batch.status, batch.run, batch.images_before_run) == (Status.PROCESSING, 2, 2)
     again = batch.images.get(pk=first.pk)
-    assert (again.attempts, again.error_code, again.error_detail, again.crashes) == (0, "", "", 0)
+    assert (again.attempts, again.error_code, again.error_detail, again.crashes) == (0, "", "", 1)
     assert batch.finished_at is None
 
     assert settle(batch).status == Status.COMPLETED_WITH_ERRORS
