@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,6 +42,13 @@ class RequestQuerySet(models.QuerySet["Request"]):
 
     def active(self) -> Self:
         return self.filter(status__in=Request.ACTIVE)
+
+    def finished_before(self, moment: datetime) -> Self:
+        return self.filter(status__in=Request.FINISHED, finished_at__lt=moment)
+
+    def sources_in_use(self, names: Collection[str]) -> set[str]:
+        """Which of these stored catalogues a Request refers to."""
+        return set(self.filter(source__in=names).values_list("source", flat=True))
 
     def locked(self) -> Self:
         # Not the key: rows that refer to the Request may be inserted meanwhile.
