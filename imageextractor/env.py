@@ -25,11 +25,17 @@ def env(name: str, default: str | None = None) -> str | None:
     return os.environ.get(name) or default
 
 
-def env_int(name: str, default: int, *, minimum: int = 1) -> int:
+@overload
+def env_int(name: str, default: int, *, minimum: int = 1) -> int: ...
+@overload
+def env_int(name: str, default: None, *, minimum: int = 1) -> int | None: ...
+def env_int(name: str, default: int | None, *, minimum: int = 1) -> int | None:
     """A whole number of at least `minimum`."""
-    text = env(name, str(default)).replace("_", "").replace(",", "")
+    text = env(name)
+    if text is None:
+        return default
     try:
-        number = int(text)
+        number = int(text.replace("_", "").replace(",", ""))
     except ValueError:
         number = minimum - 1
     if number < minimum:

@@ -119,6 +119,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "processing.context_processors.workers",
             ],
         },
     },
@@ -245,6 +246,8 @@ STORAGES["staticfiles"] = {
     if WHITENOISE_USE_FINDERS
     else "whitenoise.storage.CompressedManifestStaticFilesStorage"
 }
+# Days after which workers delete finished Requests and what only those needed; unset, they never do.
+RETENTION_DAYS = env_int("RETENTION_DAYS", None)
 
 # --- The work --------------------------------------------------------------------------------------------
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 200_000_000)

@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
+from processing.views import readyz
 from products import api, views
 
 handler400 = "products.errors.bad_request"
@@ -50,5 +51,6 @@ urlpatterns = [
     path("api/", include((api_urls, "api"))),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
+    path("readyz", readyz),
     re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", views.media),
 ]

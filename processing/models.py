@@ -1,4 +1,4 @@
-"""Who works."""
+"""Who works, and when who next prunes."""
 
 import os
 import socket
@@ -11,6 +11,7 @@ from django.utils import timezone
 
 HEARTBEAT = timedelta(seconds=10)
 DEAD_AFTER = timedelta(seconds=30)
+PRUNE_EVERY = timedelta(days=1)
 
 
 def this_host() -> str:
@@ -52,3 +53,19 @@ class Worker(models.Model):
         """Say that this process lives; inserts the row again if it was taken for dead meanwhile."""
         self.seen_at, self.served_until = timezone.now(), served_until
         self.save()
+
+
+class Pruning(models.Model):
+    """The one row by which workers agree on who prunes next: whoever moves `due_at` on."""
+
+    due_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"due at {self.due_at:%Y-%m-%d %H:%M}"
+
+    @classmethod
+    def take_turn(cls) -> bool:
+        """True for one worker a day."""
+        row, _ = cls.objects.get_or_create(pk=1)
+        now = timezone.now()
+        return cls.objects.filter(pk=row.pk, due_at__lte=now).update(due_at=now + PRUNE_EVERY) == 1

@@ -16,6 +16,9 @@ from django.core.files.storage import FileSystemStorage, default_storage
 mimetypes.add_type("image/webp", ".webp")
 mimetypes.add_type("image/avif", ".avif")
 
+#: What Django's storages raise when they do not answer as they should.
+ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
+
 
 class StorageError(Exception):
     """The storage did not take a file. Never the picture's fault, so that it is tried again."""
@@ -43,11 +46,16 @@ class LocalStorage(FileSystemStorage):
         return name
 
 
+def output_folders() -> list[str]:
+    """The folders that outputs lie in."""
+    return [f"images/{number:02x}" for number in range(256)]
+
+
 def store(data: bytes, extension: str) -> str:
     """Keep an output; its key. Storing the same bytes twice is harmless. Raises StorageError."""
     digest = hashlib.sha256(data).hexdigest()[:40]
     key = f"images/{digest[:2]}/{digest}.{extension}"
     try:
         return default_storage.save(key, ContentFile(data, key))
-    except (OSError, Boto3Error, BotoCoreError, ClientError) as error:
+    except ERRORS as error:
         raise StorageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""This process as a worker: its row with a heartbeat, its pipeline, recovery rounds."""
+"""This process as a worker: its row with a heartbeat, its pipeline, recovery rounds, its turns to prune."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -11,13 +11,17 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from processing import embedded, pipeline
-from processing.models import HEARTBEAT, Worker
+from processing.models import HEARTBEAT, Pruning, Worker
+from processing.prune import prune
 from processing.recovery import recover
 
 logger = logging.getLogger(__name__)
 
 #: Embedded, another process's submission is found by recovery alone, so that it looks more often.
 RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 10)
+#: How often it looks whether it is its turn to prune; not at once, since a worker that is there only for a
+#: short `extract` would not come to the end.
+PRUNE_LOOK_EVERY = timedelta(minutes=5)
 #: Seconds for pictures in hand at shutdown; below the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 
@@ -92,6 +96,7 @@ class Heart(Thread):
 
     def run(self) -> None:
         beat_at = recover_at = timezone.now()
+        prune_at = beat_at + PRUNE_LOOK_EVERY
         while True:
             now = timezone.now()
             try:
@@ -103,6 +108,9 @@ class Heart(Thread):
                 if now >= recover_at:
                     recover()
                     recover_at = now + RECOVERY_EVERY
+                if now >= prune_at:
+                    _prune_in_turn()
+                    prune_at = now + PRUNE_LOOK_EVERY
                 pipeline.current().give_back_idle()
             except Exception:
                 logger.exception("The worker's heart stumbled and goes on")
@@ -114,3 +122,20 @@ class Heart(Thread):
     def stop(self) -> None:
         self._stopped.set()
         self.join(timeout=5)
+
+
+def _prune_in_turn() -> None:
+    days = settings.RETENTION_DAYS
+    if days and Pruning.take_turn():
+        # In a thread, since it may take longer than a heart may be silent.
+        Thread(target=_prune, args=[days], name="prune", daemon=True).start()
+
+
+def _prune(days: int) -> None:
+    """The end of the process may cut this off: the next turn finds what is left."""
+    try:
+        logger.info("Pruned; %s", prune(days))
+    except Exception:
+        logger.exception("Pruning broke off; what is left is found at the next turn")
+    finally:
+        connection.close()

@@ -113,6 +113,12 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """
         self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
 
+    def outputs_in_use(self, keys: Collection[str]) -> set[str]:
+        """Which of these stored outputs an Image refers to."""
+        # Its condition repeated: else PostgreSQL does not see that the index serves a long list of keys.
+        shown = self.filter(output_key__in=keys).exclude(output_key="")
+        return set(shown.order_by().values_list("output_key", flat=True).distinct())
+
     def first_rows(self, count: int) -> "ImageQuerySet":
         """At most `count` of them, as a queryset that can be written to."""
         return Image.objects.filter(pk__in=list(self.order_by().values_list("pk", flat=True)[:count]))
@@ -203,6 +209,8 @@ class Image(models.Model):
             models.Index(
                 fields=["request", "error_code", "number"], name="image_failed", condition=Q(status="failed")
             ),
+            # outputs_in_use(): prune asks for every stored file whether an Image shows it.
+            models.Index(fields=["output_key"], name="image_output", condition=~Q(output_key="")),
         ]
 
     def __str__(self) -> str:

@@ -55,6 +55,13 @@ class RequestQuerySet(models.QuerySet["Request"]):
         """Those for which processing has something to do."""
         return self.filter(Q(status__in=Request.ACTIVE) | ~Q(sweep=""))
 
+    def finished_before(self, moment: datetime) -> Self:
+        return self.filter(status__in=Request.FINISHED, finished_at__lt=moment)
+
+    def sources_in_use(self, names: Collection[str]) -> set[str]:
+        """Which of these stored catalogues a Request refers to."""
+        return set(self.filter(source__in=names).values_list("source", flat=True))
+
     def locked(self) -> Self:
         # Not the key: rows that refer to the Request may be inserted meanwhile.
         return self.select_for_update(no_key=True)

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from processing.models import DEAD_AFTER, Worker
 from products.models import Image, Request
 from tests.factories import OTHER_URL, URL, ingest, make_csv, make_user, submit
 from tests.factories import settle as settle_by_url
@@ -27,6 +30,12 @@ HTMX = {"HX-Request": "true"}
 @pytest.fixture(autouse=True)
 def cheap_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def worker() -> Worker:
+    """One that lives, so that nothing waits in vain."""
+    return Worker.objects.create()
 
 
 @pytest.fixture
@@ -387,7 +396,7 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
     page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     batch = ingested(ann, *pictures(30))
-    with django_assert_num_queries(6):  # session, user, request, failures; products, images
+    with django_assert_num_queries(7):  # session, user, request, worker, failures; products, images
         page.get(address("request", batch))
 
 
@@ -401,6 +410,33 @@ def test_a_request_that_stands_still_says_so(page: Client, ann: User) -> None:
     shown = body(page.get(path))
     assert "Nothing has moved for 1 hour, 5 minutes." in shown
     assert "left." not in shown
+
+
+def test_a_request_that_waits_in_vain_for_a_worker_says_since_when(
+    page: Client, ann: User, worker: Worker
+) -> None:
+    batch = ingested(ann, *pictures(2))
+    settle(batch, PICTURE)
+    paths = address("request", batch), address("request-progress", batch)
+    for path in paths:
+        assert "left." in (shown := body(page.get(path)))
+        assert "No worker" not in shown
+    worker.seen_at -= DEAD_AFTER
+    worker.save()
+    for path in paths:
+        shown = body(page.get(path))
+        assert f"No worker seen since {worker.seen_at:%-d %B %Y, %H:%M} UTC." in shown
+        assert "left." not in shown
+
+
+def test_a_finished_request_does_not_ask_for_workers(page: Client, ann: User, worker: Worker) -> None:
+    batch = ingested(ann)
+    settle(batch, PICTURE)
+    submitted(ann)  # has work that waits
+    worker.delete()
+    with CaptureQueriesContext(connection) as asked:
+        assert "No worker" not in body(page.get(address("request", batch)))
+    assert not any("processing_worker" in query["sql"] for query in asked)
 
 
 def test_a_file_that_could_not_be_ingested_says_why(page: Client, ann: User) -> None:

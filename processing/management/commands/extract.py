@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from processing import embedded
+from processing.health import no_worker_sentence, no_worker_since
 from products.access import local_user
 from products.catalogue import CatalogueError
 from products.models import Format, Request
@@ -61,7 +62,7 @@ class Command(BaseCommand):
         # Without the lock, or in a cluster, workers are elsewhere: then this only follows.
         with embedded.worker() if here else nullcontext():
             try:
-                Progress(batch).follow()
+                Progress(batch, follows_others=not here).follow()
             except KeyboardInterrupt:
                 batch.cancel()
                 raise CommandError("Canceled. No result was written.", returncode=130) from None
@@ -118,10 +119,15 @@ def pixels(text: str) -> int:
 
 
 class Progress:
-    """Shows how a Request gets on: a bar in a terminal, plain lines elsewhere, both on stderr."""
+    """Shows how a Request gets on: a bar in a terminal, plain lines elsewhere, both on stderr.
 
-    def __init__(self, batch: Request) -> None:
+    Where the workers are others' it says so, too, when none of them lives.
+    """
+
+    def __init__(self, batch: Request, *, follows_others: bool) -> None:
         self._batch = batch
+        self._follows_others = follows_others
+        self._warned = False
         self._printed_at = 0.0
 
     def follow(self) -> None:
@@ -136,6 +142,8 @@ class Progress:
                 bar.update(batch.images_settled - bar.n)
                 if bar.disable:
                     self._print()
+                if self._follows_others and batch.is_active:
+                    self._warn()
 
     def _print(self) -> None:
         batch, now = self._batch, time.monotonic()
@@ -145,3 +153,12 @@ class Progress:
                 f"{batch.images_settled} of {batch.images_total} images done, {batch.images_failed} failed"
             )
             print(counts, file=sys.stderr, flush=True)
+
+    def _warn(self) -> None:
+        """Say it when the last worker is gone, and what to do; once, until one comes back."""
+        since = no_worker_since()
+        if since and not self._warned:
+            command = "serve" if settings.EMBEDDED else "rundramatiq"
+            advice = f"Start one with `python manage.py {command}`; this goes on by itself then."
+            tqdm.write(f"{no_worker_sentence(since)} {advice}", file=sys.stderr)
+        self._warned = since is not None

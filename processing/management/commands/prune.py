@@ -1,0 +1,27 @@
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from processing.prune import prune
+from processing.storage import ERRORS
+
+
+class Command(BaseCommand):
+    help = "Deletes requests that finished long ago, and stored files that no request needs any more."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--older-than", type=days, required=True, metavar="DAYS")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self.stdout.write(str(prune(options["older_than"])))
+        except ERRORS as error:
+            raise CommandError(f"The storage does not answer, so that files are left: {error}") from error
+
+
+def days(text: str) -> int:
+    """A number of days, as an argument."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError("a whole number of days from 0")
+    return int(text)
