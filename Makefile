@@ -11,10 +11,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 # For what only has to load the settings, leaving no file behind.
 in_memory = env -u REDIS_URL SECRET_KEY=unused DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run test check lock clean runtime dev
+.PHONY: help demo run test check bench soak lock clean runtime dev
 
 help:
-	@echo "make demo | run | test | check | lock | clean"
+	@echo "make demo | run | test | check | bench | soak | lock | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -32,6 +32,12 @@ check: dev
 	@.venv/bin/lint-imports --no-logo
 	@$(in_memory) $(python) manage.py makemigrations --check --dry-run
 	@$(production) $(python) manage.py check --deploy --fail-level WARNING
+
+bench: dev
+	@$(python) scripts/servers.py -- $(python) scripts/bench.py $(ARGS)
+
+soak: dev
+	@$(python) scripts/soak.py $(ARGS)
 
 lock:
 	@scripts/lock $(ARGS)
