@@ -120,9 +120,7 @@ class Soak:
 
     def _replace_worker(self, number: signal.Signals) -> None:
         self.cluster.end(self.workers.pop(0), number)
-        self.workers.append(
-            self.cluster.start("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
-        )
+        self.workers.append(self.cluster.start(*WORKER))
 
     def web_killed(self) -> None:
         self.cluster.end(self.web, signal.SIGKILL)
@@ -149,10 +147,7 @@ class Soak:
     def settle(self) -> float:
         """Seconds until everything has finished without any help."""
         start = time.monotonic()
-        left = (
-            "SELECT count(*) FROM products_request WHERE status IN ('pending', 'processing') OR sweep <> ''"
-        )
-        wait_for(lambda: self.cluster.query(left)[0][0] == 0, "all requests finish", SETTLE_SECONDS)
+        wait_for(lambda: self.cluster.query(UNSETTLED)[0][0] == 0, "all requests finish", SETTLE_SECONDS)
         return time.monotonic() - start
 
     def verify(self) -> Counter[str]:
@@ -195,9 +190,7 @@ def main() -> None:
             soak.run(options.minutes * 60)
             settled = soak.settle()
             images = soak.verify()
-            print(
-                f"{options.minutes:g} minutes, seed {options.seed}; settled {settled:.0f} s after the last act"
-            )
+            print(f"{options.minutes:g} minutes, seed {options.seed}; settled in {settled:.0f} s more")
             for name, count in sorted((soak.done + images).items()):
                 print(f"  {name}: {count}")
             print(
