@@ -18,7 +18,7 @@ from products.models import Image, Request
 logger = logging.getLogger(__name__)
 
 #: A Request that has had no messages for so long, though there is something to do, has lost them.
-LOST_AFTER = timedelta(seconds=60)
+LOST_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

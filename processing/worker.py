@@ -17,7 +17,7 @@ from processing.recovery import recover
 logger = logging.getLogger(__name__)
 
 #: Embedded, another process's submission is found by recovery alone, so that it looks more often.
-RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 60)
+RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 10)
 #: Seconds for pictures in hand at shutdown; below the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 

@@ -37,7 +37,7 @@ def claim(batch: Request, worker: Worker, count: int) -> list[Image]:
 
 
 def silent(batch: Request) -> Request:
-    """As if its messages had been sent more than a minute ago, and nothing had come in since."""
+    """As if its messages had been sent too long ago, and nothing had come in since."""
     long_ago = timezone.now() - LONG_AGO
     Request.objects.filter(pk=batch.pk).update(dispatched_at=long_ago)
     Request.objects.filter(pk=batch.pk).exclude(last_progress_at=None).update(last_progress_at=long_ago)
