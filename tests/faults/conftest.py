@@ -52,7 +52,9 @@ def new_job(origin: Origin) -> Iterator[NewJob]:
     with ExitStack() as stack:
 
         def new(deployment: Deployment, rows: list[list[str]] | None = None) -> Job:
-            headers = {"Authorization": f"Token {deployment.token()}"} if isinstance(deployment, Cluster) else {}
+            headers = (
+                {"Authorization": f"Token {deployment.token()}"} if isinstance(deployment, Cluster) else {}
+            )
             client: httpx.Client = stack.enter_context(deployment.client(headers=headers))
             return Job(deployment, client, origin, rows or make_rows(origin))
 
