@@ -58,6 +58,7 @@ class Deployment:
             **environment,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.prefix: list[str] = []  # what every process is started by, if anything
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -79,7 +80,7 @@ class Deployment:
         """Start one of our processes in a group of its own, logging to the deployment's log."""
         log = self._stack.enter_context((self.directory / "log").open("ab"))
         process = subprocess.Popen(
-            [sys.executable, *command],
+            [*self.prefix, sys.executable, *command],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -29,7 +29,7 @@ def assert_no_row_without_its_file(cluster: Cluster) -> None:
 
 def retry(job: Job, key: str) -> Job:
     """The job that the upload becomes when it is sent again with its key, to its end."""
-    again = Job(job.deployment, job.client, job.origin, job.rows)
+    again = job.another("")
     answer = upload(again.client, again.rows, key)
     assert answer.status_code == 201, answer.text
     again.id = answer.json()["id"]
