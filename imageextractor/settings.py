@@ -191,7 +191,7 @@ def _broker_options() -> dict[str, Any]:
 
 # No Retries and no TimeLimit: actors end every error themselves and keep deadlines of their own.
 DRAMATIQ_BROKER = {
-    "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "dramatiq.brokers.redis.RedisBroker",
+    "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
     "OPTIONS": _broker_options(),
     "MIDDLEWARE": ["django_dramatiq.middleware.DbConnectionsMiddleware"],
 }

@@ -97,6 +97,14 @@ class Server:
         """Ends it at once, as a crash would."""
         self._end(self.kill_signal)
 
+    def pause(self) -> None:
+        """Makes it fall silent: connections are still taken up by the kernel, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it answer again, what was asked meanwhile included."""
+        self._signal(signal.SIGCONT)
+
     def close(self) -> None:
         """Ends it and removes its files."""
         self.kill()
@@ -120,6 +128,11 @@ class Server:
                 self.kill()
                 raise ServerError(f"{self.program} did not start:\n{log.read_text(errors='replace')}")
             time.sleep(0.02)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise ServerError(f"{self.program} is not running")
+        self._process.send_signal(number)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from secrets import token_hex
 from socket import create_server
@@ -57,6 +58,7 @@ class Deployment:
             **environment,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.prefix: list[str] = []  # what every process is started by, if anything
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -65,6 +67,9 @@ class Deployment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
         for process in self.processes:
             self.end(process, signal.SIGTERM)
         self._stack.close()
@@ -75,7 +80,7 @@ class Deployment:
         """Start one of our processes in a group of its own, logging to the deployment's log."""
         log = self._stack.enter_context((self.directory / "log").open("ab"))
         process = subprocess.Popen(
-            [sys.executable, *command],
+            [*self.prefix, sys.executable, *command],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -119,9 +124,13 @@ class Deployment:
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, **options)
 
+    def query(self, statement: str) -> list[Any]:
+        """Rows from the deployment's database, read past all of its code."""
+        raise NotImplementedError
+
     def wait_until_up(self) -> None:
         def answers() -> bool:
-            assert all(process.poll() is None for process in self.processes), self.log()
+            assert self.processes[-1].poll() is None, self.log()
             try:
                 return httpx.get(f"{self.url}/healthz").status_code == 200
             except httpx.TransportError:
@@ -138,17 +147,28 @@ class Embedded(Deployment):
         self.wait_until_up()
         return process
 
+    def query(self, statement: str) -> list[Any]:
+        with closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as connection:
+            return connection.execute(statement).fetchall()
+
 
 class Cluster(Deployment):
-    """gunicorn and workers on the run's own PostgreSQL and Redis, in a database of their own."""
+    """gunicorn and workers on PostgreSQL and Redis, the run's unless given, in a database of their own."""
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self._server = os.environ["DATABASE_URL"]
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        **environment: str,
+    ) -> None:
+        self._server = database_url or os.environ["DATABASE_URL"]
         self._database = f"stack_{token_hex(4)}"
         super().__init__(
             directory,
             DATABASE_URL=with_database(self._server, self._database),
-            REDIS_URL=with_database(os.environ["REDIS_URL"], "1"),
+            REDIS_URL=redis_url or with_database(os.environ["REDIS_URL"], "1"),
             SECRET_KEY=token_hex(32),
             **environment,
         )
@@ -178,14 +198,15 @@ class Cluster(Deployment):
     def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
         """Start worker processes; they are at work when this returns."""
         command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
+        before = set(self.query("SELECT id FROM processing_worker"))
         started = [self.start(*command) for _ in range(count)]
         wait_for(
-            lambda: self.query("SELECT count(*) FROM processing_worker")[0][0] >= count, "workers are up"
+            lambda: len(set(self.query("SELECT id FROM processing_worker")) - before) >= count,
+            "workers are up",
         )
         return started
 
     def query(self, statement: str) -> list[Any]:
-        """Rows from the deployment's database, read past all of its code."""
         with psycopg.connect(self.environment["DATABASE_URL"]) as connection:
             return connection.execute(statement).fetchall()
 

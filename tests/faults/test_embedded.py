@@ -1,0 +1,84 @@
+"""The embedded service, killed in part and as a whole."""
+
+import csv
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.faults.conftest import NewJob
+from tests.faults.jobs import Job, Report, as_csv, read_result, watch
+from tests.stack import Embedded, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Embedded]:
+    with Embedded(tmp_path) as service:
+        service.serve()
+        watch(service)
+        yield service
+
+
+def kill_serving_process(job: Job) -> None:
+    """Kill the process that serves and works, with Images in hand; the arbiter starts another."""
+    before = job.deployment.query("SELECT id, pid FROM processing_worker")
+    ((_, pid),) = before
+    os.kill(pid, signal.SIGKILL)
+    _, in_hand = job.pending_and_in_hand()
+    assert in_hand > 0
+    wait_for(
+        lambda: job.deployment.query("SELECT id, pid FROM processing_worker") not in ([], before),
+        "another process is at work",
+    )
+    job.deployment.wait_until_up()
+
+
+def test_a_serving_process_killed_three_times_in_a_job_costs_only_time(
+    service: Embedded, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(service).submit()
+    with report.fault("embedded: the serving process killed three times", job):
+        for done in (50, 150, 250):
+            job.wait_until_under_way(done, pending=100)
+            kill_serving_process(job)
+    assert job.count("crashes > 0") > 0
+
+
+def test_a_service_killed_as_a_whole_goes_on_when_it_is_started_again(
+    service: Embedded, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(service).submit()
+    with report.fault("embedded: all of `serve` killed and started again", job):
+        service.end(service.processes[0], signal.SIGKILL)
+        _, in_hand = job.pending_and_in_hand()
+        assert in_hand > 0
+        service.serve()
+    assert job.count("crashes = 1") == in_hand
+
+
+def test_extract_beside_a_service_follows_to_the_end_whatever_happens_to_that(
+    service: Embedded, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(service)
+    source, output = service.directory / "lamps.csv", service.directory / "out.csv"
+    source.write_bytes(as_csv(job.rows))
+    extract = service.start("manage.py", "extract", str(source), "-o", str(output))
+    ((key,),) = wait_for(lambda: service.query("SELECT id FROM products_request"), "extract submits")
+    job.id = str(uuid.UUID(key))
+    with report.fault("embedded: the serving process killed, `extract` follows", job):
+        kill_serving_process(job)
+    assert extract.wait(60) == 0
+    with output.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert [without_host(row) for row in rows] == [without_host(row) for row in read_result(job)]
+
+
+def without_host(row: list[str]) -> list[str]:
+    """A row of a result; who asked over HTTP is told another host and port."""
+    return [*row[:3], urlsplit(row[3]).path, *row[4:]]

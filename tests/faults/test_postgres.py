@@ -1,0 +1,39 @@
+"""The database killed and started again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import NewJob
+from tests.faults.jobs import Report, watch
+from tests.servers import Postgres
+from tests.stack import Cluster
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that the test may strike."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, own_postgres: Postgres) -> Iterator[Cluster]:
+    with Cluster(tmp_path, database_url=own_postgres.url) as cluster:
+        watch(cluster)
+        cluster.web()
+        cluster.workers(2)
+        yield cluster
+
+
+def test_a_postgresql_that_is_killed_and_started_again_loses_no_work(
+    cluster: Cluster, own_postgres: Postgres, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    with report.fault("PostgreSQL killed and started again", job):
+        own_postgres.kill()
+        own_postgres.start()
+    assert all(process.poll() is None for process in cluster.processes)

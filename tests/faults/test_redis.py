@@ -1,0 +1,95 @@
+"""The broker emptied, killed, and silent."""
+
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from tests.faults.conftest import NewJob
+from tests.faults.jobs import Job, Report, upload, watch
+from tests.servers import Redis
+from tests.stack import Cluster, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+#: Seconds; an upload that Redis keeps from sending its message has to be answered all the same.
+PROMPT = 15
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """A Redis that the test may strike."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
+    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
+        watch(cluster)
+        cluster.web()
+        cluster.workers(2)
+        yield cluster
+
+
+def test_an_emptied_redis_loses_no_work(
+    cluster: Cluster, own_redis: Redis, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    with report.fault("Redis emptied (FLUSHALL)", job), redis.Redis.from_url(own_redis.url) as client:
+        client.flushall()
+    assert job.refetched() == 0
+
+
+def test_redis_killed_costs_no_work_and_no_upload(
+    cluster: Cluster, own_redis: Redis, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    with report.fault("Redis killed, and started empty", job):
+        own_redis.kill()
+        uploaded = submit_promptly(job.another("?uploaded"), report)
+        own_redis.start()
+        back_at = datetime.now(UTC)
+    report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
+
+
+def test_a_silent_redis_costs_no_work_and_no_upload(
+    cluster: Cluster, own_redis: Redis, new_job: NewJob, report: Report
+) -> None:
+    """An upload whose web process is killed between its row and its answer is there when it is repeated."""
+    job = new_job(cluster).submit()
+    with report.fault("Redis silent for a while", job), ThreadPoolExecutor(1) as thread:
+        own_redis.pause()
+        uploaded = submit_promptly(job.another("?uploaded"), report)
+        unanswered = job.another("?unanswered")
+        answer = thread.submit(upload, unanswered.client, unanswered.rows, "b")
+        wait_for(lambda: len(cluster.query("SELECT 1 FROM products_request")) == 3, "the row is there")
+        cluster.end(cluster.processes[0], signal.SIGKILL)
+        killed_at = datetime.now(UTC)
+        with pytest.raises(httpx.TransportError):
+            answer.result(30)
+        cluster.web()
+        own_redis.resume()
+        back_at = datetime.now(UTC)
+    report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
+    again = upload(unanswered.client, unanswered.rows, "b")
+    assert again.status_code == 200
+    unanswered.id = again.json()["id"]
+    report.outlived("web killed between a row and its answer", unanswered, killed_at)
+    assert len(cluster.query("SELECT 1 FROM products_request")) == 3
+
+
+def submit_promptly(job: Job, report: Report) -> Job:
+    """Submit without waiting for Redis."""
+    began_at = time.monotonic()
+    job.submit()
+    took = time.monotonic() - began_at
+    assert took < PROMPT
+    report.add("  the upload meanwhile: answered", 0, took)
+    return job

@@ -1,0 +1,99 @@
+"""Storage that takes nothing for a while."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import NewJob
+from tests.faults.jobs import Job, Report, watch
+from tests.stack import Cluster, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def assert_waiting_for_storage(job: Job) -> None:
+    """Pictures that could not be stored wait and say why, and it costs them no attempt."""
+    waiting = "status = 'pending' AND error_code = 'storage'"
+    wait_for(lambda: job.count(waiting) > 100, "pictures wait for storage")
+    assert job.count(f"{waiting} AND attempts > 0") == 0
+    assert job.count("status NOT IN ('pending', 'completed')") == 0
+    errors = [
+        row["error"]
+        for row in job.client.get(f"/api/requests/{job.id}/images/?status=pending").json()["results"]
+    ]
+    assert "storage" in {error["code"] for error in errors if error}
+
+
+def test_storage_that_refuses_writes_for_a_while_costs_no_picture(
+    cluster: Cluster, new_job: NewJob, report: Report
+) -> None:
+    """A file stands where the folder of the outputs should be: not even root can write there."""
+    job = new_job(cluster).submit()
+    with report.fault("storage refuses writes until 100 pictures wait", job):
+        images = Path(cluster.directory, "media", "images")
+        images.rename(images.with_name("away"))
+        images.touch()
+        assert_waiting_for_storage(job)
+        images.unlink()
+        images.with_name("away").rename(images)
+    assert "Not a directory" in cluster.log()
+    assert job.count("attempts <> 1") == 0
+
+
+class Disk:
+    """A small disk at `folder`, which processes started by `prefix` see; others see the folder below it.
+
+    It exists in a namespace of its own, which root may make, and others where user namespaces are allowed.
+    """
+
+    def __init__(self, folder: Path, size: str) -> None:
+        self._folder = folder
+        script = 'mount -t tmpfs -o size="$1" tmpfs "$0" && echo mounted && exec cat'
+        self._holder = subprocess.Popen(
+            ["unshare", "--map-root-user", "--mount", "sh", "-c", script, folder, size],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._holder.stdout
+        assert self._holder.stdout.readline() == b"mounted\n", (
+            "A full disk needs a disk of its own: run the tests as root, or where unprivileged users may "
+            "make user namespaces (unshare --map-root-user --mount)."
+        )
+        pid = str(self._holder.pid)
+        self.prefix = ["nsenter", "--target", pid, "--user", "--mount", "--preserve-credentials", "--wd=."]
+
+    def grow(self, size: str) -> None:
+        subprocess.run(
+            [*self.prefix, "mount", "-o", f"remount,size={size}", "tmpfs", self._folder], check=True
+        )
+
+    def close(self) -> None:
+        self._holder.communicate()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Disk]:
+    folder.mkdir(parents=True)
+    disk = Disk(folder, size)
+    try:
+        yield disk
+    finally:
+        disk.close()
+
+
+def test_a_full_disk_costs_no_picture(tmp_path: Path, new_job: NewJob, report: Report) -> None:
+    """The disk of the outputs has room for a quarter of them, until it grows."""
+    with small_disk(tmp_path / "media" / "images", "1m") as disk, Cluster(tmp_path) as cluster:
+        watch(cluster)
+        cluster.prefix = disk.prefix
+        cluster.web()
+        cluster.workers(2)
+        job = new_job(cluster).submit()
+        with report.fault("the disk of the pictures full until 100 wait", job):
+            assert_waiting_for_storage(job)
+            disk.grow("64m")
+        assert "No space left on device" in cluster.log()
+        assert job.count("attempts <> 1") == 0

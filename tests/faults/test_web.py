@@ -1,0 +1,94 @@
+"""The web process killed while it takes a catalogue."""
+
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.faults.conftest import NewJob
+from tests.faults.jobs import Job, Report, as_csv, assert_intact, upload
+from tests.stack import Cluster, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+REQUESTS = "SELECT id, source FROM products_request"
+INSERT_WAITS = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "products_request"%'
+"""
+
+
+def assert_no_row_without_its_file(cluster: Cluster) -> None:
+    for _, source in cluster.query(REQUESTS):
+        assert Path(cluster.directory, "uploads", source).stat().st_size > 0
+
+
+def retry(job: Job, key: str) -> Job:
+    """The job that the upload becomes when it is sent again with its key, to its end."""
+    again = job.another("")
+    answer = upload(again.client, again.rows, key)
+    assert answer.status_code == 201, answer.text
+    again.id = answer.json()["id"]
+    again.wait_until_finished(seconds=200)
+    assert_intact(again)
+    return again
+
+
+def test_an_upload_cut_short_by_a_kill_leaves_nothing_and_can_be_repeated(
+    cluster: Cluster, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    body = as_csv(job.rows)
+    with report.fault("web killed while a file arrives", job):
+        request = job.client.build_request(
+            "POST", "/api/requests/", files={"file": ("lamps.csv", body)}, headers={"Idempotency-Key": "b"}
+        )
+        whole = request.read()
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        with socket.create_connection(("127.0.0.1", cluster.port)) as client:
+            client.sendall(f"POST /api/requests/ HTTP/1.1\r\n{head}\r\n".encode() + whole[: len(whole) // 2])
+            cluster.end(cluster.processes[0], signal.SIGKILL)
+            assert is_broken(client)
+        assert len(cluster.query(REQUESTS)) == 1
+        cluster.web()
+    retry(job, "b")
+    assert len(cluster.query(REQUESTS)) == 2
+    assert_no_row_without_its_file(cluster)
+
+
+def is_broken(client: socket.socket) -> bool:
+    """Whether the other end has gone without an answer."""
+    client.settimeout(30)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_an_upload_killed_between_its_file_and_its_row_can_be_repeated(
+    cluster: Cluster, new_job: NewJob, report: Report
+) -> None:
+    """A lock stops the upload when its file is kept and its row is about to be inserted."""
+    job = new_job(cluster).submit()
+    with (
+        report.fault("web killed between a file and its row", job),
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(cluster.environment["DATABASE_URL"]) as blocker,
+    ):
+        blocker.execute("LOCK TABLE products_request IN SHARE MODE")
+        answer = thread.submit(upload, job.client, job.rows, "b")
+        wait_for(lambda: cluster.query(INSERT_WAITS), "the row is about to be inserted")
+        cluster.end(cluster.processes[0], signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            answer.result(30)
+        blocker.rollback()
+        assert len(cluster.query(REQUESTS)) == 1
+        assert_no_row_without_its_file(cluster)
+        cluster.web()
+    retry(job, "b")
+    assert len(cluster.query(REQUESTS)) == 2
+    assert_no_row_without_its_file(cluster)

@@ -1,0 +1,96 @@
+"""Workers that are killed, and one that is asked to go."""
+
+import os
+import signal
+import subprocess
+
+import psycopg
+import pytest
+
+from tests.faults.conftest import NewJob
+from tests.faults.jobs import Job, Report, make_rows
+from tests.origin import Origin
+from tests.stack import Cluster, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+#: Whose ingest is held up by a lock.
+WHO_WAITS = """
+    SELECT application_name FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "products_productimage"%'
+"""
+
+
+def worker_in_hand(job: Job) -> tuple[str, int]:
+    """Id and pid of the worker that has most Images in hand."""
+    statement = """
+        SELECT id, pid FROM processing_worker
+        WHERE id = (SELECT claimed_by FROM products_image WHERE claimed_by IS NOT NULL
+                    GROUP BY claimed_by ORDER BY count(*) DESC LIMIT 1)
+    """
+    worker_id, pid = wait_for(lambda: job.deployment.query(statement), "a worker has images in hand")[0]
+    return str(worker_id), pid
+
+
+def process_of(cluster: Cluster, pid: int) -> subprocess.Popen[bytes]:
+    """The process that the worker `pid` was started by."""
+    return next(process for process in cluster.processes if process.pid == os.getpgid(pid))
+
+
+def test_pictures_of_a_killed_worker_are_made_by_the_others(
+    cluster: Cluster, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    with report.fault("one of two workers killed", job):
+        worker_id, pid = worker_in_hand(job)
+        os.kill(pid, signal.SIGKILL)
+        assert job.count(f"status = 'pending' AND claimed_by = '{worker_id}'") > 0
+    assert job.count("crashes = 1") > 0 and job.count("crashes > 1") == 0
+
+
+def test_new_workers_take_up_what_all_killed_ones_have_left(
+    cluster: Cluster, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    with report.fault("all workers killed, others started", job):
+        for process in cluster.processes[1:]:
+            cluster.end(process, signal.SIGKILL)
+        pending, in_hand = job.pending_and_in_hand()
+        assert pending > 0 and in_hand > 0
+        cluster.workers(2)
+    assert job.count("crashes = 1") == in_hand
+
+
+def test_a_worker_asked_to_go_leaves_nothing_undone_and_nothing_done_twice(
+    cluster: Cluster, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(cluster).submit()
+    with report.fault("one of two workers asked to go (SIGTERM)", job):
+        worker_id, pid = worker_in_hand(job)
+        process = process_of(cluster, pid)
+        cluster.end(process, signal.SIGTERM)
+        assert process.returncode == 0
+        assert job.count(f"claimed_by = '{worker_id}'") == 0
+    assert job.refetched() == 0
+    assert job.count("crashes > 0") == 0
+
+
+def test_an_ingest_that_is_killed_in_the_middle_of_a_chunk_goes_on_where_the_chunk_began(
+    bare_cluster: Cluster, new_job: NewJob, origin: Origin, report: Report
+) -> None:
+    """A lock stops the ingest inside the transaction of a chunk, when it has inserted some of it."""
+    cluster, workers = bare_cluster, {}
+    for name in ("one", "two"):
+        cluster.environment["PGAPPNAME"] = name
+        (workers[name],) = cluster.workers(1)
+    job = new_job(cluster, make_rows(origin, rows_per_picture=8))
+    with psycopg.connect(cluster.environment["DATABASE_URL"]) as blocker:
+        job.submit()
+        wait_for(lambda: job.fields("ingested_rows")[0] > 0, "the first chunk is in")
+        blocker.execute("LOCK TABLE products_productimage IN SHARE MODE")
+        ((name,),) = wait_for(lambda: cluster.query(WHO_WAITS), "the next chunk is under way")
+        with report.fault("the worker killed that ingests", job, done=0, pending=50):
+            ingested = job.fields("ingested_rows")[0]
+            assert 0 < ingested < len(job.rows)
+            cluster.end(workers[name], signal.SIGKILL)
+            blocker.rollback()
