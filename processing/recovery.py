@@ -58,4 +58,5 @@ def _stranded() -> QuerySet[Request]:
     sweep_stopped = ~Q(sweep="")
     to_do = ingest_stopped | lanes_gone | sweep_stopped
     silent = Q(dispatched_at=None) | Q(dispatched_at__lt=lately) & to_do
-    return Request.objects.unsettled().filter(silent)
+    # Where messages only wait in a queue that is long, who has waited longest comes first in the new one.
+    return Request.objects.unsettled().filter(silent).order_by(F("last_progress_at").asc(nulls_first=True))
