@@ -11,10 +11,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 # For what only has to load the settings, leaving no file behind.
 in_memory = env -u REDIS_URL SECRET_KEY=unused DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run test check bench soak lock clean runtime dev
+.PHONY: help demo run test faults check bench soak lock clean runtime dev
 
 help:
-	@echo "make demo | run | test | check | bench | soak | lock | clean"
+	@echo "make demo | run | test | faults | check | bench | soak | lock | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -24,6 +24,10 @@ run: runtime
 
 test: dev
 	@$(python) scripts/servers.py -- $(python) -m pytest $(ARGS)
+
+# Real processes, really killed: some minutes.
+faults: dev
+	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults $(ARGS)
 
 check: dev
 	@$(python) -m ruff format --check .

@@ -63,4 +63,6 @@ def _stranded() -> QuerySet[Request]:
     sweep_stopped = ~Q(sweep="")
     to_do = ingest_stopped | lanes_gone | sweep_stopped
     lost = Q(dispatched_at__lt=passed - LOST_AFTER) & to_do if passed else Q(pk=None)
-    return Request.objects.unsettled().filter(Q(dispatched_at=None) | lost).order_by("created_at")
+    # Who has waited longest comes first in the queue.
+    longest = F("last_progress_at").asc(nulls_first=True)
+    return Request.objects.unsettled().filter(Q(dispatched_at=None) | lost).order_by(longest)

@@ -128,9 +128,11 @@ class Deployment:
         """Rows from the deployment's database, read past all of its code."""
         raise NotImplementedError
 
-    def wait_until_up(self) -> None:
+    def wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when `process` serves."""
+
         def answers() -> bool:
-            assert self.processes[-1].poll() is None, self.log()
+            assert process.poll() is None, self.log()
             try:
                 return httpx.get(f"{self.url}/healthz").status_code == 200
             except httpx.TransportError:
@@ -144,7 +146,7 @@ class Embedded(Deployment):
 
     def serve(self) -> subprocess.Popen[bytes]:
         process = self.start("manage.py", "serve", "--bind", f"127.0.0.1:{self.port}")
-        self.wait_until_up()
+        self.wait_until_up(process)
         return process
 
     def query(self, statement: str) -> list[Any]:
@@ -188,23 +190,37 @@ class Cluster(Deployment):
             connection.execute(statement)
 
     def web(self) -> subprocess.Popen[bytes]:
-        process = self.start(
-            *("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"),
-            *("-b", f"127.0.0.1:{self.port}", "imageextractor.wsgi"),
-        )
-        self.wait_until_up()
+        """Start gunicorn; it serves when this returns."""
+        process = self._start_web()
+        self.wait_until_up(process)
         return process
 
     def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
         """Start worker processes; they are at work when this returns."""
-        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
-        before = set(self.query("SELECT id FROM processing_worker"))
-        started = [self.start(*command) for _ in range(count)]
-        wait_for(
-            lambda: len(set(self.query("SELECT id FROM processing_worker")) - before) >= count,
-            "workers are up",
-        )
+        before = self._worker_ids()
+        started = self._start_workers(count)
+        wait_for(lambda: len(self._worker_ids() - before) >= count, "workers are up")
         return started
+
+    def run(self, *, workers: int) -> None:
+        """Start gunicorn and workers at the same time; all are up when this returns."""
+        web = self._start_web()
+        self._start_workers(workers)
+        self.wait_until_up(web)
+        wait_for(lambda: len(self._worker_ids()) >= workers, "workers are up")
+
+    def _start_web(self) -> subprocess.Popen[bytes]:
+        return self.start(
+            *("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"),
+            *("-b", f"127.0.0.1:{self.port}", "imageextractor.wsgi"),
+        )
+
+    def _start_workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
+        return [self.start(*command) for _ in range(count)]
+
+    def _worker_ids(self) -> set[Any]:
+        return {key for (key,) in self.query("SELECT id FROM processing_worker")}
 
     def query(self, statement: str) -> list[Any]:
         with psycopg.connect(self.environment["DATABASE_URL"]) as connection:

@@ -22,8 +22,7 @@ FINISHED = {"completed", "completed_with_errors", "failed", "canceled"}
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path) as cluster:
-        cluster.web()
-        cluster.workers(2)
+        cluster.run(workers=2)
         yield cluster
 
 

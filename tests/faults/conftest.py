@@ -28,19 +28,12 @@ def report() -> Report:
 
 
 @pytest.fixture
-def bare_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """gunicorn, without a worker."""
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """gunicorn and two worker processes."""
     with Cluster(tmp_path) as cluster:
         watch(cluster)
-        cluster.web()
+        cluster.run(workers=2)
         yield cluster
-
-
-@pytest.fixture
-def cluster(bare_cluster: Cluster) -> Cluster:
-    """gunicorn and two worker processes."""
-    bare_cluster.workers(2)
-    return bare_cluster
 
 
 NewJob = Callable[..., Job]

@@ -36,7 +36,7 @@ def kill_serving_process(job: Job) -> None:
         lambda: job.deployment.query("SELECT id, pid FROM processing_worker") not in ([], before),
         "another process is at work",
     )
-    job.deployment.wait_until_up()
+    job.deployment.wait_until_up(job.deployment.processes[0])
 
 
 def test_a_serving_process_killed_three_times_in_a_job_costs_only_time(

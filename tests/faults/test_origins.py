@@ -69,10 +69,9 @@ def test_origins_that_misbehave_cost_time_and_only_what_never_answers(
 ) -> None:
     refusing, breaking, slowing = AtFirst(unavailable), AtFirst(reset), AtFirst(too_many)
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(tmp_path, FETCH_TIMEOUT="5"))
+        cluster = stack.enter_context(Cluster(tmp_path, FETCH_TIMEOUT="3"))
         watch(cluster)
-        cluster.web()
-        cluster.workers(2)
+        cluster.run(workers=2)
         any_job = new_job(cluster)
 
         def job(route: Callable[[int], Route]) -> Job:

@@ -24,8 +24,7 @@ def own_postgres() -> Iterator[Postgres]:
 def cluster(tmp_path: Path, own_postgres: Postgres) -> Iterator[Cluster]:
     with Cluster(tmp_path, database_url=own_postgres.url) as cluster:
         watch(cluster)
-        cluster.web()
-        cluster.workers(2)
+        cluster.run(workers=2)
         yield cluster
 
 

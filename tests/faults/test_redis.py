@@ -33,8 +33,7 @@ def own_redis() -> Iterator[Redis]:
 def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
     with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
         watch(cluster)
-        cluster.web()
-        cluster.workers(2)
+        cluster.run(workers=2)
         yield cluster
 
 

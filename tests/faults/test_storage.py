@@ -89,8 +89,7 @@ def test_a_full_disk_costs_no_picture(tmp_path: Path, new_job: NewJob, report: R
     with small_disk(tmp_path / "media" / "images", "1m") as disk, Cluster(tmp_path) as cluster:
         watch(cluster)
         cluster.prefix = disk.prefix
-        cluster.web()
-        cluster.workers(2)
+        cluster.run(workers=2)
         job = new_job(cluster).submit()
         with report.fault("the disk of the pictures full until 100 wait", job):
             assert_waiting_for_storage(job)

@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, Report, make_rows
+from tests.faults.jobs import Job, Report, make_rows, watch
 from tests.origin import Origin
 from tests.stack import Cluster, wait_for
 
@@ -75,14 +77,23 @@ def test_a_worker_asked_to_go_leaves_nothing_undone_and_nothing_done_twice(
     assert job.count("crashes > 0") == 0
 
 
+@pytest.fixture
+def cluster_of_named_workers(tmp_path: Path) -> Iterator[Cluster]:
+    """PostgreSQL knows each worker by its place among the processes."""
+    with Cluster(tmp_path) as cluster:
+        watch(cluster)
+        cluster.web()
+        for name in ("1", "2"):
+            cluster.environment["PGAPPNAME"] = name
+            cluster.workers(1)
+        yield cluster
+
+
 def test_an_ingest_that_is_killed_in_the_middle_of_a_chunk_goes_on_where_the_chunk_began(
-    bare_cluster: Cluster, new_job: NewJob, origin: Origin, report: Report
+    cluster_of_named_workers: Cluster, new_job: NewJob, origin: Origin, report: Report
 ) -> None:
     """A lock stops the ingest inside the transaction of a chunk, when it has inserted some of it."""
-    cluster, workers = bare_cluster, {}
-    for name in ("one", "two"):
-        cluster.environment["PGAPPNAME"] = name
-        (workers[name],) = cluster.workers(1)
+    cluster = cluster_of_named_workers
     job = new_job(cluster, make_rows(origin, rows_per_picture=8))
     with psycopg.connect(cluster.environment["DATABASE_URL"]) as blocker:
         job.submit()
@@ -92,5 +103,5 @@ def test_an_ingest_that_is_killed_in_the_middle_of_a_chunk_goes_on_where_the_chu
         with report.fault("the worker killed that ingests", job, done=0, pending=50):
             ingested = job.fields("ingested_rows")[0]
             assert 0 < ingested < len(job.rows)
-            cluster.end(workers[name], signal.SIGKILL)
+            cluster.end(cluster.processes[int(name)], signal.SIGKILL)
             blocker.rollback()

@@ -20,6 +20,7 @@ from tests.processing.conftest import Broker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+URL = "http://shop.example/1.jpg"
 LONG_AGO = LOST_AFTER + timedelta(seconds=1)
 EVERYTHING_SENT = Recovered(0, 0)
 
@@ -140,6 +141,14 @@ def test_what_a_dead_worker_left_is_sent_again_in_the_same_round(broker: Broker)
     broker.flush_all()
     assert recover() == Recovered(2, 1)
     assert broker.counts() == {"work": 1}
+
+
+def test_who_has_waited_longest_is_sent_first(broker: Broker) -> None:
+    new, stopped, moved = silent(submitted(URL)), silent(ingested(URL)), silent(ingested(URL))
+    longer_ago = timezone.now() - 2 * LONG_AGO
+    Request.objects.filter(pk=stopped.pk).update(last_progress_at=longer_ago)
+    recover()
+    assert list(Request.objects.order_by("dispatched_at")) == [new, stopped, moved]
 
 
 def test_two_recoveries_at_the_same_time_send_once(broker: Broker) -> None:
