@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from django.db import connection
 
@@ -12,19 +12,38 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 30
 
 
+class Threads:
+    """So many threads, which keep their connections until they are closed."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._barrier = Barrier(count)
+        self._executor = ThreadPoolExecutor(count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.together([_hang_up] * self._count)
+        self._executor.shutdown()
+
+    def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        """What the calls return, of which there is one for each thread, made at one moment."""
+        return list(self._executor.map(self._run, calls))
+
+    def _run(self, call: Callable[[], T]) -> T:
+        self._barrier.wait(PATIENCE_SECONDS)  # so no thread can take two of the calls
+        return call()
+
+
+def _hang_up() -> None:
+    connection.close()  # of this thread
+
+
 def together(calls: Sequence[Callable[[], T]]) -> list[T]:
     """What the calls return, made at one moment in a thread and over a connection each."""
-    barrier = Barrier(len(calls))
-
-    def run(call: Callable[[], T]) -> T:
-        barrier.wait(PATIENCE_SECONDS)
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
+    with Threads(len(calls)) as threads:
+        return threads.together(calls)
 
 
 def wait_until(condition: Callable[[], object]) -> None:

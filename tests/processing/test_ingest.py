@@ -1,6 +1,4 @@
 import logging
-from collections.abc import Iterator
-from functools import partial
 
 import pytest
 from django.core.files.base import ContentFile
@@ -10,7 +8,6 @@ from pytest import LogCaptureFixture, MonkeyPatch
 from processing import ingest as ingestion
 from products.models import Image, Product, ProductImage, Request
 from tests.batches import catalogue, ingest, make_urls, submitted
-from tests.parallel import together
 
 pytestmark = pytest.mark.django_db
 
@@ -69,22 +66,6 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
     batch = ingest(Request.objects.get())
     assert (batch.ingested_rows, batch.images_total) == (4, 4)
     assert len(contents(batch)) == 4
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_ingests_at_the_same_time_nothing_is_doubled() -> None:
-    submitted(*[make_urls(3)] * 30, *make_urls(40))
-    rivals = [Request.objects.get(), Request.objects.get()]
-    steps = together([partial(count, ingestion.run(rival)) for rival in rivals])
-    batch = Request.objects.get()
-    assert sum(steps) == 35
-    assert (batch.ingested_rows, batch.images_total) == (70, 40)
-    assert (Product.objects.count(), Image.objects.count(), ProductImage.objects.count()) == (70, 40, 130)
-    assert contents(batch)[-1] == (70, [(40, make_urls(40)[-1])])
-
-
-def count(steps: Iterator[bool]) -> int:
-    return sum(1 for _ in steps)
 
 
 @pytest.mark.parametrize("end", [Request.cancel, Request.new_epoch, Request.remove])

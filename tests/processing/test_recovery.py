@@ -71,14 +71,6 @@ def test_what_a_worker_without_a_row_had_in_hand_is_released() -> None:
     assert recover() == Recovered(1, 0)
 
 
-def test_a_release_is_counted_once_by_two_recoveries_at_the_same_time() -> None:
-    batch = ingested(*make_urls(300))
-    claim(batch, dead_worker(), 300)
-    rounds = together([recover] * 4)
-    assert sum(done.images_released for done in rounds) == 300
-    assert set(batch.images.values_list("claimed_by", "crashes")) == {(None, 1)}
-
-
 def test_a_worker_taken_for_dead_loses_its_claims_but_not_its_row() -> None:
     batch = ingested(*make_urls(1))
     worker = dead_worker()

@@ -309,29 +309,6 @@ def test_an_outcome_for_a_removed_request_is_not_taken() -> None:
     assert not Image.objects.exists()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_flushes_at_the_same_time_leave_exact_counters_and_end_each_run_once(finished: list[Ending]) -> None:
-    batch = working(500)
-    workers = [uuid.uuid4() for _ in range(4)]
-    shares = [(worker, claimed(batch, 125, worker)) for worker in workers]
-
-    def flush(worker: uuid.UUID, images: list[Image]) -> None:
-        for image in images:
-            if image.number % 10:
-                complete(image)
-            else:
-                image.fail("http_404", "Not there.")
-        for start in range(0, 125, 9):
-            batch.record(images[start : start + 9], worker)
-            batch.record(images[max(0, start - 9) : start + 5], worker)
-
-    together([partial(flush, *share) for share in shares])
-    assert counters(batch) == {"total": 500, "completed": 450, "failed": 50}
-    assert counters(batch) == rows_by_status(batch)
-    assert batch.bytes_output == 450 * 400
-    assert finished == [(batch.pk, 1, Status.COMPLETED_WITH_ERRORS)]
-
-
 def test_a_flush_costs_few_queries(django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
     batch = working(65)
     images = [complete(image) for image in claimed(batch, 64)]
@@ -521,17 +498,6 @@ def test_a_removed_request_leaves_no_rows_and_others_theirs() -> None:
     assert set(Image.objects.values_list("request", flat=True)) == {kept.pk}
     assert set(Product.objects.values_list("request", flat=True)) == {kept.pk}
     assert ProductImage.objects.count() == 2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_remove_and_a_flush_at_the_same_time_leave_nothing() -> None:
-    for _ in range(5):
-        batch = working(20)
-        images = [complete(image) for image in claimed(batch)]
-        ends: list[Callable[[], object]] = [batch.remove, partial(batch.record, images, WORKER)]
-        together(ends)
-        assert not Image.objects.exists()
-        assert not Request.objects.exists()
 
 
 # --- Release, epochs, constraints ---

@@ -1,0 +1,337 @@
+"""What may happen to one Request at the same moment: each pair 200 times, over two connections.
+
+A deadlock is an OperationalError of one of the two, which fails the test.
+"""
+
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from itertools import cycle
+from typing import TypeVar
+
+import pytest
+from django.utils import timezone
+
+from processing import ingest as ingestion
+from processing.models import DEAD_AFTER, Worker
+from processing.recovery import Recovered, recover
+from products.models import Image, Product, ProductImage, Request, request
+from products.signals import request_finished
+from tests.batches import WORKER, complete, held, make_urls, submitted
+from tests.parallel import Threads
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_steps")]
+
+ROUNDS = 200
+IMAGES = 6
+STEP = 3
+OTHER_WORKER = uuid.UUID("00000000-0000-4000-8000-000000000002")
+Status = Request.Status
+T = TypeVar("T")
+
+
+class Endings:
+    """The ends that were announced, by Request: run and status, in order."""
+
+    def __init__(self) -> None:
+        self._endings: defaultdict[uuid.UUID, list[tuple[int, str]]] = defaultdict(list)
+
+    def note(self, batch: Request, **_: object) -> None:
+        self._endings[batch.pk].append((batch.run, batch.status))
+
+    def of(self, batch: Request) -> list[tuple[int, str]]:
+        return self._endings[batch.pk]
+
+
+@pytest.fixture
+def endings() -> Iterator[Endings]:
+    endings = Endings()
+    request_finished.connect(endings.note)
+    yield endings
+    request_finished.disconnect(endings.note)
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several transactions for each ingest and each sweep, between which the other side can come."""
+    monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(request, "SWEEP_ROWS", STEP)
+
+
+# --- Requests, made in one go ---
+
+
+def submitted_often(*products: str | Sequence[str]) -> list[Request]:
+    """One Request for each round, not yet ingested; they share their file."""
+    fields = Request.objects.values().get(pk=submitted(*products).pk)
+    Request.objects.all().delete()
+    return Request.objects.bulk_create(Request(**fields | {"id": uuid.uuid4()}) for _ in range(ROUNDS))
+
+
+def working() -> list[Request]:
+    """One Request for each round, with one Product that shows pending Images."""
+    urls = make_urls(IMAGES)
+    batches = submitted_often(urls)
+    Product.objects.bulk_create(
+        Product(id=Product.id_for(batch.pk, 1), request=batch, row_number=1, cells=[]) for batch in batches
+    )
+    images = Image.objects.bulk_create(
+        Image.new(batch, number, Image.id_for(batch.pk, url), url)
+        for batch in batches
+        for number, url in enumerate(urls, 1)
+    )
+    ProductImage.objects.bulk_create(
+        ProductImage(product_id=Product.id_for(image.request_id, 1), image=image, position=image.number - 1)
+        for image in images
+    )
+    Request.objects.update(
+        status=Status.PROCESSING, started_at=timezone.now(), ingested_rows=1, images_total=IMAGES
+    )
+    return list(Request.objects.all())
+
+
+def claimed(batch: Request, count: int = IMAGES, worker: uuid.UUID = WORKER) -> list[Image]:
+    return Image.objects.claim(batch, worker, count)
+
+
+def failed(image: Image) -> Image:
+    image.fail("timeout", "It was too slow.")
+    return image
+
+
+# --- What the sides do ---
+
+
+def flush(batch: Request, images: list[Image], worker: uuid.UUID = WORKER) -> int:
+    """Record in steps, each of which repeats an Image of the one before; how many Images were taken."""
+    starts = range(0, len(images), STEP)
+    return sum(batch.record(images[max(0, at - 1) : at + STEP], worker) for at in starts)
+
+
+def cancel(batch: Request) -> int:
+    done = batch.cancel()
+    sweep(batch)
+    return done
+
+
+def retry(batch: Request) -> int:
+    again = batch.retry()
+    sweep(batch)
+    return again
+
+
+def delete(batch: Request) -> int:
+    batch.remove()
+    sweep(batch)
+    return 0
+
+
+def sweep(batch: Request) -> None:
+    while batch.sweep_on():
+        pass
+
+
+def work(batch: Request) -> int:
+    """Claim and record for as long as there is something to claim; how many Images were taken."""
+    taken = 0
+    while images := claimed(batch, STEP):
+        taken += batch.record([complete(image) for image in images], WORKER)
+    return taken
+
+
+def ingest(batch: Request) -> int:
+    """Ingest from where it is by now; how many chunks were this one's."""
+    return sum(1 for _ in ingestion.run(Request.objects.get(pk=batch.pk)))
+
+
+def race(batches: list[Request], sides: Callable[[Request], Sequence[Callable[[], T]]]) -> list[list[T]]:
+    """What the two sides returned, by round.
+
+    At first the one is ahead by somewhat more than a round takes, in the end the other, so that either may
+    win, and everything between occurs.
+    """
+    results, pace = [], 0.0
+    with Threads(2) as threads:
+        for number, batch in enumerate(batches):
+            lead = 1.25 * pace * (1 - 2 * number / len(batches))
+            first, second = sides(batch)
+            start = time.monotonic()
+            results.append(threads.together([partial(after, -lead, first), partial(after, lead, second)]))
+            seconds = time.monotonic() - start - abs(lead)
+            pace += (seconds - pace) / min(number + 1, 10)
+    return results
+
+
+def after(seconds: float, call: Callable[[], T]) -> T:
+    time.sleep(max(0, seconds))
+    return call()
+
+
+# --- What has to be true whoever wins ---
+
+
+def check(batches: list[Request], endings: Endings) -> Counter[tuple[str, int]]:
+    """Check counters, claims and ends of what is as it was left; how many are in which status and run."""
+    rows: defaultdict[uuid.UUID, list[Image]] = defaultdict(list)
+    for image in Image.objects.all():
+        rows[image.request_id].append(image)
+    for batch in batches:
+        batch.refresh_from_db()
+        assert counters(batch) == counted(rows[batch.pk])
+        assert batch.sweep == ""
+        assert batch.is_active or not batch.images_pending
+        assert {image.status for image in rows[batch.pk] if image.claimed_by} <= {Image.Status.PENDING}
+        runs_over = batch.run - batch.is_active
+        assert [run for run, _ in endings.of(batch)] == [*range(1, runs_over + 1)]
+        assert batch.is_active or endings.of(batch)[-1] == (batch.run, batch.status)
+    return Counter((batch.status, batch.run) for batch in batches)
+
+
+def counters(batch: Request) -> Counter[str]:
+    return Counter(
+        total=batch.images_total,
+        pending=batch.images_pending,
+        completed=batch.images_completed,
+        failed=batch.images_failed,
+        canceled=batch.images_canceled,
+        unchanged=batch.images_unchanged,
+        bytes_source=batch.bytes_source,
+        bytes_output=batch.bytes_output,
+    )
+
+
+def counted(images: list[Image]) -> Counter[str]:
+    """What the counters have to agree with."""
+    return Counter(image.status for image in images) + Counter(
+        total=len(images),
+        unchanged=sum(image.unchanged for image in images),
+        bytes_source=sum(image.source_bytes or 0 for image in images),
+        bytes_output=sum(image.output_bytes or 0 for image in images),
+    )
+
+
+# --- The races ---
+
+
+def test_a_cancel_against_a_flush_that_finishes(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        images = [complete(image) for image in claimed(batch)]
+        return [partial(cancel, batch), partial(flush, batch, images)]
+
+    results = race(batches, sides)
+    assert set(check(batches, endings)) == {(Status.CANCELED, 1), (Status.COMPLETED, 1)}
+    for batch, (canceled, taken) in zip(batches, results, strict=True):
+        assert canceled == (batch.status == Status.CANCELED)
+        assert taken == batch.images_completed
+
+
+def test_a_retry_against_the_finish_that_it_waits_for(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        images = claimed(batch)
+        batch.record([failed(image) for image in images[:2]], WORKER)
+        return [partial(retry, batch), partial(flush, batch, [complete(image) for image in images[2:]])]
+
+    results = race(batches, sides)
+    ends = check(batches, endings)
+    assert set(ends) == {(Status.COMPLETED_WITH_ERRORS, 1), (Status.PROCESSING, 2)}
+    for batch, (again, taken) in zip(batches, results, strict=True):
+        assert taken == batch.images_completed == IMAGES - 2
+        assert again == batch.images_pending == (2 if batch.is_active else 0)
+
+
+def test_a_delete_against_a_worker(endings: Endings) -> None:
+    batches = working()
+    results = race(batches, lambda batch: [partial(delete, batch), partial(work, batch)])
+    for rows in Request, Product, Image, ProductImage:
+        assert not rows.objects.exists()
+    for batch, (_, taken) in zip(batches, results, strict=True):
+        # What a delete has not reached yet is still taken, but ends nothing.
+        assert endings.of(batch) in ([], [(1, Status.COMPLETED)])
+        assert taken == IMAGES or not endings.of(batch)
+    assert {0, IMAGES} <= {taken for _, taken in results}
+
+
+def test_two_flushes_that_finish(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        shares = [(worker, claimed(batch, IMAGES // 2, worker)) for worker in (WORKER, OTHER_WORKER)]
+        return [
+            partial(flush, batch, [complete(image) for image in images], worker) for worker, images in shares
+        ]
+
+    results = race(batches, sides)
+    assert check(batches, endings) == {(Status.COMPLETED, 1): ROUNDS}
+    assert results == [[IMAGES // 2, IMAGES // 2]] * ROUNDS
+
+
+def test_two_ingests_of_a_catalogue_that_ends_with_its_last_row(endings: Endings) -> None:
+    names = [f"{number}.jpg" for number in range(1, IMAGES + 1)]  # no addresses: failed from the start
+    batches = submitted_often(*names, names[0])
+    results = race(batches, lambda batch: [partial(ingest, batch)] * 2)
+    assert check(batches, endings) == {(Status.FAILED, 1): ROUNDS}
+    assert {sum(chunks) for chunks in results} == {4}
+    for batch in batches:
+        assert list(batch.products.values_list("row_number", flat=True)) == [*range(1, IMAGES + 2)]
+        assert list(batch.images.values_list("number", "url")) == [*enumerate(names, 1)]
+    assert ProductImage.objects.count() == ROUNDS * (IMAGES + 1)
+
+
+def test_two_recoveries_after_a_worker_that_died(endings: Endings) -> None:
+    batches = working()
+    Request.objects.update(dispatched_at=timezone.now())
+    epochs = {batch.pk: batch.epoch for batch in batches}
+
+    def sides(batch: Request) -> list[Callable[[], Recovered]]:
+        dead = Worker.objects.create(seen_at=timezone.now() - DEAD_AFTER - timedelta(seconds=1))
+        claimed(batch, worker=dead.pk)
+        Request.objects.filter(pk=batch.pk).update(dispatched_at=None)
+        return [recover] * 2
+
+    results = race(batches, sides)
+    assert check(batches, endings) == {(Status.PROCESSING, 1): ROUNDS}
+    for batch, rounds in zip(batches, results, strict=True):
+        assert sum(one.images_released for one in rounds) == IMAGES
+        assert sum(one.requests_sent for one in rounds) == 1
+        assert batch.epoch == epochs[batch.pk] + 1
+    assert set(Image.objects.values_list("crashes", flat=True)) == {1}
+    assert held() == 0
+    assert not Worker.objects.exists()
+
+
+def test_two_retries(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        first, *others = claimed(batch)
+        batch.record([complete(first), *map(failed, others)], WORKER)
+        return [partial(retry, batch)] * 2
+
+    results = race(batches, sides)
+    assert check(batches, endings) == {(Status.PROCESSING, 2): ROUNDS}
+    assert all(sorted(again) == [0, IMAGES - 1] for again in results)
+    assert {batch.images_pending for batch in batches} == {IMAGES - 1}
+
+
+def test_a_cancel_against_the_retry_of_what_is_active_or_has_ended(endings: Endings) -> None:
+    batches = working()
+    shares = cycle([STEP, IMAGES])
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        first, *others = claimed(batch)[: next(shares)]
+        batch.record([complete(first), *map(failed, others)], WORKER)
+        return [partial(cancel, batch), partial(retry, batch)]
+
+    results = race(batches, sides)
+    ends = {(Status.CANCELED, 1), (Status.PROCESSING, 2), (Status.CANCELED, 2)}
+    assert set(check(batches, endings)) == ends
+    for batch, (canceled, again) in zip(batches, results, strict=True):
+        assert canceled or batch.is_active
+        assert again == (IMAGES - 1 if batch.run == 2 else 0)
