@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import BoundedSemaphore, Condition, Thread
 
-import httpx
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
@@ -41,11 +40,11 @@ STORAGE_DELAY = 5
 class Pipeline:
     """The Images in hand of one worker process and the threads that work on them."""
 
-    def __init__(self, worker_id: uuid.UUID, client: httpx.Client | None = None) -> None:
+    def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
         self.stopping = False
         self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST)
-        self._client = client or guarded_client(
+        self._client = guarded_client(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
             user_agent=settings.FETCH_USER_AGENT,
             max_connections=settings.FETCH_CONCURRENCY,
