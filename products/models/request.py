@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,7 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Max, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from products.models.image import Image
 
 
+MOMENT = timedelta(microseconds=1)
 #: Rows that follow a cancel, a retry or a delete in one transaction.
 SWEEP_ROWS = 5000
 
@@ -346,12 +347,15 @@ class Request(models.Model):
             if batch is None:
                 return 0
             # What a cancel has not reached yet is pending still, and stays so.
-            again = batch.images.retryable(code).count() + (0 if code else batch.images_pending)
+            retryable = batch.images.retryable(code).aggregate(count=Count("pk"), latest=Max("settled_at"))
+            again: int = retryable["count"] + (0 if code else batch.images_pending)
             if not again and (code or batch.ingested):
                 return 0
             batch.status, batch.error = RequestStatus.PROCESSING, ""
             batch.run += 1
-            batch.started_at, batch.finished_at = timezone.now(), None
+            # After all that the sweep is to take, by whichever machine's clock that was settled.
+            batch.started_at = max(timezone.now(), (retryable["latest"] or batch.created_at) + MOMENT)
+            batch.finished_at = None
             batch.sweep_code = code or ""
             batch.images_before_run = batch.images_settled - again + (0 if code else batch.images_pending)
             batch._begin_sweep(Sweep.RETRY)

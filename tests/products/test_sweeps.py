@@ -2,9 +2,11 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from processing import tasks
 from processing.recovery import recover
@@ -74,6 +76,14 @@ def test_a_retry_finishes_only_when_all_rows_have_followed(batch: Request) -> No
     while counted(batch).get("pending"):
         fail_all(batch)
     assert (batch.status, batch.run) == (RequestStatus.FAILED, 2)
+
+
+def test_a_retry_takes_what_failed_by_a_clock_that_is_ahead(batch: Request) -> None:
+    fail_all(batch)
+    batch.images.update(settled_at=timezone.now() + timedelta(seconds=5))
+    batch.retry()
+    sweep(batch)
+    assert counted(batch) == {"pending": IMAGES}
 
 
 def test_a_retry_in_the_middle_of_a_cancel_wins(batch: Request) -> None:
