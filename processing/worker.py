@@ -41,15 +41,17 @@ class WorkerMiddleware(dramatiq.Middleware):
 
 
 class Heart(Thread):
-    """Says every 10 s that the worker lives, and runs recovery from time to time."""
+    """Says every 10 s that the worker lives, and has recovery run from time to time."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(name="heart", daemon=True)
         self._worker = worker
         self._stopped = Event()
+        # A thread of its own: a round that sends to a broker that hangs outlasts what a worker may be silent.
+        self._rounds = Thread(target=self._recover_until_stopped, name="recovery", daemon=True)
 
     def run(self) -> None:
-        beat_at = recover_at = timezone.now()
+        beat_at = timezone.now()
         while True:
             now = timezone.now()
             try:
@@ -57,15 +59,27 @@ class Heart(Thread):
                 if now >= beat_at:
                     self._worker.beat()
                     beat_at = now + HEARTBEAT
-                if now >= recover_at:
-                    recover()
-                    recover_at = now + RECOVERY_EVERY
+                if not self._rounds.ident:  # not before recovery can see that this worker lives
+                    self._rounds.start()
                 pipeline.current().give_back_idle()
             except Error:
                 logger.exception("The worker's heartbeat could not be written; trying again")
             if self._stopped.wait(1):
                 break
+        if self._rounds.ident:
+            self._rounds.join(timeout=2)
         self._worker.delete()
+        connection.close()
+
+    def _recover_until_stopped(self) -> None:
+        while True:
+            try:
+                close_old_connections()
+                recover()
+            except Error:
+                logger.exception("A round of recovery failed; the next one follows")
+            if self._stopped.wait(RECOVERY_EVERY.total_seconds()):
+                break
         connection.close()
 
     def stop(self) -> None:
