@@ -86,16 +86,18 @@ class Served:
 
 
 class Heart(Thread):
-    """Says every 10 s that the worker lives, runs recovery, and gives back what it cannot work on."""
+    """Says every 10 s that the worker lives, has recovery run, and gives back what it cannot work on."""
 
     def __init__(self, worker: Worker, served: Served) -> None:
         super().__init__(name="heart", daemon=True)
         self._worker = worker
         self._served = served
         self._stopped = Event()
+        # A thread of its own: a round that sends to a broker that hangs outlasts what a worker may be silent.
+        self._rounds = Thread(target=self._recover_until_stopped, name="recovery", daemon=True)
 
     def run(self) -> None:
-        beat_at = recover_at = timezone.now()
+        beat_at = timezone.now()
         prune_at = beat_at + PRUNE_LOOK_EVERY
         while True:
             now = timezone.now()
@@ -105,9 +107,8 @@ class Heart(Thread):
                     self._worker.beat(self._served.until())
                     pipeline.current().give_back_strays()
                     beat_at = now + HEARTBEAT
-                if now >= recover_at:
-                    recover()
-                    recover_at = now + RECOVERY_EVERY
+                if not self._rounds.ident:  # not before recovery can see that this worker lives
+                    self._rounds.start()
                 if now >= prune_at:
                     _prune_in_turn()
                     prune_at = now + PRUNE_LOOK_EVERY
@@ -116,7 +117,20 @@ class Heart(Thread):
                 logger.exception("The worker's heart stumbled and goes on")
             if self._stopped.wait(1):
                 break
+        if self._rounds.ident:
+            self._rounds.join(timeout=2)
         self._worker.delete()
+        connection.close()
+
+    def _recover_until_stopped(self) -> None:
+        while True:
+            try:
+                close_old_connections()
+                recover()
+            except Exception:
+                logger.exception("A round of recovery failed; the next one follows")
+            if self._stopped.wait(RECOVERY_EVERY.total_seconds()):
+                break
         connection.close()
 
     def stop(self) -> None:

@@ -51,6 +51,7 @@ def test_an_upload_cut_short_by_a_kill_leaves_nothing_and_can_be_repeated(
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         with socket.create_connection(("127.0.0.1", cluster.port)) as client:
             client.sendall(f"POST /api/requests/ HTTP/1.1\r\n{head}\r\n".encode() + whole[: len(whole) // 2])
+            job.in_hand()
             cluster.end(cluster.processes[0], signal.SIGKILL)
             assert is_broken(client)
         assert len(cluster.query(REQUESTS)) == 1
@@ -82,6 +83,7 @@ def test_an_upload_killed_between_its_file_and_its_row_can_be_repeated(
         blocker.execute("LOCK TABLE products_request IN SHARE MODE")
         answer = thread.submit(upload, job.client, job.rows, "b")
         wait_for(lambda: cluster.query(INSERT_WAITS), "the row is about to be inserted")
+        job.in_hand()
         cluster.end(cluster.processes[0], signal.SIGKILL)
         with pytest.raises(httpx.TransportError):
             answer.result(30)

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from threading import Event
 
 import dramatiq
 import pytest
@@ -289,6 +290,25 @@ def test_a_heart_goes_on_when_the_database_was_away(
     wait_until(Worker.objects.exists)
     heart.stop()
     assert "The server is starting up." in caplog.text
+
+
+def test_a_heart_beats_on_while_recovery_hangs(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
+    """As it does while it sends, message by message, to a broker that does not answer."""
+    hanging, released = Event(), Event()
+
+    def hang() -> None:
+        hanging.set()
+        released.wait(60)
+
+    monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
+    monkeypatch.setattr(worker, "recover", hang)
+    heart = Heart(Worker(), Served(1))
+    heart.start()
+    assert hanging.wait(60)
+    seen_at = Worker.objects.get().seen_at
+    wait_until(lambda: Worker.objects.get().seen_at > seen_at)
+    released.set()
+    heart.stop()
 
 
 def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
