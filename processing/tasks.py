@@ -90,7 +90,7 @@ def dispatch(batch: Request) -> bool:
 
 
 def _send_all(batch: Request) -> None:
-    """Send what is to be done in this epoch. A broker that is down is no error: recovery's next round sends."""
+    """Send what is to be done in this epoch; what a broker that is down does not take is left to recovery."""
     try:
         if batch.sweep:
             sweep.send(str(batch.pk), batch.epoch)
