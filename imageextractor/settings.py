@@ -308,6 +308,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
+        "RequestStatusEnum": "products.models.RequestStatus.choices",
         "DeliveryStatusEnum": "processing.models.DeliveryStatus.choices",
         "ReportStatusEnum": "processing.serializers.REPORTED",
         "ReplayStatusEnum": "processing.serializers.REPLAYABLE",
