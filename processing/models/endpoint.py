@@ -183,7 +183,8 @@ class WebhookEndpoint(models.Model):
 
     def note_success(self) -> None:
         """Something has got through."""
-        WebhookEndpoint.objects.filter(pk=self.pk).exclude(failing_since=None).update(failing_since=None)
+        if self.failing_since:
+            WebhookEndpoint.objects.filter(pk=self.pk).update(failing_since=None)
 
     def note_failure(self, pause: float) -> bool:
         """Nothing has; leave it alone for `pause` seconds. True when that has been so for five days."""

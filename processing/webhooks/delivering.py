@@ -41,7 +41,7 @@ def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
 
 
 def _deliver_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
-    due = endpoint.deliveries.select_related("endpoint__owner").order_by("next_attempt_at")
+    due = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
     while time.monotonic() < ends_at and (delivery := due.due().first()):
         attempt = _attempt(delivery, client)
         delay = None if attempt.is_gone else delay_after(delivery.failures + 1, attempt.retry_after)
