@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.faults.jobs import FINISHED, as_csv
-from tests.origin import Answer, Handler, Origin
+from tests.origin import Answer, Handler, Origin, Route
 from tests.pictures import photo_jpeg
 from tests.receivers import messages
 from tests.servers import Redis
@@ -179,7 +179,7 @@ def test_of_twenty_endpoints_one_that_hangs_and_one_that_fails_hold_up_neither_t
     hold = Hold()
     secrets = {}
     for number in range(ENDPOINTS):
-        routes = {0: hold, 1: Answer(status=500)}
+        routes: dict[int, Route] = {0: hold, 1: Answer(status=500)}
         path = f"/{number}"
         secrets[path] = register(client, origin.add(path, routes.get(number, OK)))["secret"]
     cluster.webhooks()
