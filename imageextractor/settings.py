@@ -329,5 +329,9 @@ LOGGING = {
     "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "text"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+    "loggers": {
+        **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+        # Embedded there are two workers on purpose; it would warn of the second.
+        "dramatiq.broker.StubBroker": {"level": "ERROR"},
+    },
 }
