@@ -1,10 +1,12 @@
 """API errors in one shape: `{"type", "errors": [{"code", "detail", "attr", "line"?, "column"?}]}`."""
 
+import re
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django.views.debug import SafeExceptionReporterFilter
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
 
@@ -14,6 +16,14 @@ from products.submission import IdempotencyConflict
 
 #: Where programs call, which read errors as JSON.
 API_PATHS = ("/api/", "/upload", "/status/")
+
+
+class ReporterFilter(SafeExceptionReporterFilter):
+    """Keeps addresses off Django's debug page, too: they carry passwords."""
+
+    hidden_settings = re.compile(
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|URL|LOCATION", re.IGNORECASE
+    )
 
 
 class CatalogueRefused(exceptions.ValidationError):
