@@ -1,6 +1,5 @@
 """Fetch one picture from its URL, within limits of time and size."""
 
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -11,6 +10,7 @@ from typing import cast
 
 import httpx
 
+from processing.addresses import InvalidAddress, check_url
 from processing.transport import BlockedAddress, TLSError, UnknownName, UnresolvedName, deadline
 
 MAX_REDIRECTS = 5
@@ -18,7 +18,6 @@ LONGEST_RETRY_AFTER = 24 * 60 * 60.0
 DRAIN_BYTES = 64 * 1024
 
 _HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
-_HOST = re.compile(rb"[\w.-]+|[0-9a-f:.]+")
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
 
 
@@ -58,7 +57,7 @@ def fetch(client: httpx.Client, url: str, *, timeout: float, max_bytes: int) -> 
                 if response.next_request is None:
                     return Fetched(_picture(response, max_bytes), str(current))
                 _drain(response)
-                current = _checked(response.next_request.url)
+                current = response.next_request.url
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
     raise FetchError("too_many_redirects", detail, permanent=True)
 
@@ -68,29 +67,19 @@ def _parse(url: str) -> httpx.URL:
     if url.startswith("//"):
         url = f"https:{url}"
     try:
-        return _checked(httpx.URL(url))
+        return httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise _invalid_url("The address is malformed.") from error
-
-
-def _checked(url: httpx.URL) -> httpx.URL:
-    if url.scheme not in ("http", "https"):
-        raise _invalid_url("The address does not start with http:// or https://.")
-    if url.userinfo:
-        raise _invalid_url("The address contains a user name or password, which is not passed on.")
-    # `host` because it raises ValueError for malformed Punycode: here, rather than somewhere inside httpx.
-    if not url.host or not _HOST.fullmatch(url.raw_host):
-        raise _invalid_url("The address names no host, or one that cannot exist.")
-    if url.port is not None and not 0 < url.port < 65536:
-        raise _invalid_url(f"The address names port {url.port}, which cannot exist.")
-    return url
 
 
 @contextmanager
 def _answer(client: httpx.Client, url: httpx.URL, timeout: float) -> Iterator[httpx.Response]:
     try:
+        check_url(url)  # a guarded client does so, too; any other does not
         with closing(_send(client, url, timeout)) as response:
             yield response
+    except InvalidAddress as error:
+        raise _invalid_url(str(error)) from error
     except httpx.HTTPError as error:
         raise _fetch_error(error, url.host, timeout) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from processing.addresses import is_permitted
 from processing.transport import (
     BlockedAddress,
     GuardedTransport,
@@ -18,7 +19,6 @@ from processing.transport import (
     UnresolvedName,
     deadline,
     guarded_client,
-    is_permitted,
 )
 from tests.origin import Answer, Handler, Origin
 
@@ -105,6 +105,8 @@ def secure_origin(certificate: Path) -> Iterator[Origin]:
         "127.0.0.1",
         "169.254.169.254",
         "172.16.0.1",
+        "192.0.0.8",
+        "192.88.99.1",
         "192.168.1.1",
         "198.18.0.1",
         "203.0.113.1",
@@ -122,6 +124,7 @@ def secure_origin(certificate: Path) -> Iterator[Origin]:
         "2001:0:808:808::1",  # Teredo
         "2001:db8::1",
         "2002:a00:1::1",  # 6to4 for 10.0.0.1
+        "2002:c058:6301::",  # 6to4 for its own relay
         "3fff::1",
         "5f00::1",
         "fc00::1",
