@@ -9,14 +9,21 @@ import httpx
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_HOST = re.compile(rb"[\w.-]+|[0-9a-f:.]+")
+_HOST = re.compile(rb"[\w.-]+|[0-9a-fA-F:.]+")
 
 # What IANA has assigned of IPv6; `ipaddress` calls much outside of it global.
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# What some version of `ipaddress` takes for global: IETF protocol assignments (RFC 6890), relays of 6to4
-# (RFC 7526), documentation (RFC 9637).
-_NOT_GLOBAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+_NEVER = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        # What some version of `ipaddress` takes for global: IETF protocol assignments (RFC 6890), relays of
+        # 6to4 (RFC 7526), documentation (RFC 9637).
+        *("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"),
+        # Public by its number only: in Azure, each machine's own platform and its secrets.
+        "168.63.129.16/32",
+    )
+)
 
 
 class InvalidAddress(httpx.UnsupportedProtocol):
@@ -40,7 +47,7 @@ def check_url(url: httpx.URL) -> None:
 
 
 def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> bool:
-    """Whether `address` is globally reachable (by IANA's registries) or explicitly allowed.
+    """Whether `address` is explicitly allowed, or globally reachable by IANA's registries and no platform's.
 
     An IPv6 address that only stands for an IPv4 one (mapped, 6to4, NAT64) is judged as that one.
     """
@@ -49,7 +56,7 @@ def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> b
         return True
     if isinstance(address, ipaddress.IPv6Address) and address not in _UNICAST:
         return False
-    if any(address in network for network in _NOT_GLOBAL):
+    if any(address in network for network in _NEVER):
         return False
     return address.is_global and not address.is_multicast
 

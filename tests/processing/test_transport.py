@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +19,7 @@ from processing.transport import (
     deadline,
     guarded_client,
 )
+from tests.names import Names
 from tests.origin import Answer, Handler, Origin
 
 LOOPBACK = ip_network("127.0.0.1/32")
@@ -42,29 +42,6 @@ hkjOPQQDAgNIADBFAiBhpFB4uvZZXGIsSQcjigAHVUqJ7WW22eq42+YgfpYBhAIh
 AI+fnvbwuj7cGv50YuE4H+4BaIEgE2w5vldCwGY3yugd
 -----END CERTIFICATE-----
 """
-
-
-class Names(dict[str, list[str] | OSError]):
-    """What names resolve to during a test; `lookups` are the ones that were asked for."""
-
-    def __init__(self, real: Callable[..., list[Any]]) -> None:
-        super().__init__()
-        self.real = real
-        self.lookups: list[str] = []
-
-    def getaddrinfo(self, host: str, *args: int, **kwargs: int) -> list[Any]:
-        self.lookups.append(host)
-        found = self.get(host, [host])
-        if isinstance(found, OSError):
-            raise found
-        return [entry for address in found for entry in self.real(address, *args, **kwargs)]
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    names = Names(socket.getaddrinfo)
-    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
-    return names
 
 
 @pytest.fixture
