@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from typing import cast
 
 import httpx
@@ -16,6 +17,7 @@ from processing.transport import BlockedAddress, TLSError, UnknownName, Unresolv
 MAX_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 24 * 60 * 60.0
 DRAIN_BYTES = 64 * 1024
+INFLATE_BYTES = 256 * 1024
 
 _HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
@@ -115,6 +117,8 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
             code, detail = "timeout", f"{host} took longer than {timeout:g} seconds."
         case httpx.ConnectError():
             code, detail = "connect", f"{host} could not be reached."
+        case httpx.RemoteProtocolError():
+            code, detail = "connect", f"{host} sent an answer that is broken or incomplete."
         case _:
             code, detail = "connect", f"{host} broke off before its answer was complete."
     return FetchError(code, detail, permanent=permanent)
@@ -129,39 +133,41 @@ def _picture(response: httpx.Response, max_bytes: int) -> bytes:
     gzipped = encoding in ("gzip", "x-gzip")
     if not gzipped and encoding not in ("", "identity"):
         raise _unreadable(host)
-    data = _body(response, host, max_bytes)
-    if gzipped:
-        data = _gunzipped(data, host, max_bytes)
-    if not data:
-        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
-    return data
-
-
-def _body(response: httpx.Response, host: str, max_bytes: int) -> bytes:
     length = response.headers.get("Content-Length", "0")
     if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(host, max_bytes)
-    chunks = []
+    pieces = _limited(_raw(response), host, max_bytes)
+    if gzipped:
+        pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
+    body = BytesIO()  # holds what has come about once; a list to be joined would hold it twice
+    body.writelines(pieces)
+    if not body.tell():
+        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
+    return body.getvalue()
+
+
+def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[bytes]:
     size = 0
-    for chunk in _raw(response):
-        size += len(chunk)
+    for piece in pieces:
+        size += len(piece)
         if size > max_bytes:
             raise _too_large(host, max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        yield piece
 
 
-def _gunzipped(data: bytes, host: str, max_bytes: int) -> bytes:
+def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
+    """Undo gzip in pieces of bounded size, however much they inflate to."""
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
     try:
-        picture = inflater.decompress(data, max_bytes + 1)
+        for piece in pieces:
+            rest = piece
+            while rest and not inflater.eof:
+                yield inflater.decompress(rest, INFLATE_BYTES)
+                rest = inflater.unconsumed_tail
     except zlib.error as error:
         raise _unreadable(host) from error
-    if len(picture) > max_bytes:
-        raise _too_large(host, max_bytes)
     if not inflater.eof:
         raise _unreadable(host)
-    return picture
 
 
 def _drain(response: httpx.Response) -> None:

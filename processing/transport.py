@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpcore
 import httpx
@@ -216,7 +217,14 @@ class _ResponseStream(httpx.SyncByteStream):
             yield from self._response.iter_stream()
 
     def close(self) -> None:
+        if self._has_surplus():
+            self._response.extensions["network_stream"].close()
         self._response.close()
+
+    def _has_surplus(self) -> bool:
+        """Whether more has arrived than the answer: httpcore would take it for the connection's next one."""
+        body: Any = self._response.stream
+        return bool(body._stream._connection._h11_state.trailing_data[0])  # told nowhere in public
 
 
 _HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
