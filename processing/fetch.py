@@ -134,7 +134,7 @@ def _picture(response: httpx.Response, max_bytes: int) -> bytes:
     if not gzipped and encoding not in ("", "identity"):
         raise _unreadable(host)
     length = response.headers.get("Content-Length", "0")
-    if length.isdecimal() and int(length) > max_bytes:
+    if length.isdecimal() and float(length) > max_bytes:
         raise _too_large(host, max_bytes)
     pieces = _limited(_raw(response), host, max_bytes)
     if gzipped:
