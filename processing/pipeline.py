@@ -215,12 +215,13 @@ class Pipeline:
 
     def close(self, grace: float) -> None:
         """Finish what has begun within `grace` seconds, write it, and give back the rest."""
+        deadline = time.monotonic() + grace
         self.stop()
-        self.places.wait_until_empty(grace)
+        self.places.wait_until_empty(grace - FLUSH_SECONDS)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._flusher.join(timeout=grace)
+        self._flusher.join(timeout=max(FLUSH_SECONDS, deadline - time.monotonic()))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
         Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)

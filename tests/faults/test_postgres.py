@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.conftest import NewJob
 from tests.faults.jobs import Report, watch
-from tests.servers import Postgres
+from tests.servers import Postgres, Redis
 from tests.stack import Cluster
 
 pytestmark = pytest.mark.timeout(300)
@@ -21,8 +21,8 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, own_postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(tmp_path, database_url=own_postgres.url) as cluster:
+def cluster(tmp_path: Path, own_postgres: Postgres, own_redis: Redis) -> Iterator[Cluster]:
+    with Cluster(tmp_path, database_url=own_postgres.url, redis_url=own_redis.url) as cluster:
         watch(cluster)
         cluster.run(workers=2)
         yield cluster
