@@ -245,9 +245,12 @@ def test_a_file_over_the_limit_in_bytes_is_refused(api: Client, settings: Settin
 
 
 @pytest.mark.usefixtures("nothing_stored")
-def test_a_file_over_the_limit_in_pictures_is_refused(api: Client, settings: Settings) -> None:
+def test_a_file_over_the_limit_in_pictures_is_refused_without_reading_on(
+    api: Client, settings: Settings
+) -> None:
     settings.REQUEST_MAX_IMAGES = 2
-    error = error_of(upload(api, make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "Table", URL))))
+    data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "Table", URL))
+    error = error_of(upload(api, data + b'3,"never closed'))
     assert error == {
         "code": "too_many_images",
         "detail": "The file has more than 2 picture URLs; no more are accepted.",
