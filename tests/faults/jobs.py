@@ -161,6 +161,14 @@ class Job:
         return sum(request.target in ours for request in self.origin.received) - len(ours)
 
 
+def problems(deployment: Deployment) -> set[str]:
+    """What /readyz names."""
+    with deployment.client() as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code == 200) == (answer.json()["status"] == "ok")
+    return set(answer.json()) - {"status"}
+
+
 def assert_intact(job: Job, failed: Mapping[str, str] | None = None) -> None:
     """Everything that has to be true of a finished job; `failed` are URLs with the code they failed with."""
     failed = failed or {}
