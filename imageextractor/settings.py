@@ -290,6 +290,11 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", None)
 
 # --- The work --------------------------------------------------------------------------------------------
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 200_000_000)
+FILE_UPLOAD_HANDLERS = [
+    "products.uploads.LimitedUploadHandler",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 REQUEST_MAX_IMAGES = env_int("REQUEST_MAX_IMAGES", 1_000_000)
 USER_UPLOADS_PER_MINUTE = env_int("USER_UPLOADS_PER_MINUTE", 300)
 USER_MAX_OPEN_REQUESTS = env_int("USER_MAX_OPEN_REQUESTS", 1_000)
