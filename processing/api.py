@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import (
     action,
@@ -39,7 +39,7 @@ from processing.webhooks.signing import InvalidSignature, verify
 from products import api as products_api
 from products.api import Pagination, status_filter
 from products.errors import Conflict
-from products.serializers import RequestSerializer, SubmissionSerializer
+from products.serializers import RequestSerializer
 
 
 class EndpointDisabled(Conflict):
@@ -53,17 +53,9 @@ class NewestFirst(Pagination):
     ordering = ("-created_at", "-id")
 
 
+@extend_schema_view(create=extend_schema(responses={201: SubmittedSerializer, 200: SubmittedSerializer}))
 class RequestViewSet(products_api.RequestViewSet):
     """Uploaded catalogues and what becomes of them."""
-
-    @extend_schema(
-        request={"multipart/form-data": SubmissionSerializer},
-        responses={201: SubmittedSerializer, 200: SubmittedSerializer},
-        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
-    )
-    def create(self, request: ApiRequest) -> Response:
-        """Upload a catalogue. The answer does not wait for the work."""
-        return super().create(request)
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """With the secret of the endpoint that the upload has named, in the upload's answer."""

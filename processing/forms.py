@@ -4,7 +4,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from processing.models import EVENTS, DeliveryStatus, WebhookEndpoint, default_events
-from products.catalogue import MAX_URL, url_problem
+from products.catalogue import url_problem
+from products.catalogue.urls import MAX_URL
 
 
 def check_url(url: str) -> None:

@@ -122,10 +122,11 @@ class Pipeline:
             image.attempts += 1
             image.fail(error.code, error.detail)
         except StorageError as error:
-            logger.warning("Storage did not take the picture of %s: %s", image.url, error)
+            logger.warning("Storage did not take the picture of the image %s: %s", image.pk, error)
+            self.places.pause()  # else every picture would be fetched again and again for nothing
             self._wait(image, STORAGE_DELAY, "storage", "The finished picture could not be stored.")
         except Exception:
-            logger.exception("Unexpected error with %s", image.url)
+            logger.exception("Unexpected error with the image %s", image.pk)
             self._again(image, "crashed", "The picture could not be processed because of an internal error.")
 
     def _make(self, image: Image) -> None:
@@ -140,6 +141,7 @@ class Pipeline:
         with self._codec:
             result = make(fetched.data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
         key = store(result.data, result.extension)
+        self.places.go_on()
         image.attempts += 1
         image.source_bytes, image.source_format = result.source.bytes, result.source.format
         image.source_width, image.source_height = result.source.width, result.source.height

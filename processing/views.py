@@ -182,6 +182,4 @@ def _deliveries(request: UserRequest, endpoint: WebhookEndpoint) -> dict[str, An
 
 def _show_secret(request: UserRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     """The answer to the very POST that made the secret: it is kept nowhere on the way to another page."""
-    response = render(request, "webhook_secret.html", {"endpoint": endpoint})
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "webhook_secret.html", {"endpoint": endpoint})

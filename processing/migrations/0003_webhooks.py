@@ -13,7 +13,7 @@ import processing.models.endpoint
 class Migration(migrations.Migration):
     dependencies = [
         ("processing", "0002_pruning"),
-        ("products", "0003_webhooks"),
+        ("products", "0004_webhooks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Report, watch
+from tests.faults.jobs import Report, problems, watch
 from tests.servers import Postgres, Redis
 from tests.stack import Cluster
 
@@ -34,5 +34,7 @@ def test_a_postgresql_that_is_killed_and_started_again_loses_no_work(
     job = new_job(cluster).submit()
     with report.fault("PostgreSQL killed and started again", job):
         own_postgres.kill()
+        assert problems(cluster) == {"database"}
         own_postgres.start()
+    assert problems(cluster) == set()
     assert all(process.poll() is None for process in cluster.processes)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Cost, Job, Report, upload
+from tests.faults.jobs import Cost, Job, Report, problems, upload
 from tests.servers import Redis
 from tests.stack import Cluster, wait_for
 
@@ -35,9 +35,11 @@ def test_redis_killed_costs_no_work_and_no_upload(
     job = new_job(cluster).submit()
     with report.fault("Redis killed, and started empty", job):
         own_redis.kill()
+        assert problems(cluster) == {"broker"}
         uploaded = submit_promptly(job.another("?uploaded"), report)
         own_redis.start()
         back_at = datetime.now(UTC)
+    assert problems(cluster) == set()
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
 
 
@@ -48,6 +50,7 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
     job = new_job(cluster).submit()
     with report.fault("Redis silent for a while", job), ThreadPoolExecutor(1) as thread:
         own_redis.pause()
+        assert problems(cluster) == {"broker"}
         uploaded = submit_promptly(job.another("?uploaded"), report)
         unanswered = job.another("?unanswered")
         answer = thread.submit(upload, unanswered.client, unanswered.rows, "b")
@@ -59,6 +62,7 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
         cluster.web()
         own_redis.resume()
         back_at = datetime.now(UTC)
+    assert problems(cluster) == set()
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
     again = upload(unanswered.client, unanswered.rows, "b")
     assert again.status_code == 200
