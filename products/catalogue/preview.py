@@ -88,7 +88,9 @@ class Warnings:
 
     def listed(self) -> list[Problem]:
         """Those kept, in the order of their lines, and at last a sentence where there are others."""
-        kept = sorted(chain(*self._first.values()), key=lambda problem: problem.line or 0)
+        kept = sorted(
+            chain(*self._first.values()), key=lambda problem: (problem.line or 0, problem.column or 0)
+        )
         if len(kept) < self._count:
             detail = (
                 f"There are {self._count:,} warnings; the first {SHOWN_WARNINGS} of each kind are listed."

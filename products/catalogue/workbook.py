@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from datetime import datetime, time
+from itertools import count
 from typing import IO, Any
 from xml.etree.ElementTree import ParseError
 
@@ -15,13 +16,11 @@ from products.catalogue.cells import quote
 from products.catalogue.encoding import Encoding
 from products.catalogue.problems import CatalogueError, refusal
 from products.catalogue.table import MAX_ROW, Record, cell_too_long, row_too_long
+from products.catalogue.unpacking import check_unpacked, too_large
 
 #: Excel's own. A row's number is only a figure in the file, up to which openpyxl would count blank rows.
 MAX_ROWS = 1_048_576
-# A small file can unpack to a huge one. Sheets are read as streams; the other parts are held in memory.
-MAX_UNPACKED = 1_000_000_000
-MAX_STRINGS = 300_000_000
-MAX_PARTS = 30_000_000
+#: Blank ones included, which openpyxl adds up to the last of each row.
 MAX_CELLS = 100_000_000
 
 _ZIP = b"PK\x03\x04"
@@ -53,7 +52,7 @@ class Workbook:
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
-            _check_sizes(file)
+            check_unpacked(file)
             # data_only: what formulas came to, not the formulas.
             self._sheet: Any = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
             self._sheet.reset_dimensions()  # which some programs write wrongly, and openpyxl would stop there
@@ -64,7 +63,7 @@ class Workbook:
         """Yields the rows that are not blank, none shorter than the first, which is the header."""
         width = cells_read = 0
         rows = self._sheet.iter_rows(values_only=True)
-        for line in range(1, MAX_ROWS + 1):
+        for line in count(1):
             try:
                 values = next(rows, None)
             except _BROKEN as error:
@@ -72,26 +71,14 @@ class Workbook:
             if values is None:
                 return
             cells_read += len(values)
-            if cells_read > MAX_CELLS:
-                raise _too_large()
+            if line > MAX_ROWS or cells_read > MAX_CELLS:
+                raise too_large()
             cells = _trimmed([_text(value) for value in values])
             if cells:
                 _check_lengths(cells, line)
                 width = width or len(cells)
                 cells += [""] * (width - len(cells))
                 yield Record(line, cells, ",".join(quote(cell, ",") for cell in cells) + "\r\n")
-        raise _unreadable()
-
-
-def _check_sizes(file: IO[bytes]) -> None:
-    """zipfile reads no more of a part than it says to have."""
-    with zipfile.ZipFile(file) as archive:
-        sizes = {part.filename.lower(): part.file_size for part in archive.infolist()}
-    strings = sum(size for name, size in sizes.items() if name.endswith("sharedstrings.xml"))
-    sheets = sum(size for name, size in sizes.items() if "/worksheets/" in name or "/media/" in name)
-    total = sum(sizes.values())
-    if strings > MAX_STRINGS or total > MAX_UNPACKED or total - strings - sheets > MAX_PARTS:
-        raise _too_large()
 
 
 def _check_lengths(cells: list[str], line: int) -> None:
@@ -125,10 +112,4 @@ def _text(value: Any) -> str:
 def _unreadable() -> CatalogueError:
     return refusal(
         "unreadable_workbook", "The Excel workbook cannot be read: it is damaged, or another kind of ZIP."
-    )
-
-
-def _too_large() -> CatalogueError:
-    return refusal(
-        "workbook_too_large", "The Excel workbook is too large once unpacked: please save it as CSV."
     )

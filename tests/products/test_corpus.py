@@ -18,12 +18,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from products.models import Image, Request
-from tests.factories import address_of, ingest, settle, submit, upload
-from tests.pictures import photo_jpeg
+from tests.factories import JPEG, address_of, download, ingest, settle, submit, upload
 
 pytestmark = pytest.mark.django_db
 
-JPEG = photo_jpeg(32, 24)
 FOLDER = Path(__file__).resolve().parent.parent / "catalogues"
 RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
 
@@ -91,9 +89,7 @@ def settled(batch: Request) -> Request:
 
 
 def result_of(api: Client, batch: Request, **query: str) -> bytes:
-    response: Any = api.get(address_of(batch, "results.csv"), query)
-    assert response.status_code == 200
-    return b"".join(response.streaming_content)
+    return download(api, batch, "results.csv", **query)
 
 
 def table_of(case: Case, data: bytes) -> list[list[str]]:
