@@ -22,12 +22,14 @@ demo: runtime
 run: runtime
 	@$(python) manage.py serve $(ARGS)
 
+# Everything; with ARGS only what they name.
 test: dev
 	@$(python) scripts/servers.py -- $(python) -m pytest $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory faults)
 
-# Real processes, really killed: some minutes.
+# Real processes, really killed. They mostly wait, so that some run at the same time.
 faults: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults $(ARGS)
+	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS)
 
 check: dev
 	@$(python) -m ruff format --check .
