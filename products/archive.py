@@ -15,7 +15,7 @@ from products.models import Image, Product, Request
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-CHUNK_ROWS = 500
+CHUNK_ROWS = 100
 #: Of a file's name, for the serial number. File systems take 255 bytes in all.
 MAX_SERIAL_BYTES = 80
 
@@ -54,7 +54,7 @@ def images_zip(batch: Request) -> Iterator[bytes]:
 def _shown(batch: Request) -> Iterator[tuple[Product, int, Image]]:
     """Each place of a picture with its number in the product, which may go on over several rows."""
     serial, number = "", 0
-    for product in batch.products.with_images().iterator(CHUNK_ROWS):
+    for product in batch.products.with_images().defer("cells").iterator(CHUNK_ROWS):
         if product.serial_number != serial:
             serial, number = product.serial_number, 0
         for image in product.images_in_order:
