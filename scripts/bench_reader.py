@@ -10,24 +10,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openpyxl
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from products.catalogue import Catalogue, preview, survey
+from products.catalogue import Catalogue, Preview, Summary, preview, survey
 
 ROWS, URLS_PER_ROW = 200_000, 5
 HEADER = ["Serial Number", "Product Name", "Input Image Urls"]
-READINGS = {"check of an upload": survey, "preview": preview}
+READINGS: dict[str, Callable[[Catalogue], Summary | Preview]] = {
+    "check of an upload": survey,
+    "preview": preview,
+}
 
 
 def main() -> None:
     if sys.argv[1:]:
-        path, reading = sys.argv[1:]
-        measure(Path(path), reading)
+        measure(Path(sys.argv[1]), sys.argv[2])
         return
     print("| file | MB | reading | CPU s | MB resident at most |")
     print("|---|---|---|---|---|")

@@ -9,6 +9,9 @@ from products.catalogue.urls import url_problem
 
 FIRST_ROWS = 100
 FIRST_PROBLEMS = 100
+# Far beyond any catalogue of REQUEST_MAX_IMAGES pictures, and few enough to be read while somebody waits.
+MAX_ROWS = 2_000_000
+MAX_COLUMNS = 16_384  # Excel's
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +25,21 @@ class Summary:
     problem_count: int
 
 
-def survey(catalogue: Catalogue, *, strict: bool = False) -> Summary:
-    """Validates a whole file in one pass.
+def survey(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
+    """Validates a whole file in one pass, which ends where a limit is passed.
 
-    Raises `CatalogueError` where the structure is broken or there is no row and, if `strict`, where there is
-    any problem at all, with the first 100 of them.
+    Raises `CatalogueError` where the structure is broken, there is no row, or there are more rows, columns or
+    URLs than accepted; if `strict`, where there is any problem at all, with the first 100 of them.
     """
+    _check_number(len(catalogue.header), MAX_COLUMNS, "too_many_columns", "columns")
     rows = urls = problem_count = 0
     first_rows: list[Row] = []
     problems: list[Problem] = []
     for row in catalogue:
         rows += 1
         urls += len(row.image_urls)
+        _check_number(rows, MAX_ROWS, "too_many_rows", "rows")
+        _check_number(urls, max_urls, "too_many_images", "picture URLs")
         if rows <= FIRST_ROWS:
             first_rows.append(row)
         found = find_problems(catalogue, row)
@@ -44,6 +50,11 @@ def survey(catalogue: Catalogue, *, strict: bool = False) -> Summary:
     if strict and problems:
         raise CatalogueError(problems)
     return Summary(rows, urls, first_rows, problems, problem_count)
+
+
+def _check_number(number: int, limit: int | None, code: str, things: str) -> None:
+    if limit is not None and number > limit:
+        raise refusal(code, f"The file has more than {limit:,} {things}; no more are accepted.")
 
 
 def find_problems(catalogue: Catalogue, row: Row) -> list[Problem]:
