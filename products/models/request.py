@@ -153,6 +153,7 @@ class Request(models.Model):
     encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
     columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
     base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
+    webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
 
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)

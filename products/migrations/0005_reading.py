@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("products", "0003_token_names_and_urls"),
+        ("products", "0004_webhooks"),
     ]
 
     operations = [
