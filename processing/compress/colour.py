@@ -9,9 +9,9 @@ from typing import cast
 
 from PIL import Image, ImageChops, ImageCms
 
-from processing.compress.kinds import JPEGS
-
 _GREY_MODES = ("1", "L", "LA", "La")
+_PRINT_AND_LAB = ("CMYK", "LAB")
+_SIXTEEN_TO_EIGHT = [(value + 128) // 257 for value in range(65_536)]
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 # Press profiles take up to 3 MB; what is larger is no profile but a burden to keep in the cache.
 _MAX_PROFILE_BYTES = 4 * 1024 * 1024
@@ -23,11 +23,12 @@ def profile_of(image: Image.Image) -> bytes | None:
     return profile if profile and len(profile) <= _MAX_PROFILE_BYTES else None
 
 
-def is_plain_jpeg(image: Image.Image) -> bool:
-    """Whether it is a JPEG whose colours are plain grey or sRGB."""
+def is_plain(image: Image.Image) -> bool:
+    """Whether its colours are plain grey or sRGB."""
+    if image.mode in _PRINT_AND_LAB:
+        return False
     profile = profile_of(image)
-    plain = image.format in JPEGS and image.mode in ("L", "RGB")
-    return plain and not (profile and to_srgb(profile, image.mode))
+    return not (profile and to_srgb(profile, "L" if image.mode in _GREY_MODES else "RGB"))
 
 
 def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -39,7 +40,7 @@ def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.has_transparency_data:
         image = _in_mode(image, "LA" if grey else "RGBA")
         alpha = image.getchannel("A")
-    if image.mode not in ("CMYK", "LAB"):
+    if image.mode not in _PRINT_AND_LAB:
         image = _in_mode(image, "L" if grey else "RGB")
     if profile and (transform := to_srgb(profile, image.mode)):
         image = transform.apply(image)
@@ -55,12 +56,16 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Deeper greys scaled to L; where the file does not say what white is, the smallest usual range does."""
+    """Deeper greys scaled to L, or to LA if one of them is transparent."""
     if image.mode.startswith("I;16"):
-        white = 65_535.0
-    else:
-        _, brightest = cast(tuple[float, float], image.getextrema())
-        white = next((top for top in (1.0, 255.0, 65_535.0) if brightest <= top), brightest)
+        deep = image.convert("I")
+        scaled = deep.point(_SIXTEEN_TO_EIGHT, "L")
+        if (clear := image.info.get("transparency")) is not None:
+            scaled.putalpha(deep.point([0 if value == clear else 255 for value in range(65_536)], "L"))
+        return scaled
+    # The file does not say what white is: the smallest usual range does.
+    _, brightest = cast(tuple[float, float], image.getextrema())
+    white = next((top for top in (1.0, 255.0, 65_535.0) if brightest <= top), brightest)
     return image.convert("F").point(lambda value: value * (255 / white) + 0.5).convert("L")
 
 

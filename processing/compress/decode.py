@@ -22,23 +22,23 @@ TURBO_COLORSPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _DAMAGE = re.compile(r"remature end|bad (Huffman|arithmetic) code|instead of RST")
 
 
-def turbo_pixels(image: Image.Image, data: bytes, size: tuple[int, int]) -> NDArray[uint8] | None:
-    """The pixels of a JPEG, scaled down if that leaves twice ``size`` for a fine resize to work with.
+def turbo_pixels(image: Image.Image, data: bytes, reduction: int) -> NDArray[uint8] | None:
+    """The pixels of a JPEG, one for each ``reduction`` in width and height.
 
     None where libjpeg-turbo finds something odd that is no certain damage: Pillow decides then.
     """
-    width, height = size
+    width, height = image.size
     with decoding(data):
         try:
             # Never decode another size than the one that was checked against the limit.
-            if simplejpeg.decode_jpeg_header(data)[:2] != image.size[::-1]:
+            if simplejpeg.decode_jpeg_header(data)[:2] != (height, width):
                 return None
             pixels = simplejpeg.decode_jpeg(
                 data,
                 TURBO_COLORSPACES[image.mode],
-                min_width=2 * width,
-                min_height=2 * height,
-                min_factor=2,
+                min_width=-(-width // reduction),
+                min_height=-(-height // reduction),
+                min_factor=reduction,
             )
         except ValueError as error:
             if _DAMAGE.search(str(error)):
@@ -64,11 +64,20 @@ def picture_in(image: Image.Image, data: bytes, turn: int, size: tuple[int, int]
 
 def _decoded_jpeg(image: Image.Image, data: bytes, size: tuple[int, int]) -> Image.Image:
     """The picture in a JPEG, at least twice ``size`` if it is scaled down at all."""
-    pixels = turbo_pixels(image, data, size)
+    enough = (2 * size[0], 2 * size[1])
+    reduction = _reduction(image.size, enough)
+    pixels = turbo_pixels(image, data, reduction)
     if pixels is None:
         with decoding(data):
+            image.draft(image.mode, enough)
             image.load()
         return image
     height, width = pixels.shape[:2]
     layout = "CMYK;I" if image.mode == "CMYK" else image.mode  # inverted by Adobe's convention, as all are
     return Image.frombuffer(image.mode, (width, height), pixels, "raw", layout, 0, 1)
+
+
+def _reduction(size: tuple[int, int], enough: tuple[int, int]) -> int:
+    """Of those that Pillow knows, too, so that both decoders give the same pixels, and that are fast."""
+    most = min(size[0] // enough[0], size[1] // enough[1])
+    return next(reduction for reduction in (8, 4, 2, 1) if reduction <= max(1, most))

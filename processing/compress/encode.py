@@ -14,8 +14,9 @@ from processing.compress.values import CompressError
 # Longest side that a format can hold. JPEG allows 65,535 but libjpeg stops at 65,500; AVIF allows 65,536 but
 # libavif, and with it most browsers, open no more than 32,768.
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768}
-# What "original" makes of a source; GIF, BMP and TIFF become PNG, which no browser refuses.
-KEPT_FORMATS = {"jpeg": "jpeg", "mpo": "jpeg", "webp": "webp", "avif": "avif"}
+# What "original" makes of a source; HEIC, which few browsers show, becomes JPEG;
+# GIF, BMP and TIFF become PNG.
+KEPT_FORMATS = {"jpeg": "jpeg", "mpo": "jpeg", "heif": "jpeg", "webp": "webp", "avif": "avif"}
 
 
 def refuse_longer_than_format(size: tuple[int, int], target: str) -> None:
@@ -30,7 +31,7 @@ def refuse_longer_than_format(size: tuple[int, int], target: str) -> None:
 
 def jpeg_from_jpeg(image: Image.Image, data: bytes, quality: int) -> bytes | None:
     """The same picture in another quality; None where libjpeg-turbo alone does not do."""
-    pixels = turbo_pixels(image, data, image.size)
+    pixels = turbo_pixels(image, data, reduction=1)
     if pixels is None:
         return None
     subsampling = "Gray" if image.mode == "L" else "420"

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
-from processing.compress.kinds import JPEGS, PILLOW_FORMATS, refusal
+from processing.compress.boxes import most_pixels_declared
+from processing.compress.kinds import PILLOW_FORMATS, refusal
 from processing.compress.values import CompressError
 
-# Everything that Pillow's decoders are known to raise for files that are not what they claim to be.
-DECODER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,37 +26,60 @@ _SIDES_SWAPPED = (5, 6, 7, 8)
 
 @contextmanager
 def decoding(data: bytes) -> Iterator[None]:
-    """Turns whatever a decoder raises into a CompressError."""
+    """Turns whatever a decoder raises into a CompressError, since files make them fail in every way there is.
+
+    Only MemoryError passes: it says at least as much of the machine as of the picture.
+    """
     try:
         yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+    except (CompressError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         detail = "The picture has more pixels than can be processed."
         raise CompressError("too_many_pixels", detail) from error
-    except DECODER_ERRORS as error:
+    except Exception as error:
         raise refusal(data) from error
 
 
 def opened(data: bytes, max_pixels: int) -> Image.Image:
-    """The picture with its header read, and unless it is a JPEG its pixels too."""
+    """The picture with nothing but its header read, which says that it has no more than ``max_pixels``."""
     # Pillow's limit is global, and guards what it allocates while opening a GIF or a WebP. It must not be
     # below ours, and never goes down again, so that threads cannot get in each other's way.
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
+    # Pillow's reader calls an AVIF of more than 32,768 pixels a side damaged.
+    if data[4:8] == b"ftyp" and most_pixels_declared(memoryview(data)) > max_pixels:
+        raise CompressError("too_many_pixels", f"The picture has more than {max_pixels:,} pixels.")
     image = Image.open(BytesIO(data), formats=PILLOW_FORMATS)
     width, height = image.size
-    if width * height > max_pixels:
+    if width * height > max_pixels or _pixels_per_tile(image) > max_pixels:
         detail = f"The picture has {width:,} × {height:,} pixels; at most {max_pixels:,} in all are accepted."
         raise CompressError("too_many_pixels", detail)
-    if image.format not in JPEGS:
-        image.load()  # before asking for EXIF: that of a PNG may follow its pixels
     return image
+
+
+def _pixels_per_tile(image: Image.Image) -> int:
+    """Of a tiled TIFF, whose decoder allocates a whole tile however small the picture in it is."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    tags = image.tag_v2
+    tile: int = tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0)
+    return tile
+
+
+def load(image: Image.Image) -> None:
+    """Decode the first frame or page."""
+    size = image.size
+    image.load()
+    if image.size != size:  # a HEIC may turn out to be larger than was checked
+        raise ValueError(f"The header promised {size}, the picture has {image.size}")
 
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8. Broken metadata counts as none: the picture itself may be sound."""
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except DECODER_ERRORS:
+    except Exception:
         return 1
     return turn if turn in UPRIGHT else 1
 

@@ -2,8 +2,10 @@
 
 import re
 
+from processing.compress import heic
 from processing.compress.values import CompressError
 
+_HEIC = rb".{4}ftyp(hei|hev|mif|msf)"
 # The kinds of picture that are opened at all, each with the way its bytes start.
 _ACCEPTED = {
     "JPEG": rb"\xff\xd8\xff",
@@ -13,9 +15,10 @@ _ACCEPTED = {
     "BMP": rb"BM.{4}\0{4}",
     "TIFF": rb"II[*+]\0|MM\0[*+]",
     "AVIF": rb".{4}ftypavi[fs]",
+    **({"HEIC": _HEIC} if heic.IS_READ else {}),
 }
 _OTHER_PICTURES = {
-    "HEIC": rb".{4}ftyp(hei|hev|mif|msf)",
+    "HEIC": _HEIC,
     "JPEG XL": rb"\xff\x0a|\0{3}\x0cJXL ",
     "JPEG 2000": rb"\xff\x4f\xff\x51|\0{3}\x0cjP  ",
     "Photoshop": rb"8BPS",
@@ -28,7 +31,7 @@ _NO_PICTURES = {
     "is a web page": rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype html|(.{0,2000}?<)?(html|head|body)\b)",
     "is a PDF document": rb"%PDF-",
 }
-PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", *(["HEIF"] if heic.IS_READ else []))
 JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with more pictures behind the first; Pillow opens it as one
 
 

@@ -41,9 +41,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """A finished picture; ``extension`` is its usual file name ending, without the dot."""
+    """A finished picture; ``extension`` is its usual file name ending, without the dot.
+
+    ``kept`` says that its picture data is the source's own, because anew it would take more bytes.
+    """
 
     data: bytes
     extension: str
     source: Facts
     output: Facts
+    kept: bool
