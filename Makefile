@@ -11,10 +11,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 # For what only has to load the settings, leaving no file behind.
 in_memory = env -u REDIS_URL SECRET_KEY=unused DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run test faults check bench soak lock clean runtime dev
+.PHONY: help demo run test faults fuzz check bench soak lock clean runtime dev
 
 help:
-	@echo "make demo | run | test | faults | check | bench | soak | lock | clean"
+	@echo "make demo | run | test | faults | fuzz | check | bench | soak | lock | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -22,12 +22,18 @@ demo: runtime
 run: runtime
 	@$(python) manage.py serve $(ARGS)
 
+# Everything; with ARGS only what they name.
 test: dev
 	@$(python) scripts/servers.py -- $(python) -m pytest $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory faults)
 
-# Real processes, really killed: some minutes.
+# Real processes, really killed. They mostly wait, so that some run at the same time.
 faults: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults $(ARGS)
+	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS)
+
+# Ten minutes of made-up input, shared out among the tests.
+fuzz: dev
+	@$(python) scripts/servers.py -- env FUZZ_SECONDS=600 $(python) -m pytest tests/fuzz --timeout=700 $(ARGS)
 
 check: dev
 	@$(python) -m ruff format --check .

@@ -251,6 +251,11 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", None)
 
 # --- The work --------------------------------------------------------------------------------------------
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 200_000_000)
+FILE_UPLOAD_HANDLERS = [
+    "products.uploads.LimitedUploadHandler",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 REQUEST_MAX_IMAGES = env_int("REQUEST_MAX_IMAGES", 1_000_000)
 FETCH_ALLOWED_NETWORKS = env_networks("FETCH_ALLOWED_NETWORKS")
 FETCH_CONCURRENCY = env_int("FETCH_CONCURRENCY", 32)

@@ -1,24 +1,25 @@
 """Fetch one picture from its URL, within limits of time and size."""
 
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from typing import cast
 
 import httpx
 
+from processing.addresses import InvalidAddress, check_url
 from processing.transport import BlockedAddress, TLSError, UnknownName, UnresolvedName, deadline
 
 MAX_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 24 * 60 * 60.0
 DRAIN_BYTES = 64 * 1024
+INFLATE_BYTES = 256 * 1024
 
 _HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
-_HOST = re.compile(rb"[\w.-]+|[0-9a-f:.]+")
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
 
 
@@ -58,7 +59,7 @@ def fetch(client: httpx.Client, url: str, *, timeout: float, max_bytes: int) -> 
                 if response.next_request is None:
                     return Fetched(_picture(response, max_bytes), str(current))
                 _drain(response)
-                current = _checked(response.next_request.url)
+                current = response.next_request.url
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
     raise FetchError("too_many_redirects", detail, permanent=True)
 
@@ -68,29 +69,19 @@ def _parse(url: str) -> httpx.URL:
     if url.startswith("//"):
         url = f"https:{url}"
     try:
-        return _checked(httpx.URL(url))
+        return httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise _invalid_url("The address is malformed.") from error
-
-
-def _checked(url: httpx.URL) -> httpx.URL:
-    if url.scheme not in ("http", "https"):
-        raise _invalid_url("The address does not start with http:// or https://.")
-    if url.userinfo:
-        raise _invalid_url("The address contains a user name or password, which is not passed on.")
-    # `host` because it raises ValueError for malformed Punycode: here, rather than somewhere inside httpx.
-    if not url.host or not _HOST.fullmatch(url.raw_host):
-        raise _invalid_url("The address names no host, or one that cannot exist.")
-    if url.port is not None and not 0 < url.port < 65536:
-        raise _invalid_url(f"The address names port {url.port}, which cannot exist.")
-    return url
 
 
 @contextmanager
 def _answer(client: httpx.Client, url: httpx.URL, timeout: float) -> Iterator[httpx.Response]:
     try:
+        check_url(url)  # a guarded client does so, too; any other does not
         with closing(_send(client, url, timeout)) as response:
             yield response
+    except InvalidAddress as error:
+        raise _invalid_url(str(error)) from error
     except httpx.HTTPError as error:
         raise _fetch_error(error, url.host, timeout) from error
 
@@ -126,6 +117,8 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
             code, detail = "timeout", f"{host} took longer than {timeout:g} seconds."
         case httpx.ConnectError():
             code, detail = "connect", f"{host} could not be reached."
+        case httpx.RemoteProtocolError():
+            code, detail = "connect", f"{host} sent an answer that is broken or incomplete."
         case _:
             code, detail = "connect", f"{host} broke off before its answer was complete."
     return FetchError(code, detail, permanent=permanent)
@@ -140,39 +133,41 @@ def _picture(response: httpx.Response, max_bytes: int) -> bytes:
     gzipped = encoding in ("gzip", "x-gzip")
     if not gzipped and encoding not in ("", "identity"):
         raise _unreadable(host)
-    data = _body(response, host, max_bytes)
-    if gzipped:
-        data = _gunzipped(data, host, max_bytes)
-    if not data:
-        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
-    return data
-
-
-def _body(response: httpx.Response, host: str, max_bytes: int) -> bytes:
     length = response.headers.get("Content-Length", "0")
-    if length.isdecimal() and int(length) > max_bytes:
+    if length.isdecimal() and float(length) > max_bytes:
         raise _too_large(host, max_bytes)
-    chunks = []
+    pieces = _limited(_raw(response), host, max_bytes)
+    if gzipped:
+        pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
+    body = BytesIO()  # holds what has come about once; a list to be joined would hold it twice
+    body.writelines(pieces)
+    if not body.tell():
+        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
+    return body.getvalue()
+
+
+def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[bytes]:
     size = 0
-    for chunk in _raw(response):
-        size += len(chunk)
+    for piece in pieces:
+        size += len(piece)
         if size > max_bytes:
             raise _too_large(host, max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        yield piece
 
 
-def _gunzipped(data: bytes, host: str, max_bytes: int) -> bytes:
+def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
+    """Undo gzip in pieces of bounded size, however much they inflate to."""
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
     try:
-        picture = inflater.decompress(data, max_bytes + 1)
+        for piece in pieces:
+            rest = piece
+            while rest and not inflater.eof:
+                yield inflater.decompress(rest, INFLATE_BYTES)
+                rest = inflater.unconsumed_tail
     except zlib.error as error:
         raise _unreadable(host) from error
-    if len(picture) > max_bytes:
-        raise _too_large(host, max_bytes)
     if not inflater.eof:
         raise _unreadable(host)
-    return picture
 
 
 def _drain(response: httpx.Response) -> None:

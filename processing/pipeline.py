@@ -125,6 +125,7 @@ class Pipeline:
             image.fail(error.code, error.detail)
         except StorageError as error:
             logger.warning("Storage did not take the picture of %s: %s", image.url, error)
+            self.places.pause()  # else every picture would be fetched again and again for nothing
             self._wait(image, STORAGE_DELAY, "storage", "The finished picture could not be stored.")
         except Exception:
             logger.exception("Unexpected error with %s", image.url)
@@ -138,6 +139,7 @@ class Pipeline:
             self._begin(self.places.fetched(image))
         result = self._compress(image, fetched.data)
         key = store(result.data, result.extension)
+        self.places.go_on()
         image.attempts += 1
         image.source_bytes, image.source_format = result.source.bytes, result.source.format
         image.source_width, image.source_height = result.source.width, result.source.height
@@ -222,12 +224,13 @@ class Pipeline:
 
     def close(self, grace: float) -> None:
         """Finish what has begun within `grace` seconds, write it, and give back the rest."""
+        deadline = time.monotonic() + grace
         self.stop()
-        self.places.wait_until_empty(grace)
+        self.places.wait_until_empty(grace - FLUSH_SECONDS)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._flusher.join(timeout=grace)
+        self._flusher.join(timeout=max(FLUSH_SECONDS, deadline - time.monotonic()))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
         Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)

@@ -11,6 +11,8 @@ from products.models import Image
 
 #: Seconds without a beginning after which what waits behind full places is given back to other workers.
 STALLED_AFTER = 1.0
+#: Seconds without a claim after pictures that could not be stored: the first pause, and the longest.
+PAUSES = (5.0, 30.0)
 
 
 class Places:
@@ -33,6 +35,21 @@ class Places:
         self._waiting: dict[str, deque[Image]] = {}
         self._begun_at: dict[str, float] = {}
         self._last_begun_at = time.monotonic()
+        self._pause = 0.0
+        self._paused_until = 0.0
+
+    def pause(self) -> None:
+        """Claim nothing for a while, and then one Image to try; twice as long each time that fails, too."""
+        with self._changed:
+            if time.monotonic() >= self._paused_until:
+                shortest, longest = PAUSES
+                self._pause = min(max(shortest, 2 * self._pause), longest)
+                self._paused_until = time.monotonic() + self._pause
+
+    def go_on(self) -> None:
+        """Claim as ever."""
+        with self._changed:
+            self._pause = self._paused_until = 0.0
 
     @contextmanager
     def turn(self, seconds: float) -> Iterator[int]:
@@ -121,9 +138,12 @@ class Places:
             return self._drop(list(self._waiting))
 
     def _is_turn(self, ticket: object) -> bool:
-        return self._turns[0] is ticket and self._room() >= max(1, self._threads // 2)
+        enough = 1 if self._pause else max(1, self._threads // 2)
+        return self._turns[0] is ticket and self._room() >= enough
 
     def _room(self) -> int:
+        if self._pause:
+            return 0 if self._in_hand or time.monotonic() < self._paused_until else 1
         return 0 if self._is_stalled() else 2 * self._threads - self._in_hand.total()
 
     def _is_stalled(self) -> bool:

@@ -57,9 +57,8 @@ def _remove_requests(finished_before: datetime) -> int:
     old = Request.objects.finished_before(finished_before)
     removed = 0
     for pk in list(old.order_by("finished_at").values_list("pk", flat=True)):
-        if batch := old.filter(pk=pk).first():  # not tried again meanwhile
-            batch.remove()
-            removed += 1
+        batch = old.filter(pk=pk).first()
+        removed += batch is not None and batch.remove(only_finished=True)
     return removed
 
 

@@ -32,7 +32,10 @@ class Recovered:
 def recover() -> Recovered:
     """One round: release what dead workers held, and send again what nobody works on."""
     released = Image.objects.exclude(claimed_by__in=Worker.objects.alive().values("pk")).release(crashed=True)
-    Worker.objects.dead().delete()
+    died, _ = Worker.objects.dead().delete()
+    if died:
+        # Nobody knows whether they were ingesting; one that goes on elsewhere loses a chunk at most.
+        Request.objects.active().filter(ingested_rows__lt=F("products_total")).update(dispatched_at=None)
     sent = sum(dispatch(batch) for batch in _stranded())
     if released:
         logger.warning("%d images were in hand of dead workers and are released", released)

@@ -9,6 +9,7 @@ import uuid
 from datetime import timedelta
 
 import dramatiq
+import redis
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -84,15 +85,22 @@ def dispatch(batch: Request) -> bool:
         return False
     if not batch.new_epoch():
         return False
-    if batch.sweep:
-        transaction.on_commit(lambda: sweep.send(str(batch.pk), batch.epoch), robust=True)
-    if not batch.is_active:
-        return True
-    if not batch.ingested:
-        transaction.on_commit(lambda: ingest.send(str(batch.pk), batch.epoch), robust=True)
-    if batch.ingested_rows:  # else they start with the first chunk
-        transaction.on_commit(lambda: send_lanes(batch), robust=True)
+    transaction.on_commit(lambda: _send_all(batch), robust=True)
     return True
+
+
+def _send_all(batch: Request) -> None:
+    """Send what is to be done in this epoch; what a broker that is down does not take is left to recovery."""
+    try:
+        if batch.sweep:
+            sweep.send(str(batch.pk), batch.epoch)
+        if batch.is_active and not batch.ingested:
+            ingest.send(str(batch.pk), batch.epoch)
+        if batch.is_active and batch.ingested_rows:  # else they start with the first chunk
+            send_lanes(batch)
+    except redis.RedisError as error:
+        logger.warning("The broker took no message for %s: %s", batch.pk, error)
+        Request.objects.filter(pk=batch.pk, epoch=batch.epoch).update(dispatched_at=None)
 
 
 def _send_again(actor: dramatiq.Actor[..., None], batch: Request, delay: float = 0) -> None:

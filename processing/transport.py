@@ -12,21 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpcore
 import httpx
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+from processing.addresses import IPAddress, IPNetwork, check_url, is_permitted
 
 KEEPALIVE_SECONDS = 5.0
 WRITE_BYTES = 16 * 1024
-
-# What IANA has assigned of IPv6; `ipaddress` calls much outside of it global.
-_UNICAST = ipaddress.IPv6Network("2000::/3")
-# Documentation (RFC 9637), unknown to `ipaddress` before Python 3.14.
-_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
 
@@ -97,6 +91,7 @@ class GuardedTransport(httpx.BaseTransport):
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        check_url(request.url)
         timeouts = request.extensions.get("timeout", {})
         timeouts = {**timeouts, "pool": _time_left(timeouts.get("pool"))}
         core_request = httpcore.Request(
@@ -154,27 +149,6 @@ class GuardedBackend(httpcore.NetworkBackend):
                 if number == len(addresses):
                     raise
         raise BlockedAddress(f"{host} has no public address")
-
-
-def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> bool:
-    """Whether `address` is globally reachable (by IANA's registries) or explicitly allowed.
-
-    An IPv6 address that only stands for an IPv4 one (mapped, 6to4, NAT64) is judged as that one.
-    """
-    address = _unwrapped(address)
-    if any(address in network for network in allowed_networks):
-        return True
-    if isinstance(address, ipaddress.IPv6Address) and (address not in _UNICAST or address in _DOCUMENTATION):
-        return False
-    return address.is_global and not address.is_multicast
-
-
-def _unwrapped(address: IPAddress) -> IPAddress:
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _resolve(host: str, port: int) -> list[IPAddress]:
@@ -243,7 +217,14 @@ class _ResponseStream(httpx.SyncByteStream):
             yield from self._response.iter_stream()
 
     def close(self) -> None:
+        if self._has_surplus():
+            self._response.extensions["network_stream"].close()
         self._response.close()
+
+    def _has_surplus(self) -> bool:
+        """Whether more has arrived than the answer: httpcore would take it for the connection's next one."""
+        body: Any = self._response.stream
+        return bool(body._stream._connection._h11_state.trailing_data[0])  # told nowhere in public
 
 
 _HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {

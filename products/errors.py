@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.views import defaults
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
@@ -60,7 +61,9 @@ class ExceptionFormatter(formatter.ExceptionFormatter):
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400 for what is no proper request, such as one to a host that is not ours."""
+    """400 for what is no proper request, such as one to a host that is not ours, and for a refused upload."""
+    if isinstance(exception, CatalogueError):
+        return render(request, "refused.html", {"exception": exception}, status=400)
     return _answer(request, 400, "bad_request", "Bad request.") or defaults.bad_request(request, exception)
 
 

@@ -17,14 +17,14 @@ class IdempotencyConflict(Exception):
 def check_catalogue(file: "File[bytes]", *, strict: bool) -> Summary:
     """Read a catalogue once, storing nothing. Raises CatalogueError when it is refused."""
     if file.size > settings.UPLOAD_MAX_BYTES:
-        detail = f"The file has {file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are accepted."
-        raise CatalogueError([Problem("file_too_large", detail)])
-    summary = survey(file, strict=strict)
-    if summary.urls > settings.REQUEST_MAX_IMAGES:
-        limit = settings.REQUEST_MAX_IMAGES
-        detail = f"The file has {summary.urls:,} picture URLs; at most {limit:,} are accepted."
-        raise CatalogueError([Problem("too_many_images", detail)])
-    return summary
+        raise CatalogueError([file_too_large()])
+    return survey(file, strict=strict, max_urls=settings.REQUEST_MAX_IMAGES)
+
+
+def file_too_large() -> Problem:
+    """What is wrong with a file over UPLOAD_MAX_BYTES."""
+    limit = f"{settings.UPLOAD_MAX_BYTES:,} bytes"
+    return Problem("file_too_large", f"The file has more than {limit}; no larger one is accepted.")
 
 
 def fingerprint(file: "File[bytes]", **options: Any) -> str:

@@ -44,7 +44,7 @@ def redis_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(redis_url: str) -> None:
+def django_db_modify_db_settings(redis_url: str, django_db_modify_db_settings_parallel_suffix: None) -> None:
     """No database is made on anything but the run's own PostgreSQL."""
     required("DATABASE_URL")
 

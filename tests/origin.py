@@ -1,4 +1,4 @@
-"""A small real HTTP/1.1 origin on 127.0.0.1, for tests where sockets matter.
+"""A small real HTTP/1.1 origin on loopback, for tests where sockets matter.
 
     with Origin() as origin:
         url = origin.add("/red.jpg", Answer(jpeg, delay=0.1))
@@ -114,13 +114,14 @@ class Origin:
     `received` holds every request and `clients` the address of every connection ever made, in order.
     """
 
-    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.routes: dict[str, Route] = {}
         self.received: list[Received] = []
         self.clients: list[tuple[str, int]] = []
         self.open_connections: set[socket.socket] = set()
         self.stopping = Event()
-        self._server = _Server(("127.0.0.1", port), type("Handler", (Handler,), {"origin": self}))
+        self._server = _Server((host, port), type("Handler", (Handler,), {"origin": self}))
+        self.host = host
         self.port: int = self._server.server_address[1]
         self.scheme = "https" if tls else "http"
         if tls:
@@ -140,9 +141,9 @@ class Origin:
             with suppress(OSError):  # its client has just gone
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
-        """The absolute URL of `path`, for a `host` that the test makes lead here."""
-        return f"{self.scheme}://{host}:{self.port}{path}"
+    def url(self, path: str, host: str | None = None) -> str:
+        """The absolute URL of `path`, for its own host or one that the test makes lead here."""
+        return f"{self.scheme}://{host or self.host}:{self.port}{path}"
 
     def add(self, path: str, route: Route | bytes) -> str:
         """Serve `route` (bytes: an `Answer` with them) at `path`, whatever the query, and return its URL."""

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from socket import create_server
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +22,12 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+ISSUE_TOKEN = """
+from django.contrib.auth.models import User
+from products.models import ApiToken
+print(ApiToken.objects.issue(User.objects.create_user({user!r})))
+"""
 
 T = TypeVar("T")
 
@@ -42,6 +50,28 @@ def free_port() -> int:
 def with_database(url: str, name: str) -> str:
     """The URL of another database (or number, for Redis) on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def execute(server: str, statement: str) -> None:
+    """Run SQL that no transaction may hold, such as making a database."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@cache
+def migrated_database(server: str) -> str:
+    """The name of an empty database with all tables; a copy of it is made in no time."""
+    name = f"migrated_{token_hex(4)}"
+    execute(server, f"CREATE DATABASE {name}")
+    with TemporaryDirectory() as directory:
+        Deployment(
+            Path(directory),
+            DATABASE_URL=with_database(server, name),
+            REDIS_URL="redis://127.0.0.1",
+            SECRET_KEY=token_hex(32),
+            PUBLIC_URL="http://127.0.0.1",
+        ).manage("migrate")
+    return name
 
 
 class Deployment:
@@ -175,19 +205,17 @@ class Cluster(Deployment):
             **environment,
         )
         self.environment["PUBLIC_URL"] = self.url
+        self._connection: psycopg.Connection[Any] | None = None
 
     def __enter__(self) -> Self:
-        self._sql(f"CREATE DATABASE {self._database}")
-        self.manage("migrate")
+        execute(self._server, f"CREATE DATABASE {self._database} TEMPLATE {migrated_database(self._server)}")
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        self._sql(f"DROP DATABASE {self._database} WITH (FORCE)")
-
-    def _sql(self, statement: str) -> None:
-        with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(statement)
+        if self._connection:
+            self._connection.close()
+        execute(self._server, f"DROP DATABASE {self._database} WITH (FORCE)")
 
     def web(self) -> subprocess.Popen[bytes]:
         """Start gunicorn; it serves when this returns."""
@@ -223,12 +251,16 @@ class Cluster(Deployment):
         return {key for (key,) in self.query("SELECT id FROM processing_worker")}
 
     def query(self, statement: str) -> list[Any]:
-        with psycopg.connect(self.environment["DATABASE_URL"]) as connection:
-            return connection.execute(statement).fetchall()
+        try:
+            return self._query(statement)
+        except psycopg.OperationalError:  # the server may have been killed and started since the last one
+            return self._query(statement)
+
+    def _query(self, statement: str) -> list[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
+        return self._connection.execute(statement).fetchall()
 
     def token(self, user: str = "tester") -> str:
         """An API token of a new user."""
-        self.manage(
-            "shell", "-c", f"from django.contrib.auth.models import User; User.objects.create_user({user!r})"
-        )
-        return self.manage("create_token", user).strip()
+        return self.manage("shell", "-v0", "-c", ISSUE_TOKEN.format(user=user)).strip()

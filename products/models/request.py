@@ -362,16 +362,20 @@ class Request(models.Model):
             request_submitted.send(Request, batch=batch)
             return again
 
-    def remove(self) -> None:
-        """Delete the Request with its rows. Its stored files go with the next `prune`."""
+    def remove(self, *, only_finished: bool = False) -> bool:
+        """Delete the Request with its rows. Its stored files go with the next `prune`.
+
+        False when it is gone already, or is at work and `only_finished`.
+        """
         with transaction.atomic():
             batch = Request.objects.locked().present().filter(pk=self.pk).first()
-            if batch is None:
-                return
+            if batch is None or (only_finished and batch.is_active):
+                return False
             if batch.is_active:
                 batch.status, batch.finished_at = RequestStatus.CANCELED, timezone.now()
             batch.idempotency_key = None
             batch._begin_sweep(Sweep.DELETE)
+            return True
 
     def _stop(self, status: RequestStatus) -> None:
         """Finish with Images pending, which are canceled."""

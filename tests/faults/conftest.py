@@ -7,30 +7,40 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.jobs import Job, Report, make_rows, watch
+from tests.faults.jobs import Cost, Job, Report, as_table, make_rows, watch
 from tests.origin import Origin
+from tests.servers import Redis
 from tests.stack import Cluster, Deployment
 
-_report = Report()
+FAULT = "fault"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _report.lines:
+    reports = terminalreporter.getreports("passed")
+    costs = [Cost(*value) for report in reports for name, value in report.user_properties if name == FAULT]
+    if costs:
         terminalreporter.section("faults")
-        for line in _report.table():
+        for line in as_table(costs):
             terminalreporter.write_line(line)
 
 
-@pytest.fixture(scope="session")
-def report() -> Report:
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Report:
     """Takes what each fault has cost; printed at the end of the run."""
-    return _report
+    return Report(lambda cost: record_property(FAULT, tuple(cost)))
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def own_redis() -> Iterator[Redis]:
+    """A Redis that the test may strike."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
     """gunicorn and two worker processes."""
-    with Cluster(tmp_path) as cluster:
+    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
         watch(cluster)
         cluster.run(workers=2)
         yield cluster

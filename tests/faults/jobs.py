@@ -5,13 +5,13 @@ import hashlib
 import io
 import sqlite3
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import PurePath
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -71,11 +71,15 @@ def good_answer(number: int) -> Answer:
 
 
 def make_rows(
-    origin: Origin, route: Callable[[int], Route] = good_answer, *, rows_per_picture: int = 1
+    origin: Origin,
+    route: Callable[[int], Route] = good_answer,
+    *,
+    pictures: int = PICTURES,
+    rows_per_picture: int = 1,
 ) -> list[list[str]]:
     """The rows of a catalogue whose pictures `origin` answers by `route`."""
     rows = []
-    for number in range(PICTURES):
+    for number in range(pictures):
         url = origin.add(f"/{number}.jpg", route(number))
         rows += [[f"SN-{number}-{k}", f"Lamp “{number}”", url] for k in range(rows_per_picture)]
     return rows
@@ -157,6 +161,14 @@ class Job:
         return sum(request.target in ours for request in self.origin.received) - len(ours)
 
 
+def problems(deployment: Deployment) -> set[str]:
+    """What /readyz names."""
+    with deployment.client() as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code == 200) == (answer.json()["status"] == "ok")
+    return set(answer.json()) - {"status"}
+
+
 def assert_intact(job: Job, failed: Mapping[str, str] | None = None) -> None:
     """Everything that has to be true of a finished job; `failed` are URLs with the code they failed with."""
     failed = failed or {}
@@ -227,11 +239,27 @@ def assert_output(data: bytes, url: str, number: int) -> None:
     assert max(ImageStat.Stat(difference).mean) < 12
 
 
+class Cost(NamedTuple):
+    """What a fault has cost a job."""
+
+    fault: str
+    images: int
+    fetched_again: int
+    seconds: float
+
+
+def as_table(costs: Iterable[Cost]) -> Iterator[str]:
+    """The lines of a table for people."""
+    yield f"{'fault':<60} {'images':>6} {'fetched again':>13} {'seconds':>7}"
+    for fault, images, again, seconds in costs:
+        yield f"{fault:<60} {images:>6,} {again:>13,} {seconds:>7.1f}"
+
+
 @dataclass
 class Report:
-    """What each fault has cost."""
+    """Strikes jobs and hands on what that has cost them."""
 
-    lines: list[tuple[str, int, float]] = field(default_factory=list)
+    add: Callable[[Cost], None]
 
     @contextmanager
     def fault(
@@ -257,11 +285,4 @@ class Report:
         assert_intact(job, failed)
         state = job.client.get(f"/api/requests/{job.id}/").json()
         took = datetime.fromisoformat(state["finished_at"]) - struck_at
-        self.add(name, job.refetched(), took.total_seconds())
-
-    def add(self, name: str, refetched: int, seconds: float) -> None:
-        self.lines.append((name, refetched, seconds))
-
-    def table(self) -> list[str]:
-        head = [f"{'fault, at a job of 1,000 images':<62} {'fetched again':>13} {'seconds':>8}"]
-        return head + [f"{name:<62} {again:>13} {seconds:>8.1f}" for name, again, seconds in self.lines]
+        self.add(Cost(name, job.count("TRUE"), job.refetched(), took.total_seconds()))

@@ -14,6 +14,7 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.faults.jobs import Job, Report, good_answer, make_rows, watch
 from tests.origin import Answer, Handler, Origin, Route
+from tests.servers import Redis
 from tests.stack import Cluster
 
 pytestmark = pytest.mark.timeout(300)
@@ -65,11 +66,11 @@ def some_stall(number: int) -> Route:
 
 
 def test_origins_that_misbehave_cost_time_and_only_what_never_answers(
-    tmp_path: Path, new_job: NewJob, report: Report
+    tmp_path: Path, own_redis: Redis, new_job: NewJob, report: Report
 ) -> None:
     refusing, breaking, slowing = AtFirst(unavailable), AtFirst(reset), AtFirst(too_many)
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(tmp_path, FETCH_TIMEOUT="3"))
+        cluster = stack.enter_context(Cluster(tmp_path, redis_url=own_redis.url, FETCH_TIMEOUT="3"))
         watch(cluster)
         cluster.run(workers=2)
         any_job = new_job(cluster)

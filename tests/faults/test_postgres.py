@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Report, watch
-from tests.servers import Postgres
+from tests.faults.jobs import Report, problems, watch
+from tests.servers import Postgres, Redis
 from tests.stack import Cluster
 
 pytestmark = pytest.mark.timeout(300)
@@ -21,8 +21,8 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, own_postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(tmp_path, database_url=own_postgres.url) as cluster:
+def cluster(tmp_path: Path, own_postgres: Postgres, own_redis: Redis) -> Iterator[Cluster]:
+    with Cluster(tmp_path, database_url=own_postgres.url, redis_url=own_redis.url) as cluster:
         watch(cluster)
         cluster.run(workers=2)
         yield cluster
@@ -34,5 +34,7 @@ def test_a_postgresql_that_is_killed_and_started_again_loses_no_work(
     job = new_job(cluster).submit()
     with report.fault("PostgreSQL killed and started again", job):
         own_postgres.kill()
+        assert problems(cluster) == {"database"}
         own_postgres.start()
+    assert problems(cluster) == set()
     assert all(process.poll() is None for process in cluster.processes)

@@ -2,17 +2,15 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
 import redis
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, Report, upload, watch
+from tests.faults.jobs import Cost, Job, Report, problems, upload
 from tests.servers import Redis
 from tests.stack import Cluster, wait_for
 
@@ -20,21 +18,6 @@ pytestmark = pytest.mark.timeout(300)
 
 #: Seconds; an upload that Redis keeps from sending its message has to be answered all the same.
 PROMPT = 15
-
-
-@pytest.fixture
-def own_redis() -> Iterator[Redis]:
-    """A Redis that the test may strike."""
-    with Redis() as server:
-        yield server
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
-    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
-        watch(cluster)
-        cluster.run(workers=2)
-        yield cluster
 
 
 def test_an_emptied_redis_loses_no_work(
@@ -52,9 +35,11 @@ def test_redis_killed_costs_no_work_and_no_upload(
     job = new_job(cluster).submit()
     with report.fault("Redis killed, and started empty", job):
         own_redis.kill()
+        assert problems(cluster) == {"broker"}
         uploaded = submit_promptly(job.another("?uploaded"), report)
         own_redis.start()
         back_at = datetime.now(UTC)
+    assert problems(cluster) == set()
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
 
 
@@ -65,6 +50,7 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
     job = new_job(cluster).submit()
     with report.fault("Redis silent for a while", job), ThreadPoolExecutor(1) as thread:
         own_redis.pause()
+        assert problems(cluster) == {"broker"}
         uploaded = submit_promptly(job.another("?uploaded"), report)
         unanswered = job.another("?unanswered")
         answer = thread.submit(upload, unanswered.client, unanswered.rows, "b")
@@ -76,6 +62,7 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
         cluster.web()
         own_redis.resume()
         back_at = datetime.now(UTC)
+    assert problems(cluster) == set()
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
     again = upload(unanswered.client, unanswered.rows, "b")
     assert again.status_code == 200
@@ -90,5 +77,5 @@ def submit_promptly(job: Job, report: Report) -> Job:
     job.submit()
     took = time.monotonic() - began_at
     assert took < PROMPT
-    report.add("  the upload meanwhile: answered", 0, took)
+    report.add(Cost("  the upload meanwhile: answered", len(job.rows), 0, took))
     return job

@@ -1,6 +1,7 @@
 """Storage that takes nothing for a while."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from tests.faults.conftest import NewJob
 from tests.faults.jobs import Job, Report, watch
+from tests.servers import Redis
 from tests.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 def assert_waiting_for_storage(job: Job) -> None:
     """Pictures that could not be stored wait and say why, and it costs them no attempt."""
     waiting = "status = 'pending' AND error_code = 'storage'"
-    wait_for(lambda: job.count(waiting) > 100, "pictures wait for storage")
+    wait_for(lambda: job.count(waiting) > 10, "pictures wait for storage")
     assert job.count(f"{waiting} AND attempts > 0") == 0
     assert job.count("status NOT IN ('pending', 'completed')") == 0
     errors = [
@@ -32,11 +34,13 @@ def test_storage_that_refuses_writes_for_a_while_costs_no_picture(
 ) -> None:
     """A file stands where the folder of the outputs should be: not even root can write there."""
     job = new_job(cluster).submit()
-    with report.fault("storage refuses writes until 100 pictures wait", job):
+    with report.fault("storage refuses writes for 20 s", job):
         images = Path(cluster.directory, "media", "images")
         images.rename(images.with_name("away"))
         images.touch()
+        refuses_until = time.monotonic() + 20
         assert_waiting_for_storage(job)
+        wait_for(lambda: time.monotonic() > refuses_until, "20 s have passed")
         images.unlink()
         images.with_name("away").rename(images)
     assert "Not a directory" in cluster.log()
@@ -84,14 +88,19 @@ def small_disk(folder: Path, size: str) -> Iterator[Disk]:
         disk.close()
 
 
-def test_a_full_disk_costs_no_picture(tmp_path: Path, new_job: NewJob, report: Report) -> None:
+def test_a_full_disk_costs_no_picture(
+    tmp_path: Path, own_redis: Redis, new_job: NewJob, report: Report
+) -> None:
     """The disk of the outputs has room for a quarter of them, until it grows."""
-    with small_disk(tmp_path / "media" / "images", "1m") as disk, Cluster(tmp_path) as cluster:
+    with (
+        small_disk(tmp_path / "media" / "images", "1m") as disk,
+        Cluster(tmp_path, redis_url=own_redis.url) as cluster,
+    ):
         watch(cluster)
         cluster.prefix = disk.prefix
         cluster.run(workers=2)
         job = new_job(cluster).submit()
-        with report.fault("the disk of the pictures full until 100 wait", job):
+        with report.fault("the disk of the pictures full until some wait", job):
             assert_waiting_for_storage(job)
             disk.grow("64m")
         assert "No space left on device" in cluster.log()

@@ -12,6 +12,7 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.faults.jobs import Job, Report, make_rows, watch
 from tests.origin import Origin
+from tests.servers import Redis
 from tests.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -77,9 +78,9 @@ def test_a_worker_asked_to_go_leaves_nothing_undone_and_nothing_done_twice(
 
 
 @pytest.fixture
-def cluster_of_named_workers(tmp_path: Path) -> Iterator[Cluster]:
+def cluster_of_named_workers(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
     """PostgreSQL knows each worker by its place among the processes."""
-    with Cluster(tmp_path) as cluster:
+    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
         watch(cluster)
         cluster.web()
         for name in ("1", "2"):

@@ -1,3 +1,4 @@
+import socket
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pytest_django import Settings
 from processing.pipeline import Pipeline
 from processing.tasks import QUEUE
 from tests.batches import Gate
+from tests.names import Names
 
 
 @pytest.fixture
@@ -18,6 +20,14 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open()
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """What names resolve to during the test."""
+    names = Names(socket.getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
+    return names
 
 
 @pytest.fixture

@@ -1,8 +1,4 @@
-"""Pictures that kill what decodes them, in real child processes.
-
-No sound decoder dies on demand. So the children of these tests find a `sitecustomize` module, which Python
-imports at its start, and which gives simplejpeg a weakness for pictures with certain comments.
-"""
+"""Pictures that kill what decodes them, in real child processes."""
 
 import fcntl
 import os
@@ -28,51 +24,15 @@ from tests.origin import Origin
 from tests.parallel import wait_until
 from tests.pictures import cmyk_jpeg, palette_png, photo_jpeg, rgba_png, truncated
 from tests.stack import Embedded, wait_for
+from tests.weakness import make_weak_decoder, touching
 
 CAP = 50_000_000
-WEAKNESSES = """
-import atexit, ctypes, os, signal, sys, time
-import simplejpeg
-
-def segfault(): ctypes.string_at(0)
-def leave(): os._exit(1)
-def leave_quietly(): os._exit(0)
-def leave_after_the_answer(): atexit.register(lambda: (sys.stdout.flush(), os._exit(1)))
-def loop():
-    while True: pass
-def wait(): time.sleep(3600)
-def hog(): bytearray(5 << 30)
-def stumble(): raise BufferError
-def survive_termination(): os.kill(os.getpid(), signal.SIGTERM)
-def find_secrets(): assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL"} & set(os.environ)
-def find_django(): assert "django" not in sys.modules
-def dump_core():
-    import resource
-    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
-def find_files():
-    names = [os.readlink(f"/proc/self/fd/{fd}") for fd in range(256) if os.path.exists(f"/proc/self/fd/{fd}")]
-    assert not [name for name in names if name.endswith("lock")]
-def volunteer(): assert open("/proc/self/oom_score_adj").read() == "1000\\n"
-
-weaknesses = {name: value for name, value in globals().items() if callable(value)}
-decode = simplejpeg.decode_jpeg
-
-def decode_jpeg(data, *args, **options):
-    for name, weakness in weaknesses.items():
-        if f"<{name}>".encode() in data:
-            weakness()
-    return decode(data, *args, **options)
-
-simplejpeg.decode_jpeg = decode_jpeg
-"""
 
 
 @pytest.fixture(autouse=True)
 def weak_decoder(tmp_path: Path, monkeypatch: MonkeyPatch) -> Path:
     """A decoder with weaknesses for children; this process has loaded its own long ago."""
-    directory = tmp_path / "weak"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(WEAKNESSES)
+    directory = make_weak_decoder(tmp_path / "weak")
     monkeypatch.syspath_prepend(directory)
     return directory
 
@@ -86,11 +46,6 @@ def lock(tmp_path: Path) -> Iterator[Path]:
     os.set_inheritable(descriptor, True)
     yield path
     os.close(descriptor)
-
-
-def touching(weakness: str) -> bytes:
-    """A sound picture on which the children's decoder does this."""
-    return photo_jpeg(64, 48, comment=f"<{weakness}>".encode())
 
 
 def isolated(data: bytes, options: Options | None = None, *, max_pixels: int = CAP) -> Compressed:

@@ -8,9 +8,11 @@ from django.db import connection
 from django.utils import timezone
 from pytest import MonkeyPatch
 
-from processing import lane
+from processing import lane, places
+from processing import pipeline as pipelines
 from processing.pipeline import Pipeline
 from processing.places import Places
+from processing.storage import StorageError
 from products.catalogue import Catalogue
 from products.models import Image, Request
 from tests.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
@@ -93,6 +95,34 @@ def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None
     pipeline.stop()
     assert lane.run(batch, pipeline) == 0
     assert held() == 0
+
+
+def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    def refuse(data: bytes, extension: str) -> str:
+        raise StorageError("No space left on device")
+
+    monkeypatch.setattr(lane, "SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(places, "PAUSES", (0.3, 0.3))
+    batch = ingested(*pictures(origin, 60))
+
+    def fetched(at_least: int) -> int:
+        while len(origin.received) < at_least:
+            lane.run(batch, pipeline)
+        wait_until(lambda: not held())
+        return len(origin.received)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines, "store", refuse)
+        at_first = fetched(8)
+        assert at_first <= 16
+        assert fetched(at_first + 1) == at_first + 1
+        assert fetched(at_first + 2) == at_first + 2
+        assert {image.error_code for image in batch.images.all()} == {"storage", ""}
+    batch.images.update(due_at=timezone.now())
+    fetched(60 + at_first + 2)
+    assert completed(batch) == 60
 
 
 # --- Nothing to do ---

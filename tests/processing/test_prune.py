@@ -98,15 +98,16 @@ def test_active_requests_never_go() -> None:
     assert len(catalogues()) == 3
 
 
-def test_a_request_that_is_tried_again_meanwhile_stays(monkeypatch: MonkeyPatch) -> None:
+def test_a_request_that_is_tried_again_at_the_last_moment_stays(monkeypatch: MonkeyPatch) -> None:
     first, second = finished(b"1", days_ago=3), finished(b"2", days_ago=2)
     remove = Request.remove
 
-    def remove_and_retry(batch: Request) -> None:
-        remove(batch)
-        Request.objects.filter(pk=second.pk).update(status="processing", finished_at=None)
+    def retry_and_remove(batch: Request, *, only_finished: bool) -> bool:
+        if batch == second:
+            Request.objects.filter(pk=batch.pk).update(status="processing", finished_at=None)
+        return remove(batch, only_finished=only_finished)
 
-    monkeypatch.setattr(Request, "remove", remove_and_retry)
+    monkeypatch.setattr(Request, "remove", retry_and_remove)
     assert prune(1).requests == 1
     assert not Request.objects.filter(pk=first.pk).exists()
     assert Request.objects.get() == second

@@ -135,6 +135,20 @@ def test_what_a_dead_worker_left_is_sent_again_in_the_same_round(broker: Broker)
     assert broker.counts() == {"work": 1}
 
 
+def test_an_ingest_that_a_dead_worker_may_have_had_is_sent_again_at_once(
+    broker: Broker, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
+    batch = submitted(*make_urls(5))
+    next(ingestion.run(batch))
+    ingested(*make_urls(1))  # has nothing left to ingest
+    dead_worker()
+    broker.flush_all()
+    assert recover() == Recovered(0, 1)
+    assert broker.counts() == {"ingest": 1, "work": LANES}
+    assert recover() == EVERYTHING_SENT
+
+
 def test_who_has_waited_longest_is_sent_first(broker: Broker) -> None:
     new, stopped, moved = silent(submitted(URL)), silent(ingested(URL)), silent(ingested(URL))
     longer_ago = timezone.now() - 2 * LONG_AGO
@@ -178,18 +192,20 @@ def test_where_no_worker_lives_nothing_counts_as_lost(broker: Broker) -> None:
     assert recover() == EVERYTHING_SENT
 
 
-def test_a_broker_that_is_down_is_no_error(broker: Broker, monkeypatch: MonkeyPatch) -> None:
+def test_what_a_broker_that_is_down_did_not_take_is_sent_in_the_next_round(
+    broker: Broker, monkeypatch: MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise redis.ConnectionError
 
-    batch = silent(ingested(*make_urls(1)))
     with monkeypatch.context() as patch:
         patch.setattr(dramatiq.get_broker(), "enqueue", refuse)
+        batch = submitted(*make_urls(1))
         recover()
-    broker.flush_all()
-    silent(batch)
+    assert broker.messages() == []
     assert recover() == Recovered(0, 1)
-    assert broker.counts() == {"work": 1}
+    assert broker.counts() == {"ingest": 1}
+    assert Request.objects.get().epoch == batch.epoch + 2
 
 
 def test_the_command_says_what_it_has_done(capsys: CaptureFixture[str]) -> None:

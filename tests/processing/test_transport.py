@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import httpx
 import pytest
 
+from processing.addresses import is_permitted
 from processing.transport import (
     BlockedAddress,
     GuardedTransport,
@@ -18,8 +18,8 @@ from processing.transport import (
     UnresolvedName,
     deadline,
     guarded_client,
-    is_permitted,
 )
+from tests.names import Names
 from tests.origin import Answer, Handler, Origin
 
 LOOPBACK = ip_network("127.0.0.1/32")
@@ -42,29 +42,6 @@ hkjOPQQDAgNIADBFAiBhpFB4uvZZXGIsSQcjigAHVUqJ7WW22eq42+YgfpYBhAIh
 AI+fnvbwuj7cGv50YuE4H+4BaIEgE2w5vldCwGY3yugd
 -----END CERTIFICATE-----
 """
-
-
-class Names(dict[str, list[str] | OSError]):
-    """What names resolve to during a test; `lookups` are the ones that were asked for."""
-
-    def __init__(self, real: Callable[..., list[Any]]) -> None:
-        super().__init__()
-        self.real = real
-        self.lookups: list[str] = []
-
-    def getaddrinfo(self, host: str, *args: int, **kwargs: int) -> list[Any]:
-        self.lookups.append(host)
-        found = self.get(host, [host])
-        if isinstance(found, OSError):
-            raise found
-        return [entry for address in found for entry in self.real(address, *args, **kwargs)]
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    names = Names(socket.getaddrinfo)
-    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
-    return names
 
 
 @pytest.fixture
@@ -105,6 +82,8 @@ def secure_origin(certificate: Path) -> Iterator[Origin]:
         "127.0.0.1",
         "169.254.169.254",
         "172.16.0.1",
+        "192.0.0.8",
+        "192.88.99.1",
         "192.168.1.1",
         "198.18.0.1",
         "203.0.113.1",
@@ -122,6 +101,7 @@ def secure_origin(certificate: Path) -> Iterator[Origin]:
         "2001:0:808:808::1",  # Teredo
         "2001:db8::1",
         "2002:a00:1::1",  # 6to4 for 10.0.0.1
+        "2002:c058:6301::",  # 6to4 for its own relay
         "3fff::1",
         "5f00::1",
         "fc00::1",

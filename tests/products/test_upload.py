@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -238,18 +239,43 @@ def test_a_file_over_the_limit_in_bytes_is_refused(api: Client, settings: Settin
     error = error_of(upload(api, data))
     assert error == {
         "code": "file_too_large",
-        "detail": f"The file has {len(data)} bytes; at most {len(data) - 1} are accepted.",
+        "detail": f"The file has more than {len(data) - 1} bytes; no larger one is accepted.",
         "attr": "file",
     }
 
 
 @pytest.mark.usefixtures("nothing_stored")
-def test_a_file_over_the_limit_in_pictures_is_refused(api: Client, settings: Settings) -> None:
+def test_a_file_over_the_limit_in_pictures_is_refused_without_reading_on(
+    api: Client, settings: Settings
+) -> None:
     settings.REQUEST_MAX_IMAGES = 2
-    error = error_of(upload(api, make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "Table", URL))))
+    data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "Table", URL))
+    error = error_of(upload(api, data + b'3,"never closed'))
     assert error == {
         "code": "too_many_images",
-        "detail": "The file has 3 picture URLs; at most 2 are accepted.",
+        "detail": "The file has more than 2 picture URLs; no more are accepted.",
+        "attr": "file",
+    }
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_file_with_too_many_rows_is_refused(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("products.catalogue.survey"), "MAX_ROWS", 2)
+    error = error_of(upload(api, make_csv((1, "Chair", ""), (2, "Table", ""), (3, "Lamp", ""))))
+    assert error == {
+        "code": "too_many_rows",
+        "detail": "The file has more than 2 rows; no more are accepted.",
+        "attr": "file",
+    }
+
+
+@pytest.mark.usefixtures("nothing_stored")
+def test_a_file_with_too_many_columns_is_refused(api: Client) -> None:
+    header = [*HEADER, *(f"Column {number}" for number in range(16_384))]
+    error = error_of(upload(api, make_csv((1, "Chair", URL), header=header)))
+    assert error == {
+        "code": "too_many_columns",
+        "detail": "The file has more than 16,384 columns; no more are accepted.",
         "attr": "file",
     }
 

@@ -1,0 +1,57 @@
+"""Notices every connection that must not be made."""
+
+import socket
+import sys
+from contextlib import ExitStack, suppress
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+_watching: list["Canary"] = []
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect":
+        for canary in _watching:
+            canary.attempts.append(arguments[1][0])
+
+
+sys.addaudithook(_watch)  # there is no way to remove it: `_watching` says whether it has something to do
+
+
+class Canary:
+    """Listens at `port` on every address of this machine from entering its `with` block to leaving it.
+
+    `visitors` are those who connected. `attempts` are the addresses that anything in this process wanted to
+    connect to, wherever they are: also such as nobody answers at here.
+    """
+
+    def __init__(self) -> None:
+        self.visitors: list[Any] = []
+        self.attempts: list[str] = []
+        self.port = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104
+            with suppress(OSError):  # without IPv6 nobody can connect by it either
+                server = socket.create_server((host, self.port), family=family)
+                self.port = server.getsockname()[1]
+                self._stack.callback(server.close)
+                self._stack.callback(server.shutdown, socket.SHUT_RDWR)
+                Thread(target=self._listen, args=(server,), daemon=True).start()
+        _watching.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _watching.remove(self)
+        self._stack.close()
+
+    def _listen(self, server: socket.socket) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                connection, visitor = server.accept()
+                self.visitors.append(visitor)
+                connection.close()

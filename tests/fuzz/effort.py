@@ -1,0 +1,43 @@
+"""How hard the fuzz tests try: a few examples each in `make test`, `FUZZ_SECONDS` in all in `make fuzz`."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
+EXAMPLES = 1000 if SECONDS else 100
+#: The tests that share the seconds.
+_tests: list[Callable[..., None]] = []
+#: No measure of speed, since an example takes milliseconds: what counts as a hang.
+HANGS_AFTER = timedelta(seconds=20)
+
+
+def fuzz(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Make a test of what is true for whatever these strategies make up, each by its argument's name."""
+
+    def decorate(test: Callable[..., None]) -> Callable[[], None]:
+        try_examples = settings(
+            max_examples=EXAMPLES,
+            deadline=HANGS_AFTER,
+            database=None,  # what it finds becomes a test of its own
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            print_blob=True,
+        )(given(**strategies)(test))
+
+        _tests.append(test)
+
+        def try_on() -> None:
+            ends_at = time.monotonic() + SECONDS / len(_tests)
+            try_examples()
+            while time.monotonic() < ends_at:
+                try_examples()
+
+        try_on.__doc__ = test.__doc__
+        return try_on
+
+    return decorate

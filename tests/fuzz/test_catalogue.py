@@ -1,0 +1,127 @@
+"""Whatever somebody uploads as a catalogue is read or refused, and what is read is what is there."""
+
+import csv
+import io
+from itertools import pairwise
+
+from hypothesis import example
+from hypothesis import strategies as st
+
+from products.catalogue import Catalogue, CatalogueError, Row, split_urls, survey, url_problem
+from tests.factories import URL, make_csv
+from tests.fuzz.effort import fuzz
+
+GOOD = make_csv(
+    (1, "Chair", f"{URL}, https://cdn.example/w_300,h_200/b.jpg"),
+    (2, 'A "quoted"\nTäble', f"{URL}|//cdn.example/c.jpg"),
+    (3, "Lamp", ""),
+)
+HEADER = "Serial Number{0}Product Name{0}Input Image Urls"
+# Characters that mean something to a reader of CSV, of URLs, or of encodings; and some that do not.
+SPECIAL = ",;\t|\"'\r\n \x0b\x0c\x1c\x85\u2028\ufeff\xa0=@:/?#%.\\\x00\x1a€ßž\U0001f600"
+texts = st.text(st.sampled_from(SPECIAL) | st.sampled_from("ab1") | st.characters())
+# What a CSV can hold whatever its encoding: no control characters, no lone surrogates.
+cells = st.text(st.sampled_from(' ,;|"\n€ßab') | st.characters(max_codepoint=0xFF, exclude_categories=["C"]))
+encodings = st.sampled_from(["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "gbk", "mac-roman"])
+edits = st.lists(st.tuples(st.integers(0, len(GOOD)), st.integers(0, 12), st.binary(max_size=12)), max_size=8)
+
+
+def edited(data: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+    """The data with pieces of it replaced: at a place, so many bytes, by others."""
+    for place, length, bytes_ in changes:
+        data = data[:place] + bytes_ + data[place + length :]
+    return data
+
+
+def read(data: bytes) -> list[Row] | None:
+    """The rows; None for what is refused, with reasons."""
+    try:
+        catalogue = Catalogue(io.BytesIO(data))
+        rows = list(catalogue)
+    except CatalogueError as error:
+        assert error.problems
+        assert all(problem.code and problem.detail for problem in error.problems)
+        return None
+    width = max(len(catalogue.header), *(len(row.cells) for row in rows), 0)
+    assert max(catalogue.columns.images) < len(catalogue.header) <= width
+    return rows
+
+
+def check(data: bytes) -> None:
+    """Read the data in every way there is; they agree with each other."""
+    rows = read(data)
+    try:
+        summary = survey(io.BytesIO(data))
+    except CatalogueError:
+        assert not rows
+        return
+    assert rows is not None
+    assert summary.rows == len(rows)
+    assert summary.urls == sum(len(row.image_urls) for row in rows)
+    assert summary.first_rows == rows[:100]
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+    assert all(one.line < two.line for one, two in pairwise(rows))
+    assert summary.problem_count >= len(summary.problems)
+
+
+@fuzz(data=st.binary())
+@example(data=b"")
+@example(data=b"\xff\xfe")
+def test_any_bytes(data: bytes) -> None:
+    check(data)
+
+
+@fuzz(changes=edits)
+def test_a_catalogue_with_damage(changes: list[tuple[int, int, bytes]]) -> None:
+    check(edited(GOOD, changes))
+
+
+@fuzz(text=texts, delimiter=st.sampled_from(",;\t|"), encoding=encodings)
+def test_any_text_below_a_header(text: str, delimiter: str, encoding: str) -> None:
+    check(f"{HEADER.format(delimiter)}\n{text}".encode(encoding, "replace"))
+
+
+@fuzz(text=texts, encoding=encodings)
+def test_any_text(text: str, encoding: str) -> None:
+    check(text.encode(encoding, "replace"))
+
+
+@fuzz(
+    rows=st.lists(st.lists(cells, min_size=3, max_size=3)),
+    delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "cp1252"]),
+)
+def test_what_was_written_is_read(
+    rows: list[list[str]], delimiter: str, quoting: int, line_end: str, encoding: str
+) -> None:
+    rows = [[cell.encode("cp1252", "replace").decode("cp1252") for cell in row] for row in rows]
+    header = HEADER.format("\n").splitlines()
+    data = make_csv(
+        *rows, ["last", "", ""], header=header, delimiter=delimiter, quoting=quoting, lineterminator=line_end
+    )
+    found = read(data.decode().encode(encoding))
+    assert found is not None
+    assert [row.cells for row in found[:-1]] == [row for row in rows if any(map(str.strip, row))]
+
+
+@fuzz(cell=texts)
+def test_urls_of_a_cell_are_pieces_of_it_in_order(cell: str) -> None:
+    place = 0
+    for url in split_urls(cell):
+        assert url
+        place = cell.index(url, place) + len(url)
+        problem = url_problem(url)
+        assert problem is None or problem.endswith(".")
+
+
+plain_urls = st.from_regex(r"https?://[a-z]{1,8}\.example/[a-z0-9,;._~=&?-]{0,20}[a-z0-9]", fullmatch=True)
+
+
+@fuzz(
+    urls=st.lists(plain_urls, min_size=1),
+    separator=st.sampled_from([",", ", ", ";", "|", "\n", " | ", " ", "\t"]),
+)
+def test_urls_that_were_joined_are_split(urls: list[str], separator: str) -> None:
+    assert split_urls(separator.join(urls)) == urls

@@ -1,0 +1,33 @@
+"""A resolver that says what a test wants it to say."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+
+class Names(dict[str, list[str] | OSError]):
+    """What names resolve to: addresses, or an error. Numbers resolve as ever; other names do not exist.
+
+    `lookups` are the names that were asked for, in order.
+    """
+
+    def __init__(self, real: Callable[..., list[Any]]) -> None:
+        super().__init__()
+        self.real = real
+        self.lookups: list[str] = []
+        self._next: dict[str, list[list[str]]] = {}
+
+    def change(self, host: str, *answers: list[str]) -> None:
+        """Let each look-up of `host` find the next of these; the last stays."""
+        self._next[host] = list(answers)
+
+    def getaddrinfo(self, host: str, port: int, family: int = 0, type: int = 0) -> list[Any]:
+        """Stands in for `socket.getaddrinfo`, as far as connections use it."""
+        self.lookups.append(host)
+        if answers := self._next.get(host):
+            self[host] = answers.pop(0)
+        found = self.get(host, [host])
+        if isinstance(found, OSError):
+            raise found
+        numeric = {"family": family, "type": type, "flags": socket.AI_NUMERICHOST}
+        return [entry for address in found for entry in self.real(address, port, **numeric)]
