@@ -77,7 +77,7 @@ def _segments(data: bytes) -> Iterator[str]:
         yield name if length <= _LENGTHS.get(name, length) else f"{name} with a thumbnail"
         at += 2 + length
         if name == "FFDA":
-            while data[at] != 0xFF or data[at + 1] in (0, *range(0xD0, 0xD8)):
+            while data[at] != 0xFF or data[at + 1] in (0, *range(0xD0, 0xD8), 0xFF):
                 at += 1
     yield "FFD9"
     if data[at + 2 :]:

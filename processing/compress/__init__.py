@@ -59,12 +59,13 @@ def _compressed(image: Image.Image, data: bytes, options: Options) -> Compressed
     refuse_longer_than_format(size, target)
 
     only_quality_changes = size == shown and turn == 1 and is_plain(image)
-    output = None
+    may_keep, output = only_quality_changes and target == kind, None
     if only_quality_changes and target == "jpeg" and image.format in JPEGS:
         output = jpeg_from_jpeg(image, data, options.quality)
     if output is None:
+        may_keep = may_keep and kind != "jpeg"  # what is odd about it would stay
         output = encoded(picture_in(image, data, turn, size), target, options.quality)
-    original = stripped(data, kind, len(output)) if only_quality_changes and target == kind else None
+    original = stripped(data, kind, len(output)) if may_keep else None
     return Compressed(
         data=original or output,
         extension="jpg" if target == "jpeg" else target,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from processing.compress.boxes import box, boxes, inside, number
 
 _FULL = bytes(4)  # version 0, no flags
+_BRANDS = box(b"ftyp", b"avif" + bytes(4) + b"avifmif1miaf")
 _HANDLER = box(b"hdlr", bytes(8) + b"pict" + bytes(13))
 _PICTURE_PROPERTIES = {b"ispe", b"pixi", b"av1C", b"auxC"}
 _PROFILES = (b"prof", b"rICC")
@@ -55,7 +56,7 @@ def stripped_avif(data: bytes) -> bytes:
         start, length = places[key]
         items[key] = _Item(data[start : start + length], properties[key])
     kept = [reference for reference in references if {reference[1], reference[2]} <= set(items)]
-    return _file(brands, primary, items, kept)
+    return _file(primary, items, kept)
 
 
 # --- Reading ---
@@ -122,13 +123,10 @@ def _property(name: bytes, content: memoryview) -> bytes:
 # --- Writing ---
 
 
-def _file(
-    brands: bytes, primary: int, items: dict[int, _Item], references: list[tuple[bytes, int, int]]
-) -> bytes:
-    head = box(b"ftyp", brands)
-    start = len(head) + len(_meta(primary, items, references, 0)) + 8
+def _file(primary: int, items: dict[int, _Item], references: list[tuple[bytes, int, int]]) -> bytes:
+    start = len(_BRANDS) + len(_meta(primary, items, references, 0)) + 8
     meta = _meta(primary, items, references, start)
-    return head + meta + box(b"mdat", b"".join(item.data for item in items.values()))
+    return _BRANDS + meta + box(b"mdat", b"".join(item.data for item in items.values()))
 
 
 def _meta(

@@ -4,6 +4,7 @@ Nothing is decoded. A file with anything in it that is not understood here is no
 """
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 
 from processing.compress.avif import stripped_avif
@@ -40,7 +41,7 @@ def _stripped_jpeg(data: bytes, limit: int) -> bytes:
         if marker is None:
             raise ValueError("longer than wanted, or cut off")
         if in_scan:
-            parts.append(data[start : marker.start()])
+            parts.append(data[start : marker.start()].rstrip(b"\xff"))  # bytes that only fill
         if marker[0] == _END:
             return b"".join([*parts, _END])
         kind, start = (
@@ -79,6 +80,8 @@ def _stripped_png(data: bytes) -> bytes:
         if len(chunk) < 12:
             raise ValueError("cut off")
         if chunk[4:8] in _PNG_PICTURE:
+            if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:]):  # Pillow forgives this, browsers do not
+                raise ValueError("damaged")
             parts.append(chunk)
         start += len(chunk)
     return b"".join(parts)
@@ -92,6 +95,8 @@ def _stripped_webp(data: bytes) -> bytes:
     if b"ANMF" in chunks:
         chunks |= _first_frame(chunks[b"ANMF"], chunks[b"VP8X"][4:10])
     body = b"".join(_riff_chunk(name, chunks[name]) for name in (b"ALPH", b"VP8 ", b"VP8L") if name in chunks)
+    if (b"VP8 " in chunks) == (b"VP8L" in chunks) or {b"ALPH", b"VP8L"} <= set(chunks):
+        raise ValueError("not one picture")
     if b"ALPH" in chunks:  # of the extended header's flags only that for transparency
         body = _riff_chunk(b"VP8X", b"\x10\0\0\0" + chunks[b"VP8X"][4:10]) + body
     return _riff_chunk(b"RIFF", b"WEBP" + body)
@@ -108,6 +113,8 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     start = 0
     while start + 8 <= len(data):
         end = start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
+        if end > len(data):
+            raise ValueError("cut off")
         yield data[start : start + 4], data[start + 8 : end]
         start = end + end % 2
 

@@ -144,6 +144,13 @@ def test_what_follows_a_jpeg_goes(trailer: bytes) -> None:
     assert result.data == jpeg()
 
 
+def test_what_is_odd_about_a_jpeg_does_not_stay() -> None:
+    source = jpeg()[:-2] + b"stray\xff\xd9"
+    result = made(source, "jpeg", quality=50)
+    assert not result.kept
+    assert b"stray" not in result.data
+
+
 def test_a_thumbnail_within_jfif_goes() -> None:
     plain = jpeg()
     assert plain[2:6] == b"\xff\xe0\0\x10"
@@ -182,6 +189,16 @@ def test_what_says_nothing_of_the_picture_in_a_png_goes() -> None:
         plain[:33] + png_chunk(b"gAMA", struct.pack(">I", 45455)) + more + plain[33:-12] + more + plain[-12:]
     )
     assert made(source + b"SECRET", "original").data == plain
+
+
+def test_a_png_whose_damage_only_browsers_mind_is_made_anew() -> None:
+    plain = encoded(pictures.photo(96, 64).quantize(8), "PNG")
+    checksum = plain.index(b"IEND") - 8
+    source = plain[:checksum] + bytes(4) + plain[checksum + 4 :]
+    assert made(plain, "original").kept
+    result = made(source, "original")
+    assert not result.kept
+    assert seen(result.data).size == (96, 64)
 
 
 def test_of_an_animated_png_the_first_frame_is_kept() -> None:
