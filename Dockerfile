@@ -7,7 +7,8 @@ RUN /opt/venv/bin/pip install -qq --no-cache-dir --disable-pip-version-check --r
 WORKDIR /app
 COPY . .
 # The addresses only choose the settings of a cluster; nothing is connected to.
-RUN SECRET_KEY=unused-when-collecting DATABASE_URL=postgresql://unused/unused REDIS_URL=redis://unused \
+RUN SECRET_KEY=only-to-collect-files-nothing-is-signed-by-this-key \
+    DATABASE_URL=postgresql://unused/unused REDIS_URL=redis://unused \
     /opt/venv/bin/python manage.py collectstatic --noinput
 
 FROM python:3.13-slim
