@@ -12,8 +12,8 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Count, F, Max, Q, Sum, When
-from django.db.models.functions import Greatest
+from django.db.models import Case, Count, F, Max, Min, Q, Sum, When
+from django.db.models.functions import Coalesce, Greatest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -64,6 +64,16 @@ class RequestQuerySet(models.QuerySet["Request"]):
         settled = F("images_completed") + F("images_failed") + F("images_canceled")
         found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
         return found["requests"], found["images"] or 0
+
+    def waiting(self) -> dict[str, Any]:
+        """The `count` of those that no worker has begun, and `since` when the first of them waits."""
+        waiting = self.filter(status=Request.Status.PENDING)
+        return waiting.aggregate(count=Count("pk"), since=Min("created_at"))
+
+    def under_way(self) -> dict[str, Any]:
+        """The `count` of those at work, and `since` when one of them has not moved."""
+        moved_at = Coalesce("last_progress_at", "started_at")
+        return self.filter(status=Request.Status.PROCESSING).aggregate(count=Count("pk"), since=Min(moved_at))
 
     def finished_before(self, moment: datetime) -> Self:
         return self.filter(status__in=Request.FINISHED, finished_at__lt=moment)
@@ -239,6 +249,13 @@ class Request(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE
+
+    @property
+    def seconds_taken(self) -> float | None:
+        """From the beginning of this run to its end, or to now; None while nothing has begun."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     @property
     def eta_seconds(self) -> int | None:
