@@ -37,6 +37,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the st
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """Shows rows and changes none."""
 
+    list_per_page = 50
     show_full_result_count = False
     paginator = CappedPaginator
 

@@ -25,6 +25,8 @@ from products.results import result_csv, result_name
 
 #: Owners that the filter offers; others are found by searching for their name.
 OFFERED_OWNERS = 20
+#: Products and Images by which Requests are found: the same may be in each of them.
+MATCHES = 1_000
 OUTCOMES = ("completed", "failed", "canceled", "pending")
 
 
@@ -68,7 +70,7 @@ class RequestAdmin(ActingAdmin):
     search_fields = ["filename", "owner__username"]
     search_help_text = (
         "A part of the file's name or the owner's; or, as a whole, the id of a request, a serial number, or "
-        "the URL of an image."
+        "the URL of an image (the first 1,000 places of each)."
     )
     actions = ["retry", "cancel", "export", "prune"]
     # Without the fields of the machinery, and without `source`, which only the result's addresses hand out.
@@ -100,11 +102,13 @@ class RequestAdmin(ActingAdmin):
         text = search_term.strip()
         if not text:
             return queryset, False
+        products = Product.objects.filter(Product.has_serial(text)).order_by()
+        images = Image.objects.filter(Image.has_url(text)).order_by()
         found = (
             Q(filename__icontains=text)
             | Q(owner__username__icontains=text)
-            | Q(pk__in=Product.objects.filter(Product.has_serial(text)).values("request"))
-            | Q(pk__in=Image.objects.filter(Image.has_url(text)).values("request"))
+            | Q(pk__in=products.values("request")[:MATCHES])
+            | Q(pk__in=images.values("request")[:MATCHES])
         )
         if pk := as_uuid(text):
             found |= Q(pk=pk)

@@ -9,13 +9,13 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from products.admin.base import ReadOnlyAdmin, link, link_to, list_url
+from products.admin.base import ReadOnlyAdmin, link, link_to
 from products.admin.requests import as_uuid
 from products.catalogue import url_problem
 from products.models import Image, Product, Request
 
 #: Of the Products that show one Image, those that its page names.
-NAMED_PRODUCTS = 20
+NAMED_PRODUCTS = 50
 
 
 class RowAdmin(ReadOnlyAdmin):
@@ -25,7 +25,6 @@ class RowAdmin(ReadOnlyAdmin):
     search_fields = ["id"]
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER
-    list_per_page = 50
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -34,9 +33,13 @@ class RowAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         if not text:
             return queryset, False
+        pk = as_uuid(text)
+        if pk and Request.objects.filter(pk=pk).exists():
+            # By itself: beside other conditions its index would not be taken.
+            return queryset.filter(request=pk), False
         found = self.has_name(text)
-        if pk := as_uuid(text):
-            found |= Q(pk=pk) | Q(request_id=pk)
+        if pk:
+            found |= Q(pk=pk)
         return queryset.filter(found), False
 
     def has_name(self, text: str) -> Q:
@@ -166,13 +169,13 @@ class ImageAdmin(RowAdmin):
 
     @admin.display(description="products")
     def shown_by(self, image: Image) -> SafeString:
-        # In no order: to sort them all takes long for a placeholder that every product shows.
+        # In no order: to sort them all takes seconds for a placeholder that every product shows.
         places = image.places.select_related("product").order_by()[: NAMED_PRODUCTS + 1]
         products = list(dict.fromkeys(place.product for place in places))
-        links = [link_to(product) for product in products[:NAMED_PRODUCTS]]
+        shown: list[object] = [link_to(product) for product in products[:NAMED_PRODUCTS]]
         if len(products) > NAMED_PRODUCTS:
-            links.append(link(list_url(Product, images__id__exact=image.pk), "All of them"))
-        return format_html_join("", "<div>{}</div>", ([one] for one in links))
+            shown.append("and others")
+        return format_html_join("", "<div>{}</div>", ([one] for one in shown))
 
 
 def thumbnail(image: Image) -> SafeString | None:

@@ -138,7 +138,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
 
     def causes(self) -> list[tuple[str, int]]:
         """How many have failed with each error code, the most frequent first."""
-        counts = self.failed().order_by().values_list("error_code").annotate(count=Count("pk"))
+        counts = self.failed().order_by().values_list("error_code").annotate(count=Count("*"))
         return list(counts.order_by("-count", "error_code"))
 
     def outcomes_since(self, moment: datetime) -> Outcomes:
@@ -147,7 +147,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
         times = settled.values_list("settled_at", flat=True)
         since = next(iter(times[COUNTED_OUTCOMES : COUNTED_OUTCOMES + 1]), None) or moment
         counted = settled.filter(settled_at__gte=since).order_by().values_list("status", "error_code")
-        return Outcomes(since, list(counted.annotate(count=Count("pk")).order_by("-count")))
+        return Outcomes(since, list(counted.annotate(count=Count("*")).order_by("-count")))
 
     def outputs_in_use(self, keys: Collection[str]) -> set[str]:
         """Which of these stored outputs an Image refers to."""
