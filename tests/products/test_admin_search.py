@@ -140,12 +140,12 @@ def test_lists_and_pages_cost_as_many_queries_for_many_rows_as_for_one(
         f"{REQUESTS}?q=dns": 7,
         # The request, its owner, its failures, its deliveries.
         f"{REQUESTS}{batch.pk}/change/": 6,
-        # The count and the rows; the causes where there is one request.
-        IMAGES: 4,
-        f"{IMAGES}{of_request}": 5,
-        f"{IMAGES}?q=dns": 4,
-        PRODUCTS: 4,
-        f"{PRODUCTS}{of_request}": 4,
+        # The count, the rows and their requests; the causes where there is one request.
+        IMAGES: 5,
+        f"{IMAGES}{of_request}": 6,
+        f"{IMAGES}?q=dns": 5,
+        PRODUCTS: 5,
+        f"{PRODUCTS}{of_request}": 5,
         # With its request, and the products that show it.
         f"{IMAGES}{image.pk}/change/": 5,
         # With its request, its places and its images.
