@@ -9,7 +9,8 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 	DATABASE_URL=postgresql://postgres@127.0.0.1/postgres REDIS_URL=redis://127.0.0.1 \
 	AWS_STORAGE_BUCKET_NAME=pictures AWS_S3_REGION_NAME=eu-central-1
 # For what only has to load the settings, leaving no file behind.
-in_memory = env -u REDIS_URL SECRET_KEY=unused DATABASE_URL=sqlite://:memory:
+in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
+	DATABASE_URL=sqlite://:memory:
 
 .PHONY: help demo run test faults fuzz check bench soak lock clean runtime dev
 

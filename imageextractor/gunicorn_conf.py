@@ -6,10 +6,12 @@ from typing import Any
 
 import django
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imageextractor.settings")
 django.setup()
 
+from imageextractor.settings import is_loopback  # noqa: E402 (needs what setup() has read)
 from processing import embedded  # noqa: E402 (has models)
 
 worker_class = "gthread"
@@ -22,6 +24,13 @@ control_socket_disable = True
 
 if settings.SERVE_BIND:
     bind = settings.SERVE_BIND
+
+
+def on_starting(server: Any) -> None:
+    """Refuse DEBUG on an address that others reach: without `serve` only gunicorn knows it."""
+    hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    if settings.DEBUG and not all(map(is_loopback, hosts)):
+        raise ImproperlyConfigured("DEBUG is for a loopback address alone, not for --bind {}.".format(*hosts))
 
 
 def when_ready(server: Any) -> None:

@@ -30,7 +30,7 @@ if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
 EMBEDDED = REDIS_URL is None
 if EMBEDDED:
     try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # catalogues and sessions are nobody else's
     except OSError as error:
         raise ImproperlyConfigured(f"DATA_DIR must be a folder that can be written to: {error}.") from error
 SERVE_BIND = env("SERVE_BIND")
@@ -38,31 +38,48 @@ DEBUG = env_bool("DEBUG", False)
 PUBLIC_URL = env_url("PUBLIC_URL") or f"http://{SERVE_BIND or '127.0.0.1:8000'}"
 
 
-def _is_loopback(bind: str) -> bool:
-    host = bind.rpartition(":")[0].strip("[]")
+def is_loopback(host: str | None) -> bool:
+    """Is this host this very machine, so that nobody else can connect?"""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
 
 
-# Without a login everything belongs to the user `local`: on by itself only where nobody else can connect.
-OPEN_ACCESS = env_bool("OPEN_ACCESS", EMBEDDED and SERVE_BIND is not None and _is_loopback(SERVE_BIND))
-
 _public = urlsplit(PUBLIC_URL)
+_bind_host = SERVE_BIND.rpartition(":")[0].strip("[]") if SERVE_BIND else None
+# Without a login everything belongs to the user `local`: on by itself only where nobody else can connect.
+OPEN_ACCESS = env_bool("OPEN_ACCESS", EMBEDDED and is_loopback(_bind_host))
+
 if _public.path:
     raise ImproperlyConfigured(f"PUBLIC_URL is scheme and host alone, without a path: not {PUBLIC_URL!r}.")
 _local_names = ["localhost", "127.0.0.1", "[::1]"] if EMBEDDED else []
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [_public.hostname or "", *_local_names]
+if "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name each host, such as images.example.com; * is refused.")
+if DEBUG and not all(map(is_loopback, [_public.hostname, _bind_host or "localhost"])):
+    raise ImproperlyConfigured(
+        "DEBUG shows settings and source to whoever causes an error: it is for a loopback address alone. "
+        "Unset it, or serve on 127.0.0.1."
+    )
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 
 # --- Secrets ---------------------------------------------------------------------------------------------
 
 
+def _strong(name: str, key: str) -> str:
+    """The key, unless it could be guessed. Never part of the message: that ends up in logs."""
+    if len(key) < 50 or len(set(key)) < 5:  # as `check --deploy` has it
+        raise ImproperlyConfigured(
+            f"{name} must be at least 50 random characters, such as `openssl rand -base64 48` prints."
+        )
+    return key
+
+
 def _secret_key() -> str:
     """The given key; embedded, one that is made once and kept in DATA_DIR for its owner alone."""
     if key := env("SECRET_KEY"):
-        return key
+        return _strong("SECRET_KEY", key)
     if not EMBEDDED:
         raise ImproperlyConfigured("SECRET_KEY must be set: a random text of at least 50 characters.")
     path = DATA_DIR / "secret_key"
@@ -76,7 +93,7 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
-SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
+SECRET_KEY_FALLBACKS = [_strong("SECRET_KEY_FALLBACKS", key) for key in env_list("SECRET_KEY_FALLBACKS")]
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -96,6 +113,7 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
 ]
 MIDDLEWARE = [
+    "products.headers.SecurityHeadersMiddleware",  # first: what others answer by themselves gets them, too
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -129,6 +147,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
+DEFAULT_EXCEPTION_REPORTER_FILTER = "products.errors.ReporterFilter"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -177,6 +196,22 @@ def _database() -> dict[str, Any]:
 
 
 DATABASES = {"default": _database()}
+
+# --- Cache -----------------------------------------------------------------------------------------------
+# Holds nothing but the counters of products/limits.py, which all web processes have to share.
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},  # fewer could be pushed out by whoever tries many names
+    }
+    if EMBEDDED
+    else {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "imageextractor",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
 
 # --- Broker ----------------------------------------------------------------------------------------------
 
@@ -238,7 +273,11 @@ else:
         "default": {"BACKEND": "processing.storage.LocalStorage"},
         "uploads": {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": DATA_DIR / "uploads"},
+            "OPTIONS": {
+                "location": DATA_DIR / "uploads",
+                "file_permissions_mode": 0o600,
+                "directory_permissions_mode": 0o700,
+            },
         },
     }
 STORAGES["staticfiles"] = {
@@ -257,6 +296,9 @@ FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
 REQUEST_MAX_IMAGES = env_int("REQUEST_MAX_IMAGES", 1_000_000)
+USER_UPLOADS_PER_MINUTE = env_int("USER_UPLOADS_PER_MINUTE", 300)
+USER_MAX_OPEN_REQUESTS = env_int("USER_MAX_OPEN_REQUESTS", 1_000)
+USER_MAX_OPEN_IMAGES = env_int("USER_MAX_OPEN_IMAGES", 5_000_000)
 FETCH_ALLOWED_NETWORKS = env_networks("FETCH_ALLOWED_NETWORKS")
 FETCH_CONCURRENCY = env_int("FETCH_CONCURRENCY", 32)
 FETCH_PER_HOST = env_int("FETCH_PER_HOST", 16)
@@ -273,7 +315,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "products.schema.AutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -286,13 +328,8 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Catalogues in, compressed pictures out.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "ENUM_NAME_OVERRIDES": {
-        name: f"drf_standardized_errors.openapi_serializers.{name}.choices"
-        for name in ("ValidationErrorEnum", "ClientErrorEnum", "ServerErrorEnum")
-    },
-    "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
+    "ENUM_NAME_OVERRIDES": {name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 # --- Logging ---------------------------------------------------------------------------------------------

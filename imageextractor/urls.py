@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from processing.views import readyz
-from products import api, views
+from products import account, api, views
+from products.media import media
 
 handler400 = "products.errors.bad_request"
 handler403 = "products.errors.forbidden"
@@ -20,7 +22,7 @@ api_urls = [
     path("upload", api.legacy_upload, name="upload"),
     path("status/<str:request_id>", api.legacy_status, name="status"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
     # Files: no slash behind their names, which the router would put there.
     path(
         "requests/<str:pk>/results.csv",
@@ -44,13 +46,18 @@ urlpatterns = [
     path("requests/<uuid:pk>/retry/", views.retry, name="request-retry"),
     path("requests/<uuid:pk>/cancel/", views.cancel, name="request-cancel"),
     path("requests/<uuid:pk>/delete/", views.delete, name="request-delete"),
-    path("login/", auth.LoginView.as_view(template_name="login.html"), name="login"),
+    path("account/", account.account, name="account"),
+    path("account/tokens/", account.issue_token, name="token-issue"),
+    path("account/tokens/<int:pk>/revoke/", account.revoke_token, name="token-revoke"),
+    path("login/", account.LoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(next_page="home"), name="logout"),
     path("upload", api.legacy_upload),
     path("status/<str:request_id>", api.legacy_status),
     path("api/", include((api_urls, "api"))),
+    # One door, so that every attempt is counted.
+    path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
     path("readyz", readyz),
-    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", views.media),
+    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", media),
 ]

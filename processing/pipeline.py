@@ -122,11 +122,11 @@ class Pipeline:
             image.attempts += 1
             image.fail(error.code, error.detail)
         except StorageError as error:
-            logger.warning("Storage did not take the picture of %s: %s", image.url, error)
+            logger.warning("Storage did not take the picture of the image %s: %s", image.pk, error)
             self.places.pause()  # else every picture would be fetched again and again for nothing
             self._wait(image, STORAGE_DELAY, "storage", "The finished picture could not be stored.")
         except Exception:
-            logger.exception("Unexpected error with %s", image.url)
+            logger.exception("Unexpected error with the image %s", image.pk)
             self._again(image, "crashed", "The picture could not be processed because of an internal error.")
 
     def _make(self, image: Image) -> None:

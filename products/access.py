@@ -1,7 +1,7 @@
 """Who is asking: a session, an API token, or, under OPEN_ACCESS, whoever can connect."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -9,13 +9,14 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request as ApiRequest
 
 from products.models import ApiToken
 
 LOCAL_USER = "local"
+#: By these, and by X-Forwarded-…, a proxy shows itself.
+PROXY_HEADERS = {"Forwarded", "Via", "X-Real-Ip"}
 
 
 def local_user() -> User:
@@ -47,7 +48,7 @@ class OpenAccessMiddleware:
 
 
 def _is_foreign(request: HttpRequest) -> bool:
-    if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")):
+    if any(name in PROXY_HEADERS or name.startswith("X-Forwarded-") for name in request.headers):
         return True
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         return request.method != "GET" or request.headers.get("Sec-Fetch-Mode") != "navigate"
@@ -77,23 +78,3 @@ class TokenAuthentication(authentication.BaseAuthentication):
 
     def authenticate_header(self, request: ApiRequest) -> str:
         return "Token"
-
-
-class TokenScheme(OpenApiAuthenticationExtension):
-    """Names the token in the OpenAPI schema."""
-
-    target_class = "products.access.TokenAuthentication"
-    name = "token"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token ie_…"}
-
-
-class SessionScheme(OpenApiAuthenticationExtension):
-    """Names the session cookie in the OpenAPI schema."""
-
-    target_class = "products.access.SessionAuthentication"
-    name = "session"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}

@@ -24,10 +24,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from products.catalogue import Catalogue
+from products.limits import check_open_work, count_upload
 from products.models import Image, ImageStatus, Product, Request, RequestStatus
 from products.results import images_zip, result_csv
+from products.schema import ErrorsSerializer
 from products.serializers import (
     ImageSerializer,
+    LegacySerializer,
+    LegacyUploadSerializer,
     ProductSerializer,
     RequestSerializer,
     RetrySerializer,
@@ -37,6 +41,7 @@ from products.serializers import (
 LEGACY_PRODUCTS = 100
 MAX_KEY = 255
 FILES = ("results_csv", "images_zip")
+REFUSED_UPLOAD = {409: ErrorsSerializer, 429: ErrorsSerializer}
 
 
 def status_filter(statuses: type[TextChoices]) -> OpenApiParameter:
@@ -74,7 +79,12 @@ class ImagePagination(Pagination):
 
 
 def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bool]:
-    """Submit the upload in an API call: the Request, and whether it is new. Raises what `submit` raises."""
+    """Submit the upload in an API call: the Request, and whether it is new.
+
+    Raises LimitReached, before the upload is read, and what `submit` raises.
+    """
+    count_upload(request.user)
+    check_open_work(request.user)
     upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
     key = _idempotency_key(request)
@@ -123,7 +133,7 @@ class RequestViewSet(
 
     @extend_schema(
         request={"multipart/form-data": SubmissionSerializer},
-        responses={201: RequestSerializer, 200: RequestSerializer},
+        responses={201: RequestSerializer, 200: RequestSerializer, **REFUSED_UPLOAD},
         parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
     )
     def create(self, request: ApiRequest) -> Response:
@@ -135,13 +145,14 @@ class RequestViewSet(
     def perform_destroy(self, instance: Request) -> None:
         instance.remove()
 
-    @extend_schema(request=RetrySerializer, responses=RequestSerializer)
+    @extend_schema(request=RetrySerializer, responses={200: RequestSerializer, 429: ErrorsSerializer})
     @action(detail=True, methods=["post"])
     def retry(self, request: ApiRequest, pk: str) -> Response:
         """Try failed and canceled pictures again."""
         batch = self.get_object()
         wanted = RetrySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
+        check_open_work(request.user)
         batch.retry(wanted.validated_data.get("code"))
         return self._answer(batch)
 
@@ -204,7 +215,10 @@ def _download(pieces: Iterator[bytes], filename: str, content_type: str) -> Stre
 # --- The earlier system's two calls ---
 
 
-@extend_schema(exclude=True)
+@extend_schema(
+    request={"multipart/form-data": LegacyUploadSerializer},
+    responses={201: LegacySerializer, **REFUSED_UPLOAD},
+)
 @api_view(["POST"])
 @parser_classes([MultiPartParser])
 def legacy_upload(request: ApiRequest) -> Response:
@@ -213,7 +227,7 @@ def legacy_upload(request: ApiRequest) -> Response:
     return Response(_legacy(batch, request), status.HTTP_201_CREATED)
 
 
-@extend_schema(exclude=True)
+@extend_schema(responses=LegacySerializer)
 @api_view(["GET"])
 def legacy_status(request: ApiRequest, request_id: str) -> Response:
     """The status of a Request in the shape that legacy_upload() answers."""

@@ -1,19 +1,30 @@
 """API errors in one shape: `{"type", "errors": [{"code", "detail", "attr", "line"?, "column"?}]}`."""
 
+import re
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views import defaults
+from django.views.debug import SafeExceptionReporterFilter
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
 
 from products.catalogue import CatalogueError, Problem
+from products.limits import LimitReached
 from products.submission import IdempotencyConflict
 
 #: Where programs call, which read errors as JSON.
 API_PATHS = ("/api/", "/upload", "/status/")
+
+
+class ReporterFilter(SafeExceptionReporterFilter):
+    """Keeps addresses off Django's debug page, too: they carry passwords."""
+
+    hidden_settings = re.compile(
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|URL|LOCATION", re.IGNORECASE
+    )
 
 
 class CatalogueRefused(exceptions.ValidationError):
@@ -31,6 +42,16 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
+class TooMuch(exceptions.APIException):
+    """429, with the seconds to wait as `Retry-After`."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+
+    def __init__(self, limit: LimitReached) -> None:
+        super().__init__(limit.detail, limit.code)
+        self.wait = limit.seconds
+
+
 class ExceptionHandler(handler.ExceptionHandler):
     """Turns our own exceptions into answers."""
 
@@ -42,6 +63,8 @@ class ExceptionHandler(handler.ExceptionHandler):
                 "This Idempotency-Key was used before, for another file or other options.",
                 "idempotency_conflict",
             )
+        if isinstance(exc, LimitReached):
+            return TooMuch(exc)
         if isinstance(exc, SuspiciousOperation):  # a form with thousands of fields, and the like
             return exceptions.ParseError(str(exc))
         converted: Exception = super().convert_known_exceptions(exc)

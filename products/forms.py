@@ -1,12 +1,16 @@
 """What people fill in."""
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 from django import forms
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
 from products.catalogue import FIRST_PROBLEMS, Problem
-from products.models import Format
+from products.limits import LimitReached, count_login
+from products.models import ApiToken, Format
 
 
 class UploadForm(forms.Form):
@@ -58,6 +62,29 @@ class UploadForm(forms.Form):
         if len(problems) >= FIRST_PROBLEMS:
             errors.append(ValidationError(f"Only the first {FIRST_PROBLEMS} problems are listed.", "more"))
         self.add_error("file", errors)
+
+
+class LoginForm(AuthenticationForm):
+    """Name and password. `limit` says, after cleaning, that there were too many attempts."""
+
+    limit: LimitReached | None = None
+
+    def clean(self) -> dict[str, Any]:
+        """Count the attempt before the password is looked at."""
+        try:
+            count_login(cast(HttpRequest, self.request), self.cleaned_data.get("username", ""))
+        except LimitReached as error:
+            self.limit = error
+            raise ValidationError(error.detail, error.code) from error
+        return super().clean()
+
+
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """A new token."""
+
+    class Meta:
+        model = ApiToken
+        fields = ["name"]
 
 
 class RetryForm(forms.Form):

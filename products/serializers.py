@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from products.models import Format, Image, Product, Request
+from products.models import Format, Image, Product, Request, RequestStatus
 
 FactsSchema = {
     "type": "object",
@@ -129,6 +129,33 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 def _facts(image: Image, side: str) -> dict[str, Any] | None:
     facts = {name: getattr(image, f"{side}_{name}") for name in ("bytes", "width", "height", "format")}
     return facts if facts["bytes"] is not None else None
+
+
+class LegacyProductSerializer(serializers.Serializer[Product]):
+    """A product as the earlier system answered it: all strings, URLs joined by commas."""
+
+    id = serializers.UUIDField()
+    serial_number = serializers.CharField()
+    product_name = serializers.CharField()
+    input_image_urls = serializers.CharField()
+    status = serializers.ChoiceField(RequestStatus.choices)
+    output_image_urls = serializers.CharField()
+
+
+class LegacySerializer(RequestSerializer):
+    """What POST /upload and GET /status/{request_id} answer; for the schema alone."""
+
+    request_id = serializers.UUIDField()
+    products = LegacyProductSerializer(many=True)  # type: ignore[assignment]  # not the total here
+
+    class Meta(RequestSerializer.Meta):
+        fields = [*RequestSerializer.Meta.fields, "request_id"]
+
+
+class LegacyUploadSerializer(serializers.Serializer[Request]):
+    """What the earlier system's upload takes."""
+
+    file = serializers.FileField(help_text="The catalogue, a CSV.")
 
 
 class ProductSerializer(serializers.ModelSerializer[Product]):

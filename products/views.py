@@ -4,22 +4,21 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Count
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.static import serve
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from products.catalogue import CatalogueError
 from products.forms import PageForm, RetryForm, UploadForm
+from products.limits import LimitReached, check_open_work, count_upload
 from products.models import Product, Request
 
 LATEST_REQUESTS = 20
@@ -47,31 +46,30 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok", content_type="text/plain")
 
 
-@require_safe
-def media(request: HttpRequest, key: str) -> FileResponse | HttpResponse:
-    """An output from local storage. With S3 its URLs lead to the bucket, and none leads here."""
-    if settings.AWS_STORAGE_BUCKET_NAME:
-        raise Http404
-    response = serve(request, key, document_root=str(settings.MEDIA_ROOT))
-    response["Cache-Control"] = "public, max-age=31536000, immutable"
-    return response
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def home(request: UserRequest) -> HttpResponse:
-    """The upload form, and the user's latest requests. A file that is refused is answered with 400."""
+    """The upload form, and the user's latest requests.
+
+    A file that is refused is answered with 400, one too many with 429.
+    """
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
-    if form.is_valid():
-        try:
-            batch, _is_new = Request.objects.submit(request.user, **form.cleaned_data)
-        except CatalogueError as error:
-            form.refuse(error.problems)
-        else:
-            return redirect(batch)
+    limit: LimitReached | None = None
+    try:
+        if form.is_bound:
+            count_upload(request.user)
+            check_open_work(request.user)
+        if form.is_valid():
+            return redirect(Request.objects.submit(request.user, **form.cleaned_data)[0])
+    except LimitReached as error:
+        limit = error
+        form.add_error("file", error.detail)
+    except CatalogueError as error:
+        form.refuse(error.problems)
     latest = Request.objects.visible_to(request.user).filter(owner=request.user.pk)[:LATEST_REQUESTS]
     context = {"form": form, "latest": latest}
-    return render(request, "home.html", context, status=400 if form.errors else 200)
+    response = render(request, "home.html", context, status=400 if form.errors else 200)
+    return limit.mark(response) if limit else response
 
 
 @require_safe
@@ -116,6 +114,11 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Try what failed again: all of it, or one error `code`."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     form = RetryForm(request.POST)
+    try:
+        check_open_work(request.user)
+    except LimitReached as error:
+        messages.error(request, error.detail)
+        return redirect(batch)
     if form.is_valid():
         batch.retry(form.cleaned_data["code"] or None)
         batch.refresh_from_db()

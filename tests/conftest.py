@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,13 @@ def plain_static_files(settings: "Settings") -> None:
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
+
+
+@pytest.fixture(autouse=True)
+def counters_of_ones_own(settings: "Settings") -> None:
+    """No test counts the logins and uploads of another."""
+    cache = settings.CACHES["default"]
+    settings.CACHES = {"default": cache | {"KEY_PREFIX": token_hex(8)}}
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import Count, F, Max, Q
+from django.db.models import Case, Count, F, Max, Q, Sum, When
+from django.db.models.functions import Greatest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -56,6 +57,14 @@ class RequestQuerySet(models.QuerySet["Request"]):
         """Those for which processing has something to do."""
         return self.filter(Q(status__in=Request.ACTIVE) | ~Q(sweep=""))
 
+    def open_work(self) -> tuple[int, int]:
+        """How many are unfinished, and their unfinished Images; while a file is read its URLs count."""
+        is_read = Q(ingested_rows__gte=F("products_total"))
+        images = Case(When(is_read, then="images_total"), default=Greatest("urls_total", "images_total"))
+        settled = F("images_completed") + F("images_failed") + F("images_canceled")
+        found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
+        return found["requests"], found["images"] or 0
+
     def finished_before(self, moment: datetime) -> Self:
         return self.filter(status__in=Request.FINISHED, finished_at__lt=moment)
 
@@ -86,7 +95,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
         batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
         batch.filename = Path(file.name or "catalogue.csv").name[-255:]
         batch.fingerprint = fingerprint(file, strict=strict, **options)
-        batch.products_total = summary.rows
+        batch.products_total, batch.urls_total = summary.rows, summary.urls
         if idempotency_key and (earlier := self._submitted(batch)):
             return earlier, False
         file.seek(0)
@@ -151,6 +160,7 @@ class Request(models.Model):
     sweep_code = models.CharField(max_length=30, blank=True)
 
     products_total = models.PositiveIntegerField()
+    urls_total = models.PositiveIntegerField(default=0)  # in the file, repetitions counted
     ingested_rows = models.PositiveIntegerField(default=0)
     images_total = models.PositiveIntegerField(default=0)
     images_completed = models.PositiveIntegerField(default=0)

@@ -18,11 +18,12 @@ def _digest(key: str) -> str:
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def issue(self, user: User) -> str:
+    def issue(self, user: User, name: str = "") -> str:
         """Make a token for `user`; the key itself, which cannot be had a second time."""
-        key = PREFIX + secrets.token_urlsafe(32)
-        self.create(user=user, digest=_digest(key), hint=key[: len(PREFIX) + 4])
-        return key
+        token = self.model(user=user, name=name)
+        token.set_key()
+        token.save()
+        return token.key
 
     def lookup(self, key: str) -> "ApiToken | None":
         """The token of an active user with this key; notes its use, to the minute."""
@@ -37,10 +38,12 @@ class ApiToken(models.Model):
     """Lets a program act as its user: `Authorization: Token ie_…`."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100, blank=True, help_text="What it is for.")
     digest = models.CharField(max_length=64, unique=True)
     hint = models.CharField(max_length=8, help_text="The key's first characters, to tell tokens apart.")
     created_at = models.DateTimeField(default=timezone.now)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    key = ""  # in memory alone, where the token was made
 
     objects = ApiTokenQuerySet.as_manager()
 
@@ -50,3 +53,8 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hint}…"
+
+    def set_key(self) -> None:
+        """Give an unsaved token its `key`, of which only the hash is kept."""
+        self.key = PREFIX + secrets.token_urlsafe(32)
+        self.digest, self.hint = _digest(self.key), self.key[: len(PREFIX) + 4]

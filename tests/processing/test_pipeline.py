@@ -164,7 +164,8 @@ def test_an_unexpected_error_costs_its_picture_an_attempt_and_others_nothing(
     image = batch.images.get(number=1)
     assert (image.status, image.error_code, image.attempts) == ("pending", "crashed", 1)
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "strange.jpg" in record.getMessage()
+    assert str(image.pk) in record.getMessage()
+    assert "strange.jpg" not in record.getMessage()
     assert "ZeroDivisionError" in caplog.text
 
 

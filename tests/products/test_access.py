@@ -252,7 +252,8 @@ FOREIGN = [
     *({"Origin": origin} for origin in ("https://evil.example", "null", "http://testserver:81", "http://[")),
     *({"Origin": origin} for origin in ("https://testserver", "http://testserver.evil.example", "")),
     *({"Sec-Fetch-Site": site} for site in ("cross-site", "same-site", "whatever")),
-    *({name: "203.0.113.7"} for name in ("X-Forwarded-For", "X-Forwarded-Host", "Forwarded")),
+    *({name: "203.0.113.7"} for name in ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")),
+    *({name: "203.0.113.7"} for name in ("Forwarded", "Via", "X-Real-IP")),
     {**OWN_ORIGIN, "X-Forwarded-For": "127.0.0.1"},
     {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
 ]
@@ -278,6 +279,12 @@ def test_under_open_access_a_link_from_another_site_may_be_followed_but_no_form(
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert curl.get("/api/requests/", headers=headers).status_code == 200
     assert curl.post("/api/requests/", headers=headers).status_code == 403
+
+
+def test_under_open_access_a_name_that_somebody_else_has_given_this_machine_is_refused(curl: Client) -> None:
+    for host in ("evil.example", "testserver.evil.example", "192.0.2.1:8000"):
+        assert curl.get("/", headers={"Host": host}).status_code == 400
+    assert not User.objects.exists()
 
 
 def test_without_open_access_there_is_no_user_local(client: Client) -> None:

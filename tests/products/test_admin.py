@@ -1,3 +1,4 @@
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,7 +83,11 @@ def test_every_list_and_every_row_can_be_looked_at_and_nothing_edited(boss: Clie
         assert boss.get(path).status_code == 200
         assert 'name="_save"' not in body(boss.get(path))
         assert boss.post(path, {}).status_code == 403
-        assert boss.get(reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_add")).status_code == 403
+        if not isinstance(row, ApiToken):
+            assert (
+                boss.get(reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_add")).status_code
+                == 403
+            )
 
 
 def test_nothing_but_a_token_can_be_deleted(boss: Client, ann: User) -> None:
@@ -102,6 +107,26 @@ def test_a_token_is_shown_without_its_hash(boss: Client, ann: User) -> None:
         assert token.hint in shown
         assert token.digest not in shown
         assert key not in shown
+
+
+def test_a_new_token_is_shown_once_and_works(boss: Client, ann: User) -> None:
+    answer = boss.post(f"{TOKENS}add/", {"user": ann.pk, "name": "nightly job"})
+    (key,) = re.findall(r"<code>(ie_[\w-]{43})</code>", body(answer))
+    token = ApiToken.objects.get()
+    assert (token.user, token.name) == (ann, "nightly job")
+    assert ApiToken.objects.lookup(key) == token
+    everywhere = [
+        boss.get(path) for path in (TOKENS, detail(token), f"{TOKENS}{token.pk}/history/", "/admin/")
+    ]
+    assert key[8:] not in "".join(map(body, everywhere))
+    assert key not in str(boss.cookies)
+
+
+def test_only_who_may_add_tokens_can_issue_one(ann: User) -> None:
+    client = staff_with("view_apitoken")
+    assert client.get(f"{TOKENS}add/").status_code == 403
+    assert client.post(f"{TOKENS}add/", {"user": ann.pk, "name": ""}).status_code == 403
+    assert not ApiToken.objects.exists()
 
 
 def test_only_who_may_delete_tokens_can_revoke_one(ann: User) -> None:

@@ -156,4 +156,6 @@ def test_the_documentation_page_answers(api: Client, settings: Settings) -> None
     plain_static_files(settings)
     response = api.get("/api/docs/", headers={"Accept": "text/html"})
     assert response.status_code == 200
-    assert b"/api/schema/" in response.content
+    script = api.get("/api/docs/?script=")
+    assert script.headers["Content-Type"].startswith("application/javascript")
+    assert b"/api/schema/" in script.content

@@ -133,34 +133,6 @@ def test_changes_are_made_by_post_only_and_with_the_token(ann: User, view: str) 
     assert Request.objects.get().status == Request.Status.PENDING
 
 
-def test_under_open_access_there_is_no_login_and_no_logout(client: Client, settings: Settings) -> None:
-    settings.OPEN_ACCESS = True
-    home = client.get("/")
-    assert home.status_code == 200
-    assert reverse("logout") not in body(home)
-    assert reverse("login") not in body(home)
-
-
-def test_who_has_logged_in_can_log_out(page: Client) -> None:
-    assert reverse("logout") in body(page.get("/"))
-    page.post(reverse("logout"))
-    assert page.get("/").status_code == 302
-
-
-def test_the_login_page_leads_back_to_where_one_wanted_to_go(client: Client, ann: User) -> None:
-    path = address("request", submitted(ann))
-    login = client.get(f"/login/?next={path}")
-    assert f'<input type="hidden" name="next" value="{path}">' in body(login)
-    answer = client.post("/login/", {"username": "ann", "password": "a long password", "next": path})
-    assert answer.headers["Location"] == path
-
-
-def test_the_login_page_says_that_the_password_is_wrong(client: Client, ann: User) -> None:
-    answer = body(client.post("/login/", {"username": "ann", "password": "another"}))
-    assert "<title>Error: Log in – Image Extractor</title>" in answer
-    assert "Please enter a correct username and password." in answer
-
-
 # --- Upload ---
 
 

@@ -12,6 +12,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="the user's name")
+        parser.add_argument("--name", default="", help="what the token is for")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = get_user_model().objects.filter(username=options["user"]).first()
@@ -19,4 +20,4 @@ class Command(BaseCommand):
             raise CommandError(
                 f"There is no user {options['user']!r}; `manage.py createsuperuser` makes one."
             )
-        self.stdout.write(ApiToken.objects.issue(user))
+        self.stdout.write(ApiToken.objects.issue(user, options["name"]))

@@ -1,0 +1,62 @@
+"""Logging in, and the page of a user's own."""
+
+from django.contrib import messages
+from django.contrib.auth import views
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST, require_safe
+
+from products.forms import LoginForm, TokenForm
+from products.models import ApiToken
+from products.views import UserRequest
+
+MAX_TOKENS = 100
+
+
+class LoginView(views.LoginView):
+    """Name and password. Too many attempts are answered with 429."""
+
+    template_name = "login.html"
+    authentication_form = LoginForm
+
+    def form_invalid(self, form: LoginForm) -> HttpResponse:  # type: ignore[override]  # the form is ours
+        response = super().form_invalid(form)
+        return form.limit.mark(response) if form.limit else response
+
+
+@require_safe
+@login_required
+def account(request: UserRequest) -> HttpResponse:
+    """The user's API tokens."""
+    return _page(request, TokenForm())
+
+
+@require_POST
+@login_required
+@sensitive_variables("key")
+def issue_token(request: UserRequest) -> HttpResponse:
+    """Make a token. This answer shows its key, and nothing shows it again."""
+    form = TokenForm(request.POST)
+    if ApiToken.objects.filter(user=request.user.pk).count() >= MAX_TOKENS:
+        form.add_error("name", f"You have {MAX_TOKENS} tokens. Revoke one first.")
+    if not form.is_valid():
+        return _page(request, form, status=400)
+    key = ApiToken.objects.issue(request.user, form.cleaned_data["name"])
+    return _page(request, TokenForm(), key=key)
+
+
+@require_POST
+@login_required
+def revoke_token(request: UserRequest, pk: int) -> HttpResponse:
+    """Delete one of the user's tokens: it is refused from now on."""
+    token = get_object_or_404(ApiToken.objects.filter(user=request.user.pk), pk=pk)
+    token.delete()
+    messages.success(request, f"The token {token} is revoked.")
+    return redirect("account")
+
+
+def _page(request: HttpRequest, form: TokenForm, *, key: str = "", status: int = 200) -> HttpResponse:
+    tokens = ApiToken.objects.filter(user=request.user.pk)
+    return render(request, "account.html", {"form": form, "key": key, "tokens": tokens}, status=status)

@@ -1,0 +1,196 @@
+"""Names that are scripts, in a real browser: on every page and in the admin they are text.
+
+A script that ran would raise an alert or leave a mark. One that the policy stopped would be reported: no
+success either, since nothing unescaped should be there to be stopped.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import expect
+from pytest_django.live_server_helper import LiveServer
+
+from products.models import ApiToken, Image, Product, Request
+from tests.factories import JPEG, OTHER_URL, ingest, make_csv, make_user, settle, submit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Page
+
+SCRIPTS = (
+    "<script>mark()</script>",
+    "<img src=x onerror=mark()>",
+    "\"'><svg onload=mark()>",
+    "</title></textarea><script>mark()</script>",
+    "{{ mark }}<a href='javascript:mark()'>x</a>",
+)
+HOSTILE = "".join(SCRIPTS)
+HOSTILE_NAME = HOSTILE.replace("/", "\N{FRACTION SLASH}") + "<script>mark()<script>.csv"
+HOSTILE_URL = "https://shop.example/<script>mark()</script>\"'><img src=x onerror=mark()>.jpg"
+#: Runs before every page: what a hostile script does, and what the browser says that it stopped.
+WATCH = """
+    window.marks = [];
+    window.mark = () => window.marks.push("a script ran");
+    document.addEventListener("securitypolicyviolation", event => console.error(
+        `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
+"""
+
+
+@pytest.fixture
+def boss(transactional_db: None) -> User:
+    return make_user(HOSTILE[:150], is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def batch(boss: User) -> Request:
+    """A finished Request of which every text is hostile."""
+    rows = ((HOSTILE, HOSTILE, f"{HOSTILE_URL} {OTHER_URL}"), (HOSTILE, HOSTILE, HOSTILE))
+    batch = ingest(submit(boss, make_csv(*rows), HOSTILE_NAME))
+    urls = [image.url for image in batch.images.pending().order_by("number")]
+    settle(batch, {urls[0]: "<script>mark()"} | dict.fromkeys(urls[1:], JPEG))
+    batch.images.update(error_detail=HOSTILE)
+    Request.objects.update(error=HOSTILE)
+    ApiToken.objects.issue(boss, HOSTILE[:100])
+    batch.refresh_from_db()
+    return batch
+
+
+@pytest.fixture
+def complaints(page: "Page") -> Iterator[list[str]]:
+    """What the browser has complained of; at the end, nothing."""
+    found: list[str] = []
+
+    def listen(message: "ConsoleMessage") -> None:
+        # Where a page names no icon, as JSON cannot, Chromium looks for one.
+        if message.type in {"error", "warning"} and not message.location["url"].endswith("/favicon.ico"):
+            found.append(message.text)
+
+    page.add_init_script(WATCH)
+    page.on("console", listen)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("dialog", lambda dialog: found.append(dialog.message))
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def site(page: "Page", live_server: LiveServer, boss: User, complaints: list[str]) -> "Page":
+    client = Client()
+    client.force_login(boss)
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
+    return page
+
+
+def test_the_browser_would_say_if_a_script_ran_or_was_stopped(
+    page: "Page", live_server: LiveServer, complaints: list[str]
+) -> None:
+    page.goto(f"{live_server.url}/login/")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=mark()>')")
+    page.wait_for_event("console")
+    assert any("policy: script-src" in complaint for complaint in complaints)
+    page.evaluate("mark()")
+    assert page.evaluate("marks") == ["a script ran"]
+    complaints.clear()
+
+
+def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_server: LiveServer) -> None:
+    site.goto(live_server.url)
+    data = make_csv((HOSTILE, HOSTILE, HOSTILE_URL))
+    site.get_by_label("Catalogue").set_input_files(
+        {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
+    )
+    site.get_by_role("button", name="Upload").click()
+    expect(site.get_by_role("heading", level=1)).to_contain_text("<img src=x onerror=mark()>")
+    batch = ingest(Request.objects.get())
+    expect(site.get_by_label("0 of 1 pictures done")).to_be_visible()
+    settle(batch, {batch.images.get().url: "<script>mark()"})
+    expect(site.get_by_role("heading", name="Failures")).to_be_visible()
+    expect(site.get_by_role("rowheader", name="<script>mark()</script>").first).to_be_visible()
+    assert site.evaluate("marks") == []
+
+
+def test_a_hostile_file_that_is_refused_is_answered_as_text(
+    site: "Page", live_server: LiveServer, complaints: list[str]
+) -> None:
+    site.goto(live_server.url)
+    data = make_csv((1, 2, 3), header=(HOSTILE, "B", "C"))
+    site.get_by_label("Catalogue").set_input_files(
+        {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
+    )
+    site.get_by_role("button", name="Upload").click()
+    expect(site.locator(".errorlist")).to_contain_text("<script>mark()</script>")
+    assert site.evaluate("marks") == []
+    (complaint,) = complaints  # Chromium's, of the status that a refused file gets
+    assert "400 (Bad Request)" in complaint
+    complaints.clear()
+
+
+def addresses(batch: Request) -> list[str]:
+    """Every page that shows something of the Request or its owner; a part of one is seen in the page."""
+    rows = {
+        "products/request": batch.pk,
+        "products/image": Image.objects.failed().order_by("number")[0].pk,
+        "products/product": Product.objects.order_by("row_number")[0].pk,
+        "products/apitoken": ApiToken.objects.get().pk,
+        "auth/user": batch.owner.pk,
+    }
+    lists = [f"/admin/{model}/" for model in rows]
+    changes = [f"/admin/{model}/{pk}/{page}/" for model, pk in rows.items() for page in ("change", "history")]
+    token = f"/admin/products/apitoken/{rows['products/apitoken']}/delete/"
+    return [
+        *("/", batch.get_absolute_url(), "/account/", "/admin/"),
+        *(*lists, *changes, token, "/admin/products/apitoken/add/", "/admin/processing/worker/"),
+    ]
+
+
+def test_hostile_names_are_text_on_every_page(site: "Page", live_server: LiveServer, batch: Request) -> None:
+    for path in addresses(batch):
+        answer = site.goto(f"{live_server.url}{path}", wait_until="load")
+        assert answer is not None
+        assert answer.status == 200, path
+        assert site.evaluate("marks") == [], path
+
+
+def test_the_admins_confirmations_and_messages_are_text(
+    site: "Page", live_server: LiveServer, batch: Request
+) -> None:
+    site.goto(f"{live_server.url}/admin/products/request/")
+    site.locator("#result_list .action-select").first.check()
+    site.get_by_label("Action:").select_option("retry")
+    site.get_by_role("button", name="Go", exact=False).click()
+    expect(site.locator(".messagelist")).to_contain_text("Images that are tried again:")
+    site.goto(f"{live_server.url}/admin/products/apitoken/")
+    site.locator("#result_list .action-select").first.check()
+    site.get_by_label("Action:").select_option("delete_selected")
+    site.get_by_role("button", name="Go", exact=False).click()
+    site.get_by_role("button", name="Yes").click()
+    expect(site.locator(".messagelist")).to_contain_text("Successfully deleted 1 API token")
+    assert site.evaluate("marks") == []
+
+
+def test_what_is_handed_out_beside_pages_is_no_page(
+    site: "Page", live_server: LiveServer, batch: Request
+) -> None:
+    for part in ("", "products/", "images/"):
+        site.goto(f"{live_server.url}/api/requests/{batch.pk}/{part}")
+        assert site.evaluate("document.contentType") == "application/json"
+        assert site.evaluate("marks") == []
+
+
+def test_the_documentation_works_under_the_policy(site: "Page", live_server: LiveServer) -> None:
+    site.goto(f"{live_server.url}/api/docs/")
+    expect(site.get_by_text("/api/requests/{id}/results.csv")).to_be_visible()
+    site.get_by_text("/api/requests/{id}/results.csv").click()
+    expect(site.get_by_role("button", name="Try it out")).to_be_visible()
+
+
+def test_a_picture_that_is_opened_is_shown_under_its_policy(
+    site: "Page", live_server: LiveServer, batch: Request
+) -> None:
+    path = Image.objects.exclude(output_key="")[0].output_path
+    site.goto(f"{live_server.url}{path}")
+    assert site.evaluate("document.images[0].naturalWidth") == 32
