@@ -9,7 +9,7 @@ from rest_framework.routers import SimpleRouter
 
 from processing.views import readyz
 from products import account, api, views
-from products.media import media
+from products.media import image, media
 
 handler400 = "products.errors.bad_request"
 handler403 = "products.errors.forbidden"
@@ -59,5 +59,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
     path("readyz", readyz),
+    path("images/<uuid:pk>", image, name="image"),
     re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", media),
 ]

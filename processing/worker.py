@@ -7,6 +7,7 @@ from typing import Any
 
 import dramatiq
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from processing import embedded, pipeline
 from processing.models import HEARTBEAT, Pruning, Worker
 from processing.prune import prune
 from processing.recovery import recover
+from processing.storage import require_bucket
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,10 @@ class WorkerMiddleware(dramatiq.Middleware):
             raise SystemExit(
                 "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
             )
+        try:
+            require_bucket()
+        except ImproperlyConfigured as error:
+            raise SystemExit(str(error)) from error  # dramatiq would log any other, and go on without us
         row = Worker()
         row.beat()
         pipeline.start(row.pk)

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, url_problem
@@ -232,7 +233,11 @@ class Image(models.Model):
     @property
     def output_path(self) -> str:
         """Where the output is: a path on this server, or a full URL if storage has its own; "" if none."""
-        return default_storage.url(self.output_key) if self.output_key else ""
+        if not self.output_key:
+            return ""
+        if settings.AWS_S3_SIGNED_URLS:  # a signed address holds for an hour, the one that signs it for ever
+            return reverse("image", args=[self.pk])
+        return default_storage.url(self.output_key)
 
     @property
     def output_url(self) -> str:
