@@ -3,8 +3,8 @@
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import overload
-from urllib.parse import urlsplit
+from typing import Any, overload
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -77,3 +77,32 @@ def env_url(name: str) -> str | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ImproperlyConfigured(f"{name} must be a URL such as https://images.example.com, not {url!r}.")
     return url.rstrip("/")
+
+
+def env_email(name: str) -> dict[str, Any]:
+    """Django's settings for a mail server: `smtp://`, `smtp+tls://` (STARTTLS) or `smtps://`, with user,
+    password and port where needed, the sender as `?from=`. Unset, messages are printed."""
+    url = env(name)
+    if url is None:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ports or not parts.hostname or parts.path not in {"", "/"}:
+        raise ImproperlyConfigured(
+            f"{name} must be a URL such as smtp+tls://user:password@mail.example.com:587?from=me@example.com."
+        )
+    sender = parse_qs(parts.query).get("from")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": port or ports[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        **({"DEFAULT_FROM_EMAIL": sender[0]} if sender else {}),
+    }

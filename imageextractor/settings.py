@@ -17,7 +17,8 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from imageextractor import storages
-from imageextractor.env import env, env_bool, env_int, env_list, env_networks, env_url
+from imageextractor.env import env, env_bool, env_email, env_int, env_list, env_networks, env_url
+from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env("DATA_DIR", str(BASE_DIR / "var"))).resolve()
@@ -139,6 +140,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "processing.context_processors.workers",
+                "processing.context_processors.webhooks",
             ],
         },
     },
@@ -275,6 +277,30 @@ FETCH_MAX_BYTES = env_int("FETCH_MAX_BYTES", 50_000_000)
 FETCH_USER_AGENT = env("FETCH_USER_AGENT", "ImageExtractor/0.1")
 IMAGE_MAX_PIXELS = env_int("IMAGE_MAX_PIXELS", 50_000_000)
 
+# --- Webhooks --------------------------------------------------------------------------------------------
+WEBHOOK_ALLOWED_NETWORKS = env_networks("WEBHOOK_ALLOWED_NETWORKS")
+WEBHOOK_TIMEOUT = env_int("WEBHOOK_TIMEOUT", 15)
+
+
+def _inbound_secret() -> str | None:
+    secret = env("INBOUND_WEBHOOK_SECRET")
+    try:
+        if secret is not None:
+            key_of(secret)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"INBOUND_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes: {error}."
+        ) from error
+    return secret
+
+
+INBOUND_WEBHOOK_SECRET = _inbound_secret()
+
+# --- E-mail ----------------------------------------------------------------------------------------------
+DEFAULT_FROM_EMAIL = f"Image Extractor <noreply@{_public.hostname}>"
+EMAIL_TIMEOUT = 10
+globals().update(env_email("EMAIL_URL"))
+
 # --- API -------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -296,7 +322,12 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Catalogues in, compressed pictures out.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "ENUM_NAME_OVERRIDES": {name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
+    "ENUM_NAME_OVERRIDES": {
+        **{name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
+        "DeliveryStatus": "processing.models.DeliveryStatus",
+        "ReportStatus": "processing.serializers.REPORTED",
+        "ReplayStatus": "processing.serializers.REPLAYABLE",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
 }
 
@@ -307,5 +338,9 @@ LOGGING = {
     "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "text"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+    "loggers": {
+        **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+        # Embedded there are two workers on purpose; it would warn of the second.
+        "dramatiq.broker.StubBroker": {"level": "ERROR"},
+    },
 }

@@ -1,4 +1,4 @@
-"""Embedded mode: the worker's threads inside the one process that serves or extracts."""
+"""Embedded mode: the workers' threads inside the one process that serves or extracts."""
 
 import fcntl
 import os
@@ -12,9 +12,14 @@ from django.db import connection
 
 from processing import pipeline
 from processing.recovery import take_over
+from processing.tasks import QUEUE, WEBHOOKS
 
-THREADS = 4
-_running: dramatiq.Worker | None = None
+#: Threads that take up messages of each queue: queues alone would not keep slow receivers from holding up
+#: pictures.
+THREADS = {QUEUE: 4, WEBHOOKS: 8}
+#: Seconds that deliveries under way get at the end. What they do not settle goes out again, with its old id.
+DELIVERY_GRACE_SECONDS = 2
+_running: list[dramatiq.Worker] = []
 
 
 def lock_data_dir() -> bool:
@@ -44,25 +49,29 @@ def _has_own_database() -> bool:
 
 
 def start() -> None:
-    """Start the worker in this process. The caller's process tree holds the lock on DATA_DIR."""
-    global _running  # noqa: PLW0603 (there is one worker per process)
+    """Start the workers in this process. The caller's process tree holds the lock on DATA_DIR."""
     if _has_own_database():
         take_over()
-    _running = dramatiq.Worker(dramatiq.get_broker(), worker_threads=THREADS, worker_timeout=100)
-    _running.start()
-    pipeline.current()  # Dramatiq only logs what goes wrong at its start; a worker without one is none
+    broker = dramatiq.get_broker()
+    for queue, threads in THREADS.items():
+        worker = dramatiq.Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=100)
+        _running.append(worker)
+        worker.start()
+        pipeline.current()  # Dramatiq only logs what goes wrong at its start; a worker without one is none
 
 
 def stop() -> None:
-    """Stop it, letting pictures in hand finish for a few seconds."""
-    global _running
-    if _running:
-        worker, _running = _running, None
-        worker.stop()
+    """Stop them, letting pictures and deliveries in hand finish for a few seconds."""
+    while _running:
+        worker = _running.pop(0)
+        if worker.consumer_whitelist == {WEBHOOKS}:
+            worker.stop(timeout=DELIVERY_GRACE_SECONDS * 1000)
+        else:
+            worker.stop()
 
 
 def is_started() -> bool:
-    return _running is not None
+    return bool(_running)
 
 
 @contextmanager

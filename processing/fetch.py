@@ -192,11 +192,11 @@ def _status_error(response: httpx.Response, host: str) -> FetchError:
         f"http_{status}",
         f"{host} answered {answer}.",
         permanent=status not in _TRANSIENT_STATUSES,
-        retry_after=_retry_after(response) if status in (429, 503) else None,
+        retry_after=retry_after(response) if status in (429, 503) else None,
     )
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def retry_after(response: httpx.Response) -> float | None:
     """The seconds that `Retry-After` asks for, whether as a number or as a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():

@@ -11,8 +11,9 @@ from datetime import timedelta
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from processing.models import Worker
-from processing.tasks import dispatch
+from processing.models import WebhookDelivery, WebhookEndpoint, Worker
+from processing.signals import deliveries_due
+from processing.tasks import can_send, dispatch
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Recovered:
 
     images_released: int
     requests_sent: int
+    endpoints_sent: int
 
 
 def recover() -> Recovered:
@@ -41,13 +43,26 @@ def recover() -> Recovered:
         logger.warning("%d images were in hand of dead workers and are released", released)
     if sent:
         logger.info("%d requests had nobody working on them and were sent again", sent)
-    return Recovered(released, sent)
+    return Recovered(released, sent, _call_endpoints())
 
 
 def take_over() -> None:
     """Count all other workers dead and all messages lost: only for who has the database for itself."""
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
+    WebhookEndpoint.objects.all().let_go()
+
+
+def _call_endpoints() -> int:
+    """Send messages for endpoints with due deliveries that nobody makes; how many.
+
+    The later steps of the schedule come to be so, and what a killed worker or a lost message left.
+    """
+    if not can_send():
+        return 0
+    endpoints = WebhookDelivery.objects.endpoints_to_call()
+    deliveries_due.send(WebhookDelivery, endpoint_ids=endpoints)
+    return len(endpoints)
 
 
 def _stranded() -> QuerySet[Request]:

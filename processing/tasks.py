@@ -1,4 +1,5 @@
-"""The actors. A message carries a Request's id and epoch; of an epoch that is over it is void.
+"""The actors. A message carries keys: a Request's id and epoch (of an epoch that is over it is void), or an
+endpoint's id.
 
 Each actor may run twice or never: the rows say what is to be done, and recovery sends messages again.
 """
@@ -6,6 +7,7 @@ Each actor may run twice or never: the rows say what is to be done, and recovery
 import logging
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 
 import dramatiq
@@ -16,11 +18,15 @@ from django.utils import timezone
 
 from processing import ingest as ingestion
 from processing import lane, pipeline
+from processing.webhooks.delivering import drain
+from processing.webhooks.sending import shared_client
 from products.models import Request
 
 logger = logging.getLogger(__name__)
 
 QUEUE = "images"
+#: A queue alone isolates nothing: it has workers of its own, whom slow receivers may hold up.
+WEBHOOKS = "webhooks"
 #: Seconds that an ingest keeps a worker thread before it goes to the end of the queue.
 INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
@@ -74,13 +80,36 @@ def sweep(request_id: str, epoch: int) -> None:
         logger.exception("A sweep of %s stopped; recovery takes it up again", request_id)
 
 
+@dramatiq.actor(queue_name=WEBHOOKS)
+def deliver(endpoint_id: str) -> None:
+    """Deliver to an endpoint for a slice of time, then go to the end of the queue."""
+    try:
+        delay = drain(uuid.UUID(endpoint_id), shared_client())
+        if delay is not None:
+            deliver.send_with_options(args=(endpoint_id,), delay=round(delay * 1000) or None)
+    except Exception:
+        logger.exception("Deliveries to %s stopped; recovery takes them up again", endpoint_id)
+
+
+def call(endpoint_ids: Iterable[uuid.UUID]) -> None:
+    """Send the messages that let due deliveries to these endpoints go out; if it cannot, recovery will."""
+    if can_send():
+        for endpoint_id in endpoint_ids:
+            deliver.send(str(endpoint_id))
+
+
+def can_send() -> bool:
+    """Whether messages of this process reach a worker: embedded, only those of the one that it lives in."""
+    return not settings.EMBEDDED or pipeline.is_worker()
+
+
 def dispatch(batch: Request) -> bool:
     """Send all messages that a Request needs now, in a new epoch, once the transaction is over.
 
-    Embedded, only the process with the worker in it can: another one marks the Request for its recovery.
-    False when it does, or when somebody else has just sent them.
+    A process that cannot send marks the Request for recovery elsewhere. False when it does, or when somebody
+    else has just sent them.
     """
-    if settings.EMBEDDED and not pipeline.is_worker():
+    if not can_send():
         Request.objects.filter(pk=batch.pk).update(dispatched_at=None)
         return False
     if not batch.new_epoch():

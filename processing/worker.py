@@ -1,4 +1,7 @@
-"""This process as a worker: its row with a heartbeat, its pipeline, recovery rounds, its turns to prune."""
+"""This process as a worker: its row with a heartbeat, its pipeline, recovery rounds, its turns to prune.
+
+One that only delivers webhooks has recovery rounds and nothing else of this.
+"""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -16,6 +19,7 @@ from processing.models import HEARTBEAT, Pruning, Worker
 from processing.prune import prune
 from processing.recovery import recover
 from processing.storage import require_bucket
+from processing.tasks import QUEUE
 
 logger = logging.getLogger(__name__)
 
@@ -37,31 +41,50 @@ class WorkerMiddleware(dramatiq.Middleware):
             raise SystemExit(
                 "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
             )
-        try:
-            require_bucket()
-        except ImproperlyConfigured as error:
-            raise SystemExit(str(error)) from error  # dramatiq would log any other, and go on without us
-        row = Worker()
-        row.beat()
-        pipeline.start(row.pk)
-        self._served = Served(worker.worker_threads)
-        self._heart = Heart(row, self._served)
-        self._heart.start()
+        if _takes_pictures(worker):
+            _require_bucket()
+            row = Worker()
+            row.beat()
+            pipeline.start(row.pk)
+            self._served = Served(worker.worker_threads)
+            self._heart = Heart(row, self._served)
+            self._heart.start()
+        elif not pipeline.is_worker():
+            self._rounds = Rounds()
+            self._rounds.start()
 
     def before_process_message(self, broker: Any, message: Any) -> None:
-        self._served.begin(message.message_timestamp)
+        if message.queue_name == QUEUE:
+            self._served.begin(message.message_timestamp)
 
     def after_process_message(
         self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
     ) -> None:
-        self._served.end()
+        if message.queue_name == QUEUE:
+            self._served.end()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
-        pipeline.current().stop()
+        if _takes_pictures(worker):
+            pipeline.current().stop()
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
-        pipeline.current().close(GRACE_SECONDS)
-        self._heart.stop()
+        if _takes_pictures(worker):
+            pipeline.current().close(GRACE_SECONDS)
+            self._heart.stop()
+        elif not pipeline.is_worker():
+            self._rounds.stop()
+
+
+def _require_bucket() -> None:
+    try:
+        require_bucket()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from error  # dramatiq would log any other, and go on without us
+
+
+def _takes_pictures(worker: Any) -> bool:
+    """Whether Dramatiq's worker takes up messages about pictures; it takes up all if not told otherwise."""
+    return not worker.consumer_whitelist or QUEUE in worker.consumer_whitelist
 
 
 class Served:
@@ -91,6 +114,30 @@ class Served:
             return timezone.now() if self._running < self._threads else self._latest
 
 
+class Rounds(Thread):
+    """Runs recovery, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__(name="recovery", daemon=True)
+        self._stopped = Event()
+
+    def run(self) -> None:
+        while True:
+            try:
+                close_old_connections()
+                recover()
+            except Exception:
+                logger.exception("A round of recovery failed; the next one follows")
+            if self._stopped.wait(RECOVERY_EVERY.total_seconds()):
+                break
+        connection.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self.ident:
+            self.join(timeout=2)
+
+
 class Heart(Thread):
     """Says every 10 s that the worker lives, has recovery run, and gives back what it cannot work on."""
 
@@ -100,7 +147,7 @@ class Heart(Thread):
         self._served = served
         self._stopped = Event()
         # A thread of its own: a round that sends to a broker that hangs outlasts what a worker may be silent.
-        self._rounds = Thread(target=self._recover_until_stopped, name="recovery", daemon=True)
+        self._rounds = Rounds()
 
     def run(self) -> None:
         beat_at = timezone.now()
@@ -123,20 +170,8 @@ class Heart(Thread):
                 logger.exception("The worker's heart stumbled and goes on")
             if self._stopped.wait(1):
                 break
-        if self._rounds.ident:
-            self._rounds.join(timeout=2)
+        self._rounds.stop()
         self._worker.delete()
-        connection.close()
-
-    def _recover_until_stopped(self) -> None:
-        while True:
-            try:
-                close_old_connections()
-                recover()
-            except Exception:
-                logger.exception("A round of recovery failed; the next one follows")
-            if self._stopped.wait(RECOVERY_EVERY.total_seconds()):
-                break
         connection.close()
 
     def stop(self) -> None:

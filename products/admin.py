@@ -164,13 +164,13 @@ class ImageAdmin(RowAdmin):
     list_display_links = ["number", "url"]
     list_filter = ["status"]
     ordering = ["request_id", "number"]
-    exclude = ["output_key"]
+    exclude = ["output_key", "external_url"]
     readonly_fields = ["output"]
 
     @admin.display
     def output(self, image: Image) -> SafeString | str:
         """The address that it is handed out under."""
-        return format_html('<a href="{0}">{0}</a>', image.output_url) if image.output_key else "-"
+        return format_html('<a href="{0}">{0}</a>', image.output_url) if image.output_path else "-"
 
 
 @admin.register(ApiToken)

@@ -239,7 +239,7 @@ def _legacy(batch: Request, request: ApiRequest) -> dict[str, Any]:
     """The Request, its id a second time, and the first products; those are known before they are ingested."""
     products = []
     for pk, serial_number, product_name, urls, shown in _legacy_rows(batch):
-        outputs = [request.build_absolute_uri(i.output_path) if i and i.output_key else "" for i in shown]
+        outputs = [request.build_absolute_uri(i.output_path) if i and i.output_path else "" for i in shown]
         products.append(
             {
                 "id": str(pk),

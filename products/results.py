@@ -70,7 +70,7 @@ def _encode(catalogue: Catalogue, lines: list[list[str]], *, first: bool = False
 
 def _images_of(batch: Request, rows: list[Row]) -> dict[UUID, Image]:
     ids = {Image.id_for(batch.pk, url) for row in rows for url in row.image_urls}
-    fields = ("id", "url", "status", "output_key", "error_code", "error_detail")
+    fields = ("id", "url", "status", "output_key", "external_url", "error_code", "error_detail")
     return batch.images.only(*fields).in_bulk(list(ids))
 
 

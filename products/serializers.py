@@ -1,11 +1,16 @@
 """The JSON shapes of the API."""
 
+from functools import partial
 from typing import Any
+from urllib.parse import urljoin
 
+from django.conf import settings
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.reverse import reverse
 
+from products.catalogue import url_problem
+from products.catalogue.urls import MAX_URL
 from products.models import Format, Image, Product, Request, RequestStatus
 
 FactsSchema = {
@@ -21,6 +26,12 @@ FactsSchema = {
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
+def check_url(url: str) -> None:
+    """Refuse what cannot be an http(s) URL."""
+    if problem := url_problem(url):
+        raise serializers.ValidationError(problem, "invalid_url")
+
+
 class SubmissionSerializer(serializers.Serializer[Request]):
     """What an upload consists of."""
 
@@ -30,6 +41,12 @@ class SubmissionSerializer(serializers.Serializer[Request]):
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
+    webhook_url = serializers.CharField(
+        required=False,
+        max_length=MAX_URL,
+        validators=[check_url],
+        help_text="Is told when the work has ended.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         unknown = set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"}
@@ -91,7 +108,10 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
             "results_csv": "api:request-results-csv",
             "images_zip": "api:request-images-zip",
         }
-        return {name: reverse(view, [batch.pk], request=request) for name, view in names.items()}
+        paths = {name: reverse(view, args=[batch.pk]) for name, view in names.items()}
+        # Where no HTTP request says under which host it came: in webhooks.
+        absolute = request.build_absolute_uri if request else partial(urljoin, settings.PUBLIC_URL)
+        return {name: absolute(path) for name, path in paths.items()}
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
@@ -115,7 +135,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
     def get_output_url(self, image: Image) -> str | None:
         request = self.context["request"]
-        return request.build_absolute_uri(image.output_path) if image.output_key else None
+        return request.build_absolute_uri(image.output_path) if image.output_path else None
 
     @extend_schema_field(FactsSchema)
     def get_source(self, image: Image) -> dict[str, Any] | None:

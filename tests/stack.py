@@ -85,6 +85,7 @@ class Deployment:
         self.environment = inherited | {
             "DATA_DIR": str(directory),
             "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
             **environment,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -244,8 +245,13 @@ class Cluster(Deployment):
         )
 
     def _start_workers(self, count: int) -> list[subprocess.Popen[bytes]]:
-        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8")
+        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8", "--queues", "images")
         return [self.start(*command) for _ in range(count)]
+
+    def webhooks(self) -> subprocess.Popen[bytes]:
+        """Start a process that delivers webhooks; messages wait until it is up."""
+        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "16", "--queues", "webhooks")
+        return self.start(*command)
 
     def _worker_ids(self) -> set[Any]:
         return {key for (key,) in self.query("SELECT id FROM processing_worker")}

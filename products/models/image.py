@@ -48,6 +48,15 @@ class ImageQuerySet(models.QuerySet["Image"]):
             settled_at=None,
         )
 
+    def seize(self, worker: uuid.UUID) -> list["Image"]:
+        """Take pending Images in hand for `worker`, from whoever has them; what that makes of them is void.
+
+        The caller holds the Request's lock.
+        """
+        images = list(self.pending().select_for_update())
+        self.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker)
+        return images
+
     def insert(self, batch: Request, rows: Iterable[Row]) -> list["Image"]:
         """Insert the Images and ProductImages of new rows; the Images that were not known before.
 
@@ -155,7 +164,8 @@ class Image(models.Model):
             "settled_at",
         ),
         *("source_bytes", "source_width", "source_height", "source_format"),
-        *("output_key", "output_bytes", "output_width", "output_height", "output_format"),
+        *("output_key", "external_url"),
+        *("output_bytes", "output_width", "output_height", "output_format"),
     ]
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -179,6 +189,7 @@ class Image(models.Model):
     source_height = models.PositiveIntegerField(null=True, blank=True)
     source_format = models.CharField(max_length=8, blank=True)
     output_key = models.CharField(max_length=100, blank=True)
+    external_url = models.TextField(blank=True, help_text="Where an external worker has put the output.")
     output_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     output_width = models.PositiveIntegerField(null=True, blank=True)
     output_height = models.PositiveIntegerField(null=True, blank=True)
@@ -194,7 +205,8 @@ class Image(models.Model):
                 condition=Q(claimed_by=None) | Q(status="pending"), name="image_claimed_only_while_pending"
             ),
             models.CheckConstraint(
-                condition=~Q(status="completed") | ~Q(output_key=""), name="image_completed_has_output"
+                condition=~Q(status="completed") | ~Q(output_key="", external_url=""),
+                name="image_completed_has_output",
             ),
         ]
         indexes = [
@@ -232,9 +244,9 @@ class Image(models.Model):
 
     @property
     def output_path(self) -> str:
-        """Where the output is: a path on this server, or a full URL if storage has its own; "" if none."""
+        """Where the output is: a path on this server, or a full URL if it is elsewhere; "" if none."""
         if not self.output_key:
-            return ""
+            return self.external_url
         if settings.AWS_S3_SIGNED_URLS:  # a signed address holds for an hour, the one that signs it for ever
             return reverse("image", args=[self.pk])
         return default_storage.url(self.output_key)
@@ -242,7 +254,7 @@ class Image(models.Model):
     @property
     def output_url(self) -> str:
         """The output's full URL under PUBLIC_URL, for places that know no HTTP request; "" if none."""
-        return urljoin(settings.PUBLIC_URL, self.output_path) if self.output_key else ""
+        return urljoin(settings.PUBLIC_URL, self.output_path) if self.output_path else ""
 
     @property
     def is_failed(self) -> bool:
@@ -262,6 +274,11 @@ class Image(models.Model):
         """Settle as completed, in memory; the facts of source and output are set by the caller."""
         self.status, self.settled_at = ImageStatus.COMPLETED, timezone.now()
         self.output_key, self.error_code, self.error_detail = output_key, "", ""
+
+    def complete_elsewhere(self, url: str) -> None:
+        """Settle as completed by an external worker, in memory."""
+        self.complete("")
+        self.external_url = url
 
 
 def host_of(url: str) -> str:

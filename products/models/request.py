@@ -150,6 +150,8 @@ class Request(models.Model):
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
+    webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
+
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)
     run = models.PositiveIntegerField(default=1)

@@ -12,12 +12,16 @@ from tests.origin import Origin
 from tests.servers import Redis
 from tests.stack import Cluster, Deployment
 
-FAULT = "fault"
+FAULT, FIGURE = "fault", "figure"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = terminalreporter.getreports("passed")
     costs = [Cost(*value) for report in reports for name, value in report.user_properties if name == FAULT]
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == FIGURE:
+                terminalreporter.write_line(f"\n{value}")
     if costs:
         terminalreporter.section("faults")
         for line in as_table(costs):
@@ -28,6 +32,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def report(record_property: Callable[[str, object], None]) -> Report:
     """Takes what each fault has cost; printed at the end of the run."""
     return Report(lambda cost: record_property(FAULT, tuple(cost)))
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a sentence with something measured; printed at the end of the run."""
+    return lambda sentence: record_property(FIGURE, sentence)
 
 
 @pytest.fixture

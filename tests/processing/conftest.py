@@ -10,7 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from processing.pipeline import Pipeline
-from processing.tasks import QUEUE
+from processing.tasks import QUEUE, WEBHOOKS
 from tests.batches import Gate
 from tests.names import Names
 
@@ -59,6 +59,11 @@ class Broker:
     def messages(self) -> list[tuple[str, str, int]]:
         """Actor, Request and epoch of every message there is, delayed ones included."""
         return [*self._messages_in(QUEUE), *self.delayed()]
+
+    def endpoints(self) -> list[str]:
+        """The endpoint of every message of the webhooks' queue that is for now."""
+        raw = self._broker.client.hvals(f"dramatiq:{WEBHOOKS}.msgs")
+        return [str(dramatiq.Message.decode(message).args[0]) for message in raw]
 
     def delayed(self) -> list[tuple[str, str, int]]:
         """The messages that are for later only."""

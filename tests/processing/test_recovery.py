@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 URL = "http://shop.example/1.jpg"
 LONG_AGO = LOST_AFTER + timedelta(seconds=1)
-EVERYTHING_SENT = Recovered(0, 0)
+EVERYTHING_SENT = Recovered(0, 0, 0)
 
 
 def living_worker() -> Worker:
@@ -55,7 +55,7 @@ def test_what_a_dead_worker_had_in_hand_is_released_and_counted_as_a_crash() -> 
     living, dead = living_worker(), dead_worker()
     claim(batch, living, 2)
     claim(batch, dead, 2)
-    assert recover() == Recovered(2, 0)
+    assert recover() == Recovered(2, 0, 0)
     rows = batch.images.values_list("claimed_by", "crashes", "attempts", "status")
     assert list(rows) == [
         *[(living.pk, 0, 0, "pending")] * 2,
@@ -68,7 +68,7 @@ def test_what_a_dead_worker_had_in_hand_is_released_and_counted_as_a_crash() -> 
 def test_what_a_worker_without_a_row_had_in_hand_is_released() -> None:
     batch = ingested(*make_urls(1))
     Image.objects.claim(batch, uuid.uuid4(), 1)
-    assert recover() == Recovered(1, 0)
+    assert recover() == Recovered(1, 0, 0)
 
 
 def test_a_worker_taken_for_dead_loses_its_claims_but_not_its_row() -> None:
@@ -88,7 +88,7 @@ def test_lost_lanes_are_sent_again_in_a_new_epoch(broker: Broker) -> None:
     batch = silent(ingested(*make_urls(3)))
     epoch = batch.epoch
     broker.flush_all()
-    assert recover() == Recovered(0, 1)
+    assert recover() == Recovered(0, 1, 0)
     batch.refresh_from_db()
     assert batch.epoch == epoch + 1
     assert broker.messages() == [("work", str(batch.pk), epoch + 1)]
@@ -98,7 +98,7 @@ def test_lost_lanes_are_sent_again_in_a_new_epoch(broker: Broker) -> None:
 def test_a_lost_ingest_is_sent_again_in_a_new_epoch(broker: Broker) -> None:
     batch = silent(submitted(*make_urls(3)))
     broker.flush_all()
-    assert recover() == Recovered(0, 1)
+    assert recover() == Recovered(0, 1, 0)
     assert broker.messages() == [("ingest", str(batch.pk), batch.epoch + 1)]
 
 
@@ -110,7 +110,7 @@ def test_an_ingest_that_stopped_half_way_is_sent_again_with_its_lanes(
     next(ingestion.run(batch))
     silent(batch)
     broker.flush_all()
-    assert recover() == Recovered(0, 1)
+    assert recover() == Recovered(0, 1, 0)
     assert broker.counts() == {"ingest": 1, "work": LANES}
 
 
@@ -131,7 +131,7 @@ def test_what_a_dead_worker_left_is_sent_again_in_the_same_round(broker: Broker)
     batch = silent(ingested(*make_urls(2)))
     claim(batch, dead_worker(), 2)
     broker.flush_all()
-    assert recover() == Recovered(2, 1)
+    assert recover() == Recovered(2, 1, 0)
     assert broker.counts() == {"work": 1}
 
 
@@ -144,7 +144,7 @@ def test_an_ingest_that_a_dead_worker_may_have_had_is_sent_again_at_once(
     ingested(*make_urls(1))  # has nothing left to ingest
     dead_worker()
     broker.flush_all()
-    assert recover() == Recovered(0, 1)
+    assert recover() == Recovered(0, 1, 0)
     assert broker.counts() == {"ingest": 1, "work": LANES}
     assert recover() == EVERYTHING_SENT
 
@@ -203,7 +203,7 @@ def test_what_a_broker_that_is_down_did_not_take_is_sent_in_the_next_round(
         batch = submitted(*make_urls(1))
         recover()
     assert broker.messages() == []
-    assert recover() == Recovered(0, 1)
+    assert recover() == Recovered(0, 1, 0)
     assert broker.counts() == {"ingest": 1}
     assert Request.objects.get().epoch == batch.epoch + 2
 
@@ -212,7 +212,9 @@ def test_the_command_says_what_it_has_done(capsys: CaptureFixture[str]) -> None:
     batch = silent(ingested(*make_urls(3)))
     claim(batch, dead_worker(), 3)
     call_command("recover")
-    assert capsys.readouterr().out == "images released: 3, requests sent again: 1\n"
+    assert (
+        capsys.readouterr().out == "images released: 3, requests sent again: 1, webhook endpoints called: 0\n"
+    )
 
 
 # --- Taking over ---
@@ -224,6 +226,6 @@ def test_who_takes_over_counts_all_others_dead_and_all_messages_lost(broker: Bro
     claim(batch, living_worker(), 2)
     broker.flush_all()
     take_over()
-    assert recover() == Recovered(2, 2)
+    assert recover() == Recovered(2, 2, 0)
     assert sorted(broker.messages()) == [("ingest", str(fresh.pk), ANY), ("work", str(batch.pk), ANY)]
     assert recover() == EVERYTHING_SENT

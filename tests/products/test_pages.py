@@ -253,7 +253,7 @@ def test_the_list_costs_as_many_queries_for_ten_requests_as_for_one(
 ) -> None:
     for _ in range(10):
         submitted(ann)
-    with django_assert_num_queries(3):  # the session, the user, the requests
+    with django_assert_num_queries(4):  # the session, the user, the requests, the endpoints given up
         page.get("/")
 
 
@@ -368,7 +368,7 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
     page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     batch = ingested(ann, *pictures(30))
-    with django_assert_num_queries(7):  # session, user, request, worker, failures; products, images
+    with django_assert_num_queries(8):  # session, user, request, worker, failures; products, images; banner
         page.get(address("request", batch))
 
 

@@ -11,5 +11,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         done = recover()
         self.stdout.write(
-            f"images released: {done.images_released}, requests sent again: {done.requests_sent}"
+            f"images released: {done.images_released}, requests sent again: {done.requests_sent}, "
+            f"webhook endpoints called: {done.endpoints_sent}"
         )

@@ -1,0 +1,32 @@
+"""Who works, when who next prunes; who is told of what, and how that went."""
+
+from processing.models.delivery import SLICE_SECONDS, DeliveryStatus, WebhookDelivery
+from processing.models.endpoint import EVENTS, Event, WebhookEndpoint, default_events
+from processing.models.inbound import InboundMessage
+from processing.models.worker import (
+    DEAD_AFTER,
+    HEARTBEAT,
+    PRUNE_EVERY,
+    Pruning,
+    Worker,
+    this_host,
+    this_process,
+)
+
+__all__ = [
+    "DEAD_AFTER",
+    "EVENTS",
+    "HEARTBEAT",
+    "PRUNE_EVERY",
+    "SLICE_SECONDS",
+    "DeliveryStatus",
+    "Event",
+    "InboundMessage",
+    "Pruning",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "Worker",
+    "default_events",
+    "this_host",
+    "this_process",
+]

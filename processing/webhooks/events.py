@@ -1,0 +1,38 @@
+"""What receivers are told: the bodies of messages, and who gets them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from rest_framework.renderers import JSONRenderer
+
+from processing.models import Event, WebhookDelivery, WebhookEndpoint
+from products.models import Request, RequestStatus
+from products.serializers import RequestSerializer
+
+
+def announce(batch: Request) -> None:
+    """Write the deliveries of a Request's end, in the transaction that ends it."""
+    event = Event.CANCELED if batch.status == RequestStatus.CANCELED else Event.COMPLETED
+    moment = batch.finished_at or timezone.now()
+    WebhookDelivery.objects.write(event, payload(event, moment, RequestSerializer(batch).data), batch)
+
+
+def ping(endpoint: WebhookEndpoint) -> WebhookDelivery | None:
+    """Send a test to an endpoint; None where it is disabled."""
+    data = {"endpoint_id": endpoint.pk, "message": "A test. Nothing has happened."}
+    with transaction.atomic():
+        if not WebhookEndpoint.objects.filter(pk=endpoint.pk).enabled_and_locked().first():
+            return None
+        body = payload(Event.TEST, timezone.now(), data)
+        delivery = WebhookDelivery.objects.create(endpoint=endpoint, event=Event.TEST, payload=body)
+        endpoint.call_now()
+        return delivery
+
+
+def payload(event: str, moment: datetime, data: Mapping[str, Any]) -> str:
+    """The body of a message about something that happened at `moment`."""
+    body: bytes = JSONRenderer().render({"type": event, "timestamp": moment, "data": data})
+    return body.decode()
