@@ -1,7 +1,7 @@
 """Exits with 0 when this container can do its work: the image's HEALTHCHECK.
 
-python scripts/healthcheck.py           the web process answers
-python scripts/healthcheck.py worker    what a worker needs answers (a worker that ends takes its container along)
+Without an argument the web process has to answer; with `worker` what a worker needs has to. A worker that
+ends takes its container along, so that nobody needs to ask for it.
 """
 
 import os
