@@ -21,7 +21,7 @@ def run(batch: Request) -> Iterator[bool]:
     """
     try:
         with batch.source.open("rb") as file:
-            rows = islice(Catalogue(file), batch.ingested_rows, None)
+            rows = islice(Catalogue(file, **batch.reading), batch.ingested_rows, None)
             for chunk in _chunks(rows):
                 if not batch.ingest(chunk):
                     return

@@ -19,7 +19,8 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
-from processing.compress import CompressError, Options, compress
+from processing.budget import PixelBudget, share_freed_memory
+from processing.compress import Compressed, CompressError, Options, compress
 from processing.fetch import FetchError, fetch
 from processing.isolation import compress_isolated
 from processing.places import Places
@@ -51,6 +52,7 @@ class Pipeline:
         )
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
         self._codec = BoundedSemaphore(os.cpu_count() or 1)
+        self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
         self._changed = Condition()  # guards the three that follow
         self._closed = False
         self._outcomes: list[Image] = []
@@ -135,11 +137,7 @@ class Pipeline:
             fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes)
         finally:
             self._begin(self.places.fetched(image))
-        batch = image.request
-        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
-        make = compress_isolated if image.crashes else compress
-        with self._codec:
-            result = make(fetched.data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+        result = self._compress(image, fetched.data)
         key = store(result.data, result.extension)
         self.places.go_on()
         image.attempts += 1
@@ -148,6 +146,15 @@ class Pipeline:
         image.output_bytes, image.output_format = result.output.bytes, result.output.format
         image.output_width, image.output_height = result.output.width, result.output.height
         image.complete(key)
+
+    def _compress(self, image: Image, data: bytes) -> Compressed:
+        batch, most = image.request, settings.IMAGE_MAX_PIXELS
+        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
+        with self._codec:
+            if not image.crashes:
+                return compress(data, options, max_pixels=most, reserve=self._pixels.taken)
+            with self._pixels.taken(most):  # not even its header is read in this process
+                return compress_isolated(data, options, max_pixels=most)
 
     def _fetch_failed(self, image: Image, error: FetchError) -> None:
         if error.permanent:
@@ -235,6 +242,7 @@ _current: Pipeline | None = None
 def start(worker_id: uuid.UUID) -> Pipeline:
     """Make this process a worker's."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
+    share_freed_memory()
     _current = Pipeline(worker_id)
     return _current
 

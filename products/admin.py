@@ -67,6 +67,7 @@ class RequestAdmin(ReadOnlyAdmin):
             "max_width",
             "max_height",
         ),
+        *("encoding", "columns", "base_url"),
         *("products_total", "ingested_rows", "images_total", "images_completed", "images_failed"),
         *("images_canceled", "images_unchanged", "before", "after", "saved"),
         *("created_at", "started_at", "finished_at", "last_progress_at"),

@@ -1,7 +1,9 @@
 """The JSON API."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -23,10 +25,12 @@ from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from products.catalogue import Catalogue
+from products.archive import images_zip
+from products.catalogue import Catalogue, Reading
 from products.limits import check_open_work, count_upload
 from products.models import Image, ImageStatus, Product, Request, RequestStatus
-from products.results import images_zip, result_csv
+from products.preview import PreviewSerializer
+from products.results import result_csv
 from products.schema import ErrorsSerializer
 from products.serializers import (
     ImageSerializer,
@@ -34,9 +38,11 @@ from products.serializers import (
     LegacyUploadSerializer,
     ProductSerializer,
     RequestSerializer,
+    ResultQuerySerializer,
     RetrySerializer,
     SubmissionSerializer,
 )
+from products.submission import preview_catalogue
 
 LEGACY_PRODUCTS = 100
 MAX_KEY = 255
@@ -142,6 +148,20 @@ class RequestViewSet(
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(self.get_serializer(batch).data, code)
 
+    @extend_schema(
+        request={"multipart/form-data": SubmissionSerializer},
+        responses={200: PreviewSerializer, 429: ErrorsSerializer},
+    )
+    @action(detail=False, methods=["post"])
+    def preview(self, request: ApiRequest) -> Response:
+        """What an upload would be read as. Nothing is stored or fetched."""
+        count_upload(request.user)  # which costs as much reading
+        upload = SubmissionSerializer(data=request.data)
+        upload.is_valid(raise_exception=True)
+        options = upload.validated_data
+        reading = {name: options[name] for name in Reading.__annotations__ if name in options}
+        return Response(PreviewSerializer(preview_catalogue(options["file"], **reading)).data)
+
     def perform_destroy(self, instance: Request) -> None:
         instance.remove()
 
@@ -185,25 +205,27 @@ class RequestViewSet(
     def _page(self, rows: QuerySet[Any]) -> Response:
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
-    @extend_schema(
-        responses={(200, "text/csv"): OpenApiTypes.BINARY},
-        parameters=[OpenApiParameter("only", str, enum=["failed"])],
-    )
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY}, parameters=[ResultQuerySerializer])
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """The catalogue with the new URLs."""
         batch = self.get_object()
-        only = request.query_params.get("only")
-        if only not in {None, "failed"}:
-            raise ValidationError({"only": "It takes failed."}, "invalid_choice")
-        rows = result_csv(batch, only_failed=only == "failed")
-        return _download(rows, f"{only or 'result'}-{batch.filename}", "text/csv")
+        query = ResultQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        form = query.validated_data
+        rows = result_csv(
+            batch,
+            replace=form.get("style") == "replace",
+            only_failed=form.get("only") == "failed",
+            for_excel=form.get("excel", False),
+        )
+        name = re.sub(r"\.xls[xm]$", ".csv", batch.filename, flags=re.IGNORECASE)
+        return _download(rows, f"{form.get('only', 'result')}-{name}", "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """All new pictures in one file."""
         batch = self.get_object()
-        name = f"{batch.filename.removesuffix('.csv')}-images.zip"
-        return _download(images_zip(batch), name, "application/zip")
+        return _download(images_zip(batch), f"{Path(batch.filename).stem}-images.zip", "application/zip")
 
 
 def _download(pieces: Iterator[bytes], filename: str, content_type: str) -> StreamingHttpResponse:
@@ -266,6 +288,6 @@ def _legacy_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], li
             yield product.pk, product.serial_number, product.product_name, urls, [*images]
     else:
         with batch.source.open("rb") as file:
-            for row in islice(Catalogue(file), LEGACY_PRODUCTS):
+            for row in islice(Catalogue(file, **batch.reading), LEGACY_PRODUCTS):
                 pk, urls = Product.id_for(batch.pk, row.number), row.image_urls
                 yield pk, row.serial_number, row.product_name, urls, [None] * len(urls)

@@ -18,9 +18,9 @@ class UploadForm(forms.Form):
 
     file = forms.FileField(
         label="Catalogue",
-        help_text="A CSV file with a column each for serial number, product name and picture URLs.",
+        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
         allow_empty_file=True,  # the catalogue's own sentence says what is missing
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,text/csv"}),
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,text/csv"}),
     )
     quality = forms.IntegerField(
         label="Quality", min_value=1, max_value=95, initial=50, help_text="From 1, the smallest files, to 95."

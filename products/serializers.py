@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from products.catalogue import url_problem
 from products.catalogue.urls import MAX_URL
+from products.fields import BaseUrlField, ColumnsField, EncodingField
 from products.models import Format, Image, Product, Request, RequestStatus
 
 FactsSchema = {
@@ -41,6 +42,13 @@ class SubmissionSerializer(serializers.Serializer[Request]):
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
+    encoding = EncodingField(
+        required=False, allow_blank=True, help_text="Of the file, such as cp1251; otherwise found out."
+    )
+    columns = ColumnsField(required=False, help_text="JSON: names of columns that are not to be guessed.")
+    base_url = BaseUrlField(
+        required=False, allow_blank=True, max_length=2000, help_text="What relative picture paths are below."
+    )
     webhook_url = serializers.CharField(
         required=False,
         max_length=MAX_URL,
@@ -55,6 +63,18 @@ class SubmissionSerializer(serializers.Serializer[Request]):
                 dict.fromkeys(sorted(unknown), "There is no such option."), "unknown_option"
             )
         return attrs
+
+
+class ResultQuerySerializer(serializers.Serializer[Request]):
+    """In which form a result is wanted."""
+
+    only = serializers.ChoiceField(["failed"], required=False, help_text="Only rows with failed pictures.")
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
+        ["replace"], required=False, help_text="The new URLs in place of the old ones, no further columns."
+    )
+    excel = serializers.BooleanField(
+        required=False, help_text="UTF-8 with a byte order mark, without formulas."
+    )
 
 
 class RetrySerializer(serializers.Serializer[Request]):

@@ -29,6 +29,7 @@ PACKAGES = {
     "postgresql": (Postgres.program,),
     "redis-server": (Redis.program,),
     "chromium": CHROMIUM_NAMES,
+    "unzip": ("unzip",),
 }
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
 KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_")
@@ -63,7 +64,7 @@ def install_missing() -> None:
     if missing:
         sys.exit(
             f"servers: not installed: {', '.join(missing)}. On Debian: apt-get install {' '.join(missing)}; "
-            "elsewhere install PostgreSQL, Redis and Chromium and put their programs on PATH."
+            "elsewhere install PostgreSQL, Redis, Chromium and unzip and put their programs on PATH."
         )
 
 

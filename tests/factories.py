@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -23,6 +24,7 @@ URL = "https://shop.example/a.jpg"
 OTHER_URL = "https://shop.example/b.jpg"
 THIRD_URL = "https://shop.example/c.jpg"
 JPEG = photo_jpeg(32, 24)
+OTHER_JPEG = photo_jpeg(32, 24, seed=1)
 
 
 def make_csv(*rows: Sequence[object], header: Sequence[str] = HEADER, **dialect: Any) -> bytes:
@@ -31,6 +33,17 @@ def make_csv(*rows: Sequence[object], header: Sequence[str] = HEADER, **dialect:
     writer = csv.writer(text, **{"lineterminator": "\n", **dialect})
     writer.writerows([header, *(rows or [(1, "Chair", URL)])])
     return text.getvalue().encode()
+
+
+def make_workbook(*rows: Sequence[object]) -> bytes:
+    """An Excel workbook with these rows on its first sheet, and another sheet."""
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.worksheets[0].append(list(row))
+    book.create_sheet("Notes").append(["Serial Number", "of another sheet"])
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def make_user(name: str = "ann", **fields: Any) -> User:
@@ -48,6 +61,13 @@ def client_of(user: User, **options: Any) -> Client:
 def upload(client: Client, data: bytes, name: str = "catalogue.csv", **options: Any) -> Any:
     """The API's answer to the upload of a catalogue."""
     return client.post("/api/requests/", {"file": SimpleUploadedFile(name, data), **options})
+
+
+def download(client: Client, batch: Request, name: str, **query: str) -> bytes:
+    """One of a Request's files, from the API."""
+    response: Any = client.get(address_of(batch, name), query)
+    assert response.status_code == 200
+    return b"".join(response.streaming_content)
 
 
 def submit(owner: User, data: bytes | None = None, name: str = "catalogue.csv", **options: Any) -> Request:

@@ -2,9 +2,10 @@
 
 import random
 import struct
+import zlib
 from io import BytesIO
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
 
 RED, GREEN, BLUE, YELLOW = (230, 30, 30), (30, 180, 60), (30, 60, 220), (240, 220, 40)
 
@@ -21,6 +22,13 @@ def decoded(data: bytes) -> Image.Image:
     image = Image.open(BytesIO(data))
     image.load()
     return image
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean difference of two pictures in the channel that differs most, 0 to 255."""
+    assert one.size == other.size
+    means = ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean
+    return max(means)
 
 
 def photo(width: int = 320, height: int = 240, *, seed: int = 0) -> Image.Image:
@@ -73,6 +81,11 @@ def palette_png(width: int = 320, height: int = 240, *, seed: int = 0) -> bytes:
     return encoded(image, "PNG", transparency=63)
 
 
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
 def cmyk_jpeg(width: int = 320, height: int = 240, *, seed: int = 0, **options: object) -> bytes:
     """A JPEG in the colours of print, as agencies deliver them."""
     return encoded(photo(width, height, seed=seed).convert("CMYK"), "JPEG", **{"quality": 85, **options})
@@ -106,6 +119,38 @@ def swapped_profile() -> bytes:
     return bytes(profile)
 
 
+def display_p3_profile() -> bytes:
+    """An ICC profile for Display P3, in which Apple's phones photograph: wider than sRGB, with its curve."""
+    curve = struct.pack(
+        ">4sIHH5i", b"para", 0, 3, 0, *_fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    )
+    red, green, blue = (0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)
+    return _rgb_profile(red, green, blue, curve)
+
+
+def adobe_rgb_profile() -> bytes:
+    """An ICC profile for Adobe RGB (1998), in which designers work."""
+    curve = struct.pack(">4sIIH", b"curv", 0, 1, 0x0233)
+    red, green, blue = (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)
+    return _rgb_profile(red, green, blue, curve)
+
+
+def _rgb_profile(
+    red: tuple[float, ...], green: tuple[float, ...], blue: tuple[float, ...], curve: bytes
+) -> bytes:
+    """A profile of primaries (XYZ, adapted to D50) and one curve for all three."""
+    tags = {
+        name: struct.pack(">4sI3i", b"XYZ ", 0, *_fixed(*colour))
+        for name, colour in ((b"rXYZ", red), (b"gXYZ", green), (b"bXYZ", blue))
+    }
+    return _profile(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+
+
+def _fixed(*values: float) -> list[int]:
+    """ICC's s15Fixed16Number."""
+    return [round(value * 65536) for value in values]
+
+
 def linear_grey_profile() -> bytes:
     """An ICC profile for grey without gamma: half of the light is 128, where sRGB says 188."""
     return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": struct.pack(">4sII", b"curv", 0, 0)})
@@ -129,7 +174,7 @@ def red_ink_profile() -> bytes:
 
 def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
     """An ICC version 2 profile with these tags and a D50 white point."""
-    white = [round(part * 65536) for part in (0.9642, 1.0, 0.8249)]
+    white = _fixed(0.9642, 1.0, 0.8249)
     tags = {b"wtpt": struct.pack(">4sI3i", b"XYZ ", 0, *white), **tags}
     directory, body = struct.pack(">I", len(tags)), b""
     for name, tag in tags.items():

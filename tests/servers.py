@@ -19,6 +19,7 @@ import redis
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+VERSION_OPTIONS = {"unzip": "-v"}  # of those that do not take --version
 # Debian and Fedora keep PostgreSQL's server programs outside PATH.
 SERVER_DIRECTORIES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/sbin")
 
@@ -34,7 +35,8 @@ def find_program(*names: str) -> str | None:
     for name in names:
         path = shutil.which(name, path=directories)
         # Ubuntu's chromium-browser, for one, is a stub that only names another package.
-        if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+        version = VERSION_OPTIONS.get(name, "--version")
+        if path and subprocess.run([path, version], capture_output=True, check=False).returncode == 0:
             return path
     return None
 

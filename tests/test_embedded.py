@@ -155,6 +155,37 @@ def read_terminal(descriptor: int) -> bytes:
         return b""
 
 
+def test_extract_reads_a_file_as_it_is_told_to(
+    origin: Origin, environment: dict[str, str], tmp_path: Path
+) -> None:
+    origin.add("/p/a.jpg", photo_jpeg(60, 40, seed=1))
+    origin.add("/p/b.jpg", photo_jpeg(60, 40, seed=2))
+    source, output = tmp_path / "a.csv", tmp_path / "out.csv"
+    source.write_bytes("Artikel;Имя;Foto;Name\n1;Лампа;/a.jpg,b.jpg;x\n".encode("cp1251"))
+    columns = json.dumps({"serial": "Artikel", "name": "имя", "images": ["Foto"]})
+    options = ["--encoding", "windows-1251", "--columns", columns, "--base-url", origin.url("/p")]
+
+    done = extract(environment, source, "-o", output, *options)
+
+    assert done.returncode == 0, done.stderr
+    header, row = csv.reader(io.StringIO(output.read_bytes().decode("cp1251"), newline=""), delimiter=";")
+    assert header == ["Artikel", "Имя", "Foto", "Name", "Output Image Urls", "Status", "Error"]
+    assert row[:4] == ["1", "Лампа", "/a.jpg,b.jpg", "x"]
+    assert [picture_of(environment, url).size for url in row[4].split(",")] == [(60, 40)] * 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--encoding", "utf-7"], ["--columns", "{"], ["--columns", '{"image": []}'], ["--base-url", "/p"]],
+)
+def test_extract_refuses_an_option_that_makes_no_sense(
+    environment: dict[str, str], option: list[str]
+) -> None:
+    done = extract(environment, "a.csv", *option)
+    assert done.returncode == 2
+    assert f"argument {option[0]}: " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

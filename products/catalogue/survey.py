@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
-from products.catalogue.urls import split_urls, url_problem
+from products.catalogue.urls import url_problem
 
 FIRST_ROWS = 100
 FIRST_PROBLEMS = 100
@@ -26,15 +25,13 @@ class Summary:
     problem_count: int
 
 
-def survey(file: IO[bytes], *, strict: bool = False, max_urls: int | None = None) -> Summary:
+def survey(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
     """Validates a whole file in one pass, which ends where a limit is passed.
 
     Raises `CatalogueError` where the structure is broken, there is no row, or there are more rows, columns or
     URLs than accepted; if `strict`, where there is any problem at all, with the first 100 of them.
     """
-    catalogue = Catalogue(file)
-    width = len(catalogue.header)
-    _check_number(width, MAX_COLUMNS, "too_many_columns", "columns")
+    _check_number(len(catalogue.header), MAX_COLUMNS, "too_many_columns", "columns")
     rows = urls = problem_count = 0
     first_rows: list[Row] = []
     problems: list[Problem] = []
@@ -45,10 +42,9 @@ def survey(file: IO[bytes], *, strict: bool = False, max_urls: int | None = None
         _check_number(urls, max_urls, "too_many_images", "picture URLs")
         if rows <= FIRST_ROWS:
             first_rows.append(row)
-        if len(row.cells) != width or any(map(url_problem, row.image_urls)):
-            found = list(_find_problems(catalogue, row.cells, row.line))
-            problem_count += len(found)
-            problems += found[: FIRST_PROBLEMS - len(problems)]
+        found = find_problems(catalogue, row)
+        problem_count += len(found)
+        problems += found[: FIRST_PROBLEMS - len(problems)]
     if not rows:
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
@@ -61,17 +57,33 @@ def _check_number(number: int, limit: int | None, code: str, things: str) -> Non
         raise refusal(code, f"The file has more than {limit:,} {things}; no more are accepted.")
 
 
-def _find_problems(catalogue: Catalogue, cells: list[str], line: int) -> Iterator[Problem]:
-    width = len(catalogue.header)
-    pictures = catalogue.picture_cells(cells)
-    spilled = set(pictures)
-    surplus = [index for index in range(width, len(cells)) if cells[index].strip() and index not in spilled]
+def find_problems(catalogue: Catalogue, row: Row) -> list[Problem]:
+    """What is wrong with one row."""
+    if len(row.cells) == len(catalogue.header) and not any(map(url_problem, row.image_urls)):
+        return []
+    return [*_misfits(catalogue, row), *_bad_urls(catalogue, row)]
+
+
+def _misfits(catalogue: Catalogue, row: Row) -> Iterator[Problem]:
+    width, cells = len(catalogue.header), row.cells
     sizes = f"The row has {len(cells):,} cells, the header has {width:,}."
     if len(cells) < width:
-        yield Problem("too_few_cells", sizes, line)
+        yield Problem("too_few_cells", sizes, row.line)
+    spilled = set(catalogue.picture_cells(cells))
+    surplus = [index for index in range(width, len(cells)) if cells[index].strip() and index not in spilled]
     if surplus:
-        yield Problem("too_many_cells", sizes, line, surplus[0] + 1)
-    for index in pictures:
-        for url in split_urls(cells[index]) if index < len(cells) else []:
-            if reason := url_problem(url):
-                yield Problem("invalid_url", f"{shorten(url, 100)}: {reason}", line, index + 1)
+        yield Problem("too_many_cells", sizes, row.line, surplus[0] + 1)
+
+
+def _bad_urls(catalogue: Catalogue, row: Row) -> Iterator[Problem]:
+    for index, url in urls_with_places(catalogue, row):
+        if reason := url_problem(url):
+            yield Problem("invalid_url", f"{shorten(url, 100)}: {reason}", row.line, index + 1)
+
+
+def urls_with_places(catalogue: Catalogue, row: Row) -> Iterator[tuple[int, str]]:
+    """A row's URLs, each with the index of its cell."""
+    for index in catalogue.picture_cells(row.cells):
+        if index < len(row.cells):
+            for url in catalogue.urls_in(row.cells[index]):
+                yield index, url

@@ -1,14 +1,13 @@
 """A CSV file as records, whatever they mean."""
 
-import codecs
 import csv
 import io
 import re
 from collections.abc import Iterator
 from itertools import dropwhile, islice
-from typing import IO
+from typing import IO, NamedTuple
 
-from products.catalogue.encoding import BLOCK, KEEP_UNDEFINED, find_encoding
+from products.catalogue.encoding import BLOCK, find_encoding
 from products.catalogue.problems import CatalogueError, refusal
 
 # In characters. A cell may have 131,072: that limit is the csv module's own, left alone because it is
@@ -16,40 +15,53 @@ from products.catalogue.problems import CatalogueError, refusal
 MAX_ROW = 1_000_000
 DELIMITERS = ",;\t|"
 
-_QUOTED = re.compile(r'"[^"]*"?')
+# What does not count when delimiters are: PrestaShop's "Image URLs (x,y,z...)" stands without quotes.
+_ENCLOSED = re.compile(r'"[^"]*"?|\([^()\r\n]*\)')
 _DECLARED_DELIMITER = re.compile(rf'"?sep=([{DELIMITERS}])"?\s*', re.IGNORECASE)
 
 
-class CsvTable:
-    """The records of a file, whatever they mean, with what has to be found out to read them."""
+class Record(NamedTuple):
+    """The cells of a record, the line it starts in, and how it stands in the file, with its line end."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    line: int
+    cells: list[str]
+    text: str
+
+    @property
+    def is_blank(self) -> bool:
+        return not any(map(str.strip, self.cells))
+
+
+class CsvTable:
+    """The records of a file, whatever they mean, with what has to be found out to read them.
+
+    `declares_delimiter`: the first record that is not blank is a line like `sep=;`.
+    """
+
+    def __init__(self, file: IO[bytes], encoding: str = "") -> None:
         self._file = file
-        self.encoding, self.has_bom = find_encoding(file)
+        self.encoding = find_encoding(file, encoding)
         head = list(islice(dropwhile(_is_blank, self._lines()), 10))
         if not head:
             raise refusal("empty_file", "The file is empty.")
-        self.line_terminator = "\r\n" if head[0].endswith("\r\n") else "\n"
         declared = _DECLARED_DELIMITER.fullmatch(head[0])
-        self.preamble = 1 if declared else 0  # records before the header
+        self.declares_delimiter = declared is not None
         self.delimiter = declared[1] if declared else _most_frequent_delimiter("".join(head))
 
-    def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yields the records that are not blank, the header included, each with the line it starts in."""
+    def records(self) -> Iterator[Record]:
+        """Yields all records of the file: their texts together are the whole text."""
         lines: list[str] = []
         reader = csv.reader(self._gathered(lines), delimiter=self.delimiter)
         start = 1
         try:
             for cells in reader:
-                if any(map(str.strip, cells)):
-                    yield start, cells
+                yield Record(start, cells, "".join(lines))
                 start = reader.line_num + 1
                 lines.clear()
         except csv.Error:  # only ever the length of a cell: the reader is lenient in everything else
             if len(lines) > 1:
                 raise self._unclosed_quote(lines[:-1], start) from None
-            detail = f"A cell in line {start} is longer than {csv.field_size_limit():,} characters."
-            raise refusal("cell_too_long", detail, start) from None
+            raise cell_too_long(start) from None
 
     def _gathered(self, record: list[str]) -> Iterator[str]:
         """Yields the lines and gathers those of one record in `record`, which `records` clears after each.
@@ -60,7 +72,7 @@ class CsvTable:
         for number, line in enumerate(self._lines(), 1):
             size = size + len(line) if record else len(line)
             if size > MAX_ROW:
-                raise _too_long(number - len(record))
+                raise row_too_long(number - len(record))
             record.append(line)
             yield line
         if record:
@@ -76,9 +88,8 @@ class CsvTable:
 
     def _lines(self) -> Iterator[str]:
         """Yields the lines of the file with their ends, of whichever of the three kinds."""
-        decoder = codecs.getincrementaldecoder(self.encoding)(KEEP_UNDEFINED)
-        newlines = io.IncrementalNewlineDecoder(decoder, translate=False)
-        self._file.seek(len(codecs.BOM_UTF8) if self.has_bom else 0)
+        newlines = io.IncrementalNewlineDecoder(self.encoding.decoder(), translate=False)
+        self._file.seek(len(self.encoding.mark))
         number, rest, at_end = 1, "", False
         while not at_end:
             block = self._file.read(BLOCK)
@@ -88,12 +99,12 @@ class CsvTable:
             yield from lines
             number += len(lines)
             if len(rest) > MAX_ROW:
-                raise _too_long(number)
+                raise row_too_long(number)
 
 
 def _most_frequent_delimiter(head: str) -> str:
     """Counts outside quotes in the header, with which `head` begins. Without any it is a comma."""
-    header = re.split(r"[\r\n]", _QUOTED.sub("", head), maxsplit=1)[0]
+    header = re.split(r"[\r\n]", _ENCLOSED.sub("", head), maxsplit=1)[0]
     return max(DELIMITERS, key=header.count)
 
 
@@ -106,5 +117,12 @@ def _is_blank(line: str) -> bool:
     return not line.strip()
 
 
-def _too_long(line: int) -> CatalogueError:
+def cell_too_long(line: int) -> CatalogueError:
+    """The error of a cell longer than the csv module reads."""
+    detail = f"A cell in line {line} is longer than {csv.field_size_limit():,} characters."
+    return refusal("cell_too_long", detail, line)
+
+
+def row_too_long(line: int) -> CatalogueError:
+    """The error of a row longer than MAX_ROW."""
     return refusal("line_too_long", f"The row in line {line} is longer than {MAX_ROW:,} characters.", line)

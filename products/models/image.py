@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from products.catalogue import Row, url_problem
+from products.catalogue import Row, host_of, url_problem
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
@@ -279,14 +279,6 @@ class Image(models.Model):
         """Settle as completed by an external worker, in memory."""
         self.complete("")
         self.external_url = url
-
-
-def host_of(url: str) -> str:
-    """host:port of a URL in lower case, as far as it names them; "" if it names none."""
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()[:300]
-    except ValueError:
-        return ""
 
 
 def batched(items: list[uuid.UUID], size: int) -> Iterator[list[uuid.UUID]]:

@@ -17,7 +17,7 @@ from django.db.models.functions import Greatest
 from django.urls import reverse
 from django.utils import timezone
 
-from products.catalogue import Row
+from products.catalogue import Reading, Row
 from products.models.states import Format, ImageStatus, RequestStatus, Sweep
 from products.signals import request_finished, request_submitted
 from products.submission import IdempotencyConflict, check_catalogue, fingerprint
@@ -91,8 +91,8 @@ class RequestQuerySet(models.QuerySet["Request"]):
         Raises CatalogueError where the file is refused and IdempotencyConflict where the key was used for
         something else; nothing is stored then.
         """
-        summary = check_catalogue(file, strict=strict)
         batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
+        summary = check_catalogue(file, strict=strict, **batch.reading)
         batch.filename = Path(file.name or "catalogue.csv").name[-255:]
         batch.fingerprint = fingerprint(file, strict=strict, **options)
         batch.products_total, batch.urls_total = summary.rows, summary.urls
@@ -150,6 +150,9 @@ class Request(models.Model):
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
+    encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
+    columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
+    base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
     webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
 
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
@@ -206,6 +209,11 @@ class Request(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
+
+    @property
+    def reading(self) -> Reading:
+        """How its catalogue is to be read, every time."""
+        return {"encoding": self.encoding, "columns": self.columns, "base_url": self.base_url}
 
     @property
     def ingested(self) -> bool:

@@ -96,13 +96,15 @@ def test_a_picture_that_cannot_be_read_is_refused_as_it_would_be_in_this_process
 # --- What kills ---
 
 
-@pytest.mark.parametrize(
-    "weakness", ["segfault", "leave", "leave_quietly", "leave_after_the_answer", "stumble"]
-)
+@pytest.mark.parametrize("weakness", ["segfault", "leave", "leave_quietly", "leave_after_the_answer"])
 def test_a_picture_whose_child_dies_is_refused_as_crashed(weakness: str) -> None:
     error = refused(touching(weakness))
     assert error.code == "crashed"
     assert error.detail.startswith("The picture makes the program that reads it fail.")
+
+
+def test_a_decoder_that_stumbles_does_not_die() -> None:
+    assert refused(touching("stumble")).code == "corrupt_image"
 
 
 def test_what_the_child_said_as_it_died_is_logged(caplog: LogCaptureFixture) -> None:

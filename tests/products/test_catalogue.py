@@ -12,10 +12,12 @@ from products.catalogue import (
     Columns,
     Problem,
     Row,
+    known_encoding,
     split_urls,
     survey,
     url_problem,
 )
+from products.catalogue.encoding import Encoding
 
 HEADER = "Serial Number,Product Name,Input Image Urls\n"
 URL = "https://cdn.example.com/1.jpg"
@@ -31,7 +33,7 @@ def rows_of(text: str | bytes) -> list[Row]:
 
 
 def problems_of(text: str | bytes) -> list[Problem]:
-    return survey(io.BytesIO(text if isinstance(text, bytes) else text.encode())).problems
+    return survey(read(text)).problems
 
 
 def refusal_of(text: str | bytes) -> Problem:
@@ -43,12 +45,13 @@ def refusal_of(text: str | bytes) -> Problem:
 
 
 def test_a_plain_catalogue_is_read_row_by_row() -> None:
-    catalogue = read(HEADER + f'7 , Lamp ,"{URL}, {OTHER_URL}"\n8,Chair,\n')
+    cell = f"{URL}, {OTHER_URL}"
+    catalogue = read(HEADER + f'7 , Lamp ,"{cell}"\n8,Chair,\n')
     assert catalogue.header == ["Serial Number", "Product Name", "Input Image Urls"]
     assert catalogue.columns == Columns(serial=0, name=1, images=(2,))
     assert list(catalogue) == [
-        Row(1, 2, ["7 ", " Lamp ", f"{URL}, {OTHER_URL}"], "7", "Lamp", [URL, OTHER_URL]),
-        Row(2, 3, ["8", "Chair", ""], "8", "Chair", []),
+        Row(1, 2, ["7 ", " Lamp ", cell], f'7 , Lamp ,"{cell}"\n', "7", "Lamp", [URL, OTHER_URL]),
+        Row(2, 3, ["8", "Chair", ""], "8,Chair,\n", "8", "Chair", []),
     ]
 
 
@@ -90,7 +93,7 @@ def test_columns_stand_in_any_order_and_others_are_kept() -> None:
 
 def test_of_two_names_for_a_column_the_better_one_wins() -> None:
     catalogue = read("Image Urls,Sr No,Serial Number,Product Name,Input Image Urls\n")
-    assert catalogue.columns == Columns(serial=2, name=3, images=(4,))
+    assert catalogue.columns == Columns(serial=2, name=3, images=(4,), unused=(0, 1))
 
 
 def test_two_columns_of_the_same_name_refuse_the_file() -> None:
@@ -104,11 +107,11 @@ def test_columns_without_a_name_are_no_duplicates() -> None:
 
 
 def test_missing_columns_are_named_together_with_those_found() -> None:
-    problem = refusal_of("\nSKU,Product Name,Price\n1,Lamp,9\n")
+    problem = refusal_of("\nArticle,Product Name,Price\n1,Lamp,9\n")
     assert (problem.code, problem.line) == ("missing_column", 2)
     assert problem.detail == (
         "Missing columns: “Serial Number”, “Input Image Urls”. "
-        "Found in the file: “SKU”, “Product Name”, “Price”."
+        "Found in the file: “Article”, “Product Name”, “Price”."
     )
 
 
@@ -121,19 +124,19 @@ def test_a_huge_header_does_not_make_a_huge_sentence() -> None:
 
 def test_a_byte_order_mark_is_not_part_of_the_first_header() -> None:
     catalogue = read(b"\xef\xbb\xbf" + (HEADER + "1,Stühle,\n").encode())
-    assert (catalogue.encoding, catalogue.has_bom, catalogue.header[0]) == ("utf-8", True, "Serial Number")
+    assert (catalogue.encoding, catalogue.header[0]) == (Encoding("utf-8", b"\xef\xbb\xbf"), "Serial Number")
     assert [row.product_name for row in catalogue] == ["Stühle"]
 
 
 def test_utf_8_is_known_without_a_byte_order_mark() -> None:
     catalogue = read(HEADER + "1,椅子,\n")
-    assert (catalogue.encoding, catalogue.has_bom) == ("utf-8", False)
+    assert catalogue.encoding == Encoding("utf-8")
     assert [row.product_name for row in catalogue] == ["椅子"]
 
 
 def test_what_is_not_utf_8_is_read_as_cp1252() -> None:
     catalogue = read((HEADER + "1,Stühle – 5 €,\n").encode("cp1252"))
-    assert catalogue.encoding == "cp1252"
+    assert catalogue.encoding == Encoding("cp1252")
     assert [row.product_name for row in catalogue] == ["Stühle – 5 €"]
 
 
@@ -145,16 +148,16 @@ def test_bytes_that_cp1252_does_not_define_are_not_lost() -> None:
 def test_every_byte_of_a_cell_survives_reading_and_encoding() -> None:
     name = bytes(byte for byte in range(0x20, 0x100) if byte not in b'",')
     catalogue = read(HEADER.encode() + b"1," + name + b"x,\n")
-    assert [catalogue.encode(row.cells[1]) for row in catalogue] == [name + b"x"]
-    assert catalogue.encode("€ 椅子") == b"\x80 ??"
-    assert read(HEADER).encode("€ 椅子") == "€ 椅子".encode()
+    assert [catalogue.encoding.encode(row.cells[1]) for row in catalogue] == [name + b"x"]
+    assert catalogue.encoding.encode("€ 椅子") == b"\x80 ??"
+    assert read(HEADER).encoding.encode("€ 椅子") == "€ 椅子".encode()
 
 
 def test_the_encoding_is_decided_by_the_whole_file() -> None:
     file = (HEADER + "1,Lamp,\n" * 100_000).encode()
-    assert read(file).encoding == "utf-8"
-    assert read(file + "2,Stühle,".encode("cp1252")).encoding == "cp1252"
-    assert read(file + "2,Stü".encode()[:-1]).encoding == "cp1252"
+    assert read(file).encoding.name == "utf-8"
+    assert read(file + "2,Stühle,".encode("cp1252")).encoding.name == "cp1252"
+    assert read(file + "2,Stü".encode()[:-1]).encoding.name == "cp1252"
 
 
 @pytest.mark.parametrize("shift", range(4))
@@ -172,11 +175,59 @@ def test_a_file_wrongly_marked_as_utf_8_is_refused() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_is_refused_with_advice(encoding: str) -> None:
-    problem = refusal_of(("\ufeff" + HEADER).encode(encoding))
-    assert problem.code == "unsupported_encoding"
-    assert "UTF-16" in problem.detail
-    assert refusal_of(HEADER.encode(encoding)).code == "not_text"
+def test_utf_16_is_known_by_its_mark_and_no_text_without(encoding: str) -> None:
+    text = HEADER + "1,Stühle 椅子 😀,\n"
+    catalogue = read(("\ufeff" + text).encode(encoding))
+    assert catalogue.encoding == Encoding(encoding, "\ufeff".encode(encoding))
+    assert [row.product_name for row in catalogue] == ["Stühle 椅子 😀"]
+    assert refusal_of(text.encode(encoding)).code == "not_text"
+
+
+def test_a_file_wrongly_marked_as_utf_16_is_refused_with_the_line() -> None:
+    problem = refusal_of(("\ufeff" + HEADER).encode("utf-16-le") + b"\x00\xdc\x00")
+    assert (problem.code, problem.line) == ("unsupported_encoding", 2)
+    assert problem.detail == "The file is marked as UTF-16-LE but is not. See line 2."
+
+
+def test_a_control_character_in_utf_16_refuses_the_file() -> None:
+    problem = refusal_of(("\ufeff" + HEADER + "1,\x00,\n").encode("utf-16-be"))
+    assert (problem.code, problem.line) == ("not_text", 2)
+
+
+def test_the_encoding_that_is_given_wins_over_mark_and_guess() -> None:
+    data = HEADER.encode() + "1,Лампа,\n".encode("cp1251")
+    catalogue = Catalogue(io.BytesIO(data), encoding="cp1251")
+    assert [row.product_name for row in catalogue] == ["Лампа"]
+    assert [row.product_name for row in read(data)] == ["Ëàìïà"]
+    marked = b"\xef\xbb\xbf" + HEADER.encode()
+    assert Catalogue(io.BytesIO(marked), encoding="utf-8").header[0] == "Serial Number"
+    with pytest.raises(CatalogueError):
+        Catalogue(io.BytesIO(marked), encoding="cp1251")
+
+
+def test_a_file_that_is_not_in_the_encoding_given_is_refused_with_the_line() -> None:
+    data = HEADER.encode() + b"1,Lamp,\n" * 100_000 + b"2,\xff\xff,\n"
+    with pytest.raises(CatalogueError) as refusal:
+        Catalogue(io.BytesIO(data), encoding="gbk")
+    (problem,) = refusal.value.problems
+    assert (problem.code, problem.line) == ("unsupported_encoding", 100_002)
+    assert problem.detail == "The file is not encoded as gbk. See line 100002."
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        *(("UTF8", "utf-8"), ("utf-8-sig", "utf-8"), ("Windows-1252", "cp1252"), (" latin-1 ", "iso8859-1")),
+        *(("GB2312-80", ""), ("macroman", "mac-roman"), ("cp936", "gbk"), ("UTF-16LE", "utf-16-le")),
+        *(("utf-7", ""), ("base64", ""), ("zip", ""), ("idna", ""), ("nonsense", ""), ("a\0b", ""), ("", "")),
+    ],
+)
+def test_encodings_are_known_by_all_their_names_and_others_are_none(name: str, known: str) -> None:
+    if known:
+        assert known_encoding(name) == known
+    else:
+        with pytest.raises(ValueError, match="no such encoding"):
+            known_encoding(name)
 
 
 def test_a_picture_named_csv_is_refused_in_one_sentence() -> None:
@@ -223,13 +274,12 @@ def test_a_declared_delimiter_wins_over_a_more_frequent_one() -> None:
     assert catalogue.delimiter == ";"
 
 
-@pytest.mark.parametrize(("line_end", "written"), [("\r\n", "\r\n"), ("\n", "\n"), ("\r", "\n")])
-def test_each_kind_of_line_end_is_read(line_end: str, written: str) -> None:
-    catalogue = read((HEADER + "1,Lamp,\n\n2,Chair,").replace("\n", line_end))
-    assert catalogue.line_terminator == written
-    assert [(row.number, row.line, row.product_name) for row in catalogue] == [
-        (1, 2, "Lamp"),
-        (2, 4, "Chair"),
+@pytest.mark.parametrize("line_end", ["\r\n", "\n", "\r"])
+def test_each_kind_of_line_end_is_read(line_end: str) -> None:
+    rows = rows_of((HEADER + "1,Lamp,\n\n2,Chair,").replace("\n", line_end))
+    assert [(row.number, row.line, row.product_name, row.text) for row in rows] == [
+        (1, 2, "Lamp", f"1,Lamp,{line_end}"),
+        (2, 4, "Chair", "2,Chair,"),
     ]
 
 
@@ -386,7 +436,7 @@ def test_a_bad_url_is_reported_with_its_line_and_cell() -> None:
 
 def test_a_survey_counts_rows_and_urls_and_keeps_the_first_hundred_rows() -> None:
     text = HEADER + f"1,Lamp,{URL}|{URL}|foo.jpg\n" * 150
-    summary = survey(io.BytesIO(text.encode()))
+    summary = survey(read(text))
     assert (summary.rows, summary.urls, summary.problem_count) == (150, 450, 150)
     assert summary.first_rows == rows_of(text)[:100]
     assert [problem.line for problem in summary.problems] == list(range(2, 102))
@@ -394,12 +444,12 @@ def test_a_survey_counts_rows_and_urls_and_keeps_the_first_hundred_rows() -> Non
 
 def test_a_strict_survey_refuses_any_problem_with_the_first_hundred() -> None:
     with pytest.raises(CatalogueError) as refusal:
-        survey(io.BytesIO((HEADER + "1\n" * 150).encode()), strict=True)
+        survey(read(HEADER + "1\n" * 150), strict=True)
     assert [problem.line for problem in refusal.value.problems] == list(range(2, 102))
 
 
 def test_a_strict_survey_accepts_a_file_without_problems() -> None:
-    assert survey(io.BytesIO((HEADER + f"1,Lamp,{URL}\n").encode()), strict=True).problem_count == 0
+    assert survey(read(HEADER + f"1,Lamp,{URL}\n"), strict=True).problem_count == 0
 
 
 # Several URLs in a cell

@@ -1,39 +1,32 @@
-"""results.csv and images.zip: the input again, with what became of its pictures."""
+"""results.csv: the input again, with what became of its pictures."""
 
 import csv
 import io
-import zipfile
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
-from products.models import Image, Request
+from products.models import Request
 from tests.factories import (
     HEADER,
     JPEG,
+    OTHER_JPEG,
     OTHER_URL,
     THIRD_URL,
     URL,
+    download,
     ingest,
     make_csv,
+    make_workbook,
     settle,
     submit,
 )
-from tests.pictures import photo_jpeg
 
 pytestmark = pytest.mark.django_db
 
-OTHER_JPEG = photo_jpeg(32, 24, seed=1)
 INVALID = "The URL does not start with http:// or https://."
-
-
-def download(api: Client, batch: Request, name: str, **query: str) -> bytes:
-    response: Any = api.get(f"/api/requests/{batch.pk}/{name}", query)
-    assert response.status_code == 200
-    return b"".join(response.streaming_content)
 
 
 def result_of(api: Client, batch: Request, **query: str) -> bytes:
@@ -49,9 +42,6 @@ def output_of(batch: Request, url: str) -> str:
     key = batch.images.get(url=url).output_key
     assert key
     return f"http://127.0.0.1:8000/media/{key}"
-
-
-# --- results.csv ---
 
 
 def test_the_result_is_the_input_and_three_columns(api: Client, ann: User) -> None:
@@ -203,6 +193,15 @@ def test_a_result_with_a_status_column_of_its_own_can_be_uploaded_again(api: Cli
     assert result_of(api, ingest(submit(ann, result))) == result
 
 
+def test_pictures_of_earlier_runs_stay_in_the_result_while_others_are_tried_again(
+    api: Client, ann: User
+) -> None:
+    data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"))
+    batch = settle(ingest(submit(ann, data)), {URL: JPEG, OTHER_URL: "timeout"})
+    batch.retry()
+    assert rows_of(result_of(api, batch))[1][3:] == [f"{output_of(batch, URL)} ", "pending", ""]
+
+
 def test_addresses_in_a_result_are_below_the_public_one(api: Client, ann: User, settings: Settings) -> None:
     settings.PUBLIC_URL = "https://pictures.example"
     batch = settle(ingest(submit(ann)), {URL: JPEG})
@@ -225,76 +224,153 @@ def test_files_come_whatever_is_asked_for(api: Client, ann: User, name: str, acc
     assert response.status_code == 200
 
 
-# --- images.zip ---
+# --- In place of the old URLs ---
+
+SHOPIFY = (
+    "Handle,Title,Body (HTML),Variant SKU,Image Src,Image Position,Variant Image\r\n"
+    f'lamp,"Lamp, black","<p>15"" wide</p>\r\n<p>=SUM(1)</p>",L-1,{URL},1,{URL}\r\n'
+    f'lamp,,,,"{OTHER_URL}",2,\r\n'
+    "\r\n"
+    f"lamp,,,,{THIRD_URL},3,\r\n"
+    f'"chair",Stühle – 椅子 ,, C-1 ,{URL},1,""\r\n'
+)
+WOOCOMMERCE = (
+    'ID,SKU,Name,"Is featured?",Images,"Meta: note"\n'
+    f'1,L-1,"Lamp, black",0,"{URL}, {OTHER_URL}","see {URL}, please"\n'
+    f"2,C-1,Chair,1,{THIRD_URL},\n"
+    f'3,T-1,Table,0,"{URL} , {URL}, {THIRD_URL},",x\n'
+    "4,S-1,Sofa,0,,y"
+)
 
 
-def zip_of(api: Client, batch: Request) -> dict[str, bytes]:
-    """The members of the ZIP in order, each read and checked."""
-    with zipfile.ZipFile(io.BytesIO(download(api, batch, "images.zip"))) as archive:
-        assert archive.testzip() is None
-        names = archive.namelist()
-        assert len(set(names)) == len(names)
-        return {name: archive.read(name) for name in names}
+def differences(before: bytes, after: bytes) -> set[str]:
+    """The columns in which two files of as many rows and cells differ, after a plain reader's opinion."""
+    old, new = rows_of(before), rows_of(after)
+    assert [len(row) for row in old] == [len(row) for row in new]
+    return {
+        old[0][column]
+        for row, other in zip(old, new, strict=True)
+        for column, cell in enumerate(row)
+        if cell != other[column]
+    }
 
 
-def test_the_zip_holds_the_pictures_in_the_order_of_the_rows(api: Client, ann: User) -> None:
-    rows = ("B-7", "Chair", f"{URL} {OTHER_URL} {THIRD_URL}"), ("A-1", "Table", OTHER_URL)
-    batch = settle(
-        ingest(submit(ann, make_csv(*rows))), {URL: JPEG, OTHER_URL: "timeout", THIRD_URL: OTHER_JPEG}
-    )
-    members = zip_of(api, batch)
-    assert list(members.items()) == [("B-7-1.jpg", JPEG), ("B-7-3.jpg", OTHER_JPEG)]
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["no mark", "byte order mark"])
+def test_a_shopify_export_with_new_pictures_differs_in_nothing_else(
+    api: Client, ann: User, mark: bytes
+) -> None:
+    data = mark + SHOPIFY.encode()
+    batch = settle(ingest(submit(ann, data)), {URL: JPEG, OTHER_URL: OTHER_JPEG, THIRD_URL: "timeout"})
+    result = result_of(api, batch, style="replace")
+    first, second = output_of(batch, URL).encode(), output_of(batch, OTHER_URL).encode()
+    lines = data.split(b"\r\n")
+    lines[2] = lines[2].replace(URL.encode(), first, 1)  # the column of a variant's picture is not ours
+    lines[3] = lines[3].replace(OTHER_URL.encode(), second)
+    lines[6] = lines[6].replace(URL.encode(), first)
+    assert result == b"\r\n".join(lines)
+    assert differences(data, result) == {"Image Src"}
 
 
-def test_names_in_the_zip_are_safe(api: Client, ann: User) -> None:
-    serials = ["../../etc/passwd", "/abs", r"C:\win", "a/b", "..", "", "Größe 42", 'a"b<c>|*?', "x" * 300]
-    rows = [(serial, "Chair", f"{URL}?{number}") for number, serial in enumerate(serials)]
-    batch = ingest(submit(ann, make_csv(*rows)))
-    settle(batch, {str(url): JPEG for _, _, url in rows})
-    assert list(zip_of(api, batch)) == [
-        *("etc_passwd-1.jpg", "abs-1.jpg", "C_win-1.jpg", "a_b-1.jpg", "row-1.jpg", "row-1 (row 6).jpg"),
-        *("Größe_42-1.jpg", "a_b_c-1.jpg", f"{'x' * 80}-1.jpg"),
-    ]
+def test_a_woocommerce_export_with_new_pictures_differs_in_nothing_else(api: Client, ann: User) -> None:
+    data = WOOCOMMERCE.encode()
+    batch = settle(ingest(submit(ann, data)), {URL: JPEG, OTHER_URL: "timeout", THIRD_URL: OTHER_JPEG})
+    result = result_of(api, batch, style="replace").decode()
+    first, third = output_of(batch, URL), output_of(batch, THIRD_URL)
+    lines = WOOCOMMERCE.split("\n")
+    lines[1] = lines[1].replace(f'"{URL}, {OTHER_URL}"', f'"{first}, {OTHER_URL}"')
+    lines[2] = lines[2].replace(THIRD_URL, third)
+    lines[3] = lines[3].replace(URL, first).replace(THIRD_URL, third)
+    assert result == "\n".join(lines)
+    assert differences(data, result.encode()) == {"Images"}
 
 
-def test_names_in_the_zip_differ_where_serials_do_not(api: Client, ann: User) -> None:
-    serials = ["a-row4", "a", "A", "a", "a-1 (row 4)", "a", "Straße", "STRASSE"]
-    rows = [(serial, "Chair", f"{URL} {OTHER_URL}") for serial in serials]
-    batch = settle(ingest(submit(ann, make_csv(*rows))), {URL: JPEG, OTHER_URL: OTHER_JPEG})
-    members = zip_of(api, batch)
-    assert len({name.casefold() for name in members}) == 2 * len(serials)
-    assert list(members.values()) == [JPEG, OTHER_JPEG] * len(serials)
-
-
-def test_the_zip_of_no_pictures_is_an_empty_zip(api: Client, ann: User) -> None:
-    batch = settle(ingest(submit(ann)), {URL: "timeout"})
-    assert zip_of(api, batch) == {}
-    assert zip_of(api, submit(ann)) == {}
-
-
-def test_the_zip_holds_no_more_than_a_picture_in_memory(api: Client, ann: User) -> None:
-    rows = [(number, "Chair", f"{URL}?{number}") for number in range(5)]
-    batch = ingest(submit(ann, make_csv(*rows)))
-    settle(batch, {str(url): JPEG for _, _, url in rows})
-    response: Any = api.get(f"/api/requests/{batch.pk}/images.zip")
-    pieces = list(response.streaming_content)
-    assert len(pieces) == len(rows) + 1
-    assert max(map(len, pieces)) < 2 * len(JPEG)
-
-
-def test_the_zip_is_offered_as_a_file_named_after_the_input(api: Client, ann: User) -> None:
-    response = api.get(f"/api/requests/{submit(ann, name='spring.csv').pk}/images.zip")
-    assert response.headers["Content-Type"] == "application/zip"
-    assert response.headers["Content-Disposition"] == 'attachment; filename="spring-images.zip"'
-
-
-def test_pictures_of_earlier_runs_stay_in_result_and_zip_while_others_are_tried_again(
+def test_what_replaces_relative_paths_and_unquoted_lists_stands_where_they_stood(
     api: Client, ann: User
 ) -> None:
-    batch = settle(
-        ingest(submit(ann, make_csv((1, "Chair", f"{URL} {OTHER_URL}")))), {URL: JPEG, OTHER_URL: "timeout"}
+    data = "sku;name;images\n1;Lamp;/a.jpg, b.jpg\n2;Chair;https://shop.example/c.jpg;https://shop.example/d.jpg\n"
+    batch = ingest(submit(ann, data.encode(), base_url="https://shop.example"))
+    settle(batch, {f"https://shop.example/{name}.jpg": JPEG for name in "abc"})
+    output = output_of(batch, URL)
+    assert result_of(api, batch, style="replace").decode() == (
+        f"sku;name;images\n1;Lamp;{output}, {output}\n2;Chair;{output};https://shop.example/d.jpg\n"
     )
-    batch.retry()
-    assert Image.objects.pending().count() == 1
-    assert rows_of(result_of(api, batch))[1][3:] == [f"{output_of(batch, URL)} ", "pending", ""]
-    assert list(zip_of(api, batch)) == ["1-1.jpg"]
+
+
+def test_only_the_failed_rows_can_be_had_with_the_pictures_in_place(api: Client, ann: User) -> None:
+    data = make_csv((1, "Chair", URL), (2, "Table", f"{URL},{OTHER_URL}"))
+    batch = settle(ingest(submit(ann, data)), {URL: JPEG, OTHER_URL: "timeout"})
+    result = rows_of(result_of(api, batch, style="replace", only="failed"))
+    assert result == [[*HEADER], ["2", "Table", f"{output_of(batch, URL)},{OTHER_URL}"]]
+
+
+# --- For Excel ---
+
+
+def test_for_excel_there_is_a_mark_and_no_formula(api: Client, ann: User) -> None:
+    cells = [
+        "=1+1",
+        "+1+1",
+        "@SUM(A1)",
+        "-1-1",
+        "\t=1",
+        "-5.20",
+        "+7",
+        "-",
+        "1e-5",
+        "-3%",
+        "＝1",
+        "a=b",
+        "",
+        "-a",
+    ]
+    data = b"sep=;\n" + make_csv(
+        ("=x", "Größe", "=lamp.jpg", *cells), header=(*HEADER, *map(str, range(len(cells)))), delimiter=";"
+    )
+    batch = ingest(submit(ann, data.decode().encode("cp1252", "replace")))
+    result = result_of(api, batch, excel="1")
+    assert result.startswith("\ufeffSerial Number;".encode())
+    row = rows_of(result, ";")[1]
+    assert row[:3] == ["'=x", "Größe", "'=lamp.jpg"]
+    assert row[3:-3] == [
+        *(
+            "'=1+1",
+            "'+1+1",
+            "'@SUM(A1)",
+            "'-1-1",
+            "'\t=1",
+            "-5.20",
+            "+7",
+            "'-",
+            "1e-5",
+            "-3%",
+            "?1",
+            "a=b",
+            "",
+        ),
+        "'-a",
+    ]
+    assert row[-3:] == ["", "failed", f"'=lamp.jpg: {INVALID}"]
+
+
+@pytest.mark.parametrize("query", [{"style": "new"}, {"only": "all"}, {"excel": "perhaps"}])
+def test_a_form_that_there_is_not_is_refused_by_its_name(
+    api: Client, ann: User, query: dict[str, str]
+) -> None:
+    response = api.get(f"/api/requests/{submit(ann).pk}/results.csv", query)
+    assert response.status_code == 400
+    assert [error["attr"] for error in response.json()["errors"]] == list(query)
+
+
+# --- Of a workbook ---
+
+
+def test_the_result_of_a_workbook_is_a_csv_in_utf_8_with_commas(api: Client, ann: User) -> None:
+    data = make_workbook(HEADER, [1, "Größe, neu", f"{URL}\n{OTHER_URL}"])
+    batch = settle(ingest(submit(ann, data, "spring.XLSX")), {URL: JPEG, OTHER_URL: "timeout"})
+    assert result_of(api, batch).decode() == (
+        "Serial Number,Product Name,Input Image Urls,Output Image Urls,Status,Error\r\n"
+        f'1,"Größe, neu","{URL}\n{OTHER_URL}","{output_of(batch, URL)}\n",completed_with_errors,'
+        f"{OTHER_URL}: It failed with timeout.\r\n"
+    )
+    response = api.get(f"/api/requests/{batch.pk}/results.csv")
+    assert response.headers["Content-Disposition"] == 'attachment; filename="result-spring.csv"'

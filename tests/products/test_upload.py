@@ -169,7 +169,7 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
         (b"\n \r\n", "empty_file", r"The file is empty\.", {}),
         (make_csv().splitlines(keepends=True)[0], "no_rows", r"The file has a header but no rows\.", {}),
         (
-            make_csv((1, "Chair"), header=("Serial Number", "Title")),
+            make_csv((1, "Chair"), header=("Serial Number", "Heading")),
             "missing_column",
             r"Missing columns: “Product Name”, “Input Image Urls”\. Found in the file: “Serial Number”, .*",
             {"line": 1},
@@ -199,10 +199,10 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
             {"line": 2},
         ),
         (
-            make_csv().decode().encode("utf-16"),
+            make_csv().decode().encode("utf-16") + b"x",
             "unsupported_encoding",
-            r"The file is encoded as UTF-16: please save it as UTF-8\.",
-            {},
+            r"The file is marked as UTF-16-LE but is not\. See line 3\.",
+            {"line": 3},
         ),
         (
             make_csv((1, "Chair", URL)) + b'2,"Table,' + URL.encode() + b"\n",
@@ -220,7 +220,7 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
         "a PNG",
         "2 MB in a line",
         "a huge cell",
-        "UTF-16",
+        "broken UTF-16",
         "an open quote",
     ],
 )

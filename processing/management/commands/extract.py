@@ -1,7 +1,9 @@
+import json
 import logging
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,15 @@ from typing import Any
 from django.conf import settings
 from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError
+from rest_framework.exceptions import ValidationError
+from rest_framework.fields import Field
 from tqdm import tqdm
 
 from processing import embedded
 from processing.health import no_worker_sentence, no_worker_since
 from products.access import local_user
-from products.catalogue import CatalogueError
+from products.catalogue import CatalogueError, Reading
+from products.fields import BaseUrlField, ColumnsField, EncodingField
 from products.models import Format, Request
 from products.results import result_csv
 
@@ -27,13 +32,23 @@ class Command(BaseCommand):
     help = "Does the whole job for one catalogue. Exit status: 0 all good, 1 images failed, 2 file refused."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE.csv")
+        parser.add_argument("file", type=Path, metavar="FILE")
         parser.add_argument("-o", "--output", type=Path, metavar="OUT.csv", help="default: FILE.result.csv")
         parser.add_argument("--quality", type=quality, default=50, metavar="1-95", help="default: 50")
         parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
         parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
         parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
         parser.add_argument("--strict", action="store_true", help="refuse the file for any bad row or cell")
+        parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: found out")
+        parser.add_argument(
+            "--columns",
+            type=checked_by(ColumnsField()),
+            metavar="JSON",
+            help='names of columns not to be guessed: {"serial": "…", "name": "…", "images": ["…"]}',
+        )
+        parser.add_argument(
+            "--base-url", type=checked_by(BaseUrlField()), help="what relative paths of pictures are below"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger("processing").setLevel(logging.WARNING)  # what goes well is shown as progress
@@ -71,6 +86,7 @@ class Command(BaseCommand):
     def _submit(self, options: dict[str, Any]) -> Request:
         names = ("quality", "format", "max_width", "max_height", "strict")
         chosen = {name: options[name] for name in names}
+        chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
         try:
             with options["file"].open("rb") as file:
                 batch, _is_new = Request.objects.submit(
@@ -116,6 +132,19 @@ def pixels(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError("a whole number of pixels from 1")
     return int(text)
+
+
+def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
+    """An argument that has to be as the API's field of that name has it."""
+
+    def convert(text: str) -> Any:
+        try:
+            return field.run_validation(text)
+        except ValidationError as error:
+            detail = error.detail if isinstance(error.detail, list) else [json.dumps(error.detail)]
+            raise ArgumentTypeError(" ".join(map(str, detail))) from error
+
+    return convert
 
 
 class Progress:
