@@ -24,6 +24,11 @@ graceful_timeout = 25  # for uploads under way at a stop; below the 30 s that co
 keepalive = 75  # longer than proxies keep idle connections, so that none sends into one that is closing
 control_socket_disable = True
 
+# Gunicorn's own lines look like all others.
+logconfig_dict = settings.LOGGING | {
+    "loggers": settings.LOGGING["loggers"] | {"gunicorn.error": {"handlers": ["console"], "propagate": False}}
+}
+
 if settings.SERVE_BIND:
     bind = settings.SERVE_BIND
 

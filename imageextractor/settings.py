@@ -17,7 +17,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from imageextractor import storages
-from imageextractor.env import env, env_bool, env_email, env_int, env_list, env_networks, env_url
+from imageextractor.env import env, env_bool, env_choice, env_email, env_int, env_list, env_networks, env_url
 from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "products.headers.SecurityHeadersMiddleware",  # first: what others answer by themselves gets them, too
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "processing.logs.AccessLogMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -233,7 +234,10 @@ def _broker_options() -> dict[str, Any]:
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
     "OPTIONS": _broker_options(),
-    "MIDDLEWARE": ["django_dramatiq.middleware.DbConnectionsMiddleware"],
+    "MIDDLEWARE": [
+        "processing.logs.MessageMiddleware",
+        "django_dramatiq.middleware.DbConnectionsMiddleware",
+    ],
 }
 DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its one actor cleans a table that is not used here
 # How long an idle consumer of Redis sleeps, in ms. `rundramatiq` hands the environment on to its workers.
@@ -332,11 +336,18 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logging ---------------------------------------------------------------------------------------------
+LOG_FORMAT = env_choice("LOG_FORMAT", "text", "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "formatters": {
+        "text": {
+            "()": "processing.logs.TextFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
+        "json": {"()": "processing.logs.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
