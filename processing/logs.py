@@ -103,7 +103,7 @@ class MessageMiddleware(dramatiq.Middleware):
     A lane is the same one in all its slices, each of which is a message.
     """
 
-    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> None:
+    def before_process_message(self, broker: Any, message: Any) -> None:
         names = inspect.signature(broker.get_actor(message.actor_name).fn).parameters
         ids = dict(zip(names, map(str, message.args), strict=False))
         if message.actor_name == "work":
@@ -111,11 +111,6 @@ class MessageMiddleware(dramatiq.Middleware):
         _subject.set({"actor": message.actor_name, **ids})
 
     def after_process_message(
-        self,
-        broker: dramatiq.Broker,
-        message: dramatiq.Message[Any],
-        *,
-        result: Any = None,
-        exception: Any = None,
+        self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
     ) -> None:
         _subject.set({})

@@ -70,7 +70,8 @@ class Resends(models.Model):
 
     @classmethod
     def so_far(cls) -> int:
-        return cls.objects.aggregate(count=models.Sum("count", default=0))["count"]
+        count: int = cls.objects.aggregate(count=models.Sum("count", default=0))["count"]
+        return count
 
 
 class Pruning(models.Model):

@@ -189,7 +189,9 @@ class Image(models.Model):
     source_height = models.PositiveIntegerField(null=True, blank=True)
     source_format = models.CharField(max_length=8, blank=True)
     output_key = models.CharField(max_length=100, blank=True)
-    external_url = models.TextField(blank=True, help_text="Where an external worker has put the output.")
+    external_url = models.TextField(
+        blank=True, default="", db_default="", help_text="Where an external worker has put the output."
+    )
     output_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     output_width = models.PositiveIntegerField(null=True, blank=True)
     output_height = models.PositiveIntegerField(null=True, blank=True)
