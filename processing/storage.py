@@ -105,5 +105,5 @@ def require_bucket() -> None:
     except ERRORS as error:
         if sentence := s3.complaint(error, bucket):
             raise ImproperlyConfigured(sentence) from error
-        # There is no such file, or none that we may read; or there is no answer.
-        logger.info("S3 at the start: %s", error)
+        if not isinstance(error, ClientError):  # else there is no such file yet, or none that we may read
+            logger.warning("S3 does not answer yet: %s", error)
