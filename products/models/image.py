@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
@@ -188,7 +189,9 @@ class Image(models.Model):
     source_height = models.PositiveIntegerField(null=True, blank=True)
     source_format = models.CharField(max_length=8, blank=True)
     output_key = models.CharField(max_length=100, blank=True)
-    external_url = models.TextField(blank=True, help_text="Where an external worker has put the output.")
+    external_url = models.TextField(
+        blank=True, default="", db_default="", help_text="Where an external worker has put the output."
+    )
     output_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     output_width = models.PositiveIntegerField(null=True, blank=True)
     output_height = models.PositiveIntegerField(null=True, blank=True)
@@ -244,7 +247,11 @@ class Image(models.Model):
     @property
     def output_path(self) -> str:
         """Where the output is: a path on this server, or a full URL if it is elsewhere; "" if none."""
-        return default_storage.url(self.output_key) if self.output_key else self.external_url
+        if not self.output_key:
+            return self.external_url
+        if settings.AWS_S3_SIGNED_URLS:  # a signed address holds for an hour, the one that signs it for ever
+            return reverse("image", args=[self.pk])
+        return default_storage.url(self.output_key)
 
     @property
     def output_url(self) -> str:

@@ -66,10 +66,21 @@ class Request(models.Model):
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
-    encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
-    columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
-    base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
-    webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
+    encoding = models.CharField(
+        max_length=20, blank=True, default="", db_default="", help_text="Of the catalogue; blank: found out."
+    )
+    columns = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="Names of columns that are not guessed.",
+    )
+    base_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="What relative paths are below."
+    )
+    webhook_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="Told of this Request's end, too."
+    )
 
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)
@@ -81,7 +92,7 @@ class Request(models.Model):
     sweep_code = models.CharField(max_length=30, blank=True)
 
     products_total = models.PositiveIntegerField()
-    urls_total = models.PositiveIntegerField(default=0)  # in the file, repetitions counted
+    urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, repetitions counted
     ingested_rows = models.PositiveIntegerField(default=0)
     images_total = models.PositiveIntegerField(default=0)
     images_completed = models.PositiveIntegerField(default=0)
