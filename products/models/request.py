@@ -93,7 +93,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
         """
         batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
         summary = check_catalogue(file, strict=strict, **batch.reading)
-        batch.filename = Path(file.name or "catalogue.csv").name[-255:]
+        batch.filename = Request.shown_name(file)
         batch.fingerprint = fingerprint(file, strict=strict, **options)
         batch.products_total, batch.urls_total = summary.rows, summary.urls
         if idempotency_key and (earlier := self._submitted(batch)):
@@ -163,6 +163,7 @@ class Request(models.Model):
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
     sweep_code = models.CharField(max_length=30, blank=True)
+    sweep_host = models.CharField(max_length=300, blank=True)
 
     products_total = models.PositiveIntegerField()
     urls_total = models.PositiveIntegerField(default=0)  # in the file, repetitions counted
@@ -210,6 +211,11 @@ class Request(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
 
+    @staticmethod
+    def shown_name(file: "File[bytes]") -> str:
+        """What people call the file, as long as it may be."""
+        return Path(file.name or "catalogue.csv").name[-255:]
+
     @property
     def reading(self) -> Reading:
         """How its catalogue is to be read, every time."""
@@ -241,18 +247,18 @@ class Request(models.Model):
         return self.status in self.ACTIVE
 
     @property
-    def eta_seconds(self) -> int | None:
-        """Seconds to the end at the mean pace of this run; None while there is nothing to judge by."""
+    def pace(self) -> float | None:
+        """Images settled per second, the mean of this run; None while there is nothing to judge by."""
         settled = self.images_settled - self.images_before_run
-        if (
-            self.status != RequestStatus.PROCESSING
-            or not self.started_at
-            or settled <= 0
-            or not self.ingested
-        ):
+        if self.status != RequestStatus.PROCESSING or not self.started_at or settled <= 0:
             return None
         elapsed = (timezone.now() - self.started_at).total_seconds()
-        return round(self.images_pending * elapsed / settled)
+        return settled / elapsed if elapsed > 0 else None
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds to the end at that pace; None, too, while it is not known how many Images there are."""
+        return round(self.images_pending / self.pace) if self.ingested and self.pace else None
 
     def new_epoch(self) -> bool:
         """Void every message sent so far. False when somebody else has just done so."""
@@ -357,8 +363,9 @@ class Request(models.Model):
             batch._stop(RequestStatus.CANCELED)
             return True
 
-    def retry(self, code: str | None = None) -> int:
-        """Try failed and canceled Images again, only those of one error `code` if given; how many.
+    def retry(self, code: str | None = None, host: str | None = None) -> int:
+        """Try failed and canceled Images again, if given only those of one error `code`, and of one `host`
+        with it; how many.
 
         An Image whose URL is no address of a picture stays failed: trying cannot help it.
         """
@@ -367,7 +374,9 @@ class Request(models.Model):
             if batch is None:
                 return 0
             # What a cancel has not reached yet is pending still, and stays so.
-            retryable = batch.images.retryable(code).aggregate(count=Count("pk"), latest=Max("settled_at"))
+            retryable = batch.images.retryable(code, host).aggregate(
+                count=Count("pk"), latest=Max("settled_at")
+            )
             again: int = retryable["count"] + (0 if code else batch.images_pending)
             if not again and (code or batch.ingested):
                 return 0
@@ -376,7 +385,7 @@ class Request(models.Model):
             # After all that the sweep is to take, by whichever machine's clock that was settled.
             batch.started_at = max(timezone.now(), (retryable["latest"] or batch.created_at) + MOMENT)
             batch.finished_at = None
-            batch.sweep_code = code or ""
+            batch.sweep_code, batch.sweep_host = code or "", host or ""
             batch.images_before_run = batch.images_settled - again + (0 if code else batch.images_pending)
             batch._begin_sweep(Sweep.RETRY)
             request_submitted.send(Request, batch=batch)
@@ -426,7 +435,7 @@ class Request(models.Model):
             case Sweep.RETRY:
                 # Not what has failed in this run already, while the sweep is still under way.
                 earlier = self.images.filter(settled_at__lt=self.started_at)
-                again = earlier.retryable(self.sweep_code).first_rows(SWEEP_ROWS)
+                again = earlier.retryable(self.sweep_code, self.sweep_host).first_rows(SWEEP_ROWS)
                 failed = again.failed().count()
                 swept = again.reset()
                 self.images_failed -= failed
