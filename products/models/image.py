@@ -30,11 +30,13 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Waiting for a worker, with nothing to wait for."""
         return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
 
-    def retryable(self, code: str | None = None) -> Self:
-        """Failed and canceled ones that may be tried again, of one error `code` if given."""
+    def retryable(self, code: str | None = None, host: str | None = None) -> Self:
+        """Failed and canceled ones that may be tried again, of one error `code` and `host` if given."""
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
         settled = settled.exclude(error_code="invalid_url")
-        return settled.filter(error_code=code) if code else settled
+        if code:
+            settled = settled.filter(error_code=code)
+        return settled.filter(host=host) if host else settled
 
     def reset(self) -> int:
         """Make settled Images pending again, as new but for what they may have done to a worker; how many."""
@@ -220,9 +222,9 @@ class Image(models.Model):
             ),
             # Recovery: what is in hand, by whom.
             models.Index(fields=["claimed_by"], name="image_claimed", condition=Q(claimed_by__isnull=False)),
-            # Lists of failures, grouped by cause.
+            # Failures are counted by cause and host.
             models.Index(
-                fields=["request", "error_code", "number"], name="image_failed", condition=Q(status="failed")
+                fields=["request", "error_code", "host"], name="image_failures", condition=Q(status="failed")
             ),
             # outputs_in_use(): prune asks for every stored file whether an Image shows it.
             models.Index(fields=["output_key"], name="image_output", condition=~Q(output_key="")),

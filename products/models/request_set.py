@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -71,7 +70,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
         """
         batch = self.model(owner=owner, idempotency_key=idempotency_key, **options)
         summary = check_catalogue(file, strict=strict, **batch.reading)
-        batch.filename = Path(file.name or "catalogue.csv").name[-255:]
+        batch.filename = self.model.shown_name(file)
         batch.fingerprint = fingerprint(file, strict=strict, **options)
         batch.products_total, batch.urls_total = summary.rows, summary.urls
         if idempotency_key and (earlier := self._submitted(batch)):
