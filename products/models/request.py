@@ -176,6 +176,13 @@ class Request(models.Model):
         return self.status in self.ACTIVE
 
     @property
+    def seconds_taken(self) -> float | None:
+        """From the beginning of this run to its end, or to now; None while nothing has begun."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    @property
     def pace(self) -> float | None:
         """Images settled per second, the mean of this run; None while there is nothing to judge by."""
         settled = self.images_settled - self.images_before_run
