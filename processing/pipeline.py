@@ -21,8 +21,9 @@ from django.utils import timezone
 
 from processing.budget import PixelBudget, share_freed_memory
 from processing.compress import Compressed, CompressError, Options, compress
-from processing.fetch import FetchError, fetch
+from processing.fetch import Fetched, FetchError, Version, fetch
 from processing.isolation import compress_isolated
+from processing.memory import Memories
 from processing.places import Places
 from processing.storage import StorageError, store
 from processing.transport import guarded_client
@@ -45,6 +46,7 @@ class Pipeline:
         self.worker_id = worker_id
         self.stopping = False
         self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST)
+        self._memories = Memories()
         self._client = guarded_client(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
             user_agent=settings.FETCH_USER_AGENT,
@@ -63,6 +65,7 @@ class Pipeline:
 
     def submit(self, images: list[Image]) -> None:
         """Take claimed Images in hand."""
+        self._memories.recall(images)
         with self._changed:
             self._held.update(image.pk for image in images)
         self._begin(self.places.add(images))
@@ -103,6 +106,7 @@ class Pipeline:
             self._let_go(images)
 
     def _let_go(self, images: list[Image]) -> None:
+        self._memories.let_go(images)
         with self._changed:
             self._held -= Counter(image.pk for image in images)
 
@@ -133,14 +137,26 @@ class Pipeline:
 
     def _make(self, image: Image) -> None:
         try:
-            timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
-            fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes)
+            known = self._memories.known(image)
+            fetched = self._fetch(image.url, known.version if known else None)
         finally:
             self._begin(self.places.fetched(image))
-        result = self._compress(image, fetched.data)
+        if known and fetched.version.sha256 == known.version.sha256:
+            image.take_over(known.image)
+        else:
+            self._finish(image, fetched.data)
+        image.attempts += 1
+        self._memories.note(image, fetched.version)
+
+    def _fetch(self, url: str, known: Version | None) -> Fetched:
+        timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
+        return fetch(self._client, url, timeout=timeout, max_bytes=max_bytes, known=known)
+
+    def _finish(self, image: Image, data: bytes) -> None:
+        """Compress, store, complete."""
+        result = self._compress(image, data)
         key = store(result.data, result.extension)
         self.places.go_on()
-        image.attempts += 1
         image.source_bytes, image.source_format = result.source.bytes, result.source.format
         image.source_width, image.source_height = result.source.width, result.source.height
         image.output_bytes, image.output_format = result.output.bytes, result.output.format
@@ -207,6 +223,7 @@ class Pipeline:
         close_old_connections()
         try:
             batch.record(images, self.worker_id)
+            self._memories.write(images)
             self._let_go(images)
         except Exception:
             logger.exception("Outcomes of %d images of %s wait for the database", len(images), batch.pk)

@@ -21,7 +21,7 @@ ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 
 class StorageError(Exception):
-    """The storage did not take a file. Never the picture's fault, so that it is tried again."""
+    """The storage did not do its part. Never the picture's fault, so that it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
@@ -57,5 +57,13 @@ def store(data: bytes, extension: str) -> str:
     key = f"images/{digest[:2]}/{digest}.{extension}"
     try:
         return default_storage.save(key, ContentFile(data, key))
+    except ERRORS as error:
+        raise StorageError(str(error)) from error
+
+
+def is_stored(key: str) -> bool:
+    """Whether an output is where it was stored. Raises StorageError."""
+    try:
+        return default_storage.exists(key)
     except ERRORS as error:
         raise StorageError(str(error)) from error

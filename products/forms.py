@@ -51,6 +51,12 @@ class UploadForm(forms.Form):
         help_text="Refuse the file for any bad row or cell. Otherwise what is bad is marked as failed.",
     )
 
+    force = forms.BooleanField(
+        label="Fetch everything anew",
+        required=False,
+        help_text="Otherwise pictures that have not changed since your last request are not fetched again.",
+    )
+
     @property
     def options(self) -> list[forms.BoundField]:
         """Everything but the file."""

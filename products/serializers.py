@@ -42,6 +42,9 @@ class SubmissionSerializer(serializers.Serializer[Request]):
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
+    force = serializers.BooleanField(
+        default=False, help_text="Fetch and compress in full what an earlier request has done, too."
+    )
     encoding = EncodingField(
         required=False, allow_blank=True, help_text="Of the file, such as cp1251; otherwise found out."
     )

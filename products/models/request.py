@@ -66,6 +66,8 @@ class Request(models.Model):
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
+    force = models.BooleanField(default=False, help_text="Fetch in full what was fetched before, too.")
+
     encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
     columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
     base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
@@ -219,6 +221,7 @@ class Request(models.Model):
             changed = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
             for image in changed:
                 image.claimed_by = None
+            batch.images.confirm_outputs(changed)
             batch.images.overwrite(changed)
             batch._count(changed)
             batch._settle()
