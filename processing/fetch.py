@@ -41,6 +41,11 @@ class FetchError(Exception):
         self.permanent = permanent
         self.retry_after = retry_after
 
+    @property
+    def wants_rest(self) -> bool:
+        """Whether the origin asked to be left alone, so that nothing is wrong with the picture."""
+        return self.retry_after is not None or self.code == "http_429"
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

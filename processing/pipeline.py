@@ -22,8 +22,11 @@ from django.utils import timezone
 from processing.budget import PixelBudget, share_freed_memory
 from processing.compress import Compressed, CompressError, Options, compress
 from processing.fetch import Fetched, FetchError, Version, fetch
+from processing.hosts import Hosts
 from processing.isolation import compress_isolated
+from processing.leases import Leases
 from processing.memory import Memories
+from processing.models import PausedHost
 from processing.places import Places
 from processing.storage import StorageError, store
 from processing.transport import guarded_client
@@ -32,6 +35,8 @@ from products.models import Image, Request, RequestStatus
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
+#: How often the shares of hosts are agreed upon anew.
+SHARE_SECONDS = 0.5
 #: Seconds to wait after each failed attempt but the last; DESIGN: five attempts in all.
 RETRY_DELAYS = (2, 5, 15, 30)
 #: Waiting that is nobody's fault (storage down, "too many requests") costs no attempt, but ends some time.
@@ -45,7 +50,9 @@ class Pipeline:
     def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
         self.stopping = False
-        self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST)
+        self.hosts = Hosts()
+        self.leases = Leases(settings.REDIS_URL, worker_id)
+        self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.hosts, self.leases)
         self._memories = Memories()
         self._client = guarded_client(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
@@ -62,6 +69,7 @@ class Pipeline:
         self._strays: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
+        Thread(target=self._begin_until_closed, name="hosts", daemon=True).start()
 
     def submit(self, images: list[Image]) -> None:
         """Take claimed Images in hand."""
@@ -69,6 +77,12 @@ class Pipeline:
         with self._changed:
             self._held.update(image.pk for image in images)
         self._begin(self.places.add(images))
+        self._give_back(self.places.drop_slow())
+
+    def share_pauses(self) -> None:
+        """Tell other workers which hosts are to be left alone, and heed what they tell."""
+        PausedHost.objects.tell(self.hosts.take_news())
+        self.hosts.learn(row.pause for row in PausedHost.objects.current())
 
     def give_back_idle(self) -> None:
         """Release Images that wait behind full places, for whichever worker has some free, and those of
@@ -76,12 +90,7 @@ class Pipeline:
         waiting = self.places.waiting_requests()
         working = Request.objects.filter(pk__in=waiting, status=RequestStatus.PROCESSING)
         ended = waiting - set(working.values_list("pk", flat=True)) if waiting else set()
-        idle = self.places.drop_requests(ended) + self.places.drop_stalled()
-        try:
-            self._release(idle)
-        except DatabaseError:
-            self._begin(self.places.add(idle))
-            raise
+        self._give_back(self.places.drop_requests(ended) + self.places.drop_slow() + self.places.drop_stalled())
 
     def give_back_strays(self) -> None:
         """Release Images that were claimed for this worker without its knowing, at the second look.
@@ -98,6 +107,23 @@ class Pipeline:
     def _begin(self, images: list[Image]) -> None:
         for image in images:
             self._threads.submit(self._work, image)
+
+    def _begin_until_closed(self) -> None:
+        """What begins because time has passed: hosts are asked again, or have places that others had."""
+        renew_at = time.monotonic()
+        while not self._closed:
+            time.sleep(self.places.seconds_to_begin(most=SHARE_SECONDS))
+            if time.monotonic() >= renew_at:
+                self.places.renew_shares()
+                renew_at = time.monotonic() + SHARE_SECONDS
+            self._begin(self.places.begin())
+
+    def _give_back(self, images: list[Image]) -> None:
+        try:
+            self._release(images)
+        except DatabaseError:
+            self._begin(self.places.add(images))
+            raise
 
     def _release(self, images: list[Image]) -> None:
         if images:
@@ -138,7 +164,7 @@ class Pipeline:
     def _make(self, image: Image) -> None:
         try:
             known = self._memories.known(image)
-            fetched = self._fetch(image.url, known.version if known else None)
+            fetched = self._fetch(image, known.version if known else None)
         finally:
             self._begin(self.places.fetched(image))
         if known and fetched.version.sha256 == known.version.sha256:
@@ -148,9 +174,20 @@ class Pipeline:
         image.attempts += 1
         self._memories.note(image, fetched.version)
 
-    def _fetch(self, url: str, known: Version | None) -> Fetched:
+    def _fetch(self, image: Image, known: Version | None) -> Fetched:
         timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
-        return fetch(self._client, url, timeout=timeout, max_bytes=max_bytes, known=known)
+        try:
+            fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes, known=known)
+        except FetchError as error:
+            if error.wants_rest:
+                self.hosts.refused(image.host, error.retry_after, error.code)
+            elif error.permanent:
+                self.hosts.answered(image.host)
+            else:
+                self.hosts.failed(image.host, error.code)
+            raise
+        self.hosts.answered(image.host)
+        return fetched
 
     def _finish(self, image: Image, data: bytes) -> None:
         """Compress, store, complete."""
@@ -176,7 +213,7 @@ class Pipeline:
         if error.permanent:
             image.attempts += 1
             image.fail(error.code, error.detail)
-        elif error.retry_after is not None or error.code == "http_429":
+        elif error.wants_rest:
             self._wait(image, error.retry_after or RETRY_DELAYS[-1], error.code, error.detail)
         else:
             self._again(image, error.code, error.detail)
@@ -244,6 +281,7 @@ class Pipeline:
         deadline = time.monotonic() + grace
         self.stop()
         self.places.wait_until_empty(grace - FLUSH_SECONDS)
+        self.places.renew_shares()  # gives them back
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from django.core.files.storage import Storage, default_storage, storages
 from django.utils import timezone
 
-from processing.models import Memory
+from processing.models import Memory, PausedHost
 from processing.storage import output_folders
 from products.models import Image, Request
 
@@ -51,6 +51,7 @@ def prune(days: int) -> Pruned:
     """
     requests = _remove_requests(timezone.now() - timedelta(days=min(days, LONGEST_DAYS)))
     Memory.objects.forget()
+    PausedHost.objects.over().delete()
     files = size = 0
     for deleted in _delete_unused():
         files, size = files + 1, size + deleted

@@ -2,6 +2,7 @@
 
 from processing.models.delivery import SLICE_SECONDS, DeliveryStatus, WebhookDelivery
 from processing.models.endpoint import EVENTS, Event, WebhookEndpoint, default_events
+from processing.models.host import PausedHost
 from processing.models.inbound import InboundMessage
 from processing.models.memory import Memory
 from processing.models.worker import (
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "InboundMessage",
     "Memory",
+    "PausedHost",
     "Pruning",
     "WebhookDelivery",
     "WebhookEndpoint",
