@@ -7,10 +7,10 @@ from threading import Lock
 
 #: Failures in a row after which a host is left alone.
 FAILURES = 10
-#: Seconds for which it is, longer each time it fails throughout. After the last of them it is asked as ever
-#: until it answers, so that a host that is down for good delays a Request by half a minute and no more.
+#: Seconds for which it is, longer each time that nothing but failures comes between. After the last of them
+#: it is asked as ever until it answers: a host that is down for good delays a Request by half a minute.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
-#: The pace after "too many requests", as a share of what the host has answered, and how each answer raises it.
+#: The pace after "too many requests", as a share of what the host has answered; each answer raises it.
 SLOWER, FASTER = 0.8, 1.002
 #: Seconds between two requests: a slower pace is never kept to, and a faster one is none.
 SLOWEST, FASTEST = 2.0, 0.001
@@ -18,7 +18,7 @@ SLOWEST, FASTEST = 2.0, 0.001
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A host (host:port) that is left alone until `until` (Unix time), the `number`th time in a row, and why."""
+    """A host (host:port) that is left alone until `until` (Unix time), the how manieth time in a row, why."""
 
     host: str
     until: float
@@ -43,7 +43,7 @@ class _Host:
 
 
 class Hosts:
-    """What became of requests to each host, and what follows for the next one. Safe for any number of threads."""
+    """What became of requests to each host, and what follows for the next ones. Safe for any threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()  # guards all that follows

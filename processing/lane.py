@@ -33,7 +33,7 @@ def run(batch: Request, pipeline: Pipeline) -> float | None:
     deadline = time.monotonic() + SLICE_SECONDS
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.places.turn(left) as room:
-            busy = pipeline.places.busy_hosts()
+            busy = pipeline.busy_hosts(batch)
             images = Image.objects.claim(batch, pipeline.worker_id, room, busy) if room else []
             pipeline.submit(images)
         if room and not images:

@@ -1,4 +1,4 @@
-"""How many pictures each worker may fetch from a host at once, so that all of them together keep to the limit."""
+"""How many pictures each worker may fetch from a host at once, so that all together keep to the limit."""
 
 import logging
 import time
@@ -69,7 +69,8 @@ class Leases:
     def ask(self, wants: Mapping[str, tuple[int, int]], limit: int) -> dict[str, int]:
         """By host, how many of the `limit` places this worker may use from now on.
 
-        `wants` are how many it wants and uses. Shares run out when they are not asked for again; to want and use none gives them back.
+        `wants` are how many it wants and uses; none of both gives its share back. Shares run out when they
+        are not asked for again.
         """
         if not wants or not self._script or time.monotonic() < self._down_until:
             return dict.fromkeys(wants, limit)

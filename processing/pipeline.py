@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
+from processing import logs
 from processing.budget import PixelBudget, share_freed_memory
 from processing.compress import Compressed, CompressError, Options, compress
 from processing.fetch import Fetched, FetchError, Version, fetch
@@ -44,6 +45,11 @@ PATIENCE = timedelta(hours=24)
 STORAGE_DELAY = 5
 
 
+def is_out_of_patience(batch: Request) -> bool:
+    """Whether a Request's pictures have waited for others long enough."""
+    return batch.started_at is not None and timezone.now() - batch.started_at > PATIENCE
+
+
 class Pipeline:
     """The Images in hand of one worker process and the threads that work on them."""
 
@@ -62,10 +68,11 @@ class Pipeline:
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
         self._codec = BoundedSemaphore(os.cpu_count() or 1)
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
-        self._changed = Condition()  # guards the three that follow
+        self._changed = Condition()  # guards the five that follow
         self._closed = False
         self._outcomes: list[Image] = []
         self._held: Counter[uuid.UUID] = Counter()
+        self._lanes: dict[uuid.UUID, str | None] = {}  # which have brought them, for the log
         self._strays: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
@@ -76,8 +83,25 @@ class Pipeline:
         self._memories.recall(images)
         with self._changed:
             self._held.update(image.pk for image in images)
-        self._begin(self.places.add(images))
+            self._lanes.update(dict.fromkeys((image.pk for image in images), logs.subject().get("lane")))
+        self._begin(self.places.add([image for image in images if not self._is_given_up(image)]))
         self._give_back(self.places.drop_slow())
+
+    def busy_hosts(self, batch: Request) -> list[str]:
+        """Hosts that no Image of a Request is to be claimed of: it could only wait, and not fail for that."""
+        busy = self.places.busy_hosts()
+        if is_out_of_patience(batch):
+            paused = self.hosts.paused()
+            busy = [host for host in busy if host not in paused]
+        return busy
+
+    def _is_given_up(self, image: Image) -> bool:
+        """Whether an Image fails since its host has been left alone for too long."""
+        if not is_out_of_patience(image.request) or not (pause := self.hosts.paused().get(image.host)):
+            return False
+        image.fail(pause.code, f"{image.host} could not be asked for a day: it asks for fewer requests.")
+        self._settle(image)
+        return True
 
     def share_pauses(self) -> None:
         """Tell other workers which hosts are to be left alone, and heed what they tell."""
@@ -90,7 +114,9 @@ class Pipeline:
         waiting = self.places.waiting_requests()
         working = Request.objects.filter(pk__in=waiting, status=RequestStatus.PROCESSING)
         ended = waiting - set(working.values_list("pk", flat=True)) if waiting else set()
-        self._give_back(self.places.drop_requests(ended) + self.places.drop_slow() + self.places.drop_stalled())
+        self._give_back(
+            self.places.drop_requests(ended) + self.places.drop_slow() + self.places.drop_stalled()
+        )
 
     def give_back_strays(self) -> None:
         """Release Images that were claimed for this worker without its knowing, at the second look.
@@ -135,15 +161,24 @@ class Pipeline:
         self._memories.let_go(images)
         with self._changed:
             self._held -= Counter(image.pk for image in images)
+            for image in images:
+                self._lanes.pop(image.pk, None)
 
     # --- Work, in the threads ---
 
     def _work(self, image: Image) -> None:
-        self._attempt(image)
+        with logs.about(request_id=image.request_id, lane=self._lanes.get(image.pk), image_id=image.pk):
+            self._attempt(image)
+            if image.is_failed:
+                logger.info("Failed: %s", image.error_code)
+        self._settle(image)
+        self._begin(self.places.done(image))
+
+    def _settle(self, image: Image) -> None:
+        """Hand an Image to the flush."""
         with self._changed:
             self._outcomes.append(image)
             self._changed.notify_all()
-        self._begin(self.places.done(image))
 
     def _attempt(self, image: Image) -> None:
         try:
@@ -229,8 +264,7 @@ class Pipeline:
 
     def _wait(self, image: Image, seconds: float, code: str, detail: str) -> None:
         """Try again later without counting an attempt, within PATIENCE of the run's start."""
-        started = image.request.started_at or timezone.now()
-        if timezone.now() - started > PATIENCE:
+        if is_out_of_patience(image.request):
             image.attempts += 1
             image.fail(code, detail)
         else:
@@ -243,8 +277,9 @@ class Pipeline:
             by_request: defaultdict[uuid.UUID, list[Image]] = defaultdict(list)
             for image in outcomes:
                 by_request[image.request_id].append(image)
-            for images in by_request.values():
-                self._record(images[0].request, images)
+            for request_id, images in by_request.items():
+                with logs.about(request_id=request_id):
+                    self._record(images[0].request, images)
         connection.close()
 
     def _collect(self) -> list[Image]:

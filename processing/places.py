@@ -23,9 +23,9 @@ class Places:
     """Counts the Images in hand: those that a thread is at, and those that wait to begin.
 
     As many again as there are threads may wait, so that claims can be few and large. An Image begins when a
-    thread is free, `hosts` lets its host (host:port) be asked, and fewer Images of that are being fetched than
-    is this worker's share of the `per_host` that all may fetch; hosts take turns. Safe for any number of
-    threads.
+    thread is free, `hosts` lets its host (host:port) be asked, and fewer Images of that are being fetched
+    than is this worker's share of the `per_host` that all workers may fetch; hosts take turns. Safe for any
+    number of threads.
     """
 
     def __init__(self, threads: int, per_host: int, hosts: Hosts, leases: Leases) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, models
 
@@ -35,12 +35,14 @@ WITH now AS MATERIALIZED (
   FROM earlier LEFT JOIN now ON now.url = earlier.url WHERE now.url IS NULL
 )
 """
-ROWS = "SELECT kind, url, output_key, external_url, was_key, was_url, error_detail FROM change ORDER BY place, number"
+ROWS = """
+SELECT kind, url, output_key, external_url, was_key, was_url, error_detail FROM change ORDER BY place, number
+"""
 COUNTS = "SELECT kind, COUNT(*) FROM change GROUP BY kind"
 
 
 class Kind(models.TextChoices):
-    """What may have become of a picture; `failing` and `new` whatever it was before, as long as it was none."""
+    """What may have become of a picture: new is also what had no output before, failing what fails now."""
 
     NEW = "new", "New"
     CHANGED = "changed", "Changed"
@@ -90,7 +92,7 @@ def changes_csv(batch: Request, earlier: Request | None, *, for_excel: bool = Fa
         yield (",".join(quote(value, ",") for value in values) + "\r\n").encode()
 
 
-def _statement(what: str, batch: Request, earlier: Request | None) -> tuple[str, list[object]]:
+def _statement(what: str, batch: Request, earlier: Request | None) -> tuple[str, list[Any]]:
     field = Request._meta.pk
     ids = [field.get_db_prep_value(one and one.pk, connection) for one in (batch, earlier)]
     return COMPARISON.format(table=connection.ops.quote_name(Image._meta.db_table)) + what, ids

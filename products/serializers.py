@@ -73,7 +73,14 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
 
     only = serializers.ChoiceField(["failed"], required=False, help_text="Only rows with failed pictures.")
     style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
-        ["replace"], required=False, help_text="The new URLs in place of the old ones, no further columns."
+        ["replace", "changes"],
+        required=False,
+        help_text="`replace`: the new URLs in place of the old ones, no further columns. `changes`: what has "
+        "become of each picture since an earlier request.",
+    )
+    against = serializers.UUIDField(
+        required=False,
+        help_text="With `changes`: that request; otherwise the latest earlier one of this owner and file name.",
     )
     excel = serializers.BooleanField(
         required=False, help_text="UTF-8 with a byte order mark, without formulas."

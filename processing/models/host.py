@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from processing.hosts import Pause
+from products.models import Request
 
 FORGET_AFTER = timedelta(days=1)
 
@@ -37,7 +38,7 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
 
 
 class PausedHost(models.Model):
-    """A host that no worker asks for anything for a while: it wants fewer requests, or fails again and again."""
+    """A host that no worker asks for anything now: it wants fewer requests, or fails again and again."""
 
     host = models.CharField("host:port", max_length=300, primary_key=True)
     until = models.DateTimeField()
@@ -51,6 +52,15 @@ class PausedHost(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host} until {self.until:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def wants_rest(self) -> bool:
+        """Whether it asked for that, rather than failed."""
+        return self.code in ("http_429", "http_503")
+
+    def delays(self, batch: Request) -> bool:
+        """Whether pictures of a Request wait for it."""
+        return batch.images.pending().filter(host=self.host).exists()
 
     @property
     def pause(self) -> Pause:

@@ -5,7 +5,9 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Prefetch
+from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
 
 from products.catalogue import Row
 from products.models.request import Request
@@ -13,6 +15,10 @@ from products.models.states import ImageStatus, RequestStatus
 
 if TYPE_CHECKING:
     from products.models.image import Image
+
+
+#: Characters of a serial number that are in the index by which it is found.
+INDEXED_SERIAL = 100
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -39,6 +45,19 @@ class ProductQuerySet(models.QuerySet["Product"]):
             RequestStatus.FAILED: self.filter(failed).exclude(pending | completed),
             RequestStatus.CANCELED: self.filter(canceled).exclude(pending | completed | failed),
         }[RequestStatus(status)]
+
+    def found_by(self, batch: Request, words: str) -> Self:
+        """Those of `batch` whose serial number or name contains these words, or that show this very URL."""
+        if "://" in words:  # the URL's id is known, so that no text has to be searched
+            shown = ProductImage.objects.filter(product=OuterRef("pk"), image=uuid.uuid5(batch.pk, words))
+            return self.filter(Exists(shown))
+        return self.filter(Q(serial_number__icontains=words) | Q(product_name__icontains=words))
+
+    def with_failure(self, code: str, host: str) -> Self:
+        """Those that show an Image which failed with `code`, at `host` if that is given."""
+        failed = ProductImage.objects.filter(image__status=ImageStatus.FAILED, image__error_code=code)
+        failed = failed.filter(image__host=host) if host else failed
+        return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
 
     def insert(self, batch: Request, rows: Iterable[Row]) -> None:
         self.bulk_create(
@@ -82,6 +101,10 @@ class Product(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["request", "row_number"], name="product_row"),
         ]
+        indexes = [
+            # has_serial()
+            models.Index(Left("serial_number", INDEXED_SERIAL), name="product_serial"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.row_number}: {self.product_name or self.serial_number}"
@@ -89,6 +112,12 @@ class Product(models.Model):
     @staticmethod
     def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:
         return uuid.uuid5(request_id, f"row {row_number}")
+
+    @staticmethod
+    def has_serial(serial: str) -> Q:
+        """The condition that the serial number is exactly this one, found by its beginning."""
+        beginning = Exact(Left("serial_number", INDEXED_SERIAL), serial[:INDEXED_SERIAL])
+        return Q(beginning, serial_number=serial)
 
     @staticmethod
     def status_of(images: Collection[str]) -> str:

@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
@@ -65,13 +67,25 @@ class Request(models.Model):
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    force = models.BooleanField(
+        default=False, db_default=False, help_text="Fetch in full what was fetched before, too."
+    )
 
-    force = models.BooleanField(default=False, help_text="Fetch in full what was fetched before, too.")
-
-    encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
-    columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
-    base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
-    webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
+    encoding = models.CharField(
+        max_length=20, blank=True, default="", db_default="", help_text="Of the catalogue; blank: found out."
+    )
+    columns = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="Names of columns that are not guessed.",
+    )
+    base_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="What relative paths are below."
+    )
+    webhook_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="Told of this Request's end, too."
+    )
 
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)
@@ -81,9 +95,10 @@ class Request(models.Model):
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
     sweep_code = models.CharField(max_length=30, blank=True)
+    sweep_host = models.CharField(max_length=300, blank=True)
 
     products_total = models.PositiveIntegerField()
-    urls_total = models.PositiveIntegerField(default=0)  # in the file, repetitions counted
+    urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, repetitions counted
     ingested_rows = models.PositiveIntegerField(default=0)
     images_total = models.PositiveIntegerField(default=0)
     images_completed = models.PositiveIntegerField(default=0)
@@ -128,10 +143,22 @@ class Request(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
 
+    @staticmethod
+    def shown_name(file: "File[bytes]") -> str:
+        """What people call the file, as long as it may be."""
+        return Path(file.name or "catalogue.csv").name[-255:]
+
     @property
     def reading(self) -> Reading:
         """How its catalogue is to be read, every time."""
         return {"encoding": self.encoding, "columns": self.columns, "base_url": self.base_url}
+
+    @property
+    def earlier(self) -> "Request | None":
+        """The latest earlier Request of its owner with the same file name, of those that came to a result."""
+        same = Request.objects.present().filter(owner=self.owner_id, filename=self.filename)
+        results = same.filter(status__in=[RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS])
+        return results.filter(created_at__lt=self.created_at).order_by("-created_at").first()
 
     @property
     def ingested(self) -> bool:
@@ -159,18 +186,25 @@ class Request(models.Model):
         return self.status in self.ACTIVE
 
     @property
-    def eta_seconds(self) -> int | None:
-        """Seconds to the end at the mean pace of this run; None while there is nothing to judge by."""
+    def seconds_taken(self) -> float | None:
+        """From the beginning of this run to its end, or to now; None while nothing has begun."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    @property
+    def pace(self) -> float | None:
+        """Images settled per second, the mean of this run; None while there is nothing to judge by."""
         settled = self.images_settled - self.images_before_run
-        if (
-            self.status != RequestStatus.PROCESSING
-            or not self.started_at
-            or settled <= 0
-            or not self.ingested
-        ):
+        if self.status != RequestStatus.PROCESSING or not self.started_at or settled <= 0:
             return None
         elapsed = (timezone.now() - self.started_at).total_seconds()
-        return round(self.images_pending * elapsed / settled)
+        return settled / elapsed if elapsed > 0 else None
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds to the end at that pace; None, too, while it is not known how many Images there are."""
+        return round(self.images_pending / self.pace) if self.ingested and self.pace else None
 
     def new_epoch(self) -> bool:
         """Void every message sent so far. False when somebody else has just done so."""
@@ -276,8 +310,9 @@ class Request(models.Model):
             batch._stop(RequestStatus.CANCELED)
             return True
 
-    def retry(self, code: str | None = None) -> int:
-        """Try failed and canceled Images again, only those of one error `code` if given; how many.
+    def retry(self, code: str | None = None, host: str | None = None) -> int:
+        """Try failed and canceled Images again, if given only those of one error `code`, and of one `host`
+        with it; how many.
 
         An Image whose URL is no address of a picture stays failed: trying cannot help it.
         """
@@ -286,7 +321,9 @@ class Request(models.Model):
             if batch is None:
                 return 0
             # What a cancel has not reached yet is pending still, and stays so.
-            retryable = batch.images.retryable(code).aggregate(count=Count("pk"), latest=Max("settled_at"))
+            retryable = batch.images.retryable(code, host).aggregate(
+                count=Count("pk"), latest=Max("settled_at")
+            )
             again: int = retryable["count"] + (0 if code else batch.images_pending)
             if not again and (code or batch.ingested):
                 return 0
@@ -295,7 +332,7 @@ class Request(models.Model):
             # After all that the sweep is to take, by whichever machine's clock that was settled.
             batch.started_at = max(timezone.now(), (retryable["latest"] or batch.created_at) + MOMENT)
             batch.finished_at = None
-            batch.sweep_code = code or ""
+            batch.sweep_code, batch.sweep_host = code or "", host or ""
             batch.images_before_run = batch.images_settled - again + (0 if code else batch.images_pending)
             batch._begin_sweep(Sweep.RETRY)
             request_submitted.send(Request, batch=batch)

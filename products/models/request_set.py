@@ -2,16 +2,15 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.files import File
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Count, F, Q, Sum, When
-from django.db.models.functions import Greatest
+from django.db.models import Case, Count, F, Min, Q, Sum, When
+from django.db.models.functions import Coalesce, Greatest
 
-from products.models.states import Sweep
+from products.models.states import RequestStatus, Sweep
 from products.signals import request_submitted
 from products.submission import IdempotencyConflict, check_catalogue, fingerprint
 
@@ -43,6 +42,16 @@ class RequestQuerySet(models.QuerySet["Request"]):
         found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
         return found["requests"], found["images"] or 0
 
+    def waiting(self) -> dict[str, Any]:
+        """The `count` of those that no worker has begun, and `since` when the first of them waits."""
+        waiting = self.filter(status=RequestStatus.PENDING)
+        return waiting.aggregate(count=Count("pk"), since=Min("created_at"))
+
+    def under_way(self) -> dict[str, Any]:
+        """The `count` of those at work, and `since` when one of them has not moved."""
+        moved_at = Coalesce("last_progress_at", "started_at")
+        return self.filter(status=RequestStatus.PROCESSING).aggregate(count=Count("pk"), since=Min(moved_at))
+
     def finished_before(self, moment: datetime) -> Self:
         return self.filter(status__in=self.model.FINISHED, finished_at__lt=moment)
 
@@ -71,7 +80,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
         """
         batch = self.model(owner=owner, idempotency_key=idempotency_key, **options)
         summary = check_catalogue(file, strict=strict, **batch.reading)
-        batch.filename = Path(file.name or "catalogue.csv").name[-255:]
+        batch.filename = self.model.shown_name(file)
         batch.fingerprint = fingerprint(file, strict=strict, **options)
         batch.products_total, batch.urls_total = summary.rows, summary.urls
         if idempotency_key and (earlier := self._submitted(batch)):

@@ -29,7 +29,7 @@ def _cancel(batch: "Request") -> int:
 def _retry(batch: "Request") -> int:
     # Not what has failed in this run already, while the sweep is still under way.
     earlier = batch.images.filter(settled_at__lt=batch.started_at)
-    again = earlier.retryable(batch.sweep_code).first_rows(SWEEP_ROWS)
+    again = earlier.retryable(batch.sweep_code, batch.sweep_host).first_rows(SWEEP_ROWS)
     failed = again.failed().count()
     swept = again.reset()
     batch.images_failed -= failed
