@@ -32,7 +32,7 @@ TRIAL = "images/ready", bytes(64 * 1024)
 
 
 class StorageError(Exception):
-    """The storage did not take a file. Never the picture's fault, so that it is tried again."""
+    """The storage did not do its part. Never the picture's fault, so that it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
@@ -68,6 +68,14 @@ def store(data: bytes, extension: str) -> str:
     key = f"images/{digest[:2]}/{digest}.{extension}"
     try:
         return default_storage.save(key, ContentFile(data, key))
+    except ERRORS as error:
+        raise StorageError(str(error)) from error
+
+
+def is_stored(key: str) -> bool:
+    """Whether an output is where it was stored. Raises StorageError."""
+    try:
+        return default_storage.exists(key)
     except ERRORS as error:
         raise StorageError(str(error)) from error
 

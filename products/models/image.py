@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
@@ -139,6 +139,30 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """
         self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
 
+    def keep_outputs(self, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Which of these Images refer to a stored output, and will until the end of the transaction.
+
+        FOR KEY SHARE keeps them from being deleted and hinders nothing else. It waits for nobody: what is
+        being deleted counts as gone.
+        """
+        referring = self.filter(pk__in=ids, status=ImageStatus.COMPLETED).exclude(output_key="").order_by()
+        if not connection.features.has_select_for_update:  # SQLite: who writes is alone
+            return set(referring.values_list("pk", flat=True))
+        statement, parameters = referring.only("pk").query.sql_with_params()
+        return {image.pk for image in self.raw(f"{statement} FOR KEY SHARE SKIP LOCKED", parameters)}
+
+    def confirm_outputs(self, images: Iterable["Image"]) -> None:
+        """Let those that took over an output to which nobody refers any more start over, in memory.
+
+        The rest is written in the same transaction: so some row refers to each output at any moment.
+        """
+        taken_over = [image for image in images if image.taken_from]
+        if taken_over:
+            kept = Image.objects.keep_outputs({image.taken_from for image in taken_over if image.taken_from})
+            for image in taken_over:
+                if image.taken_from not in kept:
+                    image.start_over()
+
     def causes(self) -> list[tuple[str, int]]:
         """How many have failed with each error code, the most frequent first."""
         counts = self.failed().order_by().values_list("error_code").annotate(count=Count("*"))
@@ -181,6 +205,10 @@ class Image(models.Model):
 
     Status = ImageStatus
 
+    FACTS = [
+        *("source_bytes", "source_width", "source_height", "source_format"),
+        *("output_bytes", "output_width", "output_height", "output_format"),
+    ]
     OUTCOME = [
         *(
             "status",
@@ -192,10 +220,12 @@ class Image(models.Model):
             "unchanged",
             "settled_at",
         ),
-        *("source_bytes", "source_width", "source_height", "source_format"),
         *("output_key", "external_url"),
-        *("output_bytes", "output_width", "output_height", "output_format"),
+        *FACTS,
     ]
+
+    #: In memory only: the completed Image whose output this one takes over, until that is written.
+    taken_from: uuid.UUID | None = None
 
     id = models.UUIDField(primary_key=True, editable=False)
     request = models.ForeignKey(Request, models.CASCADE, related_name="images", db_index=False)
@@ -320,6 +350,20 @@ class Image(models.Model):
         """Settle as completed, in memory; the facts of source and output are set by the caller."""
         self.status, self.settled_at = ImageStatus.COMPLETED, timezone.now()
         self.output_key, self.error_code, self.error_detail = output_key, "", ""
+
+    def take_over(self, earlier: "Image") -> None:
+        """Settle as completed with the output of an Image of the same picture, in memory."""
+        for name in self.FACTS:
+            setattr(self, name, getattr(earlier, name))
+        self.complete(earlier.output_key)
+        self.unchanged, self.taken_from = True, earlier.pk
+
+    def start_over(self) -> None:
+        """Leave pending without what was taken over, in memory."""
+        for name in self.FACTS:
+            setattr(self, name, "" if name.endswith("_format") else None)
+        self.status, self.settled_at, self.output_key = ImageStatus.PENDING, None, ""
+        self.unchanged, self.taken_from = False, None
 
     def complete_elsewhere(self, url: str) -> None:
         """Settle as completed by an external worker, in memory."""
