@@ -11,7 +11,9 @@ import random
 import time
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import BoundedSemaphore, Condition, Thread
 
@@ -58,6 +60,8 @@ class Pipeline:
         self._outcomes: list[Image] = []
         self._held: Counter[uuid.UUID] = Counter()
         self._strays: set[uuid.UUID] = set()
+        self._lanes_changed = Condition()  # guards the Requests of which a lane runs here
+        self._fed: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
 
@@ -66,6 +70,24 @@ class Pipeline:
         with self._changed:
             self._held.update(image.pk for image in images)
         self._begin(self.places.add(images))
+
+    @contextmanager
+    def fed_with(self, batch: Request, seconds: float) -> Iterator[bool]:
+        """Wait for this thread to be the only one that claims Images of a Request for this process.
+
+        False if it is not within `seconds`. Several would only ask the database for each other's Images.
+        """
+        with self._lanes_changed:
+            alone = self._lanes_changed.wait_for(lambda: batch.pk not in self._fed, timeout=seconds)
+            if alone:
+                self._fed.add(batch.pk)
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._lanes_changed:
+                    self._fed.remove(batch.pk)
+                    self._lanes_changed.notify_all()
 
     def give_back_idle(self) -> None:
         """Release Images that wait behind full places, for whichever worker has some free, and those of
