@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
@@ -29,11 +30,13 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Waiting for a worker, with nothing to wait for."""
         return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
 
-    def retryable(self, code: str | None = None) -> Self:
-        """Failed and canceled ones that may be tried again, of one error `code` if given."""
+    def retryable(self, code: str | None = None, host: str | None = None) -> Self:
+        """Failed and canceled ones that may be tried again, of one error `code` and `host` if given."""
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
         settled = settled.exclude(error_code="invalid_url")
-        return settled.filter(error_code=code) if code else settled
+        if code:
+            settled = settled.filter(error_code=code)
+        return settled.filter(host=host) if host else settled
 
     def reset(self) -> int:
         """Make settled Images pending again, as new but for what they may have done to a worker; how many."""
@@ -188,7 +191,9 @@ class Image(models.Model):
     source_height = models.PositiveIntegerField(null=True, blank=True)
     source_format = models.CharField(max_length=8, blank=True)
     output_key = models.CharField(max_length=100, blank=True)
-    external_url = models.TextField(blank=True, help_text="Where an external worker has put the output.")
+    external_url = models.TextField(
+        blank=True, default="", db_default="", help_text="Where an external worker has put the output."
+    )
     output_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     output_width = models.PositiveIntegerField(null=True, blank=True)
     output_height = models.PositiveIntegerField(null=True, blank=True)
@@ -217,9 +222,9 @@ class Image(models.Model):
             ),
             # Recovery: what is in hand, by whom.
             models.Index(fields=["claimed_by"], name="image_claimed", condition=Q(claimed_by__isnull=False)),
-            # Lists of failures, grouped by cause.
+            # Failures are counted by cause and host.
             models.Index(
-                fields=["request", "error_code", "number"], name="image_failed", condition=Q(status="failed")
+                fields=["request", "error_code", "host"], name="image_failures", condition=Q(status="failed")
             ),
             # outputs_in_use(): prune asks for every stored file whether an Image shows it.
             models.Index(fields=["output_key"], name="image_output", condition=~Q(output_key="")),
@@ -244,7 +249,11 @@ class Image(models.Model):
     @property
     def output_path(self) -> str:
         """Where the output is: a path on this server, or a full URL if it is elsewhere; "" if none."""
-        return default_storage.url(self.output_key) if self.output_key else self.external_url
+        if not self.output_key:
+            return self.external_url
+        if settings.AWS_S3_SIGNED_URLS:  # a signed address holds for an hour, the one that signs it for ever
+            return reverse("image", args=[self.pk])
+        return default_storage.url(self.output_key)
 
     @property
     def output_url(self) -> str:

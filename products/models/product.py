@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Prefetch
+from django.db.models import Exists, OuterRef, Prefetch, Q
 
 from products.catalogue import Row
 from products.models.request import Request
@@ -39,6 +39,19 @@ class ProductQuerySet(models.QuerySet["Product"]):
             RequestStatus.FAILED: self.filter(failed).exclude(pending | completed),
             RequestStatus.CANCELED: self.filter(canceled).exclude(pending | completed | failed),
         }[RequestStatus(status)]
+
+    def found_by(self, batch: Request, words: str) -> Self:
+        """Those of `batch` whose serial number or name contains these words, or that show this very URL."""
+        if "://" in words:  # the URL's id is known, so that no text has to be searched
+            shown = ProductImage.objects.filter(product=OuterRef("pk"), image=uuid.uuid5(batch.pk, words))
+            return self.filter(Exists(shown))
+        return self.filter(Q(serial_number__icontains=words) | Q(product_name__icontains=words))
+
+    def with_failure(self, code: str, host: str) -> Self:
+        """Those that show an Image which failed with `code`, at `host` if that is given."""
+        failed = ProductImage.objects.filter(image__status=ImageStatus.FAILED, image__error_code=code)
+        failed = failed.filter(image__host=host) if host else failed
+        return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
 
     def insert(self, batch: Request, rows: Iterable[Row]) -> None:
         self.bulk_create(
