@@ -12,12 +12,13 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from processing.models import Worker
-from products.models import ApiToken, Image, Product, Request
-from tests.factories import URL, client_of, ingest, make_csv, make_user, submit
+from products.models import ApiToken, Draft, Image, Product, Request
+from tests.factories import JPEG, URL, client_of, ingest, make_csv, make_user, settle, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +58,8 @@ class Anns:
     def __post_init__(self) -> None:
         rows = ((1, f"{SECRET} chair", f"{URL}?{SECRET}"),)
         self.batch = ingest(submit(self.user, make_csv(*rows), f"{SECRET}.csv"))
+        self.batch = settle(self.batch, {f"{URL}?{SECRET}": JPEG})
+        self.draft = Draft.objects.keep(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
         ApiToken.objects.issue(self.user, f"{SECRET} token")
         self.token = ApiToken.objects.get()
 
@@ -65,6 +68,8 @@ class Anns:
         ids = {
             "requests/": (self.batch.pk, uuid4()),
             "api/requests/": (self.batch.pk, uuid4()),
+            "drafts/": (self.draft.pk, uuid4()),
+            "thumbnails/": (self.batch.images.get().pk, uuid4()),
             "status/": (self.batch.pk, uuid4()),
             "api/status/": (self.batch.pk, uuid4()),
             "account/tokens/": (self.token.pk, self.token.pk + 1),
@@ -75,7 +80,7 @@ class Anns:
 
     def state(self) -> list[Any]:
         """All rows there are."""
-        return [list(model.objects.values()) for model in (Request, Product, Image, ApiToken)]
+        return [list(model.objects.values()) for model in (Request, Product, Image, ApiToken, Draft)]
 
 
 @pytest.fixture
