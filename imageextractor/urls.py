@@ -8,10 +8,11 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from processing import api as processing_api
+from processing import monitoring
 from processing import views as processing_views
 from processing.api import RequestViewSet
 from products import account, api, uploading, views
-from products.media import media
+from products.media import image, media
 from products.thumbnails import thumbnail
 
 handler400 = "products.errors.bad_request"
@@ -80,6 +81,8 @@ urlpatterns = [
     path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
-    path("readyz", processing_views.readyz),
+    path("readyz", monitoring.readyz),
+    path("metrics", monitoring.MetricsView.as_view()),
+    path("images/<uuid:pk>", image, name="image"),
     re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", media),
 ]

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
+from processing import logs
 from processing.budget import PixelBudget, share_freed_memory
 from processing.compress import Compressed, CompressError, Options, compress
 from processing.fetch import FetchError, fetch
@@ -53,10 +54,11 @@ class Pipeline:
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
         self._codec = BoundedSemaphore(os.cpu_count() or 1)
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
-        self._changed = Condition()  # guards the three that follow
+        self._changed = Condition()  # guards the five that follow
         self._closed = False
         self._outcomes: list[Image] = []
         self._held: Counter[uuid.UUID] = Counter()
+        self._lanes: dict[uuid.UUID, str | None] = {}  # which have brought them, for the log
         self._strays: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
@@ -65,6 +67,7 @@ class Pipeline:
         """Take claimed Images in hand."""
         with self._changed:
             self._held.update(image.pk for image in images)
+            self._lanes.update(dict.fromkeys((image.pk for image in images), logs.subject().get("lane")))
         self._begin(self.places.add(images))
 
     def give_back_idle(self) -> None:
@@ -105,11 +108,16 @@ class Pipeline:
     def _let_go(self, images: list[Image]) -> None:
         with self._changed:
             self._held -= Counter(image.pk for image in images)
+            for image in images:
+                self._lanes.pop(image.pk, None)
 
     # --- Work, in the threads ---
 
     def _work(self, image: Image) -> None:
-        self._attempt(image)
+        with logs.about(request_id=image.request_id, lane=self._lanes.get(image.pk), image_id=image.pk):
+            self._attempt(image)
+            if image.is_failed:
+                logger.info("Failed: %s", image.error_code)
         with self._changed:
             self._outcomes.append(image)
             self._changed.notify_all()
@@ -190,8 +198,9 @@ class Pipeline:
             by_request: defaultdict[uuid.UUID, list[Image]] = defaultdict(list)
             for image in outcomes:
                 by_request[image.request_id].append(image)
-            for images in by_request.values():
-                self._record(images[0].request, images)
+            for request_id, images in by_request.items():
+                with logs.about(request_id=request_id):
+                    self._record(images[0].request, images)
         connection.close()
 
     def _collect(self) -> list[Image]:

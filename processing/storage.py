@@ -1,6 +1,7 @@
 """Where outputs are kept, under keys that follow from their content."""
 
 import hashlib
+import logging
 import mimetypes
 import os
 import tempfile
@@ -9,8 +10,14 @@ from typing import Any
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import FileSystemStorage, Storage, StorageHandler, default_storage
+
+from processing import s3
+
+logger = logging.getLogger(__name__)
 
 # Storages and views tell the type of a file by its name; not every system's table has these.
 mimetypes.add_type("image/webp", ".webp")
@@ -18,6 +25,10 @@ mimetypes.add_type("image/avif", ".avif")
 
 #: What Django's storages raise when they do not answer as they should.
 ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
+
+
+#: What try_out() leaves behind: as large as a small picture, so that a full disk shows.
+TRIAL = "images/ready", bytes(64 * 1024)
 
 
 class StorageError(Exception):
@@ -59,3 +70,40 @@ def store(data: bytes, extension: str) -> str:
         return default_storage.save(key, ContentFile(data, key))
     except ERRORS as error:
         raise StorageError(str(error)) from error
+
+
+def try_out() -> None:
+    """See that storage takes a file. Raises one of ERRORS."""
+    name, data = TRIAL
+    default_storage.save(name, ContentFile(data, name))
+
+
+def check(storage: Storage, name: str) -> None:
+    """Write, read and delete a file. Raises one of ERRORS."""
+    content = os.urandom(1024)
+    kept = storage.save(name, ContentFile(content, name))
+    try:
+        with storage.open(kept) as file:
+            if file.read() != content:
+                raise OSError(f"{kept} does not have the bytes that were stored.")
+    finally:
+        storage.delete(kept)
+
+
+def require_bucket() -> None:
+    """Raise ImproperlyConfigured if S3 says that the bucket is missing or our credentials are wrong.
+
+    A store that does not answer is waited for like any other time, not at the start.
+    """
+    bucket = settings.AWS_STORAGE_BUCKET_NAME
+    if not bucket:
+        return
+    # A client of its own: processes that are forked later must not share connections.
+    storage: Any = StorageHandler(settings.STORAGES).create_storage(settings.STORAGES["default"])
+    try:
+        storage.client.get_object(Bucket=bucket, Key=TRIAL[0])
+    except ERRORS as error:
+        if sentence := s3.complaint(error, bucket):
+            raise ImproperlyConfigured(sentence) from error
+        # There is no such file, or none that we may read; or there is no answer.
+        logger.info("S3 at the start: %s", error)

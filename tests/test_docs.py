@@ -11,7 +11,7 @@ from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-READERS = {"env", "env_int", "env_bool", "env_list", "env_networks", "env_url", "env_email"}
+READERS = {"env", "env_int", "env_bool", "env_choice", "env_list", "env_networks", "env_url", "env_email"}
 SECRETS = {
     *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS"),
     *("INBOUND_WEBHOOK_SECRET", "EMAIL_URL"),

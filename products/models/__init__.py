@@ -7,7 +7,8 @@ first, so that counters, status and rows always agree and two writers can never 
 from products.models.draft import Draft
 from products.models.image import Image
 from products.models.product import Product, ProductImage, ProductQuerySet
-from products.models.request import Request, RequestQuerySet
+from products.models.request import Request
+from products.models.request_set import RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus
 from products.models.token import ApiToken
 

@@ -2,20 +2,35 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from datetime import timedelta
-from typing import Self
+from datetime import datetime, timedelta
+from typing import NamedTuple, Self
 from urllib.parse import urljoin
 
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
+from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
+
+#: Characters of a URL that are in the index by which it is found: more than one fits into no index.
+INDEXED_URL = 200
+#: Images that are counted by their outcome at once.
+COUNTED_OUTCOMES = 50_000
+
+
+class Outcomes(NamedTuple):
+    """How many Images have settled since a moment, by status and error code."""
+
+    since: datetime
+    counts: list[tuple[str, str, int]]
 
 
 class ImageQuerySet(models.QuerySet["Image"]):
@@ -124,6 +139,19 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """
         self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
 
+    def causes(self) -> list[tuple[str, int]]:
+        """How many have failed with each error code, the most frequent first."""
+        counts = self.failed().order_by().values_list("error_code").annotate(count=Count("*"))
+        return list(counts.order_by("-count", "error_code"))
+
+    def outcomes_since(self, moment: datetime) -> Outcomes:
+        """What has come of those that settled since `moment`; of more than 50,000, since a later one."""
+        settled = self.filter(settled_at__gte=moment).order_by("-settled_at")
+        times = settled.values_list("settled_at", flat=True)
+        since = next(iter(times[COUNTED_OUTCOMES : COUNTED_OUTCOMES + 1]), None) or moment
+        counted = settled.filter(settled_at__gte=since).order_by().values_list("status", "error_code")
+        return Outcomes(since, list(counted.annotate(count=Count("*")).order_by("-count")))
+
     def outputs_in_use(self, keys: Collection[str]) -> set[str]:
         """Which of these stored outputs an Image refers to."""
         # Its condition repeated: else PostgreSQL does not see that the index serves a long list of keys.
@@ -190,7 +218,9 @@ class Image(models.Model):
     source_height = models.PositiveIntegerField(null=True, blank=True)
     source_format = models.CharField(max_length=8, blank=True)
     output_key = models.CharField(max_length=100, blank=True)
-    external_url = models.TextField(blank=True, help_text="Where an external worker has put the output.")
+    external_url = models.TextField(
+        blank=True, default="", db_default="", help_text="Where an external worker has put the output."
+    )
     output_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     output_width = models.PositiveIntegerField(null=True, blank=True)
     output_height = models.PositiveIntegerField(null=True, blank=True)
@@ -225,6 +255,16 @@ class Image(models.Model):
             ),
             # outputs_in_use(): prune asks for every stored file whether an Image shows it.
             models.Index(fields=["output_key"], name="image_output", condition=~Q(output_key="")),
+            # Lists by status, of one Request or of all, in their order.
+            models.Index(fields=["status", "request", "number"], name="image_status"),
+            # has_url()
+            models.Index(Left("url", INDEXED_URL), name="image_url"),
+            # outcomes_since(), without a look at the rows.
+            models.Index(
+                fields=["settled_at", "status", "error_code"],
+                name="image_settled",
+                condition=Q(settled_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -234,6 +274,11 @@ class Image(models.Model):
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
         """The id of a URL in a Request, which makes the URL unique there."""
         return uuid.uuid5(request_id, url)
+
+    @staticmethod
+    def has_url(url: str) -> Q:
+        """The condition that the URL is exactly this one, found by its beginning."""
+        return Q(Exact(Left("url", INDEXED_URL), url[:INDEXED_URL]), url=url)
 
     @classmethod
     def new(cls, batch: Request, number: int, pk: uuid.UUID, url: str) -> "Image":
@@ -246,7 +291,11 @@ class Image(models.Model):
     @property
     def output_path(self) -> str:
         """Where the output is: a path on this server, or a full URL if it is elsewhere; "" if none."""
-        return default_storage.url(self.output_key) if self.output_key else self.external_url
+        if not self.output_key:
+            return self.external_url
+        if settings.AWS_S3_SIGNED_URLS:  # a signed address holds for an hour, the one that signs it for ever
+            return reverse("image", args=[self.pk])
+        return default_storage.url(self.output_key)
 
     @property
     def output_url(self) -> str:

@@ -4,31 +4,28 @@ import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser, User
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Count, F, Max, Q, Sum, When
-from django.db.models.functions import Greatest
+from django.db import models, transaction
+from django.db.models import Count, F, Max, Q
 from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Reading, Row
+from products.models.request_set import RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus, Sweep
+from products.models.sweeping import sweep_rows
 from products.signals import request_finished, request_submitted
-from products.submission import IdempotencyConflict, check_catalogue, fingerprint
 
 if TYPE_CHECKING:
     from products.models.image import Image
 
 
 MOMENT = timedelta(microseconds=1)
-#: Rows that follow a cancel, a retry or a delete in one transaction.
-SWEEP_ROWS = 5000
 
 
 def uploads_storage() -> Storage:
@@ -39,85 +36,6 @@ def uploads_storage() -> Storage:
 def source_path(batch: "Request", filename: str) -> str:
     """The stored name of a catalogue: the Request's id, since the user's file name is only for show."""
     return f"{batch.pk}.csv"
-
-
-class RequestQuerySet(models.QuerySet["Request"]):
-    def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Staff see every Request, others their own."""
-        return self.present() if user.is_staff else self.present().filter(owner=user)
-
-    def present(self) -> Self:
-        """Without those that are being deleted."""
-        return self.exclude(sweep=Sweep.DELETE)
-
-    def active(self) -> Self:
-        return self.filter(status__in=Request.ACTIVE)
-
-    def unsettled(self) -> Self:
-        """Those for which processing has something to do."""
-        return self.filter(Q(status__in=Request.ACTIVE) | ~Q(sweep=""))
-
-    def open_work(self) -> tuple[int, int]:
-        """How many are unfinished, and their unfinished Images; while a file is read its URLs count."""
-        is_read = Q(ingested_rows__gte=F("products_total"))
-        images = Case(When(is_read, then="images_total"), default=Greatest("urls_total", "images_total"))
-        settled = F("images_completed") + F("images_failed") + F("images_canceled")
-        found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
-        return found["requests"], found["images"] or 0
-
-    def finished_before(self, moment: datetime) -> Self:
-        return self.filter(status__in=Request.FINISHED, finished_at__lt=moment)
-
-    def sources_in_use(self, names: Collection[str]) -> set[str]:
-        """Which of these stored catalogues a Request refers to."""
-        return set(self.filter(source__in=names).values_list("source", flat=True))
-
-    def locked(self) -> Self:
-        # Not the key: rows that refer to the Request may be inserted meanwhile.
-        return self.select_for_update(no_key=True)
-
-    def submit(
-        self,
-        owner: User,
-        file: "File[bytes]",
-        *,
-        strict: bool = False,
-        idempotency_key: str | None = None,
-        **options: Any,
-    ) -> tuple["Request", bool]:
-        """Check a catalogue, keep it, and announce it: the Request, and whether it is new.
-
-        The same `idempotency_key` with the same file and options answers the first Request again.
-        Raises CatalogueError where the file is refused and IdempotencyConflict where the key was used for
-        something else; nothing is stored then.
-        """
-        batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
-        summary = check_catalogue(file, strict=strict, **batch.reading)
-        batch.filename = Request.shown_name(file)
-        batch.fingerprint = fingerprint(file, strict=strict, **options)
-        batch.products_total, batch.urls_total = summary.rows, summary.urls
-        if idempotency_key and (earlier := self._submitted(batch)):
-            return earlier, False
-        file.seek(0)
-        batch.source.save(batch.filename, file, save=False)
-        try:
-            with transaction.atomic():
-                batch.save(force_insert=True)
-                request_submitted.send(Request, batch=batch)
-        except BaseException as error:
-            batch.source.delete(save=False)
-            is_rival = idempotency_key and isinstance(error, IntegrityError)
-            if is_rival and (earlier := self._submitted(batch)):
-                return earlier, False
-            raise
-        return batch, True
-
-    def _submitted(self, batch: "Request") -> "Request | None":
-        """The Request that has `batch`'s idempotency key already."""
-        earlier = self.filter(owner=batch.owner, idempotency_key=batch.idempotency_key).first()
-        if earlier and earlier.fingerprint != batch.fingerprint:
-            raise IdempotencyConflict
-        return earlier
 
 
 class Request(models.Model):
@@ -150,10 +68,21 @@ class Request(models.Model):
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
-    encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
-    columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
-    base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
-    webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
+    encoding = models.CharField(
+        max_length=20, blank=True, default="", db_default="", help_text="Of the catalogue; blank: found out."
+    )
+    columns = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="Names of columns that are not guessed.",
+    )
+    base_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="What relative paths are below."
+    )
+    webhook_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="Told of this Request's end, too."
+    )
 
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)
@@ -166,7 +95,7 @@ class Request(models.Model):
     sweep_host = models.CharField(max_length=300, blank=True)
 
     products_total = models.PositiveIntegerField()
-    urls_total = models.PositiveIntegerField(default=0)  # in the file, repetitions counted
+    urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, repetitions counted
     ingested_rows = models.PositiveIntegerField(default=0)
     images_total = models.PositiveIntegerField(default=0)
     images_completed = models.PositiveIntegerField(default=0)
@@ -245,6 +174,13 @@ class Request(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE
+
+    @property
+    def seconds_taken(self) -> float | None:
+        """From the beginning of this run to its end, or to now; None while nothing has begun."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     @property
     def pace(self) -> float | None:
@@ -427,26 +363,10 @@ class Request(models.Model):
             return batch is not None and batch._sweep_some()
 
     def _sweep_some(self) -> bool:
-        """Let at most SWEEP_ROWS rows follow; whether there are others. The caller holds this row's lock."""
-        match self.sweep:
-            case Sweep.CANCEL:
-                swept = self.images.pending().first_rows(SWEEP_ROWS).settle_canceled()
-                self.images_canceled += swept
-            case Sweep.RETRY:
-                # Not what has failed in this run already, while the sweep is still under way.
-                earlier = self.images.filter(settled_at__lt=self.started_at)
-                again = earlier.retryable(self.sweep_code, self.sweep_host).first_rows(SWEEP_ROWS)
-                failed = again.failed().count()
-                swept = again.reset()
-                self.images_failed -= failed
-                self.images_canceled -= swept - failed
-            case Sweep.DELETE:
-                swept = self.images.first_rows(SWEEP_ROWS).discard()
-                if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
-                    swept += self.products.first_rows(SWEEP_ROWS - swept).discard()
-            case _:
-                return False
-        if swept >= SWEEP_ROWS:
+        """Let some rows follow; whether there are others. The caller holds this row's lock."""
+        if not self.sweep:
+            return False
+        if sweep_rows(self):
             self.dispatched_at = timezone.now()  # nothing is lost, recovery may wait
             self.save()
             return True

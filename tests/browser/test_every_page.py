@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from pytest_django.live_server_helper import LiveServer
 
-from processing.models import WebhookDelivery, WebhookEndpoint
+from processing.models import WebhookEndpoint
 from products.models import ApiToken, Draft, Request
 from tests.browser.watching import Watch
 from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
@@ -26,9 +26,9 @@ ROWS = (
 
 
 def finished(owner: User) -> Request:
-    outcomes = {URL: JPEG, OTHER_URL: "http_404", THIRD_URL: "timeout"}
+    outcomes = {URL: JPEG, OTHER_URL: "http_404", THIRD_URL: "timeout", LONG_URL: "dns"}
     batch = ingest(submit(owner, make_csv(*ROWS), f"{LONG}.csv"))
-    return settle(batch, {**outcomes, f"https://shop.example/{LONG}.jpg": "dns"})
+    return settle(batch, outcomes)
 
 
 def at_work(owner: User) -> Request:

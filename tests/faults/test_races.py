@@ -18,7 +18,7 @@ from django.utils import timezone
 from processing import ingest as ingestion
 from processing.models import DEAD_AFTER, Worker
 from processing.recovery import Recovered, recover
-from products.models import Image, Product, ProductImage, Request, request
+from products.models import Image, Product, ProductImage, Request, sweeping
 from products.signals import request_finished
 from tests.batches import WORKER, complete, held, make_urls, submitted
 from tests.parallel import Threads
@@ -58,7 +58,7 @@ def endings() -> Iterator[Endings]:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several transactions for each ingest and each sweep, between which the other side can come."""
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
-    monkeypatch.setattr(request, "SWEEP_ROWS", STEP)
+    monkeypatch.setattr(sweeping, "SWEEP_ROWS", STEP)
 
 
 # --- Requests, made in one go ---

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
 from django.test import Client
 
-from scripts.create_bucket import policy
+from processing.management.commands.create_bucket import policy
 from tests.factories import JPEG, URL, address_of, client_of, ingest, settle, submit
 
 pytestmark = pytest.mark.django_db
