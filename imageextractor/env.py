@@ -53,6 +53,14 @@ def env_bool(name: str, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name} must be one of 1, true, yes, on, 0, false, no, off, not {text!r}.")
 
 
+def env_choice(name: str, default: str, *others: str) -> str:
+    """One of a few words."""
+    text = env(name, default)
+    if text not in {default, *others}:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join([default, *others])}, not {text!r}.")
+    return text
+
+
 def env_list(name: str) -> list[str]:
     """Values separated by commas; none when unset."""
     return [value.strip() for value in env(name, "").split(",") if value.strip()]

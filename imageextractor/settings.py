@@ -16,7 +16,8 @@ from urllib.parse import urlencode, urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from imageextractor.env import env, env_bool, env_email, env_int, env_list, env_networks, env_url
+from imageextractor import storages
+from imageextractor.env import env, env_bool, env_choice, env_email, env_int, env_list, env_networks, env_url
 from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -103,6 +104,7 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
@@ -117,6 +119,7 @@ MIDDLEWARE = [
     "products.headers.SecurityHeadersMiddleware",  # first: what others answer by themselves gets them, too
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "processing.logs.AccessLogMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -158,10 +161,12 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 # Embedded nothing has run collectstatic: whitenoise finds the files where they lie.
 WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "static"
 SECURE_PROXY_SSL_HEADER = None
 if _public.scheme == "https":
     SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = ["^(healthz|readyz|metrics)$"]  # asked from inside, past the proxy
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
@@ -230,7 +235,10 @@ def _broker_options() -> dict[str, Any]:
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
     "OPTIONS": _broker_options(),
-    "MIDDLEWARE": ["django_dramatiq.middleware.DbConnectionsMiddleware"],
+    "MIDDLEWARE": [
+        "processing.logs.MessageMiddleware",
+        "django_dramatiq.middleware.DbConnectionsMiddleware",
+    ],
 }
 DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its one actor cleans a table that is not used here
 # How long an idle consumer of Redis sleeps, in ms. `rundramatiq` hands the environment on to its workers.
@@ -241,47 +249,13 @@ MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = "/media/"
 AWS_STORAGE_BUCKET_NAME = env("AWS_STORAGE_BUCKET_NAME")
 
-
-def _s3(**options: Any) -> dict[str, Any]:
-    return {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            "bucket_name": AWS_STORAGE_BUCKET_NAME,
-            "endpoint_url": env_url("AWS_S3_ENDPOINT_URL"),
-            "access_key": env("AWS_ACCESS_KEY_ID"),
-            "secret_key": env("AWS_SECRET_ACCESS_KEY"),
-            "region_name": env("AWS_S3_REGION_NAME"),
-            **options,
-        },
-    }
-
-
-def _s3_public() -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "querystring_auth": False,
-        "object_parameters": {"CacheControl": "public, max-age=31536000, immutable"},
-    }
-    if public_url := env_url("AWS_S3_PUBLIC_URL"):
-        scheme, _, domain = public_url.partition("://")
-        options |= {"custom_domain": domain, "url_protocol": f"{scheme}:"}
-    return _s3(**options)
-
-
-# `default` holds the pictures, which anyone may read; `uploads` holds the catalogues, which nobody may.
+# Yes: the bucket stays closed, and pictures are read at /images/… here, which leads on to a signed address.
+AWS_S3_SIGNED_URLS = env_bool("AWS_S3_SIGNED_URLS", False)
+FETCH_CONCURRENCY = env_int("FETCH_CONCURRENCY", 32)
 if AWS_STORAGE_BUCKET_NAME:
-    STORAGES = {"default": _s3_public(), "uploads": _s3(location="uploads", file_overwrite=False)}
+    STORAGES = storages.s3(AWS_STORAGE_BUCKET_NAME, connections=FETCH_CONCURRENCY, signed=AWS_S3_SIGNED_URLS)
 else:
-    STORAGES = {
-        "default": {"BACKEND": "processing.storage.LocalStorage"},
-        "uploads": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {
-                "location": DATA_DIR / "uploads",
-                "file_permissions_mode": 0o600,
-                "directory_permissions_mode": 0o700,
-            },
-        },
-    }
+    STORAGES = storages.local(DATA_DIR)
 STORAGES["staticfiles"] = {
     "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     if WHITENOISE_USE_FINDERS
@@ -302,7 +276,6 @@ USER_UPLOADS_PER_MINUTE = env_int("USER_UPLOADS_PER_MINUTE", 300)
 USER_MAX_OPEN_REQUESTS = env_int("USER_MAX_OPEN_REQUESTS", 1_000)
 USER_MAX_OPEN_IMAGES = env_int("USER_MAX_OPEN_IMAGES", 5_000_000)
 FETCH_ALLOWED_NETWORKS = env_networks("FETCH_ALLOWED_NETWORKS")
-FETCH_CONCURRENCY = env_int("FETCH_CONCURRENCY", 32)
 FETCH_PER_HOST = env_int("FETCH_PER_HOST", 16)
 FETCH_TIMEOUT = env_int("FETCH_TIMEOUT", 30)
 FETCH_MAX_BYTES = env_int("FETCH_MAX_BYTES", 50_000_000)
@@ -364,14 +337,21 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logging ---------------------------------------------------------------------------------------------
-LOGGING = {
+LOG_FORMAT = env_choice("LOG_FORMAT", "text", "json")
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "formatters": {
+        "text": {
+            "()": "processing.logs.TextFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
+        "json": {"()": "processing.logs.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
-        **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+        **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx")},
         # Embedded there are two workers on purpose; it would warn of the second.
         "dramatiq.broker.StubBroker": {"level": "ERROR"},
     },

@@ -8,10 +8,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from processing import api as processing_api
+from processing import monitoring
 from processing import views as processing_views
 from processing.api import RequestViewSet
-from products import account, api, views
-from products.media import media
+from products import account, api, uploading, views
+from products.media import image, media
+from products.thumbnails import thumbnail
 
 handler400 = "products.errors.bad_request"
 handler403 = "products.errors.forbidden"
@@ -45,12 +47,17 @@ api_urls = [
 ]
 
 urlpatterns = [
-    path("", views.home, name="home"),
+    path("", uploading.home, name="home"),
+    path("drafts/<uuid:pk>/", uploading.draft, name="draft"),
+    path("requests/", views.requests, name="requests"),
     path("requests/<uuid:pk>/", views.request_page, name="request"),
     path("requests/<uuid:pk>/progress/", views.request_progress, name="request-progress"),
+    path("requests/<uuid:pk>/products/", views.request_products, name="request-products"),
+    path("requests/<uuid:pk>/failures/", views.request_failures, name="request-failures"),
     path("requests/<uuid:pk>/retry/", views.retry, name="request-retry"),
     path("requests/<uuid:pk>/cancel/", views.cancel, name="request-cancel"),
     path("requests/<uuid:pk>/delete/", views.delete, name="request-delete"),
+    path("thumbnails/<uuid:pk>/", thumbnail, name="thumbnail"),
     path("webhooks/", processing_views.webhooks, name="webhooks"),
     path("webhooks/<uuid:pk>/", processing_views.webhook, name="webhook"),
     path("webhooks/<uuid:pk>/deliveries/", processing_views.webhook_deliveries, name="webhook-deliveries"),
@@ -74,6 +81,8 @@ urlpatterns = [
     path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
-    path("readyz", processing_views.readyz),
+    path("readyz", monitoring.readyz),
+    path("metrics", monitoring.MetricsView.as_view()),
+    path("images/<uuid:pk>", image, name="image"),
     re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", media),
 ]

@@ -39,6 +39,7 @@ from processing.webhooks.signing import InvalidSignature, verify
 from products import api as products_api
 from products.api import Pagination, status_filter
 from products.errors import Conflict
+from products.schema import ErrorsSerializer
 from products.serializers import RequestSerializer
 
 
@@ -161,7 +162,7 @@ class Unsigned(APIException):
 
 @extend_schema(
     request=ReportSerializer,
-    responses={200: OpenApiTypes.OBJECT},
+    responses={200: OpenApiTypes.OBJECT, 401: ErrorsSerializer, 404: ErrorsSerializer},
     parameters=[
         OpenApiParameter(f"webhook-{name}", str, OpenApiParameter.HEADER, required=True)
         for name in ("id", "timestamp", "signature")

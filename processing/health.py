@@ -1,22 +1,19 @@
 """Whether the service can do its work now: what /readyz, the pages and `extract` say."""
 
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import datetime
-from functools import cache
-from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
 import dramatiq
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 
 from processing.models import Worker
+from processing.storage import try_out
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -107,20 +104,8 @@ def _broker() -> dict[str, str]:
 
 
 def _storage() -> dict[str, str]:
-    if settings.AWS_STORAGE_BUCKET_NAME:
-        _s3_client().head_bucket(Bucket=settings.AWS_STORAGE_BUCKET_NAME)
-    else:
-        folder = Path(settings.MEDIA_ROOT)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} cannot be written to.")
+    try_out()
     return {}
-
-
-@cache
-def _s3_client() -> Any:
-    """Shared by all threads, as boto3 allows. The storage has one for each, and they are slow to make."""
-    return default_storage.connection.meta.client  # type: ignore[attr-defined]
 
 
 CHECKS = (Check("database", _database), Check("broker", _broker), Check("storage", _storage))

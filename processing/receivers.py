@@ -1,5 +1,6 @@
 """What processing does when products or its own models announce something."""
 
+import logging
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -8,12 +9,15 @@ from typing import Any
 from django.db import transaction
 from django.dispatch import receiver
 
+from processing import logs
 from processing.models import Event, WebhookEndpoint
 from processing.signals import deliveries_due
 from processing.tasks import call, dispatch
 from processing.webhooks.events import announce
 from products.models import Request
 from products.signals import request_finished, request_submitted
+
+logger = logging.getLogger(__name__)
 
 
 @receiver(request_submitted)
@@ -32,6 +36,18 @@ def add_endpoint(batch: Request, **_kwargs: Any) -> None:
             url=batch.webhook_url,
             events=[Event.COMPLETED, Event.CANCELED],
             description=f"For {batch.filename[:180]} alone",
+        )
+
+
+@receiver(request_submitted)
+@receiver(request_finished)
+def note(batch: Request, **_kwargs: Any) -> None:
+    """A line in the log for each turn of a Request."""
+    with logs.about(request_id=batch.pk):
+        logger.info(
+            "Run %d is %s: %d products, %d of %d images completed, %d failed",
+            *(batch.run, batch.status, batch.products_total),
+            *(batch.images_completed, batch.images_total, batch.images_failed),
         )
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from processing.models import WebhookDelivery, WebhookEndpoint, Worker
+from processing.models import Resends, WebhookDelivery, WebhookEndpoint, Worker
 from processing.signals import deliveries_due
 from processing.tasks import can_send, dispatch
 from products.models import Image, Request
@@ -42,6 +42,7 @@ def recover() -> Recovered:
     if released:
         logger.warning("%d images were in hand of dead workers and are released", released)
     if sent:
+        Resends.add(sent)
         logger.info("%d requests had nobody working on them and were sent again", sent)
     return Recovered(released, sent, _call_endpoints())
 

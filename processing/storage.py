@@ -1,16 +1,23 @@
 """Where outputs are kept, under keys that follow from their content."""
 
 import hashlib
+import logging
 import mimetypes
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+from typing import Any, BinaryIO
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import FileSystemStorage, Storage, StorageHandler, default_storage
+
+from processing import s3
+
+logger = logging.getLogger(__name__)
 
 # Storages and views tell the type of a file by its name; not every system's table has these.
 mimetypes.add_type("image/webp", ".webp")
@@ -20,8 +27,12 @@ mimetypes.add_type("image/avif", ".avif")
 ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 
+#: What try_out() leaves behind: as large as a small picture, so that a full disk shows.
+TRIAL = "images/ready", bytes(64 * 1024)
+
+
 class StorageError(Exception):
-    """The storage did not take a file. Never the picture's fault, so that it is tried again."""
+    """The storage did not do its part. Never the picture's fault, so that it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
@@ -32,18 +43,25 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+        temporary = path.with_name(f".{token_hex(8)}")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with _created(temporary) as file:
+                os.fchmod(file.fileno(), 0o644)
                 for chunk in content.chunks():
                     file.write(chunk)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         return name
+
+
+def _created(path: Path) -> BinaryIO:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:  # the folder is there for all files but its first
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def output_folders() -> list[str]:
@@ -59,3 +77,48 @@ def store(data: bytes, extension: str) -> str:
         return default_storage.save(key, ContentFile(data, key))
     except ERRORS as error:
         raise StorageError(str(error)) from error
+
+
+def is_stored(key: str) -> bool:
+    """Whether an output is where it was stored. Raises StorageError."""
+    try:
+        return default_storage.exists(key)
+    except ERRORS as error:
+        raise StorageError(str(error)) from error
+
+
+def try_out() -> None:
+    """See that storage takes a file. Raises one of ERRORS."""
+    name, data = TRIAL
+    default_storage.save(name, ContentFile(data, name))
+
+
+def check(storage: Storage, name: str) -> None:
+    """Write, read and delete a file. Raises one of ERRORS."""
+    content = os.urandom(1024)
+    kept = storage.save(name, ContentFile(content, name))
+    try:
+        with storage.open(kept) as file:
+            if file.read() != content:
+                raise OSError(f"{kept} does not have the bytes that were stored.")
+    finally:
+        storage.delete(kept)
+
+
+def require_bucket() -> None:
+    """Raise ImproperlyConfigured if S3 says that the bucket is missing or our credentials are wrong.
+
+    A store that does not answer is waited for like any other time, not at the start.
+    """
+    bucket = settings.AWS_STORAGE_BUCKET_NAME
+    if not bucket:
+        return
+    # A client of its own: processes that are forked later must not share connections.
+    storage: Any = StorageHandler(settings.STORAGES).create_storage(settings.STORAGES["default"])
+    try:
+        storage.client.get_object(Bucket=bucket, Key=TRIAL[0])
+    except ERRORS as error:
+        if sentence := s3.complaint(error, bucket):
+            raise ImproperlyConfigured(sentence) from error
+        if not isinstance(error, ClientError):  # else there is no such file yet, or none that we may read
+            logger.warning("S3 does not answer yet: %s", error)

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from processing import ingest as ingestion
-from processing import lane, pipeline
+from processing import lane, logs, pipeline
 from processing.webhooks.delivering import drain
 from processing.webhooks.sending import shared_client
 from products.models import Request
@@ -135,7 +135,9 @@ def _send_all(batch: Request) -> None:
 def _send_again(actor: dramatiq.Actor[..., None], batch: Request, delay: float = 0) -> None:
     """Send a Request's message again, to run in `delay` seconds, and note for recovery when that is."""
     batch.note_message(timezone.now() + timedelta(seconds=delay))
-    actor.send_with_options(args=(str(batch.pk), batch.epoch), delay=round(delay * 1000) or None)
+    actor.send_with_options(
+        args=(str(batch.pk), batch.epoch), delay=round(delay * 1000) or None, lane=logs.subject().get("lane")
+    )
 
 
 def send_lanes(batch: Request) -> None:

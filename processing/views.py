@@ -1,4 +1,4 @@
-"""The pages about webhooks, and what monitoring asks."""
+"""The pages about webhooks."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,13 +7,11 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from processing import health
 from processing.forms import EndpointForm, ReplayForm
 from processing.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.events import ping
@@ -23,15 +21,6 @@ LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
 #: A page of deliveries follows those that are tried within this time.
 SOON = timedelta(minutes=1)
-
-
-@never_cache
-@require_safe
-def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, broker and storage answer and nothing waits in vain for a worker; else 503."""
-    if problems := health.problems():
-        return JsonResponse({"status": "unavailable", **problems}, status=503)
-    return JsonResponse({"status": "ok"})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

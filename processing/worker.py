@@ -10,6 +10,7 @@ from typing import Any
 
 import dramatiq
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
@@ -17,6 +18,7 @@ from processing import embedded, pipeline
 from processing.models import HEARTBEAT, Pruning, Worker
 from processing.prune import prune
 from processing.recovery import recover
+from processing.storage import require_bucket
 from processing.tasks import QUEUE
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class WorkerMiddleware(dramatiq.Middleware):
                 "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
             )
         if _takes_pictures(worker):
+            _require_bucket()
             row = Worker()
             row.beat()
             pipeline.start(row.pk)
@@ -70,6 +73,13 @@ class WorkerMiddleware(dramatiq.Middleware):
             self._heart.stop()
         elif not pipeline.is_worker():
             self._rounds.stop()
+
+
+def _require_bucket() -> None:
+    try:
+        require_bucket()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from error  # dramatiq would log any other, and go on without us
 
 
 def _takes_pictures(worker: Any) -> bool:
@@ -155,6 +165,7 @@ class Heart(Thread):
                 if now >= prune_at:
                     _prune_in_turn()
                     prune_at = now + PRUNE_LOOK_EVERY
+                pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
             except Exception:
                 logger.exception("The worker's heart stumbled and goes on")

@@ -1,4 +1,4 @@
-"""The pages."""
+"""The pages of Requests."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,30 +8,26 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.db.models import Count
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_htmx.http import HttpResponseClientRefresh
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRefresh, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
-from products.catalogue import CatalogueError
-from products.forms import PageForm, RetryForm, UploadForm
-from products.limits import LimitReached, check_open_work, count_upload
-from products.models import Product, Request
+from products.changes import count_changes
+from products.failures import grouped
+from products.forms import RequestSearchForm, RetryForm
+from products.limits import LimitReached, check_open_work
+from products.models import Request
+from products.product_page import product_page
 
-LATEST_REQUESTS = 20
-PRODUCTS_PER_PAGE = 25
-FAILURES_PER_CODE = 3
+REQUESTS_PER_PAGE = 25
 # Longer than an attempt and the longest pause before the next one take together.
 STALLED_AFTER = timedelta(minutes=2)
-
-
-class UserRequest(HttpRequest):
-    """As `login_required` lets it through."""
-
-    user: User
+#: Seconds between two looks of a page at a Request that moves, and at one that has long not moved.
+FASTEST_POLL, SLOWEST_POLL = 1, 15
 
 
 class HtmxRequest(HttpRequest):
@@ -40,72 +36,79 @@ class HtmxRequest(HttpRequest):
     htmx: HtmxDetails
 
 
+class UserRequest(HtmxRequest):
+    """As `login_required` lets it through."""
+
+    user: User
+
+
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """200 while the process answers at all."""
     return HttpResponse("ok", content_type="text/plain")
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe
 @login_required
-def home(request: UserRequest) -> HttpResponse:
-    """The upload form, and the user's latest requests.
-
-    A file that is refused is answered with 400, one too many with 429.
-    """
-    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
-    limit: LimitReached | None = None
-    try:
-        if form.is_bound:
-            count_upload(request.user)
-            check_open_work(request.user)
-        if form.is_valid():
-            return redirect(Request.objects.submit(request.user, **form.cleaned_data)[0])
-    except LimitReached as error:
-        limit = error
-        form.add_error("file", error.detail)
-    except CatalogueError as error:
-        form.refuse(error.problems)
-    latest = Request.objects.visible_to(request.user).filter(owner=request.user.pk)[:LATEST_REQUESTS]
-    context = {"form": form, "latest": latest}
-    response = render(request, "home.html", context, status=400 if form.errors else 200)
-    return limit.mark(response) if limit else response
+def requests(request: UserRequest) -> HttpResponse:
+    """The user's own Requests, the newest first: all of them, or those that are looked for."""
+    own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
+    form = RequestSearchForm(request.GET)
+    wanted = form.cleaned_data if form.is_valid() else {}
+    if status := wanted.get("status"):
+        own = own.filter(status=status)
+    if words := wanted.get("q"):
+        own = own.filter(filename__icontains=words)
+    page = Paginator(own, REQUESTS_PER_PAGE).get_page(request.GET.get("page"))
+    return render(request, "requests.html", {"form": form, "page": page, "is_search": any(wanted.values())})
 
 
 @require_safe
 @login_required
-def request_page(request: HttpRequest, pk: UUID) -> HttpResponse:
+def request_page(request: UserRequest, pk: UUID) -> HttpResponse:
     """Everything about one Request, its products in pages of 25."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
-    page = PageForm(request.GET)
-    after = page.cleaned_data["after"] or 0 if page.is_valid() else 0
-    context = {
-        **_progress(batch),
-        "retryable": not batch.is_active
-        and (batch.images_failed or batch.images_canceled or not batch.ingested),
-        "failures": _failures(batch),
-        "products": _products(batch, after),
-        "previous": max(after - PRODUCTS_PER_PAGE, 0) if after else None,
-    }
-    return render(request, "request.html", context)
+    return render(request, "request.html", _whole(request, batch))
 
 
 @require_safe
 def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
-    """The part of the request page that changes.
+    """The part of the request page that changes all the time.
 
-    A page that polls is loaded again as a whole where more than that changes: the file has been read, the
-    Request has finished or is gone, or the user has logged out.
+    A page that polls gets more where more changes: everything once the file has been read or the Request has
+    finished, itself anew where the Request is gone or the user has logged out.
     """
     if not request.user.is_authenticated:
         return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.path)
     batch = Request.objects.visible_to(request.user).filter(pk=pk).first()
-    has_read = "reading" in request.GET and batch is not None and batch.ingested
-    if request.htmx and (batch is None or not batch.is_active or has_read):
-        return HttpResponseClientRefresh()
     if batch is None:
+        if request.htmx:
+            return HttpResponseClientRefresh()
         raise Http404
+    has_read = "reading" in request.GET and batch.ingested
+    if request.htmx and (has_read or not batch.is_active):
+        return reselect(retarget(render(request, "request.html", _whole(request, batch)), "#main"), "#main")
     return render(request, "_progress.html", _progress(batch))
+
+
+@require_safe
+@login_required
+def request_products(request: UserRequest, pk: UUID) -> HttpResponse:
+    """A page of products alone; 204 while as many pictures are settled as in the page that asks."""
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    if request.GET.get("seen") == str(batch.images_settled):
+        return HttpResponse(status=204)
+    return render(request, "_products.html", {"batch": batch, **product_page(request, batch)})
+
+
+@require_safe
+@login_required
+def request_failures(request: UserRequest, pk: UUID) -> HttpResponse:
+    """The failures alone; 204 while there are as many as in the page that asks."""
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    if request.GET.get("seen") == str(batch.images_failed):
+        return HttpResponse(status=204)
+    return render(request, "_failures.html", {"batch": batch, "failures": grouped(batch)})
 
 
 @require_POST
@@ -120,7 +123,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.error(request, error.detail)
         return redirect(batch)
     if form.is_valid():
-        batch.retry(form.cleaned_data["code"] or None)
+        batch.retry(form.cleaned_data["code"] or None, form.cleaned_data["host"] or None)
         batch.refresh_from_db()
     if batch.is_active:
         messages.success(request, "Trying again.")
@@ -151,33 +154,43 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("home")
 
 
-def _progress(batch: Request) -> dict[str, Any]:
-    """What the progress shows: the Request, when it will be done (None: unknown), whether nothing moves."""
-    now = timezone.now()
-    seconds = batch.eta_seconds
-    quiet_since = max(filter(None, [batch.created_at, batch.started_at, batch.last_progress_at]))
+def _whole(request: HttpRequest, batch: Request) -> dict[str, Any]:
+    """What the whole page shows."""
     return {
-        "batch": batch,
-        "done_at": None if seconds is None else now + timedelta(seconds=seconds),
-        "quiet_since": quiet_since if batch.is_active and now - quiet_since > STALLED_AFTER else None,
+        **_progress(batch),
+        **product_page(request, batch),
+        "retryable": not batch.is_active
+        and (batch.images_failed or batch.images_canceled or not batch.ingested),
+        "failures": grouped(batch),
+        **_changes(batch),
     }
 
 
-def _failures(batch: Request) -> list[dict[str, Any]]:
-    """The failures by error code, the most frequent first: how many, and the first images."""
-    failed = batch.images.failed()
-    counts = failed.values_list("error_code").annotate(count=Count("pk")).order_by("-count", "error_code")
-    return [
-        {
-            "code": code,
-            "count": count,
-            "images": failed.filter(error_code=code).order_by("number")[:FAILURES_PER_CODE],
-        }
-        for code, count in counts
-    ]
+def _changes(batch: Request) -> dict[str, Any]:
+    """What a finished Request has changed, against which earlier one; nothing if there is none."""
+    earlier = None if batch.is_active else batch.earlier
+    return {"earlier": earlier, "changes": count_changes(batch, earlier)} if earlier else {}
 
 
-def _products(batch: Request, after: int) -> list[Product]:
-    """The page of products that follows the row `after`."""
-    rows = batch.products.with_images().filter(row_number__gt=after).order_by("row_number")
-    return list(rows[:PRODUCTS_PER_PAGE])
+def _progress(batch: Request) -> dict[str, Any]:
+    """What the progress shows: the Request, when it will be done (None: unknown), since when nothing moves
+    (None: it does), its pace, and after how many seconds to look again."""
+    now = timezone.now()
+    seconds = batch.eta_seconds
+    moved_at = max(filter(None, [batch.created_at, batch.started_at, batch.last_progress_at]))
+    quiet = now - moved_at
+    return {
+        "batch": batch,
+        "done_at": None if seconds is None else now + timedelta(seconds=seconds),
+        "quiet_since": moved_at if batch.is_active and quiet > STALLED_AFTER else None,
+        "pace": _shown_pace(batch.pace),
+        "poll_seconds": min(max(round(quiet.total_seconds() / 10), FASTEST_POLL), SLOWEST_POLL),
+    }
+
+
+def _shown_pace(pace: float | None) -> str:
+    """So many pictures a second, as people say it."""
+    for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
+        if pace and pace * seconds >= 1:
+            return f"{pace * seconds:,.0f} picture{'s'[: pace * seconds >= 1.5]} a {unit}"
+    return ""

@@ -1,12 +1,38 @@
-"""Exits with 0 when the web process of this container answers: the image's HEALTHCHECK."""
+"""Exits with 0 when this container can do its work: the image's HEALTHCHECK.
+
+Without an argument the web process has to answer; with `worker` what a worker needs has to. A worker that
+ends takes its container along, so that nobody needs to ask for it.
+"""
 
 import os
 import sys
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
-# Asked as through the proxy in front: other hosts are refused, and plain HTTP may be redirected.
-public = urlsplit(os.environ.get("PUBLIC_URL") or "http://127.0.0.1:8000")
-connection = HTTPConnection("127.0.0.1", 8000, timeout=4)
-connection.request("GET", "/healthz", headers={"Host": public.netloc, "X-Forwarded-Proto": public.scheme})
-sys.exit(connection.getresponse().status != 200)
+SECONDS = 4
+
+
+def web_answers() -> bool:
+    """Asked as through the proxy in front, since other hosts are refused."""
+    public = urlsplit(os.environ.get("PUBLIC_URL") or "http://127.0.0.1:8000")
+    connection = HTTPConnection("127.0.0.1", 8000, timeout=SECONDS)
+    connection.request("GET", "/healthz", headers={"Host": public.netloc})
+    return connection.getresponse().status == 200
+
+
+def services_answer() -> bool:
+    """PostgreSQL and Redis; raises what their clients raise where they do not."""
+    import psycopg  # noqa: PLC0415 (not for the web's check, which is asked more often)
+    import redis  # noqa: PLC0415
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from imageextractor.env import env  # noqa: PLC0415
+
+    psycopg.connect(env("DATABASE_URL", ""), connect_timeout=SECONDS).close()
+    options = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}
+    return bool(redis.Redis.from_url(env("REDIS_URL", ""), **options).ping())
+
+
+if __name__ == "__main__":
+    sys.exit(not (services_answer() if sys.argv[1:] == ["worker"] else web_answers()))

@@ -32,7 +32,7 @@ PACKAGES = {
     "unzip": ("unzip",),
 }
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
-KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON")
+KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_")
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 15
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,19 +42,18 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def example_environment() -> dict[str, str]:
-    """compose.env.example, filled in as it asks for, with what compose.yaml adds; behind HTTPS."""
-    text = (ROOT / "compose.env.example").read_text(encoding="utf-8")
-    example = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
-    filled = {
-        "SECRET_KEY": KEY,
-        "POSTGRES_PASSWORD": "hush",
-        "AWS_SECRET_ACCESS_KEY": "hush-hush",
-        "PUBLIC_URL": "https://images.example.com",
-    }
-    assert filled.keys() <= example.keys()
-    services = {"DATABASE_URL": "postgresql://x:hush@127.0.0.1/x", "REDIS_URL": "redis://127.0.0.1"}
-    return example | filled | services
+def example_environment(directory: Path) -> dict[str, str]:
+    """What scripts/compose-init makes of compose.env.example, with what compose.yaml adds; behind HTTPS."""
+    for name in ("scripts/compose-init", "compose.env.example"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, directory / name)
+    subprocess.run([directory / "scripts" / "compose-init"], check=True)
+    made = dict(re.findall(r"^(\w+)=(.*)$", (directory / ".env").read_text(encoding="utf-8"), re.MULTILINE))
+    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    secrets = dict(re.findall(r"^    (\w+_FILE): /run/(secrets/\w+)$", compose, re.MULTILINE))
+    assert {"SECRET_KEY_FILE", "DATABASE_URL_FILE", "AWS_SECRET_ACCESS_KEY_FILE"} <= secrets.keys()
+    files = {name: str(directory / path) for name, path in secrets.items()}
+    return made | files | {"REDIS_URL": "redis://redis:6379/0", "PUBLIC_URL": "https://images.example.com"}
 
 
 # --- The start ---
@@ -109,8 +109,8 @@ def test_a_refused_database_url_is_not_repeated(tmp_path: Path) -> None:
         assert "hush" not in done.stderr
 
 
-def test_the_settings_of_compose_pass_djangos_own_check_for_production() -> None:
-    done = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **example_environment())
+def test_the_settings_of_compose_pass_djangos_own_check_for_production(tmp_path: Path) -> None:
+    done = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **example_environment(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
 

@@ -1,13 +1,16 @@
-"""Who works, when who next prunes; who is told of what, and how that went."""
+"""Who works, when who next prunes, what pictures were; who is told of what, and how that went."""
 
 from processing.models.delivery import SLICE_SECONDS, DeliveryStatus, WebhookDelivery
 from processing.models.endpoint import EVENTS, Event, WebhookEndpoint, default_events
+from processing.models.host import PausedHost
 from processing.models.inbound import InboundMessage
+from processing.models.memory import Memory
 from processing.models.worker import (
     DEAD_AFTER,
     HEARTBEAT,
     PRUNE_EVERY,
     Pruning,
+    Resends,
     Worker,
     this_host,
     this_process,
@@ -22,7 +25,10 @@ __all__ = [
     "DeliveryStatus",
     "Event",
     "InboundMessage",
+    "Memory",
+    "PausedHost",
     "Pruning",
+    "Resends",
     "WebhookDelivery",
     "WebhookEndpoint",
     "Worker",

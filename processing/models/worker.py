@@ -55,6 +55,25 @@ class Worker(models.Model):
         self.save()
 
 
+class Resends(models.Model):
+    """The one row that counts how often recovery has sent Requests again."""
+
+    count = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.count)
+
+    @classmethod
+    def add(cls, count: int) -> None:
+        row, _ = cls.objects.get_or_create(pk=1)
+        cls.objects.filter(pk=row.pk).update(count=models.F("count") + count)
+
+    @classmethod
+    def so_far(cls) -> int:
+        count: int = cls.objects.aggregate(count=models.Sum("count", default=0))["count"]
+        return count
+
+
 class Pruning(models.Model):
     """The one row by which workers agree on who prunes next: whoever moves `due_at` on."""
 

@@ -6,16 +6,17 @@ cell is a `Problem`, which `survey` and `preview` collect.
 """
 
 from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, Columns
-from products.catalogue.encoding import known_encoding
+from products.catalogue.encoding import ENCODINGS, known_encoding
 from products.catalogue.preview import Preview, preview
 from products.catalogue.problems import CatalogueError, Problem
-from products.catalogue.reading import Catalogue, Reading, Row
+from products.catalogue.reading import Catalogue, Reading, Row, read_header
 from products.catalogue.survey import FIRST_PROBLEMS, Summary, survey
 from products.catalogue.table import MAX_ROW
 from products.catalogue.urls import check_base_url, host_of, split_urls, url_problem
 from products.catalogue.writing import Writer
 
 __all__ = [
+    "ENCODINGS",
     "FIRST_PROBLEMS",
     "MAX_ROW",
     "RESULT_COLUMNS",
@@ -33,6 +34,7 @@ __all__ = [
     "host_of",
     "known_encoding",
     "preview",
+    "read_header",
     "split_urls",
     "survey",
     "url_problem",

@@ -39,6 +39,25 @@ class Row:
     continues: bool = False
 
 
+def read_header(file: IO[bytes], *, encoding: str = "") -> list[str]:
+    """The names of all columns, for somebody to say which ones matter.
+
+    Raises `CatalogueError` where the file cannot be read at all.
+    """
+    return [name.strip() for name in _header(_table(file, encoding)).cells]
+
+
+def _table(file: IO[bytes], encoding: str) -> CsvTable | Workbook:
+    return Workbook(file) if is_workbook(file) else CsvTable(file, encoding)
+
+
+def _header(table: CsvTable | Workbook) -> Record:
+    records = (record for record in table.records() if not record.is_blank)
+    if table.declares_delimiter:
+        next(records)
+    return next(records, Record(1, [], ""))
+
+
 class Catalogue:
     """A catalogue file with its header read; iterating over it yields its rows.
 
@@ -59,21 +78,15 @@ class Catalogue:
         columns: ColumnNames | None = None,
         base_url: str = "",
     ) -> None:
-        self.is_workbook = is_workbook(file)
-        self._table = Workbook(file) if self.is_workbook else CsvTable(file, encoding)
+        self._table = _table(file, encoding)
+        self.is_workbook = isinstance(self._table, Workbook)
         self.encoding, self.delimiter = self._table.encoding, self._table.delimiter
         self.base_url = base_url
         self._separator: str | None = None
-        header = self._find_header()
+        header = _header(self._table)
         self.header, self.header_line, self.header_text = header.cells, header.line, header.text
         self.own_width = len(self.header) - (len(RESULT_COLUMNS) if is_result(self.header) else 0)
         self.columns = find_columns(self.header[: self.own_width], self.header_line, columns)
-
-    def _find_header(self) -> Record:
-        records = (record for record in self._table.records() if not record.is_blank)
-        if self._table.declares_delimiter:
-            next(records)
-        return next(records, Record(1, [], ""))
 
     @property
     def separator(self) -> str:
@@ -87,10 +100,17 @@ class Catalogue:
             yield record.text
 
     def __iter__(self) -> Iterator[Row]:
-        return (part for part in self.parts() if isinstance(part, Row))
+        return self.rows()
 
-    def parts(self) -> Iterator[Row | str]:
-        """Everything after the header: the rows, and as text the records with nothing but blank cells."""
+    def rows(self, after: int = 0) -> Iterator[Row]:
+        """The rows, without the first `after`, which cost next to nothing."""
+        return (part for part in self.parts(after) if isinstance(part, Row))
+
+    def parts(self, after: int = 0) -> Iterator[Row | str]:
+        """Everything after the header: the rows, and as text the records with nothing but blank cells.
+
+        Without the first `after` rows; then `separator` is that of the others.
+        """
         serial, name = self.columns.serial, self.columns.name
         needed = max(serial, name, *self.columns.images) + 1
         number, last_serial, last_name = 0, "", ""
@@ -107,6 +127,8 @@ class Catalogue:
             if continues:
                 product_name = last_name
             last_serial, last_name = serial_number, product_name
+            if number <= after:
+                continue
             yield Row(number, line, cells, text, serial_number, product_name, self._urls(full), continues)
 
     def urls_in(self, cell: str) -> list[str]:

@@ -12,11 +12,13 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="apitoken",
             name="name",
-            field=models.CharField(blank=True, help_text="What it is for.", max_length=100),
+            field=models.CharField(
+                blank=True, default="", db_default="", help_text="What it is for.", max_length=100
+            ),
         ),
         migrations.AddField(
             model_name="request",
             name="urls_total",
-            field=models.PositiveIntegerField(default=0),
+            field=models.PositiveIntegerField(default=0, db_default=0),
         ),
     ]

@@ -16,12 +16,23 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="image",
             name="external_url",
-            field=models.TextField(blank=True, help_text="Where an external worker has put the output."),
+            field=models.TextField(
+                blank=True,
+                default="",
+                db_default="",
+                help_text="Where an external worker has put the output.",
+            ),
         ),
         migrations.AddField(
             model_name="request",
             name="webhook_url",
-            field=models.CharField(blank=True, help_text="Told of this Request's end, too.", max_length=2048),
+            field=models.CharField(
+                blank=True,
+                default="",
+                db_default="",
+                help_text="Told of this Request's end, too.",
+                max_length=2048,
+            ),
         ),
         migrations.AddConstraint(
             model_name="image",

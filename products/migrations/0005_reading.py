@@ -12,20 +12,33 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="request",
             name="base_url",
-            field=models.CharField(blank=True, help_text="What relative paths are below.", max_length=2048),
+            field=models.CharField(
+                blank=True,
+                default="",
+                db_default="",
+                help_text="What relative paths are below.",
+                max_length=2048,
+            ),
         ),
         migrations.AddField(
             model_name="request",
             name="columns",
             field=models.JSONField(
-                blank=True, default=dict, help_text="Names of columns that are not guessed."
+                blank=True,
+                db_default=models.Value({}, models.JSONField()),
+                default=dict,
+                help_text="Names of columns that are not guessed.",
             ),
         ),
         migrations.AddField(
             model_name="request",
             name="encoding",
             field=models.CharField(
-                blank=True, help_text="Of the catalogue; blank: found out.", max_length=20
+                blank=True,
+                default="",
+                db_default="",
+                help_text="Of the catalogue; blank: found out.",
+                max_length=20,
             ),
         ),
     ]

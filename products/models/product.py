@@ -10,6 +10,7 @@ from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
 from products.catalogue import Row
+from products.models import bulk
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
@@ -46,18 +47,26 @@ class ProductQuerySet(models.QuerySet["Product"]):
             RequestStatus.CANCELED: self.filter(canceled).exclude(pending | completed | failed),
         }[RequestStatus(status)]
 
+    def found_by(self, batch: Request, words: str) -> Self:
+        """Those of `batch` whose serial number or name contains these words, or that show this very URL."""
+        if "://" in words:  # the URL's id is known, so that no text has to be searched
+            shown = ProductImage.objects.filter(product=OuterRef("pk"), image=uuid.uuid5(batch.pk, words))
+            return self.filter(Exists(shown))
+        return self.filter(Q(serial_number__icontains=words) | Q(product_name__icontains=words))
+
+    def with_failure(self, code: str, host: str) -> Self:
+        """Those that show an Image which failed with `code`, at `host` if that is given."""
+        failed = ProductImage.objects.filter(image__status=ImageStatus.FAILED, image__error_code=code)
+        failed = failed.filter(image__host=host) if host else failed
+        return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
+
     def insert(self, batch: Request, rows: Iterable[Row]) -> None:
-        self.bulk_create(
-            Product(
-                id=Product.id_for(batch.pk, row.number),
-                request=batch,
-                row_number=row.number,
-                serial_number=row.serial_number,
-                product_name=row.product_name,
-                cells=row.cells,
-            )
+        names = ("id", "row_number", "serial_number", "product_name", "cells")
+        values = (
+            (Product.id_for(batch.pk, row.number), row.number, row.serial_number, row.product_name, row.cells)
             for row in rows
         )
+        bulk.insert(Product(request=batch), names, values)
 
     def first_rows(self, count: int) -> "ProductQuerySet":
         """At most `count` of them, as a queryset that can be written to."""

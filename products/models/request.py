@@ -4,31 +4,28 @@ import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser, User
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Count, F, Max, Min, Q, Sum, When
-from django.db.models.functions import Coalesce, Greatest
+from django.db import models, transaction
+from django.db.models import Count, F, Max, Q
 from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Reading, Row
+from products.models.request_set import RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus, Sweep
+from products.models.sweeping import sweep_rows
 from products.signals import request_finished, request_submitted
-from products.submission import IdempotencyConflict, check_catalogue, fingerprint
 
 if TYPE_CHECKING:
     from products.models.image import Image
 
 
 MOMENT = timedelta(microseconds=1)
-#: Rows that follow a cancel, a retry or a delete in one transaction.
-SWEEP_ROWS = 5000
 
 
 def uploads_storage() -> Storage:
@@ -39,95 +36,6 @@ def uploads_storage() -> Storage:
 def source_path(batch: "Request", filename: str) -> str:
     """The stored name of a catalogue: the Request's id, since the user's file name is only for show."""
     return f"{batch.pk}.csv"
-
-
-class RequestQuerySet(models.QuerySet["Request"]):
-    def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Staff see every Request, others their own."""
-        return self.present() if user.is_staff else self.present().filter(owner=user)
-
-    def present(self) -> Self:
-        """Without those that are being deleted."""
-        return self.exclude(sweep=Sweep.DELETE)
-
-    def active(self) -> Self:
-        return self.filter(status__in=Request.ACTIVE)
-
-    def unsettled(self) -> Self:
-        """Those for which processing has something to do."""
-        return self.filter(Q(status__in=Request.ACTIVE) | ~Q(sweep=""))
-
-    def open_work(self) -> tuple[int, int]:
-        """How many are unfinished, and their unfinished Images; while a file is read its URLs count."""
-        is_read = Q(ingested_rows__gte=F("products_total"))
-        images = Case(When(is_read, then="images_total"), default=Greatest("urls_total", "images_total"))
-        settled = F("images_completed") + F("images_failed") + F("images_canceled")
-        found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
-        return found["requests"], found["images"] or 0
-
-    def waiting(self) -> dict[str, Any]:
-        """The `count` of those that no worker has begun, and `since` when the first of them waits."""
-        waiting = self.filter(status=Request.Status.PENDING)
-        return waiting.aggregate(count=Count("pk"), since=Min("created_at"))
-
-    def under_way(self) -> dict[str, Any]:
-        """The `count` of those at work, and `since` when one of them has not moved."""
-        moved_at = Coalesce("last_progress_at", "started_at")
-        return self.filter(status=Request.Status.PROCESSING).aggregate(count=Count("pk"), since=Min(moved_at))
-
-    def finished_before(self, moment: datetime) -> Self:
-        return self.filter(status__in=Request.FINISHED, finished_at__lt=moment)
-
-    def sources_in_use(self, names: Collection[str]) -> set[str]:
-        """Which of these stored catalogues a Request refers to."""
-        return set(self.filter(source__in=names).values_list("source", flat=True))
-
-    def locked(self) -> Self:
-        # Not the key: rows that refer to the Request may be inserted meanwhile.
-        return self.select_for_update(no_key=True)
-
-    def submit(
-        self,
-        owner: User,
-        file: "File[bytes]",
-        *,
-        strict: bool = False,
-        idempotency_key: str | None = None,
-        **options: Any,
-    ) -> tuple["Request", bool]:
-        """Check a catalogue, keep it, and announce it: the Request, and whether it is new.
-
-        The same `idempotency_key` with the same file and options answers the first Request again.
-        Raises CatalogueError where the file is refused and IdempotencyConflict where the key was used for
-        something else; nothing is stored then.
-        """
-        batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
-        summary = check_catalogue(file, strict=strict, **batch.reading)
-        batch.filename = Path(file.name or "catalogue.csv").name[-255:]
-        batch.fingerprint = fingerprint(file, strict=strict, **options)
-        batch.products_total, batch.urls_total = summary.rows, summary.urls
-        if idempotency_key and (earlier := self._submitted(batch)):
-            return earlier, False
-        file.seek(0)
-        batch.source.save(batch.filename, file, save=False)
-        try:
-            with transaction.atomic():
-                batch.save(force_insert=True)
-                request_submitted.send(Request, batch=batch)
-        except BaseException as error:
-            batch.source.delete(save=False)
-            is_rival = idempotency_key and isinstance(error, IntegrityError)
-            if is_rival and (earlier := self._submitted(batch)):
-                return earlier, False
-            raise
-        return batch, True
-
-    def _submitted(self, batch: "Request") -> "Request | None":
-        """The Request that has `batch`'s idempotency key already."""
-        earlier = self.filter(owner=batch.owner, idempotency_key=batch.idempotency_key).first()
-        if earlier and earlier.fingerprint != batch.fingerprint:
-            raise IdempotencyConflict
-        return earlier
 
 
 class Request(models.Model):
@@ -159,11 +67,25 @@ class Request(models.Model):
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    force = models.BooleanField(
+        default=False, db_default=False, help_text="Fetch in full what was fetched before, too."
+    )
 
-    encoding = models.CharField(max_length=20, blank=True, help_text="Of the catalogue; blank: found out.")
-    columns = models.JSONField(default=dict, blank=True, help_text="Names of columns that are not guessed.")
-    base_url = models.CharField(max_length=2048, blank=True, help_text="What relative paths are below.")
-    webhook_url = models.CharField(max_length=2048, blank=True, help_text="Told of this Request's end, too.")
+    encoding = models.CharField(
+        max_length=20, blank=True, default="", db_default="", help_text="Of the catalogue; blank: found out."
+    )
+    columns = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="Names of columns that are not guessed.",
+    )
+    base_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="What relative paths are below."
+    )
+    webhook_url = models.CharField(
+        max_length=2048, blank=True, default="", db_default="", help_text="Told of this Request's end, too."
+    )
 
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)
@@ -173,9 +95,10 @@ class Request(models.Model):
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
     sweep_code = models.CharField(max_length=30, blank=True)
+    sweep_host = models.CharField(max_length=300, blank=True)
 
     products_total = models.PositiveIntegerField()
-    urls_total = models.PositiveIntegerField(default=0)  # in the file, repetitions counted
+    urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, repetitions counted
     ingested_rows = models.PositiveIntegerField(default=0)
     images_total = models.PositiveIntegerField(default=0)
     images_completed = models.PositiveIntegerField(default=0)
@@ -220,10 +143,22 @@ class Request(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
 
+    @staticmethod
+    def shown_name(file: "File[bytes]") -> str:
+        """What people call the file, as long as it may be."""
+        return Path(file.name or "catalogue.csv").name[-255:]
+
     @property
     def reading(self) -> Reading:
         """How its catalogue is to be read, every time."""
         return {"encoding": self.encoding, "columns": self.columns, "base_url": self.base_url}
+
+    @property
+    def earlier(self) -> "Request | None":
+        """The latest earlier Request of its owner with the same file name, of those that came to a result."""
+        same = Request.objects.present().filter(owner=self.owner_id, filename=self.filename)
+        results = same.filter(status__in=[RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS])
+        return results.filter(created_at__lt=self.created_at).order_by("-created_at").first()
 
     @property
     def ingested(self) -> bool:
@@ -258,18 +193,18 @@ class Request(models.Model):
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     @property
-    def eta_seconds(self) -> int | None:
-        """Seconds to the end at the mean pace of this run; None while there is nothing to judge by."""
+    def pace(self) -> float | None:
+        """Images settled per second, the mean of this run; None while there is nothing to judge by."""
         settled = self.images_settled - self.images_before_run
-        if (
-            self.status != RequestStatus.PROCESSING
-            or not self.started_at
-            or settled <= 0
-            or not self.ingested
-        ):
+        if self.status != RequestStatus.PROCESSING or not self.started_at or settled <= 0:
             return None
         elapsed = (timezone.now() - self.started_at).total_seconds()
-        return round(self.images_pending * elapsed / settled)
+        return settled / elapsed if elapsed > 0 else None
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds to the end at that pace; None, too, while it is not known how many Images there are."""
+        return round(self.images_pending / self.pace) if self.ingested and self.pace else None
 
     def new_epoch(self) -> bool:
         """Void every message sent so far. False when somebody else has just done so."""
@@ -300,9 +235,9 @@ class Request(models.Model):
             if self.status == RequestStatus.PENDING:
                 self.status, self.started_at = RequestStatus.PROCESSING, now
             self.products.insert(self, rows)
-            added = self.images.insert(self, rows)
-            self.images_total += len(added)
-            self.images_failed += sum(image.status == ImageStatus.FAILED for image in added)
+            added, failed = self.images.insert(self, rows)
+            self.images_total += added
+            self.images_failed += failed
             self._settle()
             return True
 
@@ -320,6 +255,7 @@ class Request(models.Model):
             changed = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
             for image in changed:
                 image.claimed_by = None
+            batch.images.confirm_outputs(changed)
             batch.images.overwrite(changed)
             batch._count(changed)
             batch._settle()
@@ -374,8 +310,9 @@ class Request(models.Model):
             batch._stop(RequestStatus.CANCELED)
             return True
 
-    def retry(self, code: str | None = None) -> int:
-        """Try failed and canceled Images again, only those of one error `code` if given; how many.
+    def retry(self, code: str | None = None, host: str | None = None) -> int:
+        """Try failed and canceled Images again, if given only those of one error `code`, and of one `host`
+        with it; how many.
 
         An Image whose URL is no address of a picture stays failed: trying cannot help it.
         """
@@ -384,7 +321,9 @@ class Request(models.Model):
             if batch is None:
                 return 0
             # What a cancel has not reached yet is pending still, and stays so.
-            retryable = batch.images.retryable(code).aggregate(count=Count("pk"), latest=Max("settled_at"))
+            retryable = batch.images.retryable(code, host).aggregate(
+                count=Count("pk"), latest=Max("settled_at")
+            )
             again: int = retryable["count"] + (0 if code else batch.images_pending)
             if not again and (code or batch.ingested):
                 return 0
@@ -393,7 +332,7 @@ class Request(models.Model):
             # After all that the sweep is to take, by whichever machine's clock that was settled.
             batch.started_at = max(timezone.now(), (retryable["latest"] or batch.created_at) + MOMENT)
             batch.finished_at = None
-            batch.sweep_code = code or ""
+            batch.sweep_code, batch.sweep_host = code or "", host or ""
             batch.images_before_run = batch.images_settled - again + (0 if code else batch.images_pending)
             batch._begin_sweep(Sweep.RETRY)
             request_submitted.send(Request, batch=batch)
@@ -435,26 +374,10 @@ class Request(models.Model):
             return batch is not None and batch._sweep_some()
 
     def _sweep_some(self) -> bool:
-        """Let at most SWEEP_ROWS rows follow; whether there are others. The caller holds this row's lock."""
-        match self.sweep:
-            case Sweep.CANCEL:
-                swept = self.images.pending().first_rows(SWEEP_ROWS).settle_canceled()
-                self.images_canceled += swept
-            case Sweep.RETRY:
-                # Not what has failed in this run already, while the sweep is still under way.
-                earlier = self.images.filter(settled_at__lt=self.started_at)
-                again = earlier.retryable(self.sweep_code).first_rows(SWEEP_ROWS)
-                failed = again.failed().count()
-                swept = again.reset()
-                self.images_failed -= failed
-                self.images_canceled -= swept - failed
-            case Sweep.DELETE:
-                swept = self.images.first_rows(SWEEP_ROWS).discard()
-                if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
-                    swept += self.products.first_rows(SWEEP_ROWS - swept).discard()
-            case _:
-                return False
-        if swept >= SWEEP_ROWS:
+        """Let some rows follow; whether there are others. The caller holds this row's lock."""
+        if not self.sweep:
+            return False
+        if sweep_rows(self):
             self.dispatched_at = timezone.now()  # nothing is lost, recovery may wait
             self.save()
             return True

@@ -38,7 +38,9 @@ class ApiToken(models.Model):
     """Lets a program act as its user: `Authorization: Token ie_…`."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
-    name = models.CharField(max_length=100, blank=True, help_text="What it is for.")
+    name = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="What it is for."
+    )
     digest = models.CharField(max_length=64, unique=True)
     hint = models.CharField(max_length=8, help_text="The key's first characters, to tell tokens apart.")
     created_at = models.DateTimeField(default=timezone.now)

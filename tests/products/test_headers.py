@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
 from django.test import Client
 
-from scripts.create_bucket import policy
+from processing.management.commands.create_bucket import policy
 from tests.factories import JPEG, URL, address_of, client_of, ingest, settle, submit
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +62,7 @@ def test_a_host_that_is_not_ours_and_an_error_get_the_headers_too(
     api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.raise_request_exception = False
-    monkeypatch.setattr("products.views.UploadForm", None)
+    monkeypatch.setattr("products.uploading.UploadForm", None)
     for answer, code in ((api.get("/"), 500), (api.get("/", headers={"Host": "evil.example"}), 400)):
         assert answer.status_code == code
         assert policy_of(answer) == PAGE_POLICY

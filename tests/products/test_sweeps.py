@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from processing import tasks
 from processing.recovery import recover
-from products.models import Image, ImageStatus, Product, Request, RequestStatus, request
+from products.models import Image, ImageStatus, Product, Request, RequestStatus, sweeping
 from products.signals import request_finished
 from tests.factories import ingest, make_csv, submit
 
@@ -22,7 +22,7 @@ WORKER = uuid.uuid4()
 
 @pytest.fixture
 def few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request, "SWEEP_ROWS", 10)
+    monkeypatch.setattr(sweeping, "SWEEP_ROWS", 10)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("products", "0005_reading"),
+        ("products", "0006_drafts"),
     ]
 
     operations = [

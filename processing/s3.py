@@ -1,0 +1,46 @@
+"""Pictures on S3, and what S3's refusals mean."""
+
+from functools import cached_property
+from typing import Any
+
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+from storages.backends.s3 import S3Storage
+
+#: What is wrong with our settings when S3 answers with one of these codes.
+COMPLAINTS = {
+    "NoSuchBucket": "AWS_STORAGE_BUCKET_NAME names no bucket: `manage.py create_bucket` makes {bucket!r}.",
+    "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID is not known to the store.",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID.",
+    "InvalidToken": "The temporary credentials for S3 are not valid.",
+    "ExpiredToken": "The temporary credentials for S3 have expired.",
+    "AuthorizationHeaderMalformed": "AWS_S3_REGION_NAME is not the region of the bucket {bucket!r}.",
+    "PermanentRedirect": "AWS_S3_REGION_NAME or AWS_S3_ENDPOINT_URL is not that of the bucket {bucket!r}.",
+}
+NO_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and boto3 finds no others."
+
+
+class PictureStorage(S3Storage):  # type: ignore[misc]
+    """One client for all threads, as boto3 allows, and one request for each picture.
+
+    The base class has a client for each thread, which is slow to make, and hands every file to threads of its
+    own, which suits larger ones.
+    """
+
+    @cached_property
+    def client(self) -> Any:
+        return self.connection.meta.client
+
+    def _save(self, name: str, content: Any) -> str:
+        content.seek(0)
+        parameters = self._get_write_parameters(name, content)
+        self.client.put_object(Bucket=self.bucket_name, Key=name, Body=content.read(), **parameters)
+        return name
+
+
+def complaint(error: Exception, bucket: str) -> str | None:
+    """What is wrong with our settings, if `error` says so; None where the store only does not do its work."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return NO_CREDENTIALS
+    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+    sentence = COMPLAINTS.get(code or "")
+    return sentence.format(bucket=bucket) if sentence else None

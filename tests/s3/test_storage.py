@@ -1,0 +1,200 @@
+"""Storage on S3: against moto's server, or against the store that TEST_S3_ENDPOINT_URL names."""
+
+import io
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage, storages
+from django.core.management import CommandError, call_command
+from django.test import Client
+from pytest import MonkeyPatch
+from pytest_django import Settings
+
+from processing import health, prune
+from processing.storage import StorageError, require_bucket, store
+from products.results import result_csv
+from tests.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
+from tests.factories import ingest as ingest_all
+from tests.s3.conftest import Bucket
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+# --- Pictures ---
+
+
+@pytest.mark.parametrize(
+    ("extension", "content_type"),
+    [("jpg", "image/jpeg"), ("png", "image/png"), ("webp", "image/webp"), ("avif", "image/avif")],
+)
+def test_anyone_reads_a_picture_with_its_type_and_for_as_long_as_a_cache_likes(
+    bucket: Bucket, extension: str, content_type: str
+) -> None:
+    key = store(JPEG, extension)
+    answer = httpx.get(default_storage.url(key))
+    assert (answer.status_code, answer.content) == (200, JPEG)
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["Cache-Control"] == IMMUTABLE
+
+
+def test_storing_the_same_bytes_again_changes_nothing(bucket: Bucket) -> None:
+    assert store(JPEG, "jpg") == store(JPEG, "jpg")
+    assert len(bucket.keys()) == 1
+
+
+def test_a_bucket_that_is_gone_is_a_storage_error(no_bucket: Bucket) -> None:
+    with pytest.raises(StorageError, match="NoSuchBucket"):
+        store(JPEG, "jpg")
+
+
+def test_public_addresses_begin_with_the_public_url(bucket: Bucket) -> None:
+    bucket.use(AWS_S3_PUBLIC_URL="https://images.example.com/shop")
+    assert default_storage.url("images/ab/cd.jpg") == "https://images.example.com/shop/images/ab/cd.jpg"
+
+
+# --- Catalogues ---
+
+
+@pytest.mark.django_db
+def test_a_catalogue_is_kept_where_only_we_can_read_it_and_comes_back_with_its_pictures(
+    bucket: Bucket,
+) -> None:
+    batch = submit(make_user(), make_csv((1, "Chair", URL)))
+    assert bucket.keys() == [f"uploads/{batch.pk}.csv"]
+    assert httpx.get(f"{bucket.url}/uploads/{batch.pk}.csv").status_code == 403
+    settle(ingest_all(batch), {URL: JPEG})
+    rows = b"".join(result_csv(batch)).decode().splitlines()
+    assert rows[1].split(",")[3].startswith(f"{bucket.url}/images/")
+
+
+def test_a_large_catalogue_is_read_from_disk(bucket: Bucket) -> None:
+    storages["uploads"].save("large.csv", ContentFile(bytes(3_000_000)))
+    with storages["uploads"].open("large.csv") as file:
+        assert len(file.read()) == 3_000_000
+        spooled = cast(Any, file)._file
+        assert spooled._rolled, "it would be in memory as a whole"
+
+
+# --- Signed addresses ---
+
+
+@pytest.mark.django_db
+def test_without_public_pictures_a_link_of_ours_leads_to_a_signed_address(
+    private_bucket: Bucket, client: Client
+) -> None:
+    batch = ingest_all(submit(make_user(), make_csv((1, "Chair", URL))))
+    settle(batch, {URL: JPEG})
+    image = batch.images.get()
+    assert httpx.get(f"{private_bucket.url}/{image.output_key}").status_code == 403
+    assert image.output_url == f"http://127.0.0.1:8000/images/{image.pk}"
+    assert image.output_url in b"".join(result_csv(batch)).decode()
+    answer = client.get(f"/images/{image.pk}")
+    assert answer.status_code == 302
+    assert answer["Cache-Control"] == "public, max-age=1800"
+    picture = httpx.get(answer["Location"])
+    assert picture.status_code == 200
+    assert picture.headers["Content-Type"] == "image/jpeg"
+
+
+@pytest.mark.django_db
+def test_a_link_to_an_image_that_has_no_picture_leads_nowhere(private_bucket: Bucket, client: Client) -> None:
+    batch = ingest_all(submit(make_user(), make_csv((1, "Chair", URL))))
+    assert client.get(f"/images/{batch.images.get().pk}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("public_url", "signed"),
+    [
+        ("https://s3.example.com/{}", "https://s3.example.com/{}/images/a.jpg?"),
+        ("https://{}.s3.example.com", "https://{}.s3.example.com/images/a.jpg?"),
+    ],
+)
+def test_signatures_are_for_the_public_host(private_bucket: Bucket, public_url: str, signed: str) -> None:
+    private_bucket.use(signed=True, AWS_S3_PUBLIC_URL=public_url.format(private_bucket.name))
+    url = storages["links"].url("images/a.jpg")
+    assert url.startswith(signed.format(private_bucket.name))
+    assert "X-Amz-Expires=3600" in url
+
+
+def test_where_the_public_url_cannot_be_signed_for_the_start_ends(private_bucket: Bucket) -> None:
+    with pytest.raises(ImproperlyConfigured, match="AWS_S3_PUBLIC_URL"):
+        private_bucket.use(signed=True, AWS_S3_PUBLIC_URL="https://cdn.example.com")
+
+
+# --- The operator's view ---
+
+
+def test_the_start_names_a_bucket_that_is_missing(no_bucket: Bucket) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"AWS_STORAGE_BUCKET_NAME.*{no_bucket.name}"):
+        require_bucket()
+
+
+def test_the_start_goes_on_with_a_bucket_that_is_there_and_with_a_store_that_is_silent(
+    bucket: Bucket,
+) -> None:
+    require_bucket()
+    bucket.use(AWS_S3_ENDPOINT_URL="http://127.0.0.1:1")
+    require_bucket()
+
+
+def test_storage_check_writes_reads_and_deletes(bucket: Bucket) -> None:
+    call_command("storage_check", stdout=(output := io.StringIO()))
+    assert output.getvalue().splitlines() == [
+        "pictures: a file was written, read and deleted",
+        "catalogues: a file was written, read and deleted",
+    ]
+    assert bucket.keys() == []
+
+
+def test_storage_check_names_what_is_wrong(no_bucket: Bucket) -> None:
+    with pytest.raises(CommandError, match=r"pictures: AWS_STORAGE_BUCKET_NAME names no bucket"):
+        call_command("storage_check")
+
+
+def test_storage_check_works_without_s3_too(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    call_command("storage_check", stdout=(output := io.StringIO()))
+    assert output.getvalue().count("written, read and deleted") == 2
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_ready_means_that_the_bucket_takes_a_file(bucket: Bucket) -> None:
+    assert {check.name: check.answer().result(30) for check in health.CHECKS}["storage"] == {}
+    assert bucket.keys() == ["images/ready"]
+    bucket.account.remove(bucket.name)
+    assert "storage" in {check.name: check.answer().result(30) for check in health.CHECKS}["storage"]
+
+
+def test_create_bucket_may_be_run_again_and_follows_the_setting(bucket: Bucket) -> None:
+    key = store(JPEG, "jpg")
+    bucket.use(signed=True)
+    call_command("create_bucket", stdout=io.StringIO())
+    assert httpx.get(f"{bucket.url}/{key}").status_code == 403
+    bucket.use()
+    call_command("create_bucket", stdout=io.StringIO())
+    assert httpx.get(f"{bucket.url}/{key}").status_code == 200
+
+
+@pytest.mark.django_db
+def test_prune_deletes_from_the_bucket_what_no_row_refers_to(
+    bucket: Bucket, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "GRACE", prune.GRACE * 0)
+    batch = ingest_all(submit(make_user(), make_csv((1, "Chair", URL))))
+    settle(batch, {URL: JPEG})
+    store(b"nobody's", "jpg")
+    storages["uploads"].save("nobodys.csv", ContentFile(b"a"))
+    assert prune.prune(1).files == 2
+    assert sorted(bucket.keys()) == [batch.images.get().output_key, f"uploads/{batch.pk}.csv"]
+
+
+@pytest.mark.django_db
+def test_all_pictures_come_in_one_file(bucket: Bucket) -> None:
+    batch = ingest_all(submit(user := make_user(), make_csv((1, "Chair", URL))))
+    settle(batch, {URL: JPEG})
+    answer = client_of(user).get(f"/api/requests/{batch.pk}/images.zip")
+    assert b"".join(cast(Any, answer).streaming_content).count(JPEG) == 1
