@@ -13,7 +13,8 @@ from typing import cast
 import httpx
 
 from processing.addresses import InvalidAddress, check_url
-from processing.transport import BlockedAddress, TLSError, UnknownName, UnresolvedName, deadline
+from processing.connecting import BlockedAddress, TLSError, UnknownName, UnresolvedName
+from processing.deadline import deadline
 
 MAX_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 24 * 60 * 60.0

@@ -31,6 +31,11 @@ def run(batch: Request, pipeline: Pipeline) -> float | None:
     Returns the seconds after which the lane should run again, None if it has come to its end.
     """
     deadline = time.monotonic() + SLICE_SECONDS
+    with pipeline.fed_with(batch, SLICE_SECONDS) as alone:
+        return _feed(batch, pipeline, deadline) if alone else 0
+
+
+def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.places.turn(left) as room:
             busy = pipeline.busy_hosts(batch)

@@ -11,7 +11,9 @@ import random
 import time
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import BoundedSemaphore, Condition, Thread
 
@@ -74,6 +76,8 @@ class Pipeline:
         self._held: Counter[uuid.UUID] = Counter()
         self._lanes: dict[uuid.UUID, str | None] = {}  # which have brought them, for the log
         self._strays: set[uuid.UUID] = set()
+        self._lanes_changed = Condition()  # guards the Requests of which a lane runs here
+        self._fed: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
         Thread(target=self._begin_until_closed, name="hosts", daemon=True).start()
@@ -107,6 +111,24 @@ class Pipeline:
         """Tell other workers which hosts are to be left alone, and heed what they tell."""
         PausedHost.objects.tell(self.hosts.take_news())
         self.hosts.learn(row.pause for row in PausedHost.objects.current())
+
+    @contextmanager
+    def fed_with(self, batch: Request, seconds: float) -> Iterator[bool]:
+        """Wait for this thread to be the only one that claims Images of a Request for this process.
+
+        False if it is not within `seconds`. Several would only ask the database for each other's Images.
+        """
+        with self._lanes_changed:
+            alone = self._lanes_changed.wait_for(lambda: batch.pk not in self._fed, timeout=seconds)
+            if alone:
+                self._fed.add(batch.pk)
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._lanes_changed:
+                    self._fed.remove(batch.pk)
+                    self._lanes_changed.notify_all()
 
     def give_back_idle(self) -> None:
         """Release Images that wait behind full places, for whichever worker has some free, and those of

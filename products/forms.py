@@ -66,6 +66,13 @@ class OptionsForm(forms.Form):
         """These fields alone."""
         return [self[name] for name in OptionsForm.base_fields]
 
+    def focus_error(self) -> None:
+        """Let the page that shows the form begin at the first field that is wrong."""
+        for name in self.fields:
+            if name in self.errors:
+                self.fields[name].widget.attrs["autofocus"] = True
+                return
+
     @property
     def cleaned_options(self) -> dict[str, Any]:
         """Their values."""

@@ -80,7 +80,7 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
     )
     against = serializers.UUIDField(
         required=False,
-        help_text="With `changes`: that request; otherwise the latest earlier one of this owner and file name.",
+        help_text="With `changes`: that request; else the latest earlier one of this owner and file name.",
     )
     excel = serializers.BooleanField(
         required=False, help_text="UTF-8 with a byte order mark, without formulas."

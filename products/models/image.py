@@ -1,7 +1,7 @@
 """The distinct pictures of a Request: claimed by workers, settled by their outcomes."""
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 from urllib.parse import urljoin
@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
+from products.models import bulk
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
@@ -73,8 +74,8 @@ class ImageQuerySet(models.QuerySet["Image"]):
         self.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker)
         return images
 
-    def insert(self, batch: Request, rows: Iterable[Row]) -> list["Image"]:
-        """Insert the Images and ProductImages of new rows; the Images that were not known before.
+    def insert(self, batch: Request, rows: Iterable[Row]) -> tuple[int, int]:
+        """Insert the Images and ProductImages of new rows; how many Images are new, and how many of them bad.
 
         The caller holds the Request's lock, so no other writer can number or insert its Images.
         """
@@ -85,15 +86,30 @@ class ImageQuerySet(models.QuerySet["Image"]):
             for position, url in enumerate(row.image_urls):
                 image_id = Image.id_for(batch.pk, url)
                 urls[image_id] = url
-                places.append(ProductImage(product_id=product_id, image_id=image_id, position=position))
+                places.append((product_id, image_id, position))
         for ids in batched(list(urls), 5000):
             for known in self.filter(pk__in=ids).values_list("pk", flat=True):
                 del urls[known]
-        numbered = enumerate(urls.items(), start=batch.images_total + 1)
-        added = [Image.new(batch, number, pk, url) for number, (pk, url) in numbered]
-        self.bulk_create(added)
-        ProductImage.objects.bulk_create(places)
-        return added
+        failed = self._insert_numbered(batch, urls)
+        bulk.insert(ProductImage(), ("product_id", "image_id", "position"), places)
+        return len(urls), failed
+
+    def _insert_numbered(self, batch: Request, urls: Mapping[uuid.UUID, str]) -> int:
+        """Insert new Images; how many are failed from the start: their URL is no address of a picture."""
+        good, bad = [], []
+        for number, (pk, url) in enumerate(urls.items(), start=batch.images_total + 1):
+            problem = url_problem(url)
+            row = (pk, number, url, host_of(url))
+            if problem:
+                bad.append((*row, problem))
+            else:
+                good.append(row)
+        names = ("id", "number", "url", "host")
+        image = Image(request=batch, due_at=batch.created_at)
+        bulk.insert(image, names, good)
+        image.fail("invalid_url", "")
+        bulk.insert(image, (*names, "error_detail"), bad)
+        return len(bad)
 
     def claim(
         self, batch: Request, worker: uuid.UUID, limit: int, busy_hosts: Collection[str] = ()
@@ -309,14 +325,6 @@ class Image(models.Model):
     def has_url(url: str) -> Q:
         """The condition that the URL is exactly this one, found by its beginning."""
         return Q(Exact(Left("url", INDEXED_URL), url[:INDEXED_URL]), url=url)
-
-    @classmethod
-    def new(cls, batch: Request, number: int, pk: uuid.UUID, url: str) -> "Image":
-        """An unsaved Image; one that is failed from the start if `url` is no address of a picture."""
-        image = cls(id=pk, request=batch, number=number, url=url, host=host_of(url), due_at=batch.created_at)
-        if problem := url_problem(url):
-            image.fail("invalid_url", problem)
-        return image
 
     @property
     def output_path(self) -> str:

@@ -235,9 +235,9 @@ class Request(models.Model):
             if self.status == RequestStatus.PENDING:
                 self.status, self.started_at = RequestStatus.PROCESSING, now
             self.products.insert(self, rows)
-            added = self.images.insert(self, rows)
-            self.images_total += len(added)
-            self.images_failed += sum(image.status == ImageStatus.FAILED for image in added)
+            added, failed = self.images.insert(self, rows)
+            self.images_total += added
+            self.images_failed += failed
             self._settle()
             return True
 

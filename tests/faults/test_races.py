@@ -87,7 +87,7 @@ def working(per_round: int = 1) -> list[Request]:
         Product(id=Product.id_for(batch.pk, 1), request=batch, row_number=1, cells=[]) for batch in batches
     )
     images = Image.objects.bulk_create(
-        Image.new(batch, number, Image.id_for(batch.pk, url), url)
+        Image(id=Image.id_for(batch.pk, url), request=batch, number=number, url=url, due_at=batch.created_at)
         for batch in batches
         for number, url in enumerate(urls, 1)
     )
