@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
-from urllib.parse import urljoin
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -338,7 +337,8 @@ class Image(models.Model):
     @property
     def output_url(self) -> str:
         """The output's full URL under PUBLIC_URL, for places that know no HTTP request; "" if none."""
-        return urljoin(settings.PUBLIC_URL, self.output_path) if self.output_path else ""
+        path = self.output_path
+        return f"{settings.PUBLIC_URL}{path}" if path.startswith("/") else path
 
     @property
     def is_failed(self) -> bool:
