@@ -6,7 +6,7 @@ from django.core.files.storage import storages
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing import ingest as ingestion
-from products.models import Image, Product, ProductImage, Request
+from products.models import Image, Product, Request
 from tests.batches import catalogue, ingest, make_urls, submitted
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +59,7 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
     steps = ingestion.run(batch)
     next(steps)
     with monkeypatch.context() as patch, pytest.raises(ArithmeticError):
-        patch.setattr(type(ProductImage.objects), "bulk_create", lambda *_: 1 / 0)
+        patch.setattr(type(Image.objects), "_insert_numbered", lambda *_: 1 / 0)
         next(steps)
     assert (Product.objects.count(), Image.objects.count()) == (2, 2)
 
@@ -85,7 +85,9 @@ def test_a_stored_file_that_has_vanished_fails_the_request_and_says_why(caplog: 
     batch.refresh_from_db()
     assert batch.status == Status.FAILED
     assert "stored catalogue could not be read" in batch.error
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert [record.name for record in caplog.records if record.levelno == logging.ERROR] == [
+        "processing.ingest"
+    ]
 
 
 def test_a_stored_file_that_has_become_shorter_fails_the_request_and_says_why() -> None:
