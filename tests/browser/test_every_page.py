@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 LONG = "a-name-that-goes-on-and-on-without-a-space" * 5
-ROWS = (
-    (1, "Chair", URL),
-    (LONG, LONG, f"{OTHER_URL} https://shop.example/{LONG}.jpg"),
-    (3, "Lamp", THIRD_URL),
-)
+LONG_URL = f"https://shop.example/{LONG}.jpg"
+ROWS = ((1, "Chair", URL), (LONG, LONG, f"{OTHER_URL} {LONG_URL}"), (3, "Lamp", THIRD_URL))
 
 
 def finished(owner: User) -> Request:
@@ -44,14 +41,8 @@ def endpoint(owner: User) -> WebhookEndpoint:
     url = f"https://shop.example/{LONG}"
     found = WebhookEndpoint.objects.create(owner=owner, url=url, disabled_reason="It is gone.", enabled=False)
     attempt = {"at": "2026-01-02T03:04:05+00:00", "status": 500, "ms": 7, "answer": LONG, "error": "http_500"}
-    WebhookDelivery.objects.create(
-        endpoint=found,
-        event="test",
-        payload="{}",
-        attempts=[attempt],
-        status="failed",
-        request=finished(owner),
-    )
+    of_test = {"event": "test", "payload": "{}", "attempts": [attempt], "request": finished(owner)}
+    found.deliveries.create(**of_test, status="failed", next_attempt_at=None)
     return found
 
 
@@ -76,8 +67,10 @@ PAGES: dict[str, Callable[[User], str]] = {
     "webhooks, none": lambda ann: "/webhooks/",
     "webhooks": lambda ann: (endpoint(ann), "/webhooks/")[-1],
     "endpoint": lambda ann: endpoint(ann).get_absolute_url(),
-    "delivery": lambda ann: endpoint(ann).deliveries.get().get_absolute_url(),
-    "request with deliveries": lambda ann: endpoint(ann).deliveries.get().request.get_absolute_url(),
+    "delivery": lambda ann: endpoint(ann).deliveries.get(event="test").get_absolute_url(),
+    "request with deliveries": lambda ann: (
+        endpoint(ann).deliveries.get(event="test").request.get_absolute_url()
+    ),
     "account": account,
     "login": lambda ann: "/login/",
     "not found": lambda ann: "/nothing-here/",
