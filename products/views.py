@@ -29,11 +29,16 @@ STALLED_AFTER = timedelta(minutes=2)
 FASTEST_POLL, SLOWEST_POLL = 1, 15
 
 
-class UserRequest(HttpRequest):
-    """As `login_required` lets it through, and django-htmx's middleware leaves it."""
+class HtmxRequest(HttpRequest):
+    """As django-htmx's middleware leaves it."""
+
+    htmx: HtmxDetails
+
+
+class UserRequest(HtmxRequest):
+    """As `login_required` lets it through."""
 
     user: User
-    htmx: HtmxDetails
 
 
 @require_safe
@@ -66,7 +71,7 @@ def request_page(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-def request_progress(request: UserRequest, pk: UUID) -> HttpResponse:
+def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
     """The part of the request page that changes all the time.
 
     A page that polls gets more where more changes: everything once the file has been read or the Request has
@@ -148,7 +153,7 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("home")
 
 
-def _whole(request: UserRequest, batch: Request) -> dict[str, Any]:
+def _whole(request: HttpRequest, batch: Request) -> dict[str, Any]:
     """What the whole page shows."""
     return {
         **_progress(batch),

@@ -23,7 +23,12 @@ ROWS = ((1, "Chair", URL), (LONG, LONG, f"{OTHER_URL} {LONG_URL}"), (3, "Lamp", 
 
 
 def finished(owner: User) -> Request:
-    outcomes = {URL: JPEG, OTHER_URL: "http_404", THIRD_URL: "timeout", LONG_URL: "dns"}
+    outcomes: dict[str, bytes | str] = {
+        URL: JPEG,
+        OTHER_URL: "http_404",
+        THIRD_URL: "timeout",
+        LONG_URL: "dns",
+    }
     batch = ingest(submit(owner, make_csv(*ROWS), f"{LONG}.csv"))
     return settle(batch, outcomes)
 
@@ -84,7 +89,7 @@ def test_a_page_is_accessible_in_light_and_dark_and_fits_a_phone(
     watch.expect("404 (Not Found)")
     path = PAGES[state](ann)
     for scheme in ("light", "dark"):
-        site.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        site.emulate_media(color_scheme=scheme)
         site.goto(f"{live_server.url}{path}")
         site.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
         violations = Axe().run(site).response["violations"]

@@ -42,7 +42,8 @@ def test_products_are_found_by_serial_number_name_or_the_whole_url(page: Client,
 
 def test_products_are_filtered_by_status_and_pages_keep_the_filter(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(60))
-    settle(batch, *[PICTURE, "dns"] * 30)
+    outcomes: list[bytes | str] = [PICTURE, "dns"]
+    settle(batch, *outcomes * 30)
     path = address("request", batch)
     assert rows(page, path + "?status=failed") == list(range(2, 52, 2))
     shown = body(page.get(path + "?status=failed"))
