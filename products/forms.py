@@ -55,6 +55,11 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="Refuse the file for any bad row or cell. Otherwise what is bad is marked as failed.",
     )
+    force = forms.BooleanField(
+        label="Fetch everything anew",
+        required=False,
+        help_text="Otherwise pictures that have not changed since your last request are not fetched again.",
+    )
 
     @property
     def options(self) -> list[forms.BoundField]:

@@ -85,7 +85,7 @@ def _read(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpRespon
     try:
         if not form.is_bound:
             preview = preview_catalogue(file)
-            form.initial = {**draft.options, **preview.columns}
+            form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and request.POST.get("step") == "start":
             return redirect(_start(request, draft, file, form))
         elif form.is_valid():

@@ -107,7 +107,7 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
 ) -> None:
     batch = ingested(ann, *pictures(30))
     # session, user, request, worker, two of failures; products, images; deliveries, banner
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         page.get(address("request", batch))
 
 
