@@ -12,10 +12,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run test faults fuzz check bench soak lock clean runtime dev
+.PHONY: help demo run test faults fuzz check bench soak screenshots lock clean runtime dev
 
 help:
-	@echo "make demo | run | test | faults | fuzz | check | bench | soak | lock | clean"
+	@echo "make demo | run | test | faults | fuzz | check | bench | soak | screenshots | lock | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -49,6 +49,10 @@ bench: dev
 
 soak: dev
 	@$(python) scripts/soak.py $(ARGS)
+
+# Every page in light, dark and as on a phone, into var/screenshots; those of README.md into docs/images.
+screenshots: dev
+	@$(python) scripts/screenshots.py
 
 lock:
 	@scripts/lock $(ARGS)

@@ -9,7 +9,7 @@ from django.db.models import Count
 from products.models import Request
 
 #: Pairs of cause and host that are listed: the most frequent ones.
-SHOWN_GROUPS = 100
+SHOWN_GROUPS = 20
 
 
 class Meaning(NamedTuple):
@@ -154,8 +154,8 @@ class Cause:
 def grouped(batch: Request) -> list[Cause]:
     """The failures by cause, the most frequent first."""
     failed = batch.images.failed().order_by()
-    by_code = failed.values_list("error_code").annotate(count=Count("pk")).order_by("-count", "error_code")
-    by_host = failed.values_list("error_code", "host").annotate(count=Count("pk"))
+    by_code = failed.values_list("error_code").annotate(count=Count("*")).order_by("-count", "error_code")
+    by_host = failed.values_list("error_code", "host").annotate(count=Count("*"))
     hosts: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for code, host, count in by_host.order_by("-count", "error_code", "host")[:SHOWN_GROUPS]:
         hosts[code].append((host, count))

@@ -183,7 +183,7 @@ class RequestSearchForm(forms.Form):
 
 
 class ProductSearchForm(forms.Form):
-    """Which of a Request's Products are shown: those that follow the row `after`, or precede `before`."""
+    """Which of a Request's Products are shown: one `row`, those that follow `after`, or precede `before`."""
 
     q = forms.CharField(
         label="Search",
@@ -198,6 +198,7 @@ class ProductSearchForm(forms.Form):
     )
     code = forms.CharField(required=False, max_length=30, widget=forms.HiddenInput)
     host = forms.CharField(required=False, max_length=300, widget=forms.HiddenInput)
+    row = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
     after = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
     before = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 

@@ -1,14 +1,38 @@
 """Which of a Request's Products a page shows."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
 
 from products.failures import meaning_of
 from products.forms import ProductSearchForm
-from products.models import ImageStatus, Product, ProductQuerySet, Request
+from products.models import Image, ImageStatus, Product, ProductQuerySet, Request
 
 PRODUCTS_PER_PAGE = 25
+#: Of each product while others are shown beside it, and of one that is shown alone.
+PICTURES_PER_PRODUCT, MOST_PICTURES = 3, 80
+
+
+@dataclass(frozen=True, slots=True)
+class ShownProduct:
+    """A row with the first of its pictures; `more` counts the others."""
+
+    row_number: int
+    serial_number: str
+    product_name: str
+    status: Any  # a RequestStatus, with its label
+    pictures: list[tuple[int, Image]]
+    more: int
+
+    @classmethod
+    def of(cls, product: Product, most: int, code: str) -> "ShownProduct":
+        """With at most so many pictures, each with its place from 1; those that failed with `code` first."""
+        images = list(enumerate(product.images_in_order, 1))
+        if code:
+            images.sort(key=lambda place: place[1].error_code != code)
+        texts = (product.row_number, product.serial_number, product.product_name)
+        return cls(*texts, product.status, images[:most], len(images[most:]))
 
 
 def product_page(request: HttpRequest, batch: Request) -> dict[str, Any]:
@@ -16,14 +40,15 @@ def product_page(request: HttpRequest, batch: Request) -> dict[str, Any]:
     whether more may come of them by themselves."""
     form = ProductSearchForm(request.GET)
     wanted = form.cleaned_data if form.is_valid() else {}
-    is_search = any(wanted.get(name) for name in ("q", "status", "code"))
+    is_search = any(wanted.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _rows(_found(batch, wanted), wanted)
+    most = MOST_PICTURES if wanted.get("row") else PICTURES_PER_PRODUCT
     return {
         "form": form,
         "is_search": is_search,
         "only_cause": meaning_of(wanted["code"]).title if wanted.get("code") else "",
         "only_host": wanted.get("host", ""),
-        "products": products,
+        "products": [ShownProduct.of(product, most, wanted.get("code", "")) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,
         "is_moving": batch.is_active and (is_search or _has_pending(products)),
@@ -38,6 +63,8 @@ def _found(batch: Request, wanted: dict[str, Any]) -> ProductQuerySet:
         found = found.in_status(status)
     if code := wanted.get("code"):
         found = found.with_failure(code, wanted["host"])
+    if row := wanted.get("row"):
+        found = found.filter(row_number=row)
     return found
 
 

@@ -24,8 +24,8 @@ from tests.stack import Embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "screenshots"
-#: Those in README.md: a page, and how much of it.
-README = {"preview": 760, "request": 980, "failures": 760}
+#: Those in README.md, of the light ones: the first and the last line of pixels.
+README = {"preview": (0, 800), "request": (0, 900), "products": (0, 700)}
 README_FOLDER = ROOT / "docs" / "images"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = ViewportSize(width=1120, height=800), ViewportSize(width=390, height=844)
@@ -55,8 +55,8 @@ def main() -> int:
         executable = find_program(*CHROMIUM)
         with playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"]) as browser:
             Tour(browser, site, origin).go()
-    for name, height in README.items():
-        shrink(FOLDER / f"{name}-light.png", README_FOLDER / f"{name}.png", height)
+    for name, (top, bottom) in README.items():
+        shrink(FOLDER / f"{name}-light.png", README_FOLDER / f"{name}.png", top, bottom)
     print(f"{len(list(FOLDER.glob('*.png')))} screenshots in {FOLDER.relative_to(ROOT)}")
     return 0
 
@@ -232,6 +232,11 @@ class Tour:
         expect(self.page.locator("#progress .status")).to_have_text("Completed with errors", timeout=60_000)
         self.page.reload()
         self.take("request", path)
+        self.page.get_by_label("Search").fill("SH-10")
+        self.page.get_by_role("button", name="Show").click()
+        self.page.locator("#products").evaluate("heading => heading.parentElement.scrollIntoView()")
+        self.page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+        self.page.screenshot(path=FOLDER / "products-light.png")
         rows = self.page.get_by_role("link", name="Show rows").first.get_attribute("href")
         self.take("failures", str(rows))
         self.take("request-canceled", slow)
@@ -290,12 +295,12 @@ class Tour:
             page.screenshot(path=FOLDER / "too-large-light.png")
 
 
-def shrink(source: Path, target: Path, height: int) -> None:
-    """The upper part of a screenshot as a small file."""
+def shrink(source: Path, target: Path, top: int, bottom: int) -> None:
+    """A part of a screenshot as a small file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as picture:
-        upper = picture.convert("RGB").crop((0, 0, picture.width, min(height, picture.height)))
-        upper.quantize(128).save(target, optimize=True)
+        part = picture.convert("RGB").crop((0, top, picture.width, min(bottom, picture.height)))
+        part.quantize(128).save(target, optimize=True)
 
 
 if __name__ == "__main__":

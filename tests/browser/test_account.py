@@ -45,7 +45,7 @@ def test_a_token_is_made_used_and_revoked(site: "Page", live_server: LiveServer)
     key = site.get_by_role("status").locator("code").inner_text()
     headers, url = {"Authorization": f"Token {key}"}, f"{live_server.url}/api/requests/"
     assert httpx.get(url, headers=headers).status_code == 200
-    site.reload()
+    site.goto(f"{live_server.url}/account/")
     expect(site.get_by_text(key)).to_have_count(0)
     site.get_by_role("button", name="Revoke").click()
     expect(site.get_by_role("status").first).to_contain_text("is revoked")

@@ -42,7 +42,8 @@ def test_products_are_found_by_serial_number_name_or_the_whole_url(page: Client,
 
 def test_products_are_filtered_by_status_and_pages_keep_the_filter(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(60))
-    settle(batch, *[PICTURE, "dns"] * 30)
+    outcomes: list[bytes | str] = [PICTURE, "dns"]
+    settle(batch, *outcomes * 30)
     path = address("request", batch)
     assert rows(page, path + "?status=failed") == list(range(2, 52, 2))
     shown = body(page.get(path + "?status=failed"))
@@ -55,3 +56,26 @@ def test_products_are_filtered_by_status_and_pages_keep_the_filter(page: Client,
 def test_a_search_that_cannot_be_is_none(page: Client, ann: User, query: str) -> None:
     path = address("request", ingested(ann))
     assert page.get(f"{path}?{query}").status_code == 200
+
+
+def test_of_many_pictures_the_first_three_are_shown_and_the_others_on_a_page_of_their_row(
+    page: Client, ann: User
+) -> None:
+    urls = [f"https://shop.example/{n}.jpg" for n in range(1, 8)]
+    batch = ingested(ann, ("S1", "Chair", " ".join(urls)), ("S2", "Lamp", urls[0]))
+    path = address("request", batch)
+    shown = body(page.get(path))
+    assert urls[2] in shown and urls[3] not in shown
+    assert f'href="{path}?row=1#products">4 more pictures<' in shown
+    assert all(url in body(page.get(f"{path}?row=1")) for url in urls)
+    assert rows(page, f"{path}?row=1") == [1]
+
+
+def test_a_picture_behind_a_failure_is_shown_however_late_in_its_row_it_comes(
+    page: Client, ann: User
+) -> None:
+    urls = [f"https://shop.example/{n}.jpg" for n in range(1, 8)]
+    batch = ingested(ann, ("S1", "Chair", " ".join(urls)))
+    settle(batch, *[PICTURE] * 6, "dns")
+    shown = body(page.get(address("request", batch) + "?code=dns&host=shop.example"))
+    assert urls[6] in shown

@@ -5,7 +5,7 @@
 (() => {
   const form = () => document.getElementById("upload");
   const input = () => form().elements.file;
-  const MB = 1_000_000;
+  const MB = 1024 * 1024; // as the page has it
 
   function checkSize() {
     const file = input().files[0];
