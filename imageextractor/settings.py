@@ -351,7 +351,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
-        **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx", "httpcore")},
+        **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx")},
         # Embedded there are two workers on purpose; it would warn of the second.
         "dramatiq.broker.StubBroker": {"level": "ERROR"},
     },

@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Iterator
-from itertools import islice
 
 from products.catalogue import Catalogue, CatalogueError, Row
 from products.models import Request
 
 logger = logging.getLogger(__name__)
 
-CHUNK_ROWS = 1000
-CHUNK_IMAGES = 2000
+CHUNK_ROWS = 2500
+CHUNK_IMAGES = 5000
 
 
 def run(batch: Request) -> Iterator[bool]:
@@ -21,8 +20,7 @@ def run(batch: Request) -> Iterator[bool]:
     """
     try:
         with batch.source.open("rb") as file:
-            rows = islice(Catalogue(file, **batch.reading), batch.ingested_rows, None)
-            for chunk in _chunks(rows):
+            for chunk in _chunks(Catalogue(file, **batch.reading).rows(batch.ingested_rows)):
                 if not batch.ingest(chunk):
                     return
                 yield batch.ingested

@@ -4,9 +4,9 @@ import hashlib
 import logging
 import mimetypes
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+from typing import Any, BinaryIO
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,7 +32,7 @@ TRIAL = "images/ready", bytes(64 * 1024)
 
 
 class StorageError(Exception):
-    """The storage did not take a file. Never the picture's fault, so that it is tried again."""
+    """The storage did not do its part. Never the picture's fault, so that it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
@@ -43,18 +43,25 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+        temporary = path.with_name(f".{token_hex(8)}")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with _created(temporary) as file:
+                os.fchmod(file.fileno(), 0o644)
                 for chunk in content.chunks():
                     file.write(chunk)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         return name
+
+
+def _created(path: Path) -> BinaryIO:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:  # the folder is there for all files but its first
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def output_folders() -> list[str]:
@@ -68,6 +75,14 @@ def store(data: bytes, extension: str) -> str:
     key = f"images/{digest[:2]}/{digest}.{extension}"
     try:
         return default_storage.save(key, ContentFile(data, key))
+    except ERRORS as error:
+        raise StorageError(str(error)) from error
+
+
+def is_stored(key: str) -> bool:
+    """Whether an output is where it was stored. Raises StorageError."""
+    try:
+        return default_storage.exists(key)
     except ERRORS as error:
         raise StorageError(str(error)) from error
 

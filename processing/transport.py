@@ -1,58 +1,25 @@
-"""HTTP connections whose addresses are checked where they are made.
+"""httpx over connections of our own, whose addresses are checked where they are made.
 
-Checking a URL before its request can be outwitted: by a redirect, or by a name that resolves to something
-else the second time. So this transport resolves names itself and connects to the very address it has judged.
+httpx's own pool looks through all of its requests and connections for each of them, and copies what arrives
+several times; that costs as much as a small picture takes to compress.
 """
 
-import ipaddress
-import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from threading import BoundedSemaphore, Lock
 
-import httpcore
 import httpx
 
-from processing.addresses import IPAddress, IPNetwork, check_url, is_permitted
+from processing.addresses import IPNetwork, check_url
+from processing.connecting import connect, secured
+from processing.connection import Connection
+from processing.deadline import time_left
 
 KEEPALIVE_SECONDS = 5.0
-WRITE_BYTES = 16 * 1024
 
-_ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
-
-
-class BlockedAddress(httpx.ConnectError):
-    """The host has no address but such as must not be connected to."""
-
-
-class UnresolvedName(httpx.ConnectError):
-    """The host's name could not be looked up; it may work later."""
-
-
-class UnknownName(UnresolvedName):
-    """The host's name does not exist."""
-
-
-class TLSError(httpx.ConnectError):
-    """The host's certificate or its TLS is not acceptable; the message says why."""
-
-
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Give everything that this thread does over guarded connections inside the block `seconds` in all.
-
-    Then it raises `httpx.TimeoutException`, however steadily bytes drip in. Only a name lookup cannot be
-    interrupted: it ends by the resolver's own time limit, and counts.
-    """
-    token = _ends_at.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _ends_at.reset(token)
+Origin = tuple[str, str, int]
 
 
 def guarded_client(
@@ -78,172 +45,106 @@ def guarded_client(
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """HTTP/1.1 over pooled connections that `GuardedBackend` makes."""
+    """HTTP/1.1 over kept connections to global addresses and `allowed_networks`, for any number of threads.
+
+    At most `max_connections` are in use, and as many kept for whoever asks the same origin next.
+    """
 
     def __init__(
         self, *, allowed_networks: Sequence[IPNetwork], max_connections: int, ssl_context: ssl.SSLContext
     ) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context,
-            max_connections=max_connections,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=GuardedBackend(allowed_networks),
-        )
+        ssl_context.set_alpn_protocols(["http/1.1"])
+        self._ssl_context = ssl_context
+        self._networks = tuple(allowed_networks)
+        self._most = max_connections
+        self._free = BoundedSemaphore(max_connections)
+        self._lock = Lock()  # guards _kept
+        self._kept: list[tuple[Origin, Connection, float]] = []  # with when it was put there, in that order
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         check_url(request.url)
         timeouts = request.extensions.get("timeout", {})
-        timeouts = {**timeouts, "pool": _time_left(timeouts.get("pool"))}
-        core_request = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions={**request.extensions, "timeout": timeouts},
-        )
-        with _httpx_errors():
-            response = self._pool.handle_request(core_request)
-        return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_ResponseStream(response),
-            extensions=response.extensions,
-        )
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-class GuardedBackend(httpcore.NetworkBackend):
-    """Resolves names and connects, but only to addresses that are global or in one of `allowed_networks`."""
-
-    def __init__(self, allowed_networks: Sequence[IPNetwork]) -> None:
-        self._allowed_networks = tuple(allowed_networks)
-        self._sockets = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to the first permitted address of `host` that answers; they share the time equally.
-
-        Raises `BlockedAddress`, `UnresolvedName`, `UnknownName`, or why the last address did not answer.
-        """
-        addresses = [found for found in _resolve(host, port) if is_permitted(found, self._allowed_networks)]
-        left = _time_left(timeout)
-        for number, address in enumerate(addresses, 1):
-            share = left and left / len(addresses)
-            try:
-                stream = self._sockets.connect_tcp(str(address), port, share, local_address, socket_options)
-                return _DeadlineStream(stream)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if number == len(addresses):
-                    raise
-        raise BlockedAddress(f"{host} has no public address")
-
-
-def _resolve(host: str, port: int) -> list[IPAddress]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # a label is empty or longer than 63 bytes
-        raise UnknownName(str(error)) from error
-    except socket.gaierror as error:
-        known = error.errno not in (socket.EAI_NONAME, socket.EAI_NODATA)
-        raise (UnresolvedName if known else UnknownName)(str(error)) from error
-    return [ipaddress.ip_address(address[0]) for *_, address in found]
-
-
-class _DeadlineStream(httpcore.NetworkStream):
-    """A network stream on which no operation outlasts the thread's `deadline`."""
-
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _time_left(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # In pieces: the stream below grants the timeout anew whenever the other side takes a few bytes.
-        for start in range(0, len(buffer), WRITE_BYTES):
-            self._stream.write(buffer[start : start + WRITE_BYTES], _time_left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
+        if not self._free.acquire(timeout=time_left(timeouts.get("pool"))):
+            raise httpx.PoolTimeout("All connections are in use.")
         try:
-            return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, _time_left(timeout)))
-        except httpcore.ConnectError as error:
-            cause = error.__cause__
-            if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-                raise TLSError(getattr(cause, "verify_message", cause.reason)) from error
-            raise
-        except httpx.TimeoutException:
-            self.close()
+            return self._answer(request, timeouts.get("connect"))
+        except BaseException:
+            self._free.release()
             raise
 
-    def get_extra_info(self, info: str) -> object:
-        return self._stream.get_extra_info(info)
+    def close(self) -> None:
+        with self._lock:
+            kept, self._kept = self._kept, []
+        for _, connection, _ in kept:
+            connection.close()
+
+    def _answer(self, request: httpx.Request, timeout: float | None) -> httpx.Response:
+        origin = _origin(request.url)
+        connection = self._take(origin) or self._connected(origin, timeout)
+        try:
+            head, body = connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        return httpx.Response(
+            head.status_code,
+            headers=head.headers.raw_items(),
+            stream=_Body(body, lambda: self._give_back(origin, connection)),
+            extensions={"reason_phrase": head.reason, "http_version": b"HTTP/" + head.http_version},
+        )
+
+    def _connected(self, origin: Origin, timeout: float | None) -> Connection:
+        scheme, host, port = origin
+        sock = connect(host, port, self._networks, timeout)
+        return Connection(secured(sock, self._ssl_context, host, timeout) if scheme == "https" else sock)
+
+    def _take(self, origin: Origin) -> Connection | None:
+        """A kept connection to the origin that still stands."""
+        while connection := self._newest(origin):
+            if not connection.has_input():
+                return connection
+            connection.close()
+        return None
+
+    def _newest(self, origin: Origin) -> Connection | None:
+        with self._lock:
+            self._close_old()
+            for index in reversed(range(len(self._kept))):
+                if self._kept[index][0] == origin:
+                    return self._kept.pop(index)[1]
+        return None
+
+    def _give_back(self, origin: Origin, connection: Connection) -> None:
+        self._free.release()
+        if not connection.is_reusable:
+            connection.close()
+            return
+        with self._lock:
+            self._kept.append((origin, connection, time.monotonic()))
+            self._close_old()
+
+    def _close_old(self) -> None:
+        """Close those that have waited too long, or behind too many others. The caller holds the lock."""
+        oldest = time.monotonic() - KEEPALIVE_SECONDS
+        while self._kept and (self._kept[0][2] < oldest or len(self._kept) > self._most):
+            self._kept.pop(0)[1].close()
 
 
-def _time_left(timeout: float | None) -> float | None:
-    """`timeout`, or what is left until the thread's deadline if that is less."""
-    ends_at = _ends_at.get()
-    if ends_at is None:
-        return timeout
-    left = ends_at - time.monotonic()
-    if left <= 0:
-        raise httpx.TimeoutException("the deadline has passed")
-    return left if timeout is None else min(timeout, left)
-
-
-class _ResponseStream(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
+class _Body(httpx.SyncByteStream):
+    def __init__(self, parts: Iterator[bytes], release: Callable[[], None]) -> None:
+        self._parts = parts
+        self._release: Callable[[], None] | None = release
 
     def __iter__(self) -> Iterator[bytes]:
-        with _httpx_errors():
-            yield from self._response.iter_stream()
+        return self._parts
 
     def close(self) -> None:
-        if self._has_surplus():
-            self._response.extensions["network_stream"].close()
-        self._response.close()
-
-    def _has_surplus(self) -> bool:
-        """Whether more has arrived than the answer: httpcore would take it for the connection's next one."""
-        body: Any = self._response.stream
-        return bool(body._stream._connection._h11_state.trailing_data[0])  # told nowhere in public
+        release, self._release = self._release, None
+        if release:
+            release()
 
 
-_HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.ReadTimeout: httpx.ReadTimeout,
-    httpcore.WriteTimeout: httpx.WriteTimeout,
-    httpcore.PoolTimeout: httpx.PoolTimeout,
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
-}
-
-
-@contextmanager
-def _httpx_errors() -> Iterator[None]:
-    try:
-        yield
-    except tuple(_HTTPX_ERRORS) as error:
-        raise _HTTPX_ERRORS[type(error)](str(error)) from error
+def _origin(url: httpx.URL) -> Origin:
+    """Scheme, host as it is looked up, port."""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return url.scheme, url.raw_host.decode("ascii"), port

@@ -25,6 +25,7 @@ from rest_framework.views import APIView
 
 from products.archive import images_zip
 from products.catalogue import Catalogue, Reading
+from products.changes import changes_csv
 from products.downloads import download
 from products.limits import check_open_work, count_upload
 from products.models import Image, ImageStatus, Product, Request, RequestStatus
@@ -211,6 +212,8 @@ class RequestViewSet(
         query = ResultQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         form = query.validated_data
+        if form.get("style") == "changes":
+            return self._changes(batch, form.get("against"), for_excel=form.get("excel", False))
         rows = result_csv(
             batch,
             replace=form.get("style") == "replace",
@@ -218,6 +221,11 @@ class RequestViewSet(
             for_excel=form.get("excel", False),
         )
         return download(rows, f"{form.get('only', 'result')}-{result_name(batch)}", "text/csv")
+
+    def _changes(self, batch: Request, against: UUID | None, *, for_excel: bool) -> StreamingHttpResponse:
+        earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
+        rows = changes_csv(batch, earlier, for_excel=for_excel)
+        return download(rows, f"changes-{result_name(batch)}", "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
+from products.changes import count_changes
 from products.failures import grouped
 from products.forms import RequestSearchForm, RetryForm
 from products.limits import LimitReached, check_open_work
@@ -161,7 +162,14 @@ def _whole(request: HttpRequest, batch: Request) -> dict[str, Any]:
         "retryable": not batch.is_active
         and (batch.images_failed or batch.images_canceled or not batch.ingested),
         "failures": grouped(batch),
+        **_changes(batch),
     }
+
+
+def _changes(batch: Request) -> dict[str, Any]:
+    """What a finished Request has changed, against which earlier one; nothing if there is none."""
+    earlier = None if batch.is_active else batch.earlier
+    return {"earlier": earlier, "changes": count_changes(batch, earlier)} if earlier else {}
 
 
 def _progress(batch: Request) -> dict[str, Any]:

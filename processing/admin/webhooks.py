@@ -2,6 +2,7 @@
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -10,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from processing.models import WebhookDelivery, WebhookEndpoint
-from products.admin.base import ActingAdmin, is_confirmed, link, link_to, list_url
+from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, link_to, list_url
 
 
 class ReasonForm(forms.Form):
@@ -19,6 +20,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=WebhookEndpoint._meta.get_field("disabled_reason").max_length,
         initial="Staff have disabled it.",
+        widget=AdminTextInputWidget,
         help_text="The owner reads it.",
     )
 
@@ -43,8 +45,8 @@ class WebhookEndpointAdmin(ActingAdmin):
         return ["disable" if row.enabled else "enable"]
 
     @admin.display(description="for one request")
-    def of_request(self, endpoint: WebhookEndpoint) -> SafeString | None:
-        return link_to(endpoint.request) if endpoint.request else None
+    def of_request(self, endpoint: WebhookEndpoint) -> SafeString | str:
+        return link_to(endpoint.request) if endpoint.request else NOTHING
 
     @admin.display(description="deliveries")
     def delivered(self, endpoint: WebhookEndpoint) -> SafeString:
@@ -91,8 +93,8 @@ class WebhookDeliveryAdmin(ActingAdmin):
         return link_to(delivery.endpoint)
 
     @admin.display(description="request")
-    def of_request(self, delivery: WebhookDelivery) -> SafeString | None:
-        return link_to(delivery.request) if delivery.request else None
+    def of_request(self, delivery: WebhookDelivery) -> SafeString | str:
+        return link_to(delivery.request) if delivery.request else NOTHING
 
     @admin.display
     def last_answer(self, delivery: WebhookDelivery) -> str | None:
@@ -100,9 +102,9 @@ class WebhookDeliveryAdmin(ActingAdmin):
         return last.get("error") or last.get("status")
 
     @admin.display(description="attempts")
-    def tried(self, delivery: WebhookDelivery) -> SafeString | None:
+    def tried(self, delivery: WebhookDelivery) -> SafeString | str:
         attempts = delivery.shown_attempts
-        return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else None
+        return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else NOTHING
 
     @admin.display
     def message(self, delivery: WebhookDelivery) -> SafeString:

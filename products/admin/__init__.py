@@ -9,3 +9,5 @@ from products.admin import rows, tokens  # noqa: F401 (they register)
 
 admin.site.site_header = admin.site.site_title = "Image Extractor"
 admin.site.index_title = "Overview"
+# The lists need the width.
+admin.site.enable_nav_sidebar = False

@@ -19,6 +19,8 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+#: What is shown where there is nothing, as Django does by itself for fields.
+NOTHING = "-"
 COUNTED_ROWS = 10_000
 #: Of the rows that an action is about to take, those that the question names.
 NAMED_ROWS = 20

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from products.admin.base import ActingAdmin, is_confirmed, link, list_url
+from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, list_url
 from products.archive import results_zip
 from products.downloads import download
 from products.models import Image, Product, Request
@@ -124,7 +124,7 @@ class RequestAdmin(ActingAdmin):
 
     # --- What is shown ---
 
-    @admin.display(description="images done", ordering="images_completed")
+    @admin.display(description="done", ordering="images_completed")
     def done(self, batch: Request) -> str:
         return f"{batch.images_completed} / {batch.images_total}"
 
@@ -145,9 +145,9 @@ class RequestAdmin(ActingAdmin):
         return filesizeformat(batch.bytes_saved)
 
     @admin.display(ordering=F("finished_at") - F("started_at"))
-    def duration(self, batch: Request) -> timedelta | None:
+    def duration(self, batch: Request) -> str:
         seconds = batch.seconds_taken
-        return None if seconds is None else timedelta(seconds=round(seconds))
+        return NOTHING if seconds is None else str(timedelta(seconds=round(seconds)))
 
     @admin.display
     def progress(self, batch: Request) -> SafeString:
@@ -162,7 +162,7 @@ class RequestAdmin(ActingAdmin):
         return render_to_string("admin/_progress.html", {"batch": batch, "parts": parts})
 
     @admin.display(description="failures by cause")
-    def failures(self, batch: Request) -> SafeString | None:
+    def failures(self, batch: Request) -> SafeString | str:
         causes = (
             (
                 list_url(Image, request__id__exact=batch.pk, status__exact="failed", error_code=code),
@@ -171,7 +171,7 @@ class RequestAdmin(ActingAdmin):
             )
             for code, count in batch.images.causes()
         )
-        return format_html_join("", '<div><a href="{}">{}</a>: {}</div>', causes) or None
+        return format_html_join("", '<div><a href="{}">{}</a>: {}</div>', causes) or NOTHING
 
     @admin.display
     def contents(self, batch: Request) -> SafeString:

@@ -9,7 +9,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from products.admin.base import ReadOnlyAdmin, link, link_to
+from products.admin.base import NOTHING, ReadOnlyAdmin, link, link_to
 from products.admin.requests import as_uuid
 from products.catalogue import url_problem
 from products.models import Image, Product, Request
@@ -88,11 +88,8 @@ class ProductAdmin(RowAdmin):
 
     @admin.display
     def pictures(self, product: Product) -> SafeString:
-        images = (
-            (thumbnail(image) or "", link_to(image), image.get_status_display(), image.error_detail)
-            for image in product.images_in_order
-        )
-        return format_html_join("", '<div class="picture">{} {}: {} {}</div>', images)
+        images = ((thumbnail(image), link_to(image), outcome(image)) for image in product.images_in_order)
+        return format_html_join("", '<div class="picture">{} <span>{}: {}</span></div>', images)
 
     @admin.display(description="cells as they were")
     def cells_in_order(self, product: Product) -> SafeString:
@@ -146,7 +143,7 @@ class ImageAdmin(RowAdmin):
         return Image.has_url(text)
 
     @admin.display
-    def picture(self, image: Image) -> SafeString | None:
+    def picture(self, image: Image) -> SafeString | str:
         return thumbnail(image)
 
     @admin.display(description="URL")
@@ -155,16 +152,16 @@ class ImageAdmin(RowAdmin):
         return image.url if url_problem(image.url) else link(image.url, image.url)
 
     @admin.display(description="output URL")
-    def output_address(self, image: Image) -> SafeString | None:
+    def output_address(self, image: Image) -> SafeString | str:
         """The address that it is handed out under."""
-        return link(image.output_url, image.output_url) if image.output_path else None
+        return link(image.output_url, image.output_url) if image.output_path else NOTHING
 
     @admin.display
-    def source(self, image: Image) -> str | None:
+    def source(self, image: Image) -> str:
         return facts(image.source_format, image.source_width, image.source_height, image.source_bytes)
 
     @admin.display
-    def output(self, image: Image) -> str | None:
+    def output(self, image: Image) -> str:
         return facts(image.output_format, image.output_width, image.output_height, image.output_bytes)
 
     @admin.display(description="products")
@@ -178,14 +175,19 @@ class ImageAdmin(RowAdmin):
         return format_html_join("", "<div>{}</div>", ([one] for one in shown))
 
 
-def thumbnail(image: Image) -> SafeString | None:
-    """The stored output, small; None where there is none. Of what is stored elsewhere nothing is loaded."""
+def outcome(image: Image) -> str:
+    """An Image's status, and why it failed if it did."""
+    return ". ".join(filter(None, [image.get_status_display(), image.error_detail]))
+
+
+def thumbnail(image: Image) -> SafeString | str:
+    """The stored output, small, if there is one. Of what is stored elsewhere nothing is loaded."""
     if not image.output_key:
-        return None
+        return NOTHING
     html = '<a href="{0}"><img class="thumbnail" src="{0}" alt="Output of image {1}" loading="lazy"></a>'
     return format_html(html, image.output_path, image.number)
 
 
-def facts(kind: str, width: int | None, height: int | None, size: int | None) -> str | None:
-    """A picture's facts in one line; None where it is not known yet."""
-    return f"{kind}, {width} × {height}, {filesizeformat(size)}" if size else None
+def facts(kind: str, width: int | None, height: int | None, size: int | None) -> str:
+    """A picture's facts in one line, if they are known."""
+    return f"{kind}, {width} × {height}, {filesizeformat(size)}" if size else NOTHING

@@ -100,10 +100,17 @@ class Catalogue:
             yield record.text
 
     def __iter__(self) -> Iterator[Row]:
-        return (part for part in self.parts() if isinstance(part, Row))
+        return self.rows()
 
-    def parts(self) -> Iterator[Row | str]:
-        """Everything after the header: the rows, and as text the records with nothing but blank cells."""
+    def rows(self, after: int = 0) -> Iterator[Row]:
+        """The rows, without the first `after`, which cost next to nothing."""
+        return (part for part in self.parts(after) if isinstance(part, Row))
+
+    def parts(self, after: int = 0) -> Iterator[Row | str]:
+        """Everything after the header: the rows, and as text the records with nothing but blank cells.
+
+        Without the first `after` rows; then `separator` is that of the others.
+        """
         serial, name = self.columns.serial, self.columns.name
         needed = max(serial, name, *self.columns.images) + 1
         number, last_serial, last_name = 0, "", ""
@@ -120,6 +127,8 @@ class Catalogue:
             if continues:
                 product_name = last_name
             last_serial, last_name = serial_number, product_name
+            if number <= after:
+                continue
             yield Row(number, line, cells, text, serial_number, product_name, self._urls(full), continues)
 
     def urls_in(self, cell: str) -> list[str]:

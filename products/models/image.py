@@ -1,14 +1,14 @@
 """The distinct pictures of a Request: claimed by workers, settled by their outcomes."""
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 from urllib.parse import urljoin
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
+from products.models import bulk
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
@@ -73,8 +74,8 @@ class ImageQuerySet(models.QuerySet["Image"]):
         self.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker)
         return images
 
-    def insert(self, batch: Request, rows: Iterable[Row]) -> list["Image"]:
-        """Insert the Images and ProductImages of new rows; the Images that were not known before.
+    def insert(self, batch: Request, rows: Iterable[Row]) -> tuple[int, int]:
+        """Insert the Images and ProductImages of new rows; how many Images are new, and how many of them bad.
 
         The caller holds the Request's lock, so no other writer can number or insert its Images.
         """
@@ -85,15 +86,30 @@ class ImageQuerySet(models.QuerySet["Image"]):
             for position, url in enumerate(row.image_urls):
                 image_id = Image.id_for(batch.pk, url)
                 urls[image_id] = url
-                places.append(ProductImage(product_id=product_id, image_id=image_id, position=position))
+                places.append((product_id, image_id, position))
         for ids in batched(list(urls), 5000):
             for known in self.filter(pk__in=ids).values_list("pk", flat=True):
                 del urls[known]
-        numbered = enumerate(urls.items(), start=batch.images_total + 1)
-        added = [Image.new(batch, number, pk, url) for number, (pk, url) in numbered]
-        self.bulk_create(added)
-        ProductImage.objects.bulk_create(places)
-        return added
+        failed = self._insert_numbered(batch, urls)
+        bulk.insert(ProductImage(), ("product_id", "image_id", "position"), places)
+        return len(urls), failed
+
+    def _insert_numbered(self, batch: Request, urls: Mapping[uuid.UUID, str]) -> int:
+        """Insert new Images; how many are failed from the start: their URL is no address of a picture."""
+        good, bad = [], []
+        for number, (pk, url) in enumerate(urls.items(), start=batch.images_total + 1):
+            problem = url_problem(url)
+            row = (pk, number, url, host_of(url))
+            if problem:
+                bad.append((*row, problem))
+            else:
+                good.append(row)
+        names = ("id", "number", "url", "host")
+        image = Image(request=batch, due_at=batch.created_at)
+        bulk.insert(image, names, good)
+        image.fail("invalid_url", "")
+        bulk.insert(image, (*names, "error_detail"), bad)
+        return len(bad)
 
     def claim(
         self, batch: Request, worker: uuid.UUID, limit: int, busy_hosts: Collection[str] = ()
@@ -139,6 +155,30 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """
         self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
 
+    def keep_outputs(self, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Which of these Images refer to a stored output, and will until the end of the transaction.
+
+        FOR KEY SHARE keeps them from being deleted and hinders nothing else. It waits for nobody: what is
+        being deleted counts as gone.
+        """
+        referring = self.filter(pk__in=ids, status=ImageStatus.COMPLETED).exclude(output_key="").order_by()
+        if not connection.features.has_select_for_update:  # SQLite: who writes is alone
+            return set(referring.values_list("pk", flat=True))
+        statement, parameters = referring.only("pk").query.sql_with_params()
+        return {image.pk for image in self.raw(f"{statement} FOR KEY SHARE SKIP LOCKED", parameters)}
+
+    def confirm_outputs(self, images: Iterable["Image"]) -> None:
+        """Let those that took over an output to which nobody refers any more start over, in memory.
+
+        The rest is written in the same transaction: so some row refers to each output at any moment.
+        """
+        taken_over = [image for image in images if image.taken_from]
+        if taken_over:
+            kept = Image.objects.keep_outputs({image.taken_from for image in taken_over if image.taken_from})
+            for image in taken_over:
+                if image.taken_from not in kept:
+                    image.start_over()
+
     def causes(self) -> list[tuple[str, int]]:
         """How many have failed with each error code, the most frequent first."""
         counts = self.failed().order_by().values_list("error_code").annotate(count=Count("*"))
@@ -181,6 +221,10 @@ class Image(models.Model):
 
     Status = ImageStatus
 
+    FACTS = [
+        *("source_bytes", "source_width", "source_height", "source_format"),
+        *("output_bytes", "output_width", "output_height", "output_format"),
+    ]
     OUTCOME = [
         *(
             "status",
@@ -192,10 +236,12 @@ class Image(models.Model):
             "unchanged",
             "settled_at",
         ),
-        *("source_bytes", "source_width", "source_height", "source_format"),
         *("output_key", "external_url"),
-        *("output_bytes", "output_width", "output_height", "output_format"),
+        *FACTS,
     ]
+
+    #: In memory only: the completed Image whose output this one takes over, until that is written.
+    taken_from: uuid.UUID | None = None
 
     id = models.UUIDField(primary_key=True, editable=False)
     request = models.ForeignKey(Request, models.CASCADE, related_name="images", db_index=False)
@@ -280,14 +326,6 @@ class Image(models.Model):
         """The condition that the URL is exactly this one, found by its beginning."""
         return Q(Exact(Left("url", INDEXED_URL), url[:INDEXED_URL]), url=url)
 
-    @classmethod
-    def new(cls, batch: Request, number: int, pk: uuid.UUID, url: str) -> "Image":
-        """An unsaved Image; one that is failed from the start if `url` is no address of a picture."""
-        image = cls(id=pk, request=batch, number=number, url=url, host=host_of(url), due_at=batch.created_at)
-        if problem := url_problem(url):
-            image.fail("invalid_url", problem)
-        return image
-
     @property
     def output_path(self) -> str:
         """Where the output is: a path on this server, or a full URL if it is elsewhere; "" if none."""
@@ -320,6 +358,20 @@ class Image(models.Model):
         """Settle as completed, in memory; the facts of source and output are set by the caller."""
         self.status, self.settled_at = ImageStatus.COMPLETED, timezone.now()
         self.output_key, self.error_code, self.error_detail = output_key, "", ""
+
+    def take_over(self, earlier: "Image") -> None:
+        """Settle as completed with the output of an Image of the same picture, in memory."""
+        for name in self.FACTS:
+            setattr(self, name, getattr(earlier, name))
+        self.complete(earlier.output_key)
+        self.unchanged, self.taken_from = True, earlier.pk
+
+    def start_over(self) -> None:
+        """Leave pending without what was taken over, in memory."""
+        for name in self.FACTS:
+            setattr(self, name, "" if name.endswith("_format") else None)
+        self.status, self.settled_at, self.output_key = ImageStatus.PENDING, None, ""
+        self.unchanged, self.taken_from = False, None
 
     def complete_elsewhere(self, url: str) -> None:
         """Settle as completed by an external worker, in memory."""

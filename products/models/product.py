@@ -10,6 +10,7 @@ from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
 from products.catalogue import Row
+from products.models import bulk
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
@@ -60,17 +61,12 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
 
     def insert(self, batch: Request, rows: Iterable[Row]) -> None:
-        self.bulk_create(
-            Product(
-                id=Product.id_for(batch.pk, row.number),
-                request=batch,
-                row_number=row.number,
-                serial_number=row.serial_number,
-                product_name=row.product_name,
-                cells=row.cells,
-            )
+        names = ("id", "row_number", "serial_number", "product_name", "cells")
+        values = (
+            (Product.id_for(batch.pk, row.number), row.number, row.serial_number, row.product_name, row.cells)
             for row in rows
         )
+        bulk.insert(Product(request=batch), names, values)
 
     def first_rows(self, count: int) -> "ProductQuerySet":
         """At most `count` of them, as a queryset that can be written to."""

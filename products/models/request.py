@@ -67,6 +67,9 @@ class Request(models.Model):
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    force = models.BooleanField(
+        default=False, db_default=False, help_text="Fetch in full what was fetched before, too."
+    )
 
     encoding = models.CharField(
         max_length=20, blank=True, default="", db_default="", help_text="Of the catalogue; blank: found out."
@@ -92,7 +95,7 @@ class Request(models.Model):
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
     sweep_code = models.CharField(max_length=30, blank=True)
-    sweep_host = models.CharField(max_length=300, blank=True)
+    sweep_host = models.CharField(max_length=300, blank=True, default="", db_default="")
 
     products_total = models.PositiveIntegerField()
     urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, repetitions counted
@@ -149,6 +152,13 @@ class Request(models.Model):
     def reading(self) -> Reading:
         """How its catalogue is to be read, every time."""
         return {"encoding": self.encoding, "columns": self.columns, "base_url": self.base_url}
+
+    @property
+    def earlier(self) -> "Request | None":
+        """The latest earlier Request of its owner with the same file name, of those that came to a result."""
+        same = Request.objects.present().filter(owner=self.owner_id, filename=self.filename)
+        results = same.filter(status__in=[RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS])
+        return results.filter(created_at__lt=self.created_at).order_by("-created_at").first()
 
     @property
     def ingested(self) -> bool:
@@ -225,9 +235,9 @@ class Request(models.Model):
             if self.status == RequestStatus.PENDING:
                 self.status, self.started_at = RequestStatus.PROCESSING, now
             self.products.insert(self, rows)
-            added = self.images.insert(self, rows)
-            self.images_total += len(added)
-            self.images_failed += sum(image.status == ImageStatus.FAILED for image in added)
+            added, failed = self.images.insert(self, rows)
+            self.images_total += added
+            self.images_failed += failed
             self._settle()
             return True
 
@@ -245,6 +255,7 @@ class Request(models.Model):
             changed = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
             for image in changed:
                 image.claimed_by = None
+            batch.images.confirm_outputs(changed)
             batch.images.overwrite(changed)
             batch._count(changed)
             batch._settle()

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from processing.addresses import InvalidAddress
+from processing.connecting import BlockedAddress
 from processing.fetch import FetchError, fetch
-from processing.transport import BlockedAddress, guarded_client
+from processing.transport import guarded_client
 from tests.canary import Canary
 from tests.hostile_urls import BLOCKED, INSIDE, INVALID, NEVER_A_LOCATION
 from tests.names import Names

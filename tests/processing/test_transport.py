@@ -10,15 +10,9 @@ import httpx
 import pytest
 
 from processing.addresses import is_permitted
-from processing.transport import (
-    BlockedAddress,
-    GuardedTransport,
-    TLSError,
-    UnknownName,
-    UnresolvedName,
-    deadline,
-    guarded_client,
-)
+from processing.connecting import BlockedAddress, TLSError, UnknownName, UnresolvedName
+from processing.deadline import deadline
+from processing.transport import GuardedTransport, guarded_client
 from tests.names import Names
 from tests.origin import Answer, Handler, Origin
 
