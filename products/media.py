@@ -19,8 +19,6 @@ HEADERS = {
     "Content-Security-Policy": STORED_FILE_POLICY,
     "Cross-Origin-Resource-Policy": "cross-origin",  # shops show them
 }
-
-
 #: Seconds that a redirect may be kept; half of what the address that it leads to is signed for.
 REDIRECT_SECONDS = 1800
 
@@ -29,7 +27,10 @@ REDIRECT_SECONDS = 1800
 def image(request: HttpRequest, pk: UUID) -> HttpResponseRedirect:
     """To where an output can be read now, for whoever has the link: result files are full of them."""
     output_key = get_object_or_404(Image.objects.exclude(output_key=""), pk=pk).output_key
-    headers = {"Cache-Control": f"public, max-age={REDIRECT_SECONDS}"}
+    headers = {
+        "Cache-Control": f"public, max-age={REDIRECT_SECONDS}",
+        "Cross-Origin-Resource-Policy": "cross-origin",  # the way to a picture that shops show is part of it
+    }
     return HttpResponseRedirect(storages["links"].url(output_key), headers=headers)
 
 

@@ -95,7 +95,7 @@ class Request(models.Model):
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
     sweep_code = models.CharField(max_length=30, blank=True)
-    sweep_host = models.CharField(max_length=300, blank=True)
+    sweep_host = models.CharField(max_length=300, blank=True, default="", db_default="")
 
     products_total = models.PositiveIntegerField()
     urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, repetitions counted

@@ -95,6 +95,7 @@ def test_without_public_pictures_a_link_of_ours_leads_to_a_signed_address(
     answer = client.get(f"/images/{image.pk}")
     assert answer.status_code == 302
     assert answer["Cache-Control"] == "public, max-age=1800"
+    assert answer["Cross-Origin-Resource-Policy"] == "cross-origin"
     picture = httpx.get(answer["Location"])
     assert picture.status_code == 200
     assert picture.headers["Content-Type"] == "image/jpeg"
