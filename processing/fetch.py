@@ -1,7 +1,8 @@
-"""Fetch one picture from its URL, within limits of time and size."""
+"""Fetch one picture from its URL, within limits of time and size, unless it is as it was."""
 
+import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ MAX_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 24 * 60 * 60.0
 DRAIN_BYTES = 64 * 1024
 INFLATE_BYTES = 256 * 1024
+#: Characters of an ETag or a date; what is longer is not worth keeping for every picture.
+LONGEST_VALIDATOR = 200
 
 _HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
@@ -39,26 +42,56 @@ class FetchError(Exception):
         self.permanent = permanent
         self.retry_after = retry_after
 
+    @property
+    def wants_rest(self) -> bool:
+        """Whether the origin asked to be left alone, so that nothing is wrong with the picture."""
+        return self.retry_after is not None or self.code == "http_429"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What `url`, the last one after redirects, answered: its SHA-256, and what the origin calls it.
+
+    That is `ETag` and `Last-Modified`, each "" if there is none that can be sent again.
+    """
+
+    url: str
+    sha256: bytes
+    etag: str = ""
+    last_modified: str = ""
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Headers by which only another version is sent (RFC 9110, 13.1)."""
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value}
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The bytes that `url`, the last one after redirects, answered."""
+    """An answer. `data` is empty where the origin says that it still has the version that was known."""
 
     data: bytes
-    url: str
+    version: Version
 
 
-def fetch(client: httpx.Client, url: str, *, timeout: float, max_bytes: int) -> Fetched:
+def fetch(
+    client: httpx.Client, url: str, *, timeout: float, max_bytes: int, known: Version | None = None
+) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    Raises `FetchError`. The total time is kept by a guarded client; any other takes `timeout` for each step.
+    The URL that answered with the `known` version is asked for another one only. Raises `FetchError`. The
+    total time is kept by a guarded client; any other takes `timeout` for each step.
     """
     current = _parse(url)
     with deadline(timeout):
         for _ in range(MAX_REDIRECTS + 1):
-            with _answer(client, current, timeout) as response:
+            asked = known if known and known.url == str(current) else None
+            with _answer(client, current, timeout, asked.conditions if asked else {}) as response:
+                if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
+                    return Fetched(b"", asked)
                 if response.next_request is None:
-                    return Fetched(_picture(response, max_bytes), str(current))
+                    return _fetched(response, str(current), max_bytes)
                 _drain(response)
                 current = response.next_request.url
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
@@ -76,10 +109,12 @@ def _parse(url: str) -> httpx.URL:
 
 
 @contextmanager
-def _answer(client: httpx.Client, url: httpx.URL, timeout: float) -> Iterator[httpx.Response]:
+def _answer(
+    client: httpx.Client, url: httpx.URL, timeout: float, conditions: Mapping[str, str]
+) -> Iterator[httpx.Response]:
     try:
         check_url(url)  # a guarded client does so, too; any other does not
-        with closing(_send(client, url, timeout)) as response:
+        with closing(_send(client, url, timeout, conditions)) as response:
             yield response
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
@@ -87,8 +122,10 @@ def _answer(client: httpx.Client, url: httpx.URL, timeout: float) -> Iterator[ht
         raise _fetch_error(error, url.host, timeout) from error
 
 
-def _send(client: httpx.Client, url: httpx.URL, timeout: float) -> httpx.Response:
-    request = client.build_request("GET", url, headers=_HEADERS, timeout=timeout)
+def _send(
+    client: httpx.Client, url: httpx.URL, timeout: float, conditions: Mapping[str, str]
+) -> httpx.Response:
+    request = client.build_request("GET", url, headers={**_HEADERS, **conditions}, timeout=timeout)
     try:
         return client.send(request, stream=True, follow_redirects=False)
     except (httpx.InvalidURL, httpx.RemoteProtocolError, ValueError) as error:
@@ -123,6 +160,17 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
         case _:
             code, detail = "connect", f"{host} broke off before its answer was complete."
     return FetchError(code, detail, permanent=permanent)
+
+
+def _fetched(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
+    data = _picture(response, max_bytes)
+    etag, last_modified = (_validator(response, name) for name in ("ETag", "Last-Modified"))
+    return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
+
+
+def _validator(response: httpx.Response, name: str) -> str:
+    value: str = response.headers.get(name, "")
+    return value if len(value) <= LONGEST_VALIDATOR and value.isascii() and value.isprintable() else ""
 
 
 def _picture(response: httpx.Response, max_bytes: int) -> bytes:

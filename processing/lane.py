@@ -2,10 +2,11 @@
 
 import math
 import time
+from collections.abc import Mapping
 
 from django.conf import settings
-from django.utils import timezone
 
+from processing.hosts import Pause
 from processing.pipeline import Pipeline
 from products.models import Image, Request
 
@@ -37,21 +38,26 @@ def run(batch: Request, pipeline: Pipeline) -> float | None:
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.places.turn(left) as room:
-            busy = pipeline.places.busy_hosts()
+            busy = pipeline.busy_hosts(batch)
             images = Image.objects.claim(batch, pipeline.worker_id, room, busy) if room else []
             pipeline.submit(images)
         if room and not images:
-            if not busy or not Image.objects.due().filter(request=batch).exists():
-                return _idle(batch)
-            pipeline.places.wait_for_host(busy, left)
+            paused = pipeline.hosts.paused()
+            due = Image.objects.due().filter(request=batch).exclude(host__in=paused)
+            if not busy or not due.exists():
+                return _idle(batch, paused)
+            pipeline.places.wait_for_host([host for host in busy if host not in paused], left)
     return 0
 
 
-def _idle(batch: Request) -> float | None:
-    """Nothing is due: when to look again, or never if the work has ended or this epoch is over."""
+def _idle(batch: Request, paused: Mapping[str, Pause]) -> float | None:
+    """Nothing is due at hosts that may be asked: when to look again, or never if the work has ended or this
+    epoch is over.
+    """
     if not Request.objects.active().filter(pk=batch.pk, epoch=batch.epoch).exists():
         return None
     parked = Image.objects.pending().filter(request=batch, claimed_by=None)
-    next_due = parked.order_by("due_at").values_list("due_at", flat=True).first()
-    wait = (next_due - timezone.now()).total_seconds() if next_due else IDLE_SECONDS
+    next_due = parked.exclude(host__in=paused).order_by("due_at").values_list("due_at", flat=True).first()
+    moments = [pause.until for pause in paused.values()] + ([next_due.timestamp()] if next_due else [])
+    wait = min(moments) - time.time() if moments else IDLE_SECONDS
     return min(max(wait, IDLE_SECONDS), LONGEST_WAIT_SECONDS)

@@ -24,8 +24,12 @@ from django.utils import timezone
 from processing import logs
 from processing.budget import PixelBudget, share_freed_memory
 from processing.compress import Compressed, CompressError, Options, compress
-from processing.fetch import FetchError, fetch
+from processing.fetch import Fetched, FetchError, Version, fetch
+from processing.hosts import Hosts
 from processing.isolation import compress_isolated
+from processing.leases import Leases
+from processing.memory import Memories
+from processing.models import PausedHost
 from processing.places import Places
 from processing.storage import StorageError, store
 from processing.transport import guarded_client
@@ -34,11 +38,18 @@ from products.models import Image, Request, RequestStatus
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
+#: How often the shares of hosts are agreed upon anew.
+SHARE_SECONDS = 0.5
 #: Seconds to wait after each failed attempt but the last; DESIGN: five attempts in all.
 RETRY_DELAYS = (2, 5, 15, 30)
 #: Waiting that is nobody's fault (storage down, "too many requests") costs no attempt, but ends some time.
 PATIENCE = timedelta(hours=24)
 STORAGE_DELAY = 5
+
+
+def is_out_of_patience(batch: Request) -> bool:
+    """Whether a Request's pictures have waited for others long enough."""
+    return batch.started_at is not None and timezone.now() - batch.started_at > PATIENCE
 
 
 class Pipeline:
@@ -47,7 +58,10 @@ class Pipeline:
     def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
         self.stopping = False
-        self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST)
+        self.hosts = Hosts()
+        self.leases = Leases(settings.REDIS_URL, worker_id)
+        self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.hosts, self.leases)
+        self._memories = Memories()
         self._client = guarded_client(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
             user_agent=settings.FETCH_USER_AGENT,
@@ -66,13 +80,37 @@ class Pipeline:
         self._fed: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
+        Thread(target=self._begin_until_closed, name="hosts", daemon=True).start()
 
     def submit(self, images: list[Image]) -> None:
         """Take claimed Images in hand."""
+        self._memories.recall(images)
         with self._changed:
             self._held.update(image.pk for image in images)
             self._lanes.update(dict.fromkeys((image.pk for image in images), logs.subject().get("lane")))
-        self._begin(self.places.add(images))
+        self._begin(self.places.add([image for image in images if not self._is_given_up(image)]))
+        self._give_back(self.places.drop_slow())
+
+    def busy_hosts(self, batch: Request) -> list[str]:
+        """Hosts that no Image of a Request is to be claimed of: it could only wait, and not fail for that."""
+        busy = self.places.busy_hosts()
+        if is_out_of_patience(batch):
+            paused = self.hosts.paused()
+            busy = [host for host in busy if host not in paused]
+        return busy
+
+    def _is_given_up(self, image: Image) -> bool:
+        """Whether an Image fails since its host has been left alone for too long."""
+        if not is_out_of_patience(image.request) or not (pause := self.hosts.paused().get(image.host)):
+            return False
+        image.fail(pause.code, f"{image.host} could not be asked for a day: it asks for fewer requests.")
+        self._settle(image)
+        return True
+
+    def share_pauses(self) -> None:
+        """Tell other workers which hosts are to be left alone, and heed what they tell."""
+        PausedHost.objects.tell(self.hosts.take_news())
+        self.hosts.learn(row.pause for row in PausedHost.objects.current())
 
     @contextmanager
     def fed_with(self, batch: Request, seconds: float) -> Iterator[bool]:
@@ -98,12 +136,9 @@ class Pipeline:
         waiting = self.places.waiting_requests()
         working = Request.objects.filter(pk__in=waiting, status=RequestStatus.PROCESSING)
         ended = waiting - set(working.values_list("pk", flat=True)) if waiting else set()
-        idle = self.places.drop_requests(ended) + self.places.drop_stalled()
-        try:
-            self._release(idle)
-        except DatabaseError:
-            self._begin(self.places.add(idle))
-            raise
+        self._give_back(
+            self.places.drop_requests(ended) + self.places.drop_slow() + self.places.drop_stalled()
+        )
 
     def give_back_strays(self) -> None:
         """Release Images that were claimed for this worker without its knowing, at the second look.
@@ -121,6 +156,23 @@ class Pipeline:
         for image in images:
             self._threads.submit(self._work, image)
 
+    def _begin_until_closed(self) -> None:
+        """What begins because time has passed: hosts are asked again, or have places that others had."""
+        renew_at = time.monotonic()
+        while not self._closed:
+            time.sleep(self.places.seconds_to_begin(most=SHARE_SECONDS))
+            if time.monotonic() >= renew_at:
+                self.places.renew_shares()
+                renew_at = time.monotonic() + SHARE_SECONDS
+            self._begin(self.places.begin())
+
+    def _give_back(self, images: list[Image]) -> None:
+        try:
+            self._release(images)
+        except DatabaseError:
+            self._begin(self.places.add(images))
+            raise
+
     def _release(self, images: list[Image]) -> None:
         if images:
             held = Image.objects.filter(pk__in=[image.pk for image in images], claimed_by=self.worker_id)
@@ -128,6 +180,7 @@ class Pipeline:
             self._let_go(images)
 
     def _let_go(self, images: list[Image]) -> None:
+        self._memories.let_go(images)
         with self._changed:
             self._held -= Counter(image.pk for image in images)
             for image in images:
@@ -140,10 +193,14 @@ class Pipeline:
             self._attempt(image)
             if image.is_failed:
                 logger.info("Failed: %s", image.error_code)
+        self._settle(image)
+        self._begin(self.places.done(image))
+
+    def _settle(self, image: Image) -> None:
+        """Hand an Image to the flush."""
         with self._changed:
             self._outcomes.append(image)
             self._changed.notify_all()
-        self._begin(self.places.done(image))
 
     def _attempt(self, image: Image) -> None:
         try:
@@ -163,14 +220,37 @@ class Pipeline:
 
     def _make(self, image: Image) -> None:
         try:
-            timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
-            fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes)
+            known = self._memories.known(image)
+            fetched = self._fetch(image, known.version if known else None)
         finally:
             self._begin(self.places.fetched(image))
-        result = self._compress(image, fetched.data)
+        if known and fetched.version.sha256 == known.version.sha256:
+            image.take_over(known.image)
+        else:
+            self._finish(image, fetched.data)
+        image.attempts += 1
+        self._memories.note(image, fetched.version)
+
+    def _fetch(self, image: Image, known: Version | None) -> Fetched:
+        timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
+        try:
+            fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes, known=known)
+        except FetchError as error:
+            if error.wants_rest:
+                self.hosts.refused(image.host, error.retry_after, error.code)
+            elif error.permanent:
+                self.hosts.answered(image.host)
+            else:
+                self.hosts.failed(image.host, error.code)
+            raise
+        self.hosts.answered(image.host)
+        return fetched
+
+    def _finish(self, image: Image, data: bytes) -> None:
+        """Compress, store, complete."""
+        result = self._compress(image, data)
         key = store(result.data, result.extension)
         self.places.go_on()
-        image.attempts += 1
         image.source_bytes, image.source_format = result.source.bytes, result.source.format
         image.source_width, image.source_height = result.source.width, result.source.height
         image.output_bytes, image.output_format = result.output.bytes, result.output.format
@@ -190,7 +270,7 @@ class Pipeline:
         if error.permanent:
             image.attempts += 1
             image.fail(error.code, error.detail)
-        elif error.retry_after is not None or error.code == "http_429":
+        elif error.wants_rest:
             self._wait(image, error.retry_after or RETRY_DELAYS[-1], error.code, error.detail)
         else:
             self._again(image, error.code, error.detail)
@@ -206,8 +286,7 @@ class Pipeline:
 
     def _wait(self, image: Image, seconds: float, code: str, detail: str) -> None:
         """Try again later without counting an attempt, within PATIENCE of the run's start."""
-        started = image.request.started_at or timezone.now()
-        if timezone.now() - started > PATIENCE:
+        if is_out_of_patience(image.request):
             image.attempts += 1
             image.fail(code, detail)
         else:
@@ -238,6 +317,7 @@ class Pipeline:
         close_old_connections()
         try:
             batch.record(images, self.worker_id)
+            self._memories.write(images)
             self._let_go(images)
         except Exception:
             logger.exception("Outcomes of %d images of %s wait for the database", len(images), batch.pk)
@@ -258,6 +338,7 @@ class Pipeline:
         deadline = time.monotonic() + grace
         self.stop()
         self.places.wait_until_empty(grace - FLUSH_SECONDS)
+        self.places.renew_shares()  # gives them back
         with self._changed:
             self._closed = True
             self._changed.notify_all()

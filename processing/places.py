@@ -4,28 +4,36 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition
+from threading import Condition, Lock
 from uuid import UUID
 
+from processing.hosts import Hosts
+from processing.leases import Leases
 from products.models import Image
 
 #: Seconds without a beginning after which what waits behind full places is given back to other workers.
 STALLED_AFTER = 1.0
 #: Seconds without a claim after pictures that could not be stored: the first pause, and the longest.
 PAUSES = (5.0, 30.0)
+#: Seconds for which a worker that got no share of a host still asks for one; others need some to give it.
+WANTED_SECONDS = 5.0
 
 
 class Places:
     """Counts the Images in hand: those that a thread is at, and those that wait to begin.
 
     As many again as there are threads may wait, so that claims can be few and large. An Image begins when a
-    thread is free and fewer than `per_host` Images of its host (host:port) are being fetched; hosts take
-    turns. Safe for any number of threads.
+    thread is free, `hosts` lets its host (host:port) be asked, and fewer Images of that are being fetched
+    than is this worker's share of the `per_host` that all workers may fetch; hosts take turns. Safe for any
+    number of threads.
     """
 
-    def __init__(self, threads: int, per_host: int) -> None:
+    def __init__(self, threads: int, per_host: int, hosts: Hosts, leases: Leases) -> None:
         self._threads = threads
         self._per_host = per_host
+        self._hosts = hosts
+        self._leases = leases
+        self._leasing = Lock()  # one asks at a time, so that what is agreed on last is what is kept to
         self._stopping = False
         self._changed = Condition()  # guards all that follows
         self._turns: deque[object] = deque()
@@ -33,6 +41,8 @@ class Places:
         self._fetching: Counter[str] = Counter()
         self._running = 0
         self._waiting: dict[str, deque[Image]] = {}
+        self._shares: dict[str, int] = {}
+        self._wanted_at: dict[str, float] = {}
         self._begun_at: dict[str, float] = {}
         self._last_begun_at = time.monotonic()
         self._pause = 0.0
@@ -71,16 +81,16 @@ class Places:
                 self._changed.notify_all()
 
     def busy_hosts(self) -> list[str]:
-        """Hosts with so many Images in hand that another could only wait."""
+        """Hosts of which another Image could only wait."""
         with self._changed:
-            return [host for host, count in self._in_hand.items() if count >= self._per_host]
+            known = {*self._in_hand, *self._shares, *self._hosts.paused()}
+            return [host for host in known if self._is_busy(host)]
 
     def wait_for_host(self, hosts: list[str], seconds: float) -> None:
         """Wait until one of the busy `hosts` is busy no more."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._stopping or any(self._in_hand[host] < self._per_host for host in hosts),
-                timeout=seconds,
+                lambda: self._stopping or not all(map(self._is_busy, hosts)), timeout=seconds
             )
 
     def wait_until_empty(self, seconds: float) -> None:
@@ -94,7 +104,28 @@ class Places:
             for image in images:
                 self._in_hand[image.host] += 1
                 self._waiting.setdefault(image.host, deque()).append(image)
+                self._begun_at.setdefault(image.host, time.monotonic())
+            wanted = {image.host: min(self._in_hand[image.host], self._per_host) for image in images}
+            short = {host: count for host, count in wanted.items() if count > self._share(host)}
+        self._agree(short)
+        return self.begin()
+
+    def begin(self) -> list[Image]:
+        """Those that begin now, since others have ended or time has passed."""
+        with self._changed:
+            self._changed.notify_all()  # for who waits for a host that was left alone
             return self._begin()
+
+    def seconds_to_begin(self, most: float) -> float:
+        """In how many seconds, at most so many, an Image may begin because time has passed."""
+        with self._changed:
+            return min(filter(None, map(self._hosts.ready_in, self._waiting)), default=most)
+
+    def renew_shares(self) -> None:
+        """Agree with other workers on the hosts of all Images in hand; to be called every second."""
+        self._agree(self._wanted())
+        with self._changed:
+            self._hosts.forget(but=self._in_hand)
 
     def fetched(self, image: Image) -> list[Image]:
         """An Image leaves its host alone from now on; those that begin instead."""
@@ -108,6 +139,17 @@ class Places:
             self._running -= 1
             self._forget(image)
             return self._begin()
+
+    def drop_slow(self) -> list[Image]:
+        """Put down Images of hosts that are left alone, and those that a slow pace does not come to soon."""
+        with self._changed:
+            dropped = []
+            for host, images in self._waiting.items():
+                worth = self._hosts.worth(host)
+                while worth is not None and len(images) > worth:
+                    dropped.append(images.pop())
+            self._waiting = {host: images for host, images in self._waiting.items() if images}
+            return self._put_down(dropped)
 
     def drop_stalled(self) -> list[Image]:
         """Put down Images that wait behind full places where nothing has begun for a while."""
@@ -150,12 +192,46 @@ class Places:
         return self._running >= self._threads and _is_long_ago(self._last_begun_at)
 
     def _is_host_stalled(self, host: str) -> bool:
-        return self._fetching[host] >= self._per_host and _is_long_ago(self._begun_at[host])
+        return self._fetching[host] >= self._share(host) and _is_long_ago(self._begun_at[host])
+
+    def _is_busy(self, host: str) -> bool:
+        worth = self._hosts.worth(host)
+        most = self._per_host if worth is None else min(worth, self._per_host)
+        return self._in_hand[host] >= most or self._shares.get(host) == 0
+
+    def _share(self, host: str) -> int:
+        return self._shares.get(host, 0)
+
+    def _wanted(self) -> dict[str, int]:
+        """How many places are wanted at each host; 0 where a share can be given back."""
+        now = time.monotonic()
+        with self._changed:
+            self._wanted_at |= dict.fromkeys(self._in_hand, now)
+            lately = [host for host, at in self._wanted_at.items() if now - at < WANTED_SECONDS]
+            self._wanted_at = {host: self._wanted_at[host] for host in lately}
+            wanted = dict.fromkeys(self._shares, 0)
+            wanted |= {host: self._per_host for host in lately if self._shares.get(host) == 0}
+            return wanted | {host: min(count, self._per_host) for host, count in self._in_hand.items()}
+
+    def _agree(self, wanted: dict[str, int]) -> None:
+        """Ask for shares of the places at these hosts, and keep to what comes of it."""
+        with self._leasing:
+            with self._changed:
+                wants = {host: (count, self._fetching[host]) for host, count in wanted.items()}
+                for host, (_wanted, used) in wants.items():  # no more begins of which others would not know
+                    self._shares[host] = min(self._share(host), used)
+            shares = self._leases.ask(wants, self._per_host)
+            with self._changed:
+                self._shares |= shares
+                for host, counts in wants.items():
+                    if not any(counts) and not self._in_hand[host]:
+                        del self._shares[host]
+                self._changed.notify_all()
 
     def _begin(self) -> list[Image]:
         begun = []
         while self._running < self._threads and not self._stopping:
-            host = next((host for host in self._waiting if self._fetching[host] < self._per_host), None)
+            host = next((host for host in self._waiting if self._may_begin(host)), None)
             if host is None:
                 break
             images = self._waiting.pop(host)
@@ -166,6 +242,9 @@ class Places:
             self._fetching[host] += 1
             self._begun_at[host] = self._last_begun_at = time.monotonic()
         return begun
+
+    def _may_begin(self, host: str) -> bool:
+        return self._fetching[host] < self._share(host) and self._hosts.begin(host)
 
     def _drop(self, hosts: list[str]) -> list[Image]:
         return self._put_down([image for host in hosts for image in self._waiting.pop(host)])

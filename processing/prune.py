@@ -1,4 +1,6 @@
-"""Prune: old Requests, and stored files that no row refers to. Nothing else ever deletes files.
+"""Prune: old Requests, what is remembered of their pictures, and stored files that no row refers to.
+
+Nothing else ever deletes files.
 
 Safe while workers run, and safe to run twice at once. All Images of the same content share one output, so
 that any file may come to be needed again: a worker stores it first and writes its row a moment later. But
@@ -16,6 +18,7 @@ from datetime import datetime, timedelta
 from django.core.files.storage import Storage, default_storage, storages
 from django.utils import timezone
 
+from processing.models import Memory, PausedHost
 from processing.storage import output_folders
 from products.models import Image, Request
 
@@ -42,11 +45,13 @@ class Pruned:
 
 
 def prune(days: int) -> Pruned:
-    """Delete Requests that finished more than `days` days ago, then every file that no row refers to.
+    """Delete Requests that finished more than `days` days ago, then all that is left without a row of theirs.
 
     Raises one of processing.storage.ERRORS where the storage does not answer; what is deleted is deleted.
     """
     requests = _remove_requests(timezone.now() - timedelta(days=min(days, LONGEST_DAYS)))
+    Memory.objects.forget()
+    PausedHost.objects.over().delete()
     files = size = 0
     for deleted in _delete_unused():
         files, size = files + 1, size + deleted

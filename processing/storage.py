@@ -33,7 +33,7 @@ TRIAL = "images/ready", bytes(64 * 1024)
 
 
 class StorageError(Exception):
-    """The storage did not take a file. Never the picture's fault, so that it is tried again."""
+    """The storage did not do its part. Never the picture's fault, so that it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
@@ -84,6 +84,14 @@ def store(data: bytes, extension: str) -> str:
         raise StorageError(str(error)) from error
 
 
+def is_stored(key: str) -> bool:
+    """Whether an output is where it was stored. Raises StorageError."""
+    try:
+        return default_storage.exists(key)
+    except ERRORS as error:
+        raise StorageError(str(error)) from error
+
+
 def try_out() -> None:
     """See that storage takes a file. Raises one of ERRORS."""
     name, data = TRIAL
@@ -117,5 +125,5 @@ def require_bucket() -> None:
     except ERRORS as error:
         if sentence := s3.complaint(error, bucket):
             raise ImproperlyConfigured(sentence) from error
-        # There is no such file, or none that we may read; or there is no answer.
-        logger.info("S3 at the start: %s", error)
+        if not isinstance(error, ClientError):  # else there is no such file yet, or none that we may read
+            logger.warning("S3 does not answer yet: %s", error)

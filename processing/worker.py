@@ -165,6 +165,7 @@ class Heart(Thread):
                 if now >= prune_at:
                     _prune_in_turn()
                     prune_at = now + PRUNE_LOOK_EVERY
+                pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
             except Exception:
                 logger.exception("The worker's heart stumbled and goes on")

@@ -1,6 +1,5 @@
 """The JSON API."""
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,7 +10,6 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as InvalidValue
 from django.db.models import QuerySet, TextChoices
 from django.http import StreamingHttpResponse
-from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
@@ -27,10 +25,12 @@ from rest_framework.views import APIView
 
 from products.archive import images_zip
 from products.catalogue import Catalogue, Reading
+from products.changes import changes_csv
+from products.downloads import download
 from products.limits import check_open_work, count_upload
 from products.models import Image, ImageStatus, Product, Request, RequestStatus
 from products.preview import PreviewSerializer
-from products.results import result_csv
+from products.results import result_csv, result_name
 from products.schema import ErrorsSerializer
 from products.serializers import (
     ImageSerializer,
@@ -212,26 +212,26 @@ class RequestViewSet(
         query = ResultQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         form = query.validated_data
+        if form.get("style") == "changes":
+            return self._changes(batch, form.get("against"), for_excel=form.get("excel", False))
         rows = result_csv(
             batch,
             replace=form.get("style") == "replace",
             only_failed=form.get("only") == "failed",
             for_excel=form.get("excel", False),
         )
-        name = re.sub(r"\.xls[xm]$", ".csv", batch.filename, flags=re.IGNORECASE)
-        return _download(rows, f"{form.get('only', 'result')}-{name}", "text/csv")
+        return download(rows, f"{form.get('only', 'result')}-{result_name(batch)}", "text/csv")
+
+    def _changes(self, batch: Request, against: UUID | None, *, for_excel: bool) -> StreamingHttpResponse:
+        earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
+        rows = changes_csv(batch, earlier, for_excel=for_excel)
+        return download(rows, f"changes-{result_name(batch)}", "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """All new pictures in one file."""
         batch = self.get_object()
-        return _download(images_zip(batch), f"{Path(batch.filename).stem}-images.zip", "application/zip")
-
-
-def _download(pieces: Iterator[bytes], filename: str, content_type: str) -> StreamingHttpResponse:
-    # Not a FileResponse: what is no file object gets no name from it.
-    headers = {"Content-Disposition": str(content_disposition_header(True, filename))}
-    return StreamingHttpResponse(pieces, content_type=content_type, headers=headers)
+        return download(images_zip(batch), f"{Path(batch.filename).stem}-images.zip", "application/zip")
 
 
 # --- The earlier system's two calls ---

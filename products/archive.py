@@ -1,23 +1,24 @@
-"""What a Request hands back: its pictures in one file."""
+"""What Requests hand back, in one file: the pictures of one, the results of several."""
 
 import io
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
+from products.results import result_csv, result_name
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 CHUNK_ROWS = 100
-#: Of a file's name, for the serial number. File systems take 255 bytes in all.
-MAX_SERIAL_BYTES = 80
+#: Of a file's name, for what the user has called it. File systems take 255 bytes in all.
+MAX_NAME_BYTES = 80
 
 
 class _Buffer(io.RawIOBase):
@@ -51,6 +52,19 @@ def images_zip(batch: Request) -> Iterator[bytes]:
     yield buffer.take()
 
 
+def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
+    """The results as a ZIP, each as `{id}-{name}.csv`."""
+    buffer = _Buffer()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for batch in batches:
+            name = _safe(PurePath(result_name(batch)).stem) or "catalogue"
+            with archive.open(f"{batch.pk}-{name}.csv", "w", force_zip64=True) as member:
+                for piece in result_csv(batch):
+                    member.write(piece)
+                    yield buffer.take()
+    yield buffer.take()
+
+
 def _shown(batch: Request) -> Iterator[tuple[Product, int, Image]]:
     """Each place of a picture with its number in the product, which may go on over several rows."""
     serial, number = "", 0
@@ -64,11 +78,16 @@ def _shown(batch: Request) -> Iterator[tuple[Product, int, Image]]:
 
 def _member_name(product: Product, number: int, suffix: str, used: set[str]) -> str:
     """A name that every file system takes and that is not in `used`, even where case does not count."""
-    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", product.serial_number)).strip("._")
-    serial = text.encode()[:MAX_SERIAL_BYTES].decode(errors="ignore") or "row"
+    serial = _safe(product.serial_number) or "row"
     name = f"{serial}-{number}{suffix}"
     if name.casefold() in used:
         # No serial has a space or parentheses any more, so this is nobody else's name.
         name = f"{serial}-{number} (row {product.row_number}){suffix}"
     used.add(name.casefold())
     return name
+
+
+def _safe(name: str) -> str:
+    """What of a name every file system takes, which may be nothing."""
+    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._")
+    return text.encode()[:MAX_NAME_BYTES].decode(errors="ignore")

@@ -55,11 +55,23 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="Refuse the file for any bad row or cell. Otherwise what is bad is marked as failed.",
     )
+    force = forms.BooleanField(
+        label="Fetch everything anew",
+        required=False,
+        help_text="Otherwise pictures that have not changed since your last request are not fetched again.",
+    )
 
     @property
     def options(self) -> list[forms.BoundField]:
         """These fields alone."""
         return [self[name] for name in OptionsForm.base_fields]
+
+    def focus_error(self) -> None:
+        """Let the page that shows the form begin at the first field that is wrong."""
+        for name in self.fields:
+            if name in self.errors:
+                self.fields[name].widget.attrs["autofocus"] = True
+                return
 
     @property
     def cleaned_options(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a Request hands back: the catalogue with the new URLs."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -23,6 +24,11 @@ def result_csv(
     """
     catalogue = Catalogue(batch.source.open("rb"), **batch.reading)  # here, where an error is still an answer
     return _pieces(batch, catalogue, Writer(catalogue, replace=replace, for_excel=for_excel), only_failed)
+
+
+def result_name(batch: Request) -> str:
+    """What the result's file is called: as the catalogue, but that a workbook's is a CSV."""
+    return re.sub(r"\.xls[xm]$", ".csv", batch.filename, flags=re.IGNORECASE)
 
 
 def _pieces(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:

@@ -42,6 +42,9 @@ class SubmissionSerializer(serializers.Serializer[Request]):
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
+    force = serializers.BooleanField(
+        default=False, help_text="Fetch and compress in full what an earlier request has done, too."
+    )
     encoding = EncodingField(
         required=False, allow_blank=True, help_text="Of the file, such as cp1251; otherwise found out."
     )
@@ -70,7 +73,14 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
 
     only = serializers.ChoiceField(["failed"], required=False, help_text="Only rows with failed pictures.")
     style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
-        ["replace"], required=False, help_text="The new URLs in place of the old ones, no further columns."
+        ["replace", "changes"],
+        required=False,
+        help_text="`replace`: the new URLs in place of the old ones, no further columns. `changes`: what has "
+        "become of each picture since an earlier request.",
+    )
+    against = serializers.UUIDField(
+        required=False,
+        help_text="With `changes`: that request; else the latest earlier one of this owner and file name.",
     )
     excel = serializers.BooleanField(
         required=False, help_text="UTF-8 with a byte order mark, without formulas."

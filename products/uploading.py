@@ -42,6 +42,7 @@ def home(request: UserRequest) -> HttpResponse:
         form.add_error("file", error.detail)
     except CatalogueError as error:
         form.refuse(error.problems)
+    form.focus_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
     context = {"form": form, "batches": own[:LATEST_REQUESTS], "max_bytes": settings.UPLOAD_MAX_BYTES}
     response = render(request, "home.html", context, status=400 if form.errors else 200)
@@ -84,7 +85,7 @@ def _read(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpRespon
     try:
         if not form.is_bound:
             preview = preview_catalogue(file)
-            form.initial |= dict(preview.columns)
+            form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and request.POST.get("step") == "start":
             return redirect(_start(request, draft, file, form))
         elif form.is_valid():
@@ -94,6 +95,7 @@ def _read(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpRespon
     except CatalogueError as error:
         problems = sentences(error.problems)
     context = {"draft": draft, "form": form, "preview": preview, "problems": problems}
+    form.focus_error()
     is_refused = form.is_bound and (form.errors or problems)
     response = render(request, "draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response

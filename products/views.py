@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh, reselect, retarget
 from django_htmx.middleware import HtmxDetails
 
+from products.changes import count_changes
 from products.failures import grouped
 from products.forms import RequestSearchForm, RetryForm
 from products.limits import LimitReached, check_open_work
@@ -29,11 +30,16 @@ STALLED_AFTER = timedelta(minutes=2)
 FASTEST_POLL, SLOWEST_POLL = 1, 15
 
 
-class UserRequest(HttpRequest):
-    """As `login_required` lets it through, and django-htmx's middleware leaves it."""
+class HtmxRequest(HttpRequest):
+    """As django-htmx's middleware leaves it."""
+
+    htmx: HtmxDetails
+
+
+class UserRequest(HtmxRequest):
+    """As `login_required` lets it through."""
 
     user: User
-    htmx: HtmxDetails
 
 
 @require_safe
@@ -66,7 +72,7 @@ def request_page(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-def request_progress(request: UserRequest, pk: UUID) -> HttpResponse:
+def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
     """The part of the request page that changes all the time.
 
     A page that polls gets more where more changes: everything once the file has been read or the Request has
@@ -148,7 +154,7 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("home")
 
 
-def _whole(request: UserRequest, batch: Request) -> dict[str, Any]:
+def _whole(request: HttpRequest, batch: Request) -> dict[str, Any]:
     """What the whole page shows."""
     return {
         **_progress(batch),
@@ -156,7 +162,14 @@ def _whole(request: UserRequest, batch: Request) -> dict[str, Any]:
         "retryable": not batch.is_active
         and (batch.images_failed or batch.images_canceled or not batch.ingested),
         "failures": grouped(batch),
+        **_changes(batch),
     }
+
+
+def _changes(batch: Request) -> dict[str, Any]:
+    """What a finished Request has changed, against which earlier one; nothing if there is none."""
+    earlier = None if batch.is_active else batch.earlier
+    return {"earlier": earlier, "changes": count_changes(batch, earlier)} if earlier else {}
 
 
 def _progress(batch: Request) -> dict[str, Any]:

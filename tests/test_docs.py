@@ -30,7 +30,7 @@ class Documented:
 def read_variables() -> dict[str, int | None]:
     """Every variable that the settings read, with its default where that is a number."""
     found: dict[str, int | None] = {}
-    for name in ("settings.py", "env.py"):
+    for name in ("settings.py", "storages.py", "env.py"):
         for node in ast.walk(ast.parse((ROOT / "imageextractor" / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
                 variable, *others = [

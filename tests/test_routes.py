@@ -12,16 +12,17 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from processing.models import Event, WebhookDelivery, WebhookEndpoint, Worker
-from products.models import ApiToken, Image, Product, Request
-from tests.factories import URL, client_of, ingest, make_csv, make_user, submit
+from products.models import ApiToken, Draft, Image, Product, Request
+from tests.factories import JPEG, URL, client_of, ingest, make_csv, make_user, settle, submit
 
 pytestmark = pytest.mark.django_db
 
-MODELS = (Request, Product, Image, ApiToken, WebhookEndpoint, WebhookDelivery)
+MODELS = (Request, Product, Image, ApiToken, Draft, WebhookEndpoint, WebhookDelivery)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 SECRET = "annssecret"
 GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
@@ -61,6 +62,8 @@ class Anns:
     def __post_init__(self) -> None:
         rows = ((1, f"{SECRET} chair", f"{URL}?{SECRET}"),)
         self.batch = ingest(submit(self.user, make_csv(*rows), f"{SECRET}.csv"))
+        self.batch = settle(self.batch, {f"{URL}?{SECRET}": JPEG})
+        self.draft = Draft.objects.keep(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
         ApiToken.objects.issue(self.user, f"{SECRET} token")
         self.token = ApiToken.objects.get()
         url = f"https://shop.example/{SECRET}"
@@ -72,6 +75,8 @@ class Anns:
         ids = {
             "requests/": (self.batch.pk, uuid4()),
             "api/requests/": (self.batch.pk, uuid4()),
+            "drafts/": (self.draft.pk, uuid4()),
+            "thumbnails/": (self.batch.images.get().pk, uuid4()),
             "status/": (self.batch.pk, uuid4()),
             "api/status/": (self.batch.pk, uuid4()),
             "account/tokens/": (self.token.pk, self.token.pk + 1),

@@ -1,8 +1,10 @@
-"""Who works, when who next prunes; who is told of what, and how that went."""
+"""Who works, when who next prunes, what pictures were; who is told of what, and how that went."""
 
 from processing.models.delivery import SLICE_SECONDS, DeliveryStatus, WebhookDelivery
 from processing.models.endpoint import EVENTS, Event, WebhookEndpoint, default_events
+from processing.models.host import PausedHost
 from processing.models.inbound import InboundMessage
+from processing.models.memory import Memory
 from processing.models.worker import (
     DEAD_AFTER,
     HEARTBEAT,
@@ -23,6 +25,8 @@ __all__ = [
     "DeliveryStatus",
     "Event",
     "InboundMessage",
+    "Memory",
+    "PausedHost",
     "Pruning",
     "Resends",
     "WebhookDelivery",

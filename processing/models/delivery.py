@@ -7,7 +7,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -37,6 +37,10 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
 
     def pending(self) -> Self:
         return self.filter(status=DeliveryStatus.PENDING)
+
+    def waiting(self) -> dict[str, Any]:
+        """The `count` of those that have yet to get through, and `since` when the first of them waits."""
+        return self.pending().aggregate(count=Count("pk"), since=Min("created_at"))
 
     def due(self) -> Self:
         return self.pending().filter(next_attempt_at__lte=timezone.now())

@@ -20,6 +20,19 @@ def announce(batch: Request) -> None:
     WebhookDelivery.objects.write(event, payload(event, moment, RequestSerializer(batch).data), batch)
 
 
+def announce_again(batch: Request) -> int:
+    """Let the message of a Request's end go out again, with its id, to every enabled endpoint; how many.
+
+    Also to such as were not there at the end, for the first time. None while the Request is at work.
+    """
+    with transaction.atomic():
+        ended = Request.objects.locked().filter(pk=batch.pk, status__in=Request.FINISHED).first()
+        if ended is None:
+            return 0
+        announce(ended)
+        return ended.webhook_deliveries.filter(run=ended.run).redeliver()
+
+
 def ping(endpoint: WebhookEndpoint) -> WebhookDelivery | None:
     """Send a test to an endpoint; None where it is disabled."""
     data = {"endpoint_id": endpoint.pk, "message": "A test. Nothing has happened."}

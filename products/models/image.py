@@ -2,13 +2,15 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import timedelta
-from typing import Self
+from datetime import datetime, timedelta
+from typing import NamedTuple, Self
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import models, transaction
-from django.db.models import F, Q
+from django.db import connection, models, transaction
+from django.db.models import Count, F, Q
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,6 +19,18 @@ from products.models import bulk
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
+
+#: Characters of a URL that are in the index by which it is found: more than one fits into no index.
+INDEXED_URL = 200
+#: Images that are counted by their outcome at once.
+COUNTED_OUTCOMES = 50_000
+
+
+class Outcomes(NamedTuple):
+    """How many Images have settled since a moment, by status and error code."""
+
+    since: datetime
+    counts: list[tuple[str, str, int]]
 
 
 class ImageQuerySet(models.QuerySet["Image"]):
@@ -140,6 +154,43 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """
         self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=Image.OUTCOME)
 
+    def keep_outputs(self, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Which of these Images refer to a stored output, and will until the end of the transaction.
+
+        FOR KEY SHARE keeps them from being deleted and hinders nothing else. It waits for nobody: what is
+        being deleted counts as gone.
+        """
+        referring = self.filter(pk__in=ids, status=ImageStatus.COMPLETED).exclude(output_key="").order_by()
+        if not connection.features.has_select_for_update:  # SQLite: who writes is alone
+            return set(referring.values_list("pk", flat=True))
+        statement, parameters = referring.only("pk").query.sql_with_params()
+        return {image.pk for image in self.raw(f"{statement} FOR KEY SHARE SKIP LOCKED", parameters)}
+
+    def confirm_outputs(self, images: Iterable["Image"]) -> None:
+        """Let those that took over an output to which nobody refers any more start over, in memory.
+
+        The rest is written in the same transaction: so some row refers to each output at any moment.
+        """
+        taken_over = [image for image in images if image.taken_from]
+        if taken_over:
+            kept = Image.objects.keep_outputs({image.taken_from for image in taken_over if image.taken_from})
+            for image in taken_over:
+                if image.taken_from not in kept:
+                    image.start_over()
+
+    def causes(self) -> list[tuple[str, int]]:
+        """How many have failed with each error code, the most frequent first."""
+        counts = self.failed().order_by().values_list("error_code").annotate(count=Count("*"))
+        return list(counts.order_by("-count", "error_code"))
+
+    def outcomes_since(self, moment: datetime) -> Outcomes:
+        """What has come of those that settled since `moment`; of more than 50,000, since a later one."""
+        settled = self.filter(settled_at__gte=moment).order_by("-settled_at")
+        times = settled.values_list("settled_at", flat=True)
+        since = next(iter(times[COUNTED_OUTCOMES : COUNTED_OUTCOMES + 1]), None) or moment
+        counted = settled.filter(settled_at__gte=since).order_by().values_list("status", "error_code")
+        return Outcomes(since, list(counted.annotate(count=Count("*")).order_by("-count")))
+
     def outputs_in_use(self, keys: Collection[str]) -> set[str]:
         """Which of these stored outputs an Image refers to."""
         # Its condition repeated: else PostgreSQL does not see that the index serves a long list of keys.
@@ -169,6 +220,10 @@ class Image(models.Model):
 
     Status = ImageStatus
 
+    FACTS = [
+        *("source_bytes", "source_width", "source_height", "source_format"),
+        *("output_bytes", "output_width", "output_height", "output_format"),
+    ]
     OUTCOME = [
         *(
             "status",
@@ -180,10 +235,12 @@ class Image(models.Model):
             "unchanged",
             "settled_at",
         ),
-        *("source_bytes", "source_width", "source_height", "source_format"),
         *("output_key", "external_url"),
-        *("output_bytes", "output_width", "output_height", "output_format"),
+        *FACTS,
     ]
+
+    #: In memory only: the completed Image whose output this one takes over, until that is written.
+    taken_from: uuid.UUID | None = None
 
     id = models.UUIDField(primary_key=True, editable=False)
     request = models.ForeignKey(Request, models.CASCADE, related_name="images", db_index=False)
@@ -243,6 +300,16 @@ class Image(models.Model):
             ),
             # outputs_in_use(): prune asks for every stored file whether an Image shows it.
             models.Index(fields=["output_key"], name="image_output", condition=~Q(output_key="")),
+            # Lists by status, of one Request or of all, in their order.
+            models.Index(fields=["status", "request", "number"], name="image_status"),
+            # has_url()
+            models.Index(Left("url", INDEXED_URL), name="image_url"),
+            # outcomes_since(), without a look at the rows.
+            models.Index(
+                fields=["settled_at", "status", "error_code"],
+                name="image_settled",
+                condition=Q(settled_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -252,6 +319,11 @@ class Image(models.Model):
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
         """The id of a URL in a Request, which makes the URL unique there."""
         return uuid.uuid5(request_id, url)
+
+    @staticmethod
+    def has_url(url: str) -> Q:
+        """The condition that the URL is exactly this one, found by its beginning."""
+        return Q(Exact(Left("url", INDEXED_URL), url[:INDEXED_URL]), url=url)
 
     @property
     def output_path(self) -> str:
@@ -286,6 +358,20 @@ class Image(models.Model):
         """Settle as completed, in memory; the facts of source and output are set by the caller."""
         self.status, self.settled_at = ImageStatus.COMPLETED, timezone.now()
         self.output_key, self.error_code, self.error_detail = output_key, "", ""
+
+    def take_over(self, earlier: "Image") -> None:
+        """Settle as completed with the output of an Image of the same picture, in memory."""
+        for name in self.FACTS:
+            setattr(self, name, getattr(earlier, name))
+        self.complete(earlier.output_key)
+        self.unchanged, self.taken_from = True, earlier.pk
+
+    def start_over(self) -> None:
+        """Leave pending without what was taken over, in memory."""
+        for name in self.FACTS:
+            setattr(self, name, "" if name.endswith("_format") else None)
+        self.status, self.settled_at, self.output_key = ImageStatus.PENDING, None, ""
+        self.unchanged, self.taken_from = False, None
 
     def complete_elsewhere(self, url: str) -> None:
         """Settle as completed by an external worker, in memory."""

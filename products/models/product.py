@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
 
 from products.catalogue import Row
 from products.models import bulk
@@ -14,6 +16,10 @@ from products.models.states import ImageStatus, RequestStatus
 
 if TYPE_CHECKING:
     from products.models.image import Image
+
+
+#: Characters of a serial number that are in the index by which it is found.
+INDEXED_SERIAL = 100
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -91,6 +97,10 @@ class Product(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["request", "row_number"], name="product_row"),
         ]
+        indexes = [
+            # has_serial()
+            models.Index(Left("serial_number", INDEXED_SERIAL), name="product_serial"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.row_number}: {self.product_name or self.serial_number}"
@@ -98,6 +108,12 @@ class Product(models.Model):
     @staticmethod
     def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:
         return uuid.uuid5(request_id, f"row {row_number}")
+
+    @staticmethod
+    def has_serial(serial: str) -> Q:
+        """The condition that the serial number is exactly this one, found by its beginning."""
+        beginning = Exact(Left("serial_number", INDEXED_SERIAL), serial[:INDEXED_SERIAL])
+        return Q(beginning, serial_number=serial)
 
     @staticmethod
     def status_of(images: Collection[str]) -> str:

@@ -67,6 +67,9 @@ class Request(models.Model):
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    force = models.BooleanField(
+        default=False, db_default=False, help_text="Fetch in full what was fetched before, too."
+    )
 
     encoding = models.CharField(
         max_length=20, blank=True, default="", db_default="", help_text="Of the catalogue; blank: found out."
@@ -151,6 +154,13 @@ class Request(models.Model):
         return {"encoding": self.encoding, "columns": self.columns, "base_url": self.base_url}
 
     @property
+    def earlier(self) -> "Request | None":
+        """The latest earlier Request of its owner with the same file name, of those that came to a result."""
+        same = Request.objects.present().filter(owner=self.owner_id, filename=self.filename)
+        results = same.filter(status__in=[RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS])
+        return results.filter(created_at__lt=self.created_at).order_by("-created_at").first()
+
+    @property
     def ingested(self) -> bool:
         return self.ingested_rows >= self.products_total
 
@@ -174,6 +184,13 @@ class Request(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE
+
+    @property
+    def seconds_taken(self) -> float | None:
+        """From the beginning of this run to its end, or to now; None while nothing has begun."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     @property
     def pace(self) -> float | None:
@@ -238,6 +255,7 @@ class Request(models.Model):
             changed = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
             for image in changed:
                 image.claimed_by = None
+            batch.images.confirm_outputs(changed)
             batch.images.overwrite(changed)
             batch._count(changed)
             batch._settle()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.files import File
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Count, F, Q, Sum, When
-from django.db.models.functions import Greatest
+from django.db.models import Case, Count, F, Min, Q, Sum, When
+from django.db.models.functions import Coalesce, Greatest
 
-from products.models.states import Sweep
+from products.models.states import RequestStatus, Sweep
 from products.signals import request_submitted
 from products.submission import IdempotencyConflict, check_catalogue, fingerprint
 
@@ -41,6 +41,16 @@ class RequestQuerySet(models.QuerySet["Request"]):
         settled = F("images_completed") + F("images_failed") + F("images_canceled")
         found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
         return found["requests"], found["images"] or 0
+
+    def waiting(self) -> dict[str, Any]:
+        """The `count` of those that no worker has begun, and `since` when the first of them waits."""
+        waiting = self.filter(status=RequestStatus.PENDING)
+        return waiting.aggregate(count=Count("pk"), since=Min("created_at"))
+
+    def under_way(self) -> dict[str, Any]:
+        """The `count` of those at work, and `since` when one of them has not moved."""
+        moved_at = Coalesce("last_progress_at", "started_at")
+        return self.filter(status=RequestStatus.PROCESSING).aggregate(count=Count("pk"), since=Min(moved_at))
 
     def finished_before(self, moment: datetime) -> Self:
         return self.filter(status__in=self.model.FINISHED, finished_at__lt=moment)

@@ -3,6 +3,7 @@
 A deadlock is an OperationalError of one of the two, which fails the test.
 """
 
+import os
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -10,14 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from django.core.files.storage import default_storage
 from django.utils import timezone
+from pytest_django import Settings
 
 from processing import ingest as ingestion
 from processing.models import DEAD_AFTER, Worker
+from processing.prune import prune
 from processing.recovery import Recovered, recover
+from processing.storage import store
 from products.models import Image, Product, ProductImage, Request, sweeping
 from products.signals import request_finished
 from tests.batches import WORKER, complete, held, make_urls, submitted
@@ -64,17 +70,19 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Requests, made in one go ---
 
 
-def submitted_often(*products: str | Sequence[str]) -> list[Request]:
-    """One Request for each round, not yet ingested; they share their file."""
+def submitted_often(*products: str | Sequence[str], per_round: int = 1) -> list[Request]:
+    """Requests for each round, not yet ingested; they share their file."""
     fields = Request.objects.values().get(pk=submitted(*products).pk)
     Request.objects.all().delete()
-    return Request.objects.bulk_create(Request(**fields | {"id": uuid.uuid4()}) for _ in range(ROUNDS))
+    return Request.objects.bulk_create(
+        Request(**fields | {"id": uuid.uuid4()}) for _ in range(per_round * ROUNDS)
+    )
 
 
-def working() -> list[Request]:
-    """One Request for each round, with one Product that shows pending Images."""
+def working(per_round: int = 1) -> list[Request]:
+    """Requests for each round, with one Product that shows pending Images."""
     urls = make_urls(IMAGES)
-    batches = submitted_often(urls)
+    batches = submitted_often(urls, per_round=per_round)
     Product.objects.bulk_create(
         Product(id=Product.id_for(batch.pk, 1), request=batch, row_number=1, cells=[]) for batch in batches
     )
@@ -127,6 +135,14 @@ def delete(batch: Request) -> int:
     batch.remove()
     sweep(batch)
     return 0
+
+
+def prune_old() -> int:
+    """Prune, sweeping as processing does when it hears of a delete; how many files were deleted."""
+    files = prune(days=1).files
+    for batch in Request.objects.unsettled().filter(sweep="delete"):
+        sweep(batch)
+    return files + prune(days=1).files
 
 
 def sweep(batch: Request) -> None:
@@ -335,3 +351,33 @@ def test_a_cancel_against_the_retry_of_what_is_active_or_has_ended(endings: Endi
     for batch, (canceled, again) in zip(batches, results, strict=True):
         assert canceled or batch.is_active
         assert again == (IMAGES - 1 if batch.run == 2 else 0)
+
+
+def test_a_prune_against_the_reuse_of_an_output(endings: Endings, settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    batches = working(per_round=2)
+    pairs = dict(zip(batches[:ROUNDS], batches[ROUNDS:], strict=True))
+    long_ago = timezone.now() - timedelta(days=2)
+
+    def sides(earlier: Request) -> list[Callable[[], int]]:
+        first, *others = claimed(earlier)
+        first.complete(store(str(earlier.pk).encode(), "jpg"))
+        os.utime(default_storage.path(first.output_key), times=(long_ago.timestamp(),) * 2)
+        earlier.record([first, *map(failed, others)], WORKER)
+        Request.objects.filter(pk=earlier.pk).update(finished_at=long_ago)
+        (image,) = claimed(pairs[earlier], 1)
+        image.take_over(first)
+        return [prune_old, partial(pairs[earlier].record, [image], WORKER)]
+
+    results = race(list(pairs), sides)
+    assert set(check(list(pairs.values()), endings)) == {(Status.PROCESSING, 1)}
+    reused = [Image.objects.get(request=batch, number=1) for batch in pairs.values()]
+    for image, (_files, taken) in zip(reused, results, strict=True):
+        assert taken == 1
+        if image.status == Image.Status.COMPLETED:
+            assert image.unchanged
+            assert default_storage.exists(image.output_key)
+        else:
+            assert (image.status, image.output_key, image.unchanged) == (Image.Status.PENDING, "", False)
+    assert 0 < sum(image.unchanged for image in reused) < ROUNDS  # either has won
+    assert sum(files for files, _taken in results) == ROUNDS - sum(image.unchanged for image in reused)

@@ -74,6 +74,11 @@ class Disk:
             [*self.prefix, "mount", "-o", f"remount,size={size}", "tmpfs", self._folder], check=True
         )
 
+    def fill(self) -> None:
+        """Leave no room, by a file that is as large as that takes."""
+        filling = [*self.prefix, "dd", "if=/dev/zero", f"of={self._folder}/filling", "bs=4k"]
+        subprocess.run(filling, stderr=subprocess.DEVNULL, check=False)
+
     def close(self) -> None:
         self._holder.communicate()
 

@@ -65,7 +65,8 @@ def redirecting(table: dict[str, str]) -> httpx.Client:
 
 
 def test_a_picture_comes_with_the_url_it_was_found_at() -> None:
-    assert fetched(answering(httpx.Response(200, content=PICTURE))) == Fetched(PICTURE, URL)
+    found = fetched(answering(httpx.Response(200, content=PICTURE)))
+    assert (found.data, found.version.url) == (PICTURE, URL)
 
 
 def test_a_picture_is_asked_for_uncompressed(origin: Origin, real_client: httpx.Client) -> None:
@@ -149,7 +150,8 @@ def test_what_is_no_web_address_is_an_invalid_url(url: str) -> None:
     ],
 )
 def test_a_redirect_is_followed(location: str, final: str) -> None:
-    assert fetched(redirecting({URL: location})) == Fetched(final.encode(), final)
+    found = fetched(redirecting({URL: location}))
+    assert (found.data, found.version.url) == (final.encode(), final)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_a_redirect_to_what_is_no_web_address_is_an_invalid_url(location: str) -
 def test_five_redirects_are_followed_and_a_sixth_is_not() -> None:
     hops = [f"http://shop.example/{number}" for number in range(7)]
     client = redirecting(dict(pairwise(hops)))
-    assert fetched(client, hops[1]).url == hops[6]
+    assert fetched(client, hops[1]).version.url == hops[6]
     error = failure(client, hops[0])
     assert error.code == "too_many_redirects"
     assert error.permanent

@@ -83,7 +83,7 @@ def test_a_lane_claims_no_more_than_the_pool_has_places(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
-    pipeline.places = Places(threads=8, per_host=100)
+    pipeline.places = Places(8, 100, pipeline.hosts, pipeline.leases)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     lane.run(batch, pipeline)
     lane.run(batch, pipeline)
@@ -170,7 +170,7 @@ def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: 
 def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_places(
     pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
-    pipeline.places = Places(threads=8, per_host=100)
+    pipeline.places = Places(8, 100, pipeline.hosts, pipeline.leases)
     large, small = (
         ingested(*[origin.add(f"/{count}/{number}.jpg", gate) for number in range(count)])
         for count in (100, 10)

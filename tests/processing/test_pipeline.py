@@ -192,7 +192,7 @@ def test_pictures_that_stall_hold_up_no_others_of_their_host(
 ) -> None:
     stalling = set(range(5, 40, 10))
     urls = [origin.add(f"/{n}.jpg", gate if n in stalling else JPEG) for n in range(40)]
-    pipeline.places = Places(threads=8, per_host=6)
+    pipeline.places = Places(8, 6, pipeline.hosts, pipeline.leases)
     batch = ingested(*urls)
     hand_in(batch, pipeline)
 

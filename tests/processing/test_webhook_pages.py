@@ -201,13 +201,15 @@ def test_staff_see_endpoints_without_secrets_and_switch_them(endpoint: WebhookEn
         assert URL in shown
         assert endpoint.secret not in shown and endpoint.sealed_secret not in shown
 
-    def act(model: str, action: str, pk: uuid.UUID) -> None:
+    def act(model: str, action: str, pk: uuid.UUID, **answer: str) -> None:
         path = reverse(f"admin:processing_{model}_changelist")
-        boss.post(path, {"action": action, "_selected_action": [str(pk)]})
+        boss.post(path, {"action": action, "_selected_action": [str(pk)], **answer})
 
     act("webhookdelivery", "redeliver", delivery.pk)
     assert WebhookDelivery.objects.get().status == "pending"
     act("webhookendpoint", "disable", endpoint.pk)
-    assert not WebhookEndpoint.objects.get().enabled
+    assert WebhookEndpoint.objects.get().enabled, "it asks for a reason first"
+    act("webhookendpoint", "disable", endpoint.pk, confirmed="yes", reason="It is a test.")
+    assert WebhookEndpoint.objects.get().disabled_reason == "It is a test."
     act("webhookendpoint", "enable", endpoint.pk)
     assert WebhookEndpoint.objects.get().enabled

@@ -57,7 +57,8 @@ class Store:
 
     def keys(self, bucket: str) -> list[str]:
         """The keys of all objects."""
-        return [item["Key"] for item in self.client().list_objects_v2(Bucket=bucket).get("Contents", [])]
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def remove(self, bucket: str) -> None:
         """Remove a bucket with all that is in it, if it is there."""

@@ -39,6 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
         parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
         parser.add_argument("--strict", action="store_true", help="refuse the file for any bad row or cell")
+        parser.add_argument("--force", action="store_true", help="fetch what has not changed anew, too")
         parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: found out")
         parser.add_argument(
             "--columns",
@@ -84,7 +85,7 @@ class Command(BaseCommand):
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
-        names = ("quality", "format", "max_width", "max_height", "strict")
+        names = ("quality", "format", "max_width", "max_height", "strict", "force")
         chosen = {name: options[name] for name in names}
         chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
         try:

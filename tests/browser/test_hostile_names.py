@@ -4,20 +4,20 @@ A script that ran would raise an alert or leave a mark. One that the policy stop
 success either, since nothing unescaped should be there to be stopped.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.core.files.base import ContentFile
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from products.models import ApiToken, Image, Product, Request
-from tests.factories import JPEG, OTHER_URL, ingest, make_csv, make_user, settle, submit
+from products.models import ApiToken, Draft, Image, Product, Request
+from tests.browser.watching import Watch, log_in
+from tests.factories import HEADER, JPEG, OTHER_URL, ingest, make_csv, make_user, settle, submit
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Page
+    from playwright.sync_api import Page
 
 SCRIPTS = (
     "<script>mark()</script>",
@@ -29,13 +29,6 @@ SCRIPTS = (
 HOSTILE = "".join(SCRIPTS)
 HOSTILE_NAME = HOSTILE.replace("/", "\N{FRACTION SLASH}") + "<script>mark()<script>.csv"
 HOSTILE_URL = "https://shop.example/<script>mark()</script>\"'><img src=x onerror=mark()>.jpg"
-#: Runs before every page: what a hostile script does, and what the browser says that it stopped.
-WATCH = """
-    window.marks = [];
-    window.mark = () => window.marks.push("a script ran");
-    document.addEventListener("securitypolicyviolation", event => console.error(
-        `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
-"""
 
 
 @pytest.fixture
@@ -53,48 +46,28 @@ def batch(boss: User) -> Request:
     batch.images.update(error_detail=HOSTILE)
     Request.objects.update(error=HOSTILE)
     ApiToken.objects.issue(boss, HOSTILE[:100])
+    hostile = make_csv((HOSTILE, HOSTILE, HOSTILE_URL), header=(*HEADER[:2], f"{HOSTILE}{HEADER[2]}"))
+    Draft.objects.keep(boss, ContentFile(hostile, HOSTILE_NAME))
     batch.refresh_from_db()
     return batch
 
 
 @pytest.fixture
-def complaints(page: "Page") -> Iterator[list[str]]:
-    """What the browser has complained of; at the end, nothing."""
-    found: list[str] = []
-
-    def listen(message: "ConsoleMessage") -> None:
-        # Where a page names no icon, as JSON cannot, Chromium looks for one.
-        if message.type in {"error", "warning"} and not message.location["url"].endswith("/favicon.ico"):
-            found.append(message.text)
-
-    page.add_init_script(WATCH)
-    page.on("console", listen)
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on("dialog", lambda dialog: found.append(dialog.message))
-    yield found
-    assert found == []
-
-
-@pytest.fixture
-def site(page: "Page", live_server: LiveServer, boss: User, complaints: list[str]) -> "Page":
-    client = Client()
-    client.force_login(boss)
-    page.context.add_cookies(
-        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
-    )
+def site(page: "Page", live_server: LiveServer, boss: User, watch: Watch) -> "Page":
+    log_in(page.context, boss, live_server.url)
     return page
 
 
 def test_the_browser_would_say_if_a_script_ran_or_was_stopped(
-    page: "Page", live_server: LiveServer, complaints: list[str]
+    page: "Page", live_server: LiveServer, watch: Watch
 ) -> None:
     page.goto(f"{live_server.url}/login/")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=mark()>')")
     page.wait_for_event("console")
-    assert any("policy: script-src" in complaint for complaint in complaints)
+    assert any("policy: script-src" in complaint for complaint in watch.complaints)
     page.evaluate("mark()")
     assert page.evaluate("marks") == ["a script ran"]
-    complaints.clear()
+    watch.complaints.clear()
 
 
 def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_server: LiveServer) -> None:
@@ -103,7 +76,7 @@ def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_serv
     site.get_by_label("Catalogue").set_input_files(
         {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
     )
-    site.get_by_role("button", name="Upload").click()
+    site.get_by_role("button", name="Upload and start at once").click()
     expect(site.get_by_role("heading", level=1)).to_contain_text("<img src=x onerror=mark()>")
     batch = ingest(Request.objects.get())
     expect(site.get_by_label("0 of 1 pictures done")).to_be_visible()
@@ -114,19 +87,17 @@ def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_serv
 
 
 def test_a_hostile_file_that_is_refused_is_answered_as_text(
-    site: "Page", live_server: LiveServer, complaints: list[str]
+    site: "Page", live_server: LiveServer, watch: Watch
 ) -> None:
+    watch.expect("400 (Bad Request)")
     site.goto(live_server.url)
     data = make_csv((1, 2, 3), header=(HOSTILE, "B", "C"))
     site.get_by_label("Catalogue").set_input_files(
         {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
     )
-    site.get_by_role("button", name="Upload").click()
+    site.get_by_role("button", name="Upload and start at once").click()
     expect(site.locator(".errorlist")).to_contain_text("<script>mark()</script>")
     assert site.evaluate("marks") == []
-    (complaint,) = complaints  # Chromium's, of the status that a refused file gets
-    assert "400 (Bad Request)" in complaint
-    complaints.clear()
 
 
 def addresses(batch: Request) -> list[str]:
@@ -138,11 +109,12 @@ def addresses(batch: Request) -> list[str]:
         "products/apitoken": ApiToken.objects.get().pk,
         "auth/user": batch.owner.pk,
     }
+    draft = Draft.objects.get()
     lists = [f"/admin/{model}/" for model in rows]
     changes = [f"/admin/{model}/{pk}/{page}/" for model, pk in rows.items() for page in ("change", "history")]
     token = f"/admin/products/apitoken/{rows['products/apitoken']}/delete/"
     return [
-        *("/", batch.get_absolute_url(), "/account/", "/admin/"),
+        *("/", "/requests/", batch.get_absolute_url(), draft.get_absolute_url(), "/account/", "/admin/"),
         *(*lists, *changes, token, "/admin/products/apitoken/add/", "/admin/processing/worker/"),
     ]
 

@@ -1,0 +1,45 @@
+"""What a worker knows of the pictures that it has in hand."""
+
+import uuid
+from collections.abc import Iterable
+
+from processing.fetch import Version
+from processing.models import Memory
+from processing.storage import is_stored
+from products.models import Image, ImageStatus
+
+
+class Memories:
+    """By Image in hand: what its picture was the last time, and from when it is completed what it is now.
+
+    Read in bulk when Images are claimed, written in bulk when they are recorded. Safe for any number of
+    threads, of which one at a time is at an Image.
+    """
+
+    def __init__(self) -> None:
+        self._memories: dict[uuid.UUID, Memory] = {}
+
+    def recall(self, images: Iterable[Image]) -> None:
+        """Read what is known of these Images."""
+        self._memories.update(Memory.objects.recall(images))
+
+    def known(self, image: Image) -> Memory | None:
+        """What an Image's picture was, unless its output has vanished. Raises StorageError."""
+        memory = self._memories.get(image.pk)
+        return memory if memory and is_stored(memory.image.output_key) else None
+
+    def note(self, image: Image, version: Version) -> None:
+        """What an Image's picture is now."""
+        self._memories[image.pk] = Memory.of(image, version)
+
+    def write(self, images: Iterable[Image]) -> None:
+        """Remember what has been noted of those of these Images that are completed and recorded."""
+        completed = [image.pk for image in images if image.status == ImageStatus.COMPLETED]
+        noted = [self._memories[pk] for pk in completed if pk in self._memories]
+        if noted:
+            Memory.objects.remember(noted)
+
+    def let_go(self, images: Iterable[Image]) -> None:
+        """Forget Images that are out of hand."""
+        for image in images:
+            self._memories.pop(image.pk, None)

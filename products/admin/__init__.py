@@ -1,0 +1,13 @@
+"""What staff see: everything, read-only. What they may do to rows are actions.
+
+Requests are registered by processing.admin, which adds to their page what products know nothing of.
+"""
+
+from django.contrib import admin
+
+from products.admin import rows, tokens  # noqa: F401 (they register)
+
+admin.site.site_header = admin.site.site_title = "Image Extractor"
+admin.site.index_title = "Overview"
+# The lists need the width.
+admin.site.enable_nav_sidebar = False

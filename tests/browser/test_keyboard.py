@@ -1,0 +1,105 @@
+"""The keyboard alone."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import expect
+from pytest_django.live_server_helper import LiveServer
+
+from products.models import Request
+from tests.browser.watching import Watch
+from tests.factories import URL, make_csv
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+GOOD = make_csv(("S1", "<script>alert(1)</script>", URL))
+BAD = make_csv(("S1", "Chair", "nope"), ("S2", "Table"))
+
+
+@pytest.fixture
+def site(page: "Page", live_server: LiveServer, ann: User, watch: Watch) -> "Page":
+    """The start page, after logging in by keyboard."""
+    page.goto(live_server.url)
+    page.get_by_label("Username").focus()
+    page.keyboard.type("ann")
+    page.keyboard.press("Tab")
+    page.keyboard.type("a long password")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Upload a catalogue")).to_be_visible()
+    return page
+
+
+def tab_to(page: "Page", name: str) -> None:
+    """Press Tab until the control with this text or label has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        label = focused.evaluate("e => (e.labels && e.labels.length ? e.labels[0] : e).textContent.trim()")
+        if label.removesuffix(":") == name:
+            return
+    pytest.fail(f"no control {name!r} can be reached by Tab")
+
+
+def choose(page: "Page", name: str, data: bytes) -> None:
+    """Go to the file input and choose a file there."""
+    tab_to(page, "Catalogue")
+    page.locator(":focus").set_input_files({"name": name, "mimeType": "text/csv", "buffer": data})
+
+
+def test_a_catalogue_is_uploaded_by_keyboard_and_its_progress_seen(site: "Page") -> None:
+    choose(site, "<script>alert(2).csv", GOOD)
+    tab_to(site, "Options")
+    site.keyboard.press("Enter")
+    tab_to(site, "Quality")
+    site.keyboard.press("Control+A")
+    site.keyboard.type("70")
+    tab_to(site, "Upload and start at once")
+    site.keyboard.press("Enter")
+    expect(site.get_by_role("heading", level=1)).to_have_text("<script>alert(2).csv")
+    expect(site.get_by_label("Reading the file: 0 of 1 rows")).to_be_visible()
+    assert Request.objects.get().quality == 70
+
+
+def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", watch: Watch) -> None:
+    watch.expect("400 (Bad Request)")
+    choose(site, "bad.csv", BAD)
+    tab_to(site, "Options")
+    site.keyboard.press("Enter")
+    tab_to(site, "Strict")
+    site.keyboard.press("Space")
+    tab_to(site, "Upload and start at once")
+    site.keyboard.press("Enter")
+    field = site.get_by_label("Catalogue")
+    expect(field).to_have_accessible_description(
+        "A CSV or Excel file with columns for serial number, product name and picture URLs. "
+        "Line 2, column 3: nope: The URL does not start with http:// or https://. "
+        "Line 3: The row has 2 cells, the header has 3."
+    )
+    expect(site.get_by_label("Strict")).to_be_checked()
+    assert not Request.objects.exists()
+
+
+def test_the_first_stop_leads_past_the_navigation(site: "Page") -> None:
+    site.keyboard.press("Tab")
+    expect(site.locator(":focus")).to_have_text("Skip to the content")
+    site.keyboard.press("Enter")
+    expect(site.locator("main")).to_be_focused()
+
+
+def test_a_preview_is_corrected_and_started(site: "Page") -> None:
+    choose(site, "artikel.csv", make_csv(("S1", "Chair", URL), header=("Artikel", "Titel", "Fotos")))
+    tab_to(site, "Upload and preview")
+    site.keyboard.press("Enter")
+    expect(site.get_by_role("heading", level=1)).to_have_text("Preview of artikel.csv")
+    for label, first in (("Serial number", "a"), ("Product name", "t")):
+        tab_to(site, label)
+        site.keyboard.type(first)
+    tab_to(site, "Fotos")
+    site.keyboard.press("Space")
+    tab_to(site, "Start")
+    site.keyboard.press("Enter")
+    expect(site.get_by_role("heading", level=1)).to_have_text("artikel.csv")
+    columns = {"serial": "Artikel", "name": "Titel", "images": ["Fotos"]}
+    assert Request.objects.get().columns == columns

@@ -1,0 +1,221 @@
+"""Requests in a browser: uploaded, previewed, followed to their end, tried again, canceled, taken home."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import expect
+from pytest_django.live_server_helper import LiveServer
+
+from products.models import Draft, Request
+from tests.browser.watching import Watch
+from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Download, Page
+
+ROWS = ((1, "Chair", URL), (2, "Table", OTHER_URL), (3, "Lamp", THIRD_URL))
+#: As a file manager does it. Playwright has no drop of files of its own.
+DROP = """([name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], name, {type: "text/csv"}));
+    for (const kind of ["dragenter", "dragover", "drop"])
+        document.querySelector("h1").dispatchEvent(
+            new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+}"""
+
+
+def chosen(data: bytes, name: str = "catalogue.csv") -> dict[str, object]:
+    return {"name": name, "mimeType": "text/csv", "buffer": data}
+
+
+def test_a_file_is_chosen_by_button_previewed_with_other_columns_and_started(
+    site: "Page", live_server: LiveServer
+) -> None:
+    data = make_csv(("1", "A-1", "Chair", URL, OTHER_URL), header=("ID", "Code", "Name", "Images", "More"))
+    site.goto(live_server.url)
+    site.get_by_label("Catalogue").set_input_files(chosen(data))  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site).to_have_title("Preview of catalogue.csv – Image Extractor")
+    first_rows = site.get_by_role("table", name="Rows 1 to 1 of 1, as they are understood")
+    expect(first_rows.get_by_role("rowheader")).to_have_text("1")
+    expect(first_rows).not_to_contain_text(OTHER_URL)
+    site.get_by_label("Serial number").select_option("Code")
+    site.get_by_label("More").check()
+    site.get_by_role("button", name="Read it again").click()
+    expect(first_rows.get_by_role("rowheader")).to_have_text("A-1")
+    expect(first_rows).to_contain_text(OTHER_URL)
+    site.get_by_role("button", name="Start").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
+    batch = ingest(Request.objects.get())
+    assert [product.serial_number for product in batch.products.all()] == ["A-1"]
+    assert batch.images_total == 2
+
+
+def test_a_file_is_dropped_anywhere_on_the_page(site: "Page", live_server: LiveServer) -> None:
+    site.goto(live_server.url)
+    site.evaluate(DROP, ["dropped.csv", make_csv(*ROWS).decode()])
+    assert site.get_by_label("Catalogue").evaluate("input => input.files[0].name") == "dropped.csv"
+    expect(site.get_by_label("Catalogue")).to_be_focused()
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("Preview of dropped.csv")
+    assert Draft.objects.get().filename == "dropped.csv"
+
+
+def test_a_file_is_dropped_on_the_field_by_the_browser_itself(
+    site: "Page", live_server: LiveServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "native.csv"
+    path.write_bytes(make_csv(*ROWS))
+    site.goto(live_server.url)
+    box = site.get_by_label("Catalogue").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    protocol = site.context.new_cdp_session(site)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        protocol.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+    site.wait_for_function("() => document.querySelector('[type=file]').files.length")
+    site.get_by_role("button", name="Upload and start at once").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("native.csv")
+    assert Request.objects.get().filename == "native.csv"
+
+
+def test_the_sending_of_a_large_file_is_shown(site: "Page", live_server: LiveServer) -> None:
+    site.goto(live_server.url)
+    protocol = site.context.new_cdp_session(site)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 2_000_000}
+    protocol.send("Network.enable")
+    protocol.send("Network.emulateNetworkConditions", slow)
+    data = make_csv(*((n, "Chair", f"{URL}?{n}") for n in range(100_000)))
+    site.get_by_label("Catalogue").set_input_files(chosen(data))  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site.get_by_text("Sending:")).to_contain_text(f"of {len(data) / 1e6:.1f} MB")
+    expect(site.get_by_role("button", name="Upload and preview")).to_be_disabled()
+    expect(site.get_by_role("heading", level=1)).to_have_text("Preview of catalogue.csv", timeout=30_000)
+
+
+def test_a_file_over_the_limit_is_not_sent_at_all(
+    site: "Page", live_server: LiveServer, settings: object
+) -> None:
+    settings.UPLOAD_MAX_BYTES = 1_000_000  # type: ignore[attr-defined]
+    site.goto(live_server.url)
+    site.get_by_label("Catalogue").set_input_files(chosen(b"x" * 1_500_000))  # type: ignore[arg-type]
+    expect(site.get_by_role("alert")).to_have_text("The file has 1.5 MB; at most 1.0 MB are accepted.")
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site.get_by_label("Catalogue")).to_have_js_property("validity.customError", True)
+    site.get_by_label("Catalogue").set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
+    expect(site.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_refused_file_says_why_beside_the_field_which_has_the_focus(
+    site: "Page", live_server: LiveServer, watch: Watch
+) -> None:
+    watch.expect("400 (Bad Request)")
+    site.goto(live_server.url)
+    site.get_by_label("Catalogue").set_input_files(chosen(b"nonsense", "a.csv"))  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and start at once").click()
+    expect(site.locator("#id_file_error")).to_contain_text("Missing columns")
+    expect(site).to_have_title("Error: Upload a catalogue – Image Extractor")
+    expect(site.get_by_label("Catalogue")).to_be_focused()
+    site.get_by_label("Catalogue").set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and start at once").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
+
+
+def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = submit(ann, make_csv(*ROWS))
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    site.evaluate("window.isTheSame = true")
+    expect(site.get_by_label("Reading the file: 0 of 3 rows")).to_be_visible()
+    batch = ingest(batch)
+    expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
+    expect(site.get_by_role("rowheader", name="3")).to_be_visible()
+    settle(batch, {URL: JPEG})
+    expect(site.get_by_label("1 of 3 pictures done")).to_be_attached()
+    expect(site.get_by_role("row", name="Chair").get_by_text("Completed")).to_be_visible()
+    settle(batch, {OTHER_URL: "http_404"})
+    expect(site.get_by_role("heading", name="Picture not there (404): 1 picture")).to_be_visible(
+        timeout=10_000
+    )
+    settle(batch, {THIRD_URL: JPEG})
+    expect(site).to_have_title("catalogue.csv: Completed with errors – Image Extractor")
+    expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(site.get_by_role("img", name="The new picture 1 of row 3")).to_have_js_property("naturalWidth", 32)
+    assert site.evaluate("isTheSame")
+
+
+def test_what_failed_is_tried_again_and_completes(site: "Page", live_server: LiveServer, ann: User) -> None:
+    batch = settle(ingest(submit(ann, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: "timeout", THIRD_URL: "dns"})
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    cause = site.locator(".cause", has_text="Server too slow")
+    cause.get_by_role("link", name="Show rows").click()
+    expect(site.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
+    cause.get_by_role("button", name="Retry these").click()
+    expect(site.get_by_role("status").first).to_have_text("Trying again.")
+    expect(site.get_by_label("2 of 3 pictures done")).to_be_attached()
+    batch.refresh_from_db()
+    settle(batch, {OTHER_URL: JPEG})
+    expect(site.locator(".cause")).to_have_count(1)
+    expect(site.locator(".cause")).to_contain_text("Server not found")
+
+
+def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    site.get_by_role("button", name="Cancel").click()
+    expect(site.get_by_role("status").first).to_have_text("Canceled. What was done by then is kept.")
+    expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
+    batch.refresh_from_db()
+    assert batch.status == Request.Status.CANCELED
+
+
+def test_a_request_is_deleted_after_a_confirmation(site: "Page", live_server: LiveServer, ann: User) -> None:
+    site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
+    confirm = site.get_by_role("button", name="Yes, delete it")
+    expect(confirm).to_be_hidden()
+    site.get_by_text("Delete this request").click()
+    confirm.click()
+    expect(site.get_by_role("status").first).to_have_text("catalogue.csv is deleted.")
+    assert not Request.objects.exists()
+
+
+def download(page: "Page", name: str) -> "Download":
+    with page.expect_download() as waited:
+        page.get_by_role("link", name=name).click()
+    return waited.value
+
+
+@pytest.mark.parametrize(("link", "serials"), [("Result (CSV)", ["1", "2"]), ("Failed rows only", ["2"])])
+def test_results_are_downloaded_and_opened(
+    site: "Page", live_server: LiveServer, ann: User, link: str, serials: list[str]
+) -> None:
+    batch = settle(ingest(submit(ann, make_csv(*ROWS[:2]))), {URL: JPEG, OTHER_URL: "timeout"})
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    rows = list(csv.DictReader(io.StringIO(download(site, link).path().read_text())))
+    assert [row["Serial Number"] for row in rows] == serials
+    assert rows[-1]["Status"] == "failed"
+
+
+def test_pictures_are_downloaded_as_a_zip_and_opened(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = settle(ingest(submit(ann, make_csv(ROWS[0]))), {URL: JPEG})
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    with zipfile.ZipFile(download(site, "Pictures (ZIP)").path()) as archive:
+        assert archive.read("1-1.jpg") == JPEG
+
+
+def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_server: LiveServer) -> None:
+    site.goto(live_server.url)
+    sample = download(site, "Download a sample CSV").path().read_bytes()
+    site.get_by_label("Catalogue").set_input_files(chosen(sample))  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site.get_by_role("table", name="Rows 1 to 3 of 3, as they are understood")).to_be_visible()
+    expect(site.get_by_role("heading", name="Warnings")).to_have_count(0)

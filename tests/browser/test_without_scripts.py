@@ -1,0 +1,66 @@
+"""JavaScript switched off: every way through the pages is there, by forms and reloads."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import expect
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from products.models import Request
+from tests.browser.watching import log_in
+from tests.factories import JPEG, OTHER_URL, URL, ingest, make_csv, settle
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture
+def plain(chromium: "Browser", live_server: LiveServer, ann: User) -> Iterator["Page"]:
+    """A page of a browser without scripts that Ann is logged in with."""
+    with chromium.new_context(java_script_enabled=False, base_url=live_server.url) as context:
+        log_in(context, ann, live_server.url)
+        yield context.new_page()
+
+
+def test_from_the_upload_to_the_retry(plain: "Page") -> None:
+    data = make_csv((1, "Chair", URL), (2, "Table", OTHER_URL), header=("Artikel", "Titel", "Fotos"))
+    plain.goto("/")
+    file = {"name": "artikel.csv", "mimeType": "text/csv", "buffer": data}
+    plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    plain.get_by_role("button", name="Upload and preview").click()
+    expect(plain.get_by_role("alert")).to_contain_text("Missing columns")
+    plain.get_by_label("Serial number").select_option("Artikel")
+    plain.get_by_label("Product name").select_option("Titel")
+    plain.get_by_label("Fotos").check()
+    plain.get_by_role("button", name="Read it again").click()
+    expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
+    plain.get_by_role("button", name="Start").click()
+    batch = settle(ingest(Request.objects.get()), {URL: JPEG})
+    plain.reload()
+    expect(plain.get_by_label("1 of 2 pictures done")).to_be_attached()
+    settle(batch, {OTHER_URL: "timeout"})
+    plain.reload()
+    expect(plain.get_by_role("img", name="The new picture 1 of row 1")).to_be_visible()
+    plain.get_by_role("button", name="Retry these").click()
+    expect(plain.get_by_role("status").first).to_have_text("Trying again.")
+    plain.get_by_role("button", name="Cancel").click()
+    expect(plain.get_by_role("status").first).to_contain_text("Canceled.")
+    plain.get_by_label("Search").fill("Table")
+    plain.get_by_role("button", name="Show").click()
+    expect(plain.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
+    plain.get_by_text("Delete this request").click()
+    plain.get_by_role("button", name="Yes, delete it").click()
+    expect(plain.get_by_role("status").first).to_have_text("artikel.csv is deleted.")
+
+
+def test_a_file_over_the_limit_gets_a_page_of_its_own(plain: "Page", settings: Settings) -> None:
+    settings.UPLOAD_MAX_BYTES = 100_000
+    plain.goto("/")
+    file = {"name": "huge.csv", "mimeType": "text/csv", "buffer": b"x" * 200_000}
+    plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    plain.get_by_role("button", name="Upload and preview").click()
+    expect(plain.get_by_role("heading", level=1)).to_have_text("File too large")
+    expect(plain.get_by_text("more than 100,000 bytes")).to_be_visible()
