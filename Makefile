@@ -45,7 +45,7 @@ check: dev
 	@$(production) $(python) manage.py check --deploy --fail-level WARNING
 
 bench: dev
-	@$(python) scripts/servers.py -- $(python) scripts/bench.py $(ARGS)
+	@$(python) scripts/servers.py -- $(python) -m scripts.bench $(ARGS)
 
 soak: dev
 	@$(python) scripts/soak.py $(ARGS)

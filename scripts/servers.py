@@ -30,9 +30,10 @@ PACKAGES = {
     "redis-server": (Redis.program,),
     "chromium": CHROMIUM_NAMES,
     "unzip": ("unzip",),
+    "nginx-light": ("nginx",),
 }
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
-KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_")
+KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_")
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 15
 
@@ -64,7 +65,7 @@ def install_missing() -> None:
     if missing:
         sys.exit(
             f"servers: not installed: {', '.join(missing)}. On Debian: apt-get install {' '.join(missing)}; "
-            "elsewhere install PostgreSQL, Redis, Chromium and unzip and put their programs on PATH."
+            "elsewhere install PostgreSQL, Redis, Chromium, unzip and nginx and put their programs on PATH."
         )
 
 

@@ -19,7 +19,7 @@ import redis
 
 START_SECONDS = 60
 STOP_SECONDS = 30
-VERSION_OPTIONS = {"unzip": "-v"}  # of those that do not take --version
+VERSION_OPTIONS = {"unzip": "-v", "nginx": "-v"}  # of those that do not take --version
 # Debian and Fedora keep PostgreSQL's server programs outside PATH.
 SERVER_DIRECTORIES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/sbin")
 

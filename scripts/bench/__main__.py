@@ -1,134 +1,201 @@
-#!/usr/bin/env python3
-"""Measures the pipeline on this machine: images per second and CPU per image, for three sizes of pictures.
+"""Measures speed, scale and waiting on this machine, and writes docs/performance.{md,json}.
 
-    .venv/bin/python scripts/servers.py -- .venv/bin/python scripts/bench.py [--scale FACTOR]
+    .venv/bin/python scripts/servers.py -- .venv/bin/python -m scripts.bench [--rounds N] [--scale F]
+        [--long] [--no-write]
 
-Pictures are drawn (photo-like, JPEG quality 90, each with bytes of its own) and served by nginx as a process
-of its own. gunicorn and two worker processes run on PostgreSQL and Redis with local storage. CPU is user and
-system time of the worker processes from upload to finish, start-up not counted.
+Contenders take turns in every round and medians count, since machines drift. With BENCH_S3_ENDPOINT_URL,
+BENCH_S3_BUCKET, BENCH_S3_ACCESS_KEY_ID and BENCH_S3_SECRET_ACCESS_KEY the pipeline is measured with S3, too.
 """
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import simplejpeg
+from scripts.bench import codec, origin, report, scale, waiting
+from scripts.bench.contenders import (
+    Command,
+    Contender,
+    Img2dataset,
+    Service,
+    UserScript,
+    cluster,
+    embedded,
+    install_others,
+)
+from scripts.bench.measure import Run, middle
+from tests.stack import ROOT, with_database
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tests.pictures import photo_jpeg
-from tests.stack import Cluster, free_port, wait_for
-
-SIZES = {400: 2000, 1000: 800, 2000: 250}
-NGINX = """
-worker_processes 1; daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; sendfile on; keepalive_requests 1000000; default_type image/jpeg;
-  server {{ listen 127.0.0.1:{port}; root {root}/pictures; }}
-}}
-"""
+COUNTS = {400: 1500, 1000: 500, 2000: 160}
+CODEC_COUNTS = {400: 300, 1000: 100, 2000: 40}
+LARGE_ROWS, SQLITE_ROWS = 200_000, 40_000
+LONG = 200_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Images per second and CPU per image.")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of pictures per size")
-    scale = parser.parse_args().scale
-    print("| picture | KB | images | images/s | worker CPU ms/image | bare codec CPU ms/image | ratio |")
-    print("|---|---|---|---|---|---|---|")
-    for size, count in SIZES.items():
-        measure(size, round(count * scale))
+    parser = argparse.ArgumentParser(description="Speed, scale and waiting.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of pictures and rows")
+    parser.add_argument("--long", action="store_true", help=f"work through {LONG:,} small pictures, too")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/ as it is")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        figures = Bench(Path(directory), options.rounds, options.scale).figures(long=options.long)
+    print(report.tables(figures))
+    if not options.no_write:
+        report.write(figures)
 
 
-def measure(size: int, count: int) -> None:
-    """Print a row of the table."""
-    with tempfile.TemporaryDirectory() as directory, nginx(Path(directory)) as url:
-        pictures = Path(directory, "pictures")
-        draw(pictures, size, count)
-        codec = bare_codec(pictures)
-        rate, cpu = pipeline(Path(directory), url, count)
-        kilobytes = sum(path.stat().st_size for path in pictures.iterdir()) / count / 1000
-    print(
-        f"| {size} px | {kilobytes:.0f} | {count} | {rate:.0f} | {cpu * 1000:.1f} "
-        f"| {codec * 1000:.1f} | {codec / cpu:.2f} |",
-        flush=True,
-    )
+class Bench:
+    """One run of everything."""
+
+    def __init__(self, root: Path, rounds: int, factor: float) -> None:
+        self.root, self.rounds, self.factor = root, rounds, factor
+        self.counts = {size: max(20, round(count * factor)) for size, count in COUNTS.items()}
+        self._serial = 0
+
+    def figures(self, *, long: bool) -> dict[str, Any]:
+        """All figures."""
+        figures: dict[str, Any] = {"machine": report.machine(), "rounds": self.rounds, "commit": _commit()}
+        say("drawing pictures")
+        origin.draw(self.root, self.counts | ({16: 1000} if long else {}))
+        with origin.nginx(self.root) as url, ExitStack() as stack:
+            services = list(self._services(stack))
+            figures["sizes"] = self._sizes(url, services)
+            figures |= self._waiting(url, services)
+            if long:
+                figures["drift"] = self._drift(url, services[1])
+        figures["slow_origin_cost"] = self._slow()
+        figures["scale"] = self._scale()
+        return figures
+
+    def _services(self, stack: ExitStack) -> Iterator[Service]:
+        say("starting services")
+        yield embedded(stack, self._folder("embedded"))
+        yield cluster(stack, "cluster", self._folder("cluster"))
+        if "BENCH_S3_ENDPOINT_URL" in os.environ:
+            redis_url = with_database(os.environ["REDIS_URL"], "2")
+            yield cluster(stack, "cluster, S3", self._folder("s3"), redis_url=redis_url, **_s3())
+        else:
+            say("no S3: BENCH_S3_ENDPOINT_URL is not set")
+
+    def _sizes(self, url: str, services: list[Service]) -> dict[str, Any]:
+        others: list[Command] = []
+        if install_others():
+            others = [UserScript(self.root / "script"), Img2dataset(self.root / "img2dataset")]
+        runs: dict[tuple[int, str], list[Run]] = defaultdict(list)
+        bare: dict[tuple[int, str], list[float]] = defaultdict(list)
+        starts: list[Run] = []
+        for number in range(self.rounds):
+            if others:
+                starts.append(others[-1].run(self._urls(url, 400, 4)))
+            for size in self.counts:
+                say(f"round {number + 1} of {self.rounds}, {size} px")
+                for name in ("simplejpeg", "pillow"):
+                    folder = self.root / "pictures" / str(size)
+                    bare[size, name].append(
+                        codec.bare(name, folder, min(CODEC_COUNTS[size], self.counts[size]))
+                    )
+                contenders: list[Contender] = [*services, *others]
+                for contender in contenders:
+                    runs[size, contender.name].append(contender.run(self._urls(url, size, self.counts[size])))
+        return {str(size): self._size(size, runs, bare, starts) for size in self.counts}
+
+    def _size(
+        self,
+        size: int,
+        runs: dict[tuple[int, str], list[Run]],
+        bare: dict[tuple[int, str], list[float]],
+        starts: list[Run],
+    ) -> dict[str, Any]:
+        files = list((self.root / "pictures" / str(size)).iterdir())
+        return {
+            "kilobytes": sum(file.stat().st_size for file in files) / len(files) / 1000,
+            "codec_ms": {name: middle(bare[size, name]) * 1000 for name in ("simplejpeg", "pillow")},
+            "contenders": {
+                # What it takes to start counts in img2dataset's seconds, but not in its rate and CPU.
+                name: _summary(found, starts if name == Img2dataset.name else [])
+                for (one, name), found in runs.items()
+                if one == size
+            },
+        }
+
+    def _waiting(self, url: str, services: list[Service]) -> dict[str, Any]:
+        say("waiting")
+        one, two = services[:2]
+        return {
+            "latency_seconds": {
+                service.name: waiting.latency(service, self._urls(url, 400, 11)) for service in (one, two)
+            },
+            "fairness_seconds": waiting.fairness(two, f"{url}/400", self.counts[400]),
+        }
+
+    def _slow(self) -> float:
+        say("a slow origin")
+        pictures = self.root / "pictures" / "1000"
+        return waiting.slowness(self._folder("slow"), pictures, self.counts[1000], self.rounds)
+
+    def _scale(self) -> dict[str, Any]:
+        say("a large catalogue")
+        found = scale.postgres(self._folder("large"), round(LARGE_ROWS * self.factor))
+        rate = scale.sqlite(self._folder("sqlite"), round(SQLITE_ROWS * self.factor))
+        return found | {"sqlite_urls_per_second": rate}
+
+    def _drift(self, url: str, service: Service) -> dict[str, Any]:
+        say("a long request")
+        count = round(LONG * self.factor)
+        first, last = scale.drift(service, [f"{url}/16/{n % 1000}.jpg?{n}" for n in range(count)])
+        return {"images": count, "first_ms": first * 1000, "last_ms": last * 1000}
+
+    def _urls(self, url: str, size: int, count: int) -> list[str]:
+        """Addresses that nobody has asked for yet: what is known already is not fetched again."""
+        self._serial += 1
+        return [f"{url}/{size}/{number}.jpg?run={self._serial}" for number in range(count)]
+
+    def _folder(self, name: str) -> Path:
+        folder = self.root / name
+        folder.mkdir()
+        return folder
 
 
-@contextmanager
-def nginx(root: Path) -> Iterator[str]:
-    """Serves `root/pictures`; gives its URL."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        sys.exit("bench: nginx is not installed; on Debian: apt-get install nginx-light")
-    port = free_port()
-    (root / "pictures").mkdir()
-    root.chmod(0o755)
-    configuration = root / "nginx.conf"
-    configuration.write_text(NGINX.format(root=root, port=port))
-    process = subprocess.Popen([program, "-p", root, "-c", configuration])
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+def _summary(runs: list[Run], starts: list[Run]) -> dict[str, Any]:
+    seconds, cpu = middle([run.seconds for run in runs]), middle([run.cpu for run in runs])
+    start = middle([run.seconds for run in starts] or [0])
+    start_cpu = middle([run.cpu for run in starts] or [0])
+    count = runs[0].images
+    return {
+        "images": count,
+        "seconds": seconds,
+        "rate": count / (seconds - start),
+        "cpu_ms": (cpu - start_cpu) / count * 1000,
+        "megabytes": max(run.megabytes for run in runs),
+    }
 
 
-def draw(directory: Path, size: int, count: int) -> None:
-    for number in range(count):
-        data = photo_jpeg(size, size * 3 // 4, seed=number, quality=90)
-        (directory / f"{number}.jpg").write_bytes(data)
+def _s3() -> dict[str, str]:
+    """Settings of a deployment with S3, from the variables of the bench."""
+    variables = {
+        "AWS_S3_ENDPOINT_URL": "BENCH_S3_ENDPOINT_URL",
+        "AWS_STORAGE_BUCKET_NAME": "BENCH_S3_BUCKET",
+        "AWS_ACCESS_KEY_ID": "BENCH_S3_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY": "BENCH_S3_SECRET_ACCESS_KEY",
+    }
+    return {name: os.environ[variable] for name, variable in variables.items()}
 
 
-def bare_codec(directory: Path, most: int = 100) -> float:
-    """CPU seconds per picture of decoding and encoding alone, with nothing around it."""
-    pictures = [path.read_bytes() for path in sorted(directory.iterdir())[:most]]
-    before = time.process_time()
-    for data in pictures:
-        simplejpeg.encode_jpeg(simplejpeg.decode_jpeg(data), quality=50, colorsubsampling="420")
-    return (time.process_time() - before) / len(pictures)
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def pipeline(directory: Path, url: str, count: int) -> tuple[float, float]:
-    """Images per second from upload to finish, and CPU seconds per image of both workers together."""
-    rows = "".join(f"{number},Lamp,{url}/{number}.jpg\n" for number in range(count))
-    catalogue = f"Serial Number,Product Name,Input Image Urls\n{rows}"
-    data_dir = directory / "data"
-    data_dir.mkdir()
-    with Cluster(data_dir) as cluster:
-        cluster.web()
-        workers = cluster.workers(2)
-        with cluster.client(headers={"Authorization": f"Token {cluster.token()}"}) as client:
-            before, start = sum(map(cpu_seconds, workers)), time.monotonic()
-            batch = client.post("/api/requests/", files={"file": ("lamps.csv", catalogue)}).json()
-            path = f"/api/requests/{batch['id']}/"
-            wait_for(lambda: client.get(path).json()["finished_at"], "the request finishes", seconds=600)
-            elapsed = time.monotonic() - start
-            used = sum(map(cpu_seconds, workers)) - before
-            state = client.get(path).json()
-    if state["images"]["completed"] != count:
-        sys.exit(f"bench: {state['images']} of {count} images")
-    return count / elapsed, used / count
-
-
-def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """User and system time of a process and its children, as Linux counts them."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        if int(fields[2]) == process.pid:  # the process group, which each of ours has for itself
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

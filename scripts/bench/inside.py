@@ -1,0 +1,92 @@
+"""What only a process inside of a deployment can measure; prints it as JSON.
+
+python -m scripts.bench.inside ingest REQUEST_ID
+python -m scripts.bench.inside ingest-file FILE.csv
+python -m scripts.bench.inside explain REQUEST_ID
+"""
+
+import json
+import os
+import re
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "imageextractor.settings"
+django.setup()
+
+from django.contrib.auth.models import User
+from django.core.files import File
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from processing import ingest as ingestion
+from processing import recovery
+from products.models import Image, Request
+
+TABLES = ("products_image", "products_product", "products_productimage")
+SCAN = re.compile(rf"Seq Scan on ({'|'.join(TABLES)})\b")
+
+
+def ingest(pk: str) -> dict[str, Any]:
+    """Ingest a submitted Request at one go, with nobody working on it."""
+    batch = Request.objects.get(pk=pk)
+    began = time.monotonic()
+    for _ in ingestion.run(batch):
+        pass
+    seconds = time.monotonic() - began
+    status = Path("/proc/self/status").read_text()
+    megabytes = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    return {"urls_per_second": batch.images_total / seconds, "megabytes": megabytes}
+
+
+def ingest_file(path: str) -> dict[str, Any]:
+    """The same into a new database, from the file on."""
+    call_command("migrate", verbosity=0)
+    with Path(path).open("rb") as file:
+        batch, _ = Request.objects.submit(User.objects.create_user("bench"), File(file, "catalogue.csv"))
+    return ingest(str(batch.pk))
+
+
+def explain(pk: str) -> dict[str, Any]:
+    """The statements of a worker on a Request of which nothing is done; those that scan a table."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    statements = [sql for sql in _statements(Request.objects.get(pk=pk)) if _explicable(sql)]
+    return {"statements": len(statements), "scans": [sql for sql in statements if SCAN.search(_plan(sql))]}
+
+
+def _statements(batch: Request) -> list[str]:
+    """What a worker says to the database: claim, look for more, flush, give back, recover. Nothing stays."""
+    worker = uuid.uuid4()
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+        images = Image.objects.claim(batch, worker, 32)
+        Image.objects.claim(batch, worker, 32, ["busy.example.com"])
+        Image.objects.due().filter(request=batch).exists()
+        for image in images[:16]:
+            image.complete(f"images/00/{image.pk}.jpg")
+        batch.record(images[:16], worker)
+        Image.objects.filter(claimed_by=worker).release(crashed=False)
+        recovery.recover()
+        transaction.set_rollback(True)
+    return [query["sql"] for query in queries.captured_queries]
+
+
+def _explicable(sql: str) -> bool:
+    return sql.startswith(("SELECT", "UPDATE", "DELETE", "INSERT"))
+
+
+def _plan(sql: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {sql.replace('%', '%%')}")
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+if __name__ == "__main__":
+    calls = {"ingest": ingest, "ingest-file": ingest_file, "explain": explain}
+    print(json.dumps(calls[sys.argv[1]](sys.argv[2])))
