@@ -112,7 +112,7 @@ def test_requests_of_others_and_unknown_ones_are_404_and_what_is_no_id_is_400() 
     batch, foreign = finished(ann, a=JPEG), finished(bob, a=JPEG)
     path = f"/api/requests/{batch.pk}/results.csv"
     for against, status in [(foreign.pk, 404), (uuid.uuid4(), 404), ("yesterday", 400)]:
-        answer = client_of(ann).get(path, {"style": "changes", "against": against})
+        answer = client_of(ann).get(path, {"style": "changes", "against": str(against)})
         assert answer.status_code == status
 
 
