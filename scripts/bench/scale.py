@@ -66,7 +66,7 @@ def sqlite(directory: Path, rows: int) -> float:
 def drift(service: Service, wanted: list[str]) -> tuple[float, float]:
     """Seconds per image in the first and the last tenth of a large request."""
     batch = service.submit(wanted)
-    marks: dict[str, float] = {}
+    marks: dict[str, tuple[float, int]] = {}
     tenths = {name: round(len(wanted) * part) for name, part in TENTHS.items()}
     while len(marks) < len(tenths):
         done = service.batch(batch["id"])["images"]["completed"]
