@@ -7,6 +7,7 @@ from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing import ingest as ingestion
 from products.models import Image, Product, Request
+from products.models.image import ImageQuerySet
 from tests.batches import catalogue, ingest, make_urls, submitted
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +60,7 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
     steps = ingestion.run(batch)
     next(steps)
     with monkeypatch.context() as patch, pytest.raises(ArithmeticError):
-        patch.setattr(type(Image.objects), "_insert_numbered", lambda *_: 1 / 0)
+        patch.setattr(ImageQuerySet, "_insert_numbered", lambda *_: 1 / 0)
         next(steps)
     assert (Product.objects.count(), Image.objects.count()) == (2, 2)
 
