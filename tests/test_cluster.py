@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
@@ -99,10 +100,10 @@ def test_a_catalogue_of_2500_pictures_comes_back_complete_and_in_order(
                 assert (picture.format, picture.size) == ("JPEG", (120, 90))
 
 
-def test_both_workers_take_part(cluster: Cluster, client: httpx.Client, origin: Origin) -> None:
-    """The origin answers only when more pictures are asked for at once than one worker may fetch there."""
-    per_host = 16
-    arrivals, gate = Semaphore(per_host), Event()
+def test_both_workers_take_part(cluster: Cluster, client: httpx.Client) -> None:
+    """Origins answer only when more pictures are asked for at once than one worker fetches."""
+    one_worker, per_host = 32, 16
+    arrivals, gate = Semaphore(one_worker), Event()
     picture = Answer(photo_jpeg(60, 40, seed=1))
 
     def meet(handler: Handler) -> None:
@@ -111,14 +112,17 @@ def test_both_workers_take_part(cluster: Cluster, client: httpx.Client, origin: 
         gate.wait(60)
         handler.answer(picture)
 
-    urls = [origin.add(f"/{number}.jpg", meet) for number in range(6 * per_host)]
-    text = "Serial Number,Product Name,Input Image Urls\n1,Lamp,{}\n".format("|".join(urls))
-    batch = client.post("/api/requests/", files={"file": ("lamps.csv", text)}).json()
+    with ExitStack() as stack:
+        origins = [stack.enter_context(Origin()) for _ in range(3)]
+        urls = [origin.add(f"/{number}.jpg", meet) for number in range(2 * per_host) for origin in origins]
+        text = "Serial Number,Product Name,Input Image Urls\n1,Lamp,{}\n".format("|".join(urls))
+        batch = client.post("/api/requests/", files={"file": ("lamps.csv", text)}).json()
 
-    wait_for(
-        lambda: client.get(f"/api/requests/{batch['id']}/").json()["status"] in FINISHED,
-        "the request finishes",
-    )
-    state = client.get(f"/api/requests/{batch['id']}/").json()
-    assert state["images"]["completed"] == len(urls)
-    assert len(origin.received) == len(urls)  # none was given up and tried again
+        wait_for(
+            lambda: client.get(f"/api/requests/{batch['id']}/").json()["status"] in FINISHED,
+            "the request finishes",
+        )
+        state = client.get(f"/api/requests/{batch['id']}/").json()
+        assert state["images"]["completed"] == len(urls)
+        # None was given up and tried again.
+        assert sum(len(origin.received) for origin in origins) == len(urls)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 #: Whose ingest is held up by a lock.
 WHO_WAITS = """
     SELECT application_name FROM pg_stat_activity
-    WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "products_productimage"%'
+    WHERE wait_event_type = 'Lock' AND query LIKE 'COPY "products_productimage"%'
 """
 
 
