@@ -206,6 +206,7 @@ class Postgres(Server):
             # A crash of the machine may cost the data, a crash of the server may not.
             "fsync=off",
             "full_page_writes=off",
+            "max_connections=400",  # several clusters at a time
         ]
         return [self.path, "-D", self._data, *(part for setting in settings for part in ("-c", setting))]
 
