@@ -34,12 +34,14 @@ class _Host:
     pauses: int = 0  # in a row, as are failures
     failures: int = 0
     answers: int = 0  # since `counted_from`
+    refused_at: float | None = None  # by which the pace has not yet been set
     interval: float = 0.0
     next_at: float = 0.0
 
-    @property
-    def is_as_ever(self) -> bool:
-        return not (self.interval or self.pauses or self.failures)
+    def is_as_ever(self, now: float) -> bool:
+        return now >= self.paused_until and not (
+            self.refused_at or self.interval or self.pauses or self.failures
+        )
 
 
 class Hosts:
@@ -68,9 +70,7 @@ class Hosts:
         with self._lock:
             state, now = self._state(host), time.time()
             if now >= state.paused_until:
-                if state.answers:  # else it refuses for another reason than our pace
-                    pace = SLOWER * state.answers / max(1.0, now - state.counted_from)
-                    state.interval = min(max(1 / pace, state.interval), SLOWEST)
+                state.refused_at = now
                 self._pause(host, state, PAUSES[min(state.pauses, len(PAUSES) - 1)], code)
             if seconds is not None and now + seconds > state.paused_until:
                 self._leave_alone(host, state, now + seconds, code)
@@ -93,6 +93,8 @@ class Hosts:
             state, now = self._state(host), time.time()
             if now < max(state.paused_until, state.next_at):
                 return False
+            if state.refused_at is not None:
+                self._slow_down(state, state.refused_at)
             state.next_at = now + state.interval
             return True
 
@@ -108,7 +110,7 @@ class Hosts:
             state = self._hosts.get(host)
             if state is None or (not state.interval and time.time() >= state.paused_until):
                 return None
-            return 0 if time.time() < state.paused_until else max(1, int(1 / state.interval))
+            return 0 if time.time() < state.paused_until else max(1, round(1 / state.interval))
 
     def paused(self) -> dict[str, Pause]:
         """Who is left alone now, by host."""
@@ -138,7 +140,8 @@ class Hosts:
     def forget(self, but: Iterable[str]) -> None:
         """Forget hosts of which there is nothing to be said, but for those of which pictures are in hand."""
         with self._lock:
-            for host in [host for host, state in self._hosts.items() if state.is_as_ever]:
+            now = time.time()
+            for host in [host for host, state in self._hosts.items() if state.is_as_ever(now)]:
                 if host not in but:
                     del self._hosts[host]
 
@@ -149,7 +152,13 @@ class Hosts:
         state.pauses += 1
         self._leave_alone(host, state, time.time() + seconds, code)
 
+    def _slow_down(self, state: _Host, refused_at: float) -> None:
+        """Set the pace by what was answered, including what was on its way when it was too much."""
+        if state.answers:  # else it refuses for another reason than our pace
+            pace = SLOWER * state.answers / max(1.0, refused_at - state.counted_from)
+            state.interval = min(max(1 / pace, state.interval), SLOWEST)
+        state.answers, state.counted_from, state.refused_at = 0, time.time(), None
+
     def _leave_alone(self, host: str, state: _Host, until: float, code: str) -> None:
-        state.paused_until, state.code = until, code
-        state.answers, state.failures, state.counted_from = 0, 0, until
+        state.paused_until, state.code, state.failures = until, code, 0
         self._news.append(Pause(host, until, state.pauses, code))

@@ -158,6 +158,13 @@ class Job:
     def wait_until_finished(self, seconds: float) -> None:
         wait_for(lambda: self.fields("status")[0] in FINISHED, "the job finishes", seconds)
 
+    def seconds_to_settle(self, where: str = "TRUE") -> float:
+        """From the upload until the last of its Images that are so had its outcome."""
+        ((settled_at,),) = self.images("max(settled_at)", where)
+        moments = [datetime.fromisoformat(str(moment)) for moment in (settled_at, *self.fields("created_at"))]
+        last, first = (moment.replace(tzinfo=moment.tzinfo or UTC) for moment in moments)
+        return (last - first).total_seconds()
+
     def refetched(self) -> int:
         """How many times a picture was asked for again."""
         ours = {row[2].removeprefix(self.origin.url("")) for row in self.rows}

@@ -77,7 +77,6 @@ def test_after_a_refusal_the_pace_is_below_what_the_host_has_answered(hosts: Hos
         hosts.answered(HOST)
     hosts.refused(HOST, 1, "http_429")
     clock.now += 1
-    assert hosts.worth(HOST) == 10 * SLOWER
     made = 0
     for _ in range(2000):
         made += hosts.begin(HOST)
@@ -85,10 +84,20 @@ def test_after_a_refusal_the_pace_is_below_what_the_host_has_answered(hosts: Hos
     assert made == pytest.approx(10 * 10 * SLOWER, abs=2)
 
 
+def test_answers_on_their_way_when_a_host_refused_count_for_its_pace(hosts: Hosts, clock: Clock) -> None:
+    hosts.refused(HOST, 1, "http_429")
+    for _ in range(5):
+        hosts.answered(HOST)
+    clock.now += 1
+    assert hosts.begin(HOST)
+    assert hosts.worth(HOST) == 5 * SLOWER
+
+
 def test_each_answer_raises_the_pace_until_there_is_none(hosts: Hosts, clock: Clock) -> None:
     hosts.answered(HOST)
     hosts.refused(HOST, 1, "http_429")
     clock.now += 1
+    assert hosts.begin(HOST)
     paces = []
     while (worth := hosts.worth(HOST)) is not None:
         paces.append(worth)
@@ -110,6 +119,7 @@ def test_no_pace_is_slower_than_the_slowest(hosts: Hosts, clock: Clock) -> None:
 def test_who_refuses_whatever_the_pace_is_not_asked_more_slowly(hosts: Hosts, clock: Clock) -> None:
     hosts.refused(HOST, 2, "http_429")
     clock.now += 2
+    assert hosts.begin(HOST)
     assert hosts.worth(HOST) is None
 
 
@@ -156,5 +166,6 @@ def test_hosts_of_which_there_is_nothing_to_be_said_are_forgotten(hosts: Hosts, 
         assert hosts.begin(host)
         hosts.answered(host)
     hosts.refused("slow.example", 1, "http_429")
+    hosts.answered("slow.example")  # which was on its way
     hosts.forget(but=[OTHER])
     assert set(hosts._hosts) == {OTHER, "slow.example"}
