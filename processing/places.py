@@ -119,7 +119,7 @@ class Places:
     def seconds_to_begin(self, most: float) -> float:
         """In how many seconds, at most so many, an Image may begin because time has passed."""
         with self._changed:
-            return min(filter(None, map(self._hosts.ready_in, self._waiting)), default=most)
+            return min([most, *filter(None, map(self._hosts.ready_in, self._waiting))])
 
     def renew_shares(self) -> None:
         """Agree with other workers on the hosts of all Images in hand; to be called every second."""

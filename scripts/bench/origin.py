@@ -17,8 +17,8 @@ NGINX = """
 worker_processes 1; daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log;
 events {{ worker_connections 512; }}
 http {{
-  access_log off; sendfile on; keepalive_requests 1000000; default_type image/jpeg;
-  server {{ listen 127.0.0.1:{port}; root {root}/pictures; }}
+  sendfile on; keepalive_requests 1000000; default_type image/jpeg; log_format bytes $bytes_sent;
+  server {{ {directives} listen 127.0.0.1:{port}; root {root}/pictures; }}
 }}
 """
 
@@ -38,15 +38,15 @@ def _draw(folder: Path, width: int, number: int) -> None:
 
 
 @contextmanager
-def nginx(root: Path) -> Iterator[str]:
-    """Serves `root/pictures` from a process of its own; gives its URL."""
+def nginx(root: Path, directives: str = "access_log off;") -> Iterator[str]:
+    """Serves `root/pictures` from a process of its own, its server with these directives; gives its URL."""
     program = find_program("nginx")
     if program is None:
         sys.exit("bench: nginx is not installed; on Debian: apt-get install nginx-light")
     port = free_port()
     root.chmod(0o755)
     configuration = root / "nginx.conf"
-    configuration.write_text(NGINX.format(root=root, port=port))
+    configuration.write_text(NGINX.format(root=root, port=port, directives=directives))
     process = subprocess.Popen([program, "-p", root, "-c", configuration])
     try:
         yield f"http://127.0.0.1:{port}"
