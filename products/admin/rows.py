@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -187,8 +188,8 @@ def thumbnail(image: Image) -> SafeString | str:
     """The stored output, small, if there is one. Of what is stored elsewhere nothing is loaded."""
     if not image.output_key:
         return NOTHING
-    html = '<a href="{0}"><img class="thumbnail" src="{0}" alt="Output of image {1}" loading="lazy"></a>'
-    return format_html(html, image.output_path, image.number)
+    html = '<a href="{}"><img class="thumbnail" src="{}" alt="Output of image {}" loading="lazy"></a>'
+    return format_html(html, image.output_path, reverse("thumbnail", args=[image.pk]), image.number)
 
 
 def facts(kind: str, width: int | None, height: int | None, size: int | None) -> str:
