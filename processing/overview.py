@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from processing.health import no_worker_since
-from processing.models import WebhookDelivery, WebhookEndpoint, Worker
+from processing.models import PausedHost, WebhookDelivery, WebhookEndpoint, Worker
 from products.models import ImageStatus, Request
 from products.models.image import COUNTED_OUTCOMES, Image, Outcomes
 
@@ -33,6 +33,9 @@ class Overview:
 
     def endpoints_given_up(self) -> int:
         return WebhookEndpoint.objects.given_up().count()
+
+    def hosts_paused(self) -> int:
+        return PausedHost.objects.current().count()
 
     def workers(self) -> QuerySet[Worker]:
         return Worker.objects.all()

@@ -77,7 +77,7 @@ class RequestAdmin(ActingAdmin):
     fieldsets = [
         (None, {"fields": ["filename", "owner", "status", "error", "progress", "failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
-        ("Options", {"fields": ["quality", "format", "max_width", "max_height", "webhook_url"]}),
+        ("Options", {"fields": ["quality", "format", "max_width", "max_height", "force", "webhook_url"]}),
         (
             "Reading of the file",
             {"fields": ["encoding", "columns", "base_url", "products_total", "ingested_rows"]},
@@ -198,10 +198,11 @@ class RequestAdmin(ActingAdmin):
 
     @admin.action(description="Retry what failed", permissions=["control"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
-        runs = {batch: batch.run for batch in queryset}
-        count = sum(batch.retry() for batch in runs)
-        now = dict(queryset.values_list("pk", "run"))
-        changed = [batch for batch, run in runs.items() if now.get(batch.pk, run) != run]
+        batches = list(queryset)
+        count = sum(batch.retry() for batch in batches)
+        # Not by `queryset`: what it filters by may have changed.
+        runs = dict(Request.objects.filter(pk__in=[b.pk for b in batches]).values_list("pk", "run"))
+        changed = [batch for batch in batches if runs.get(batch.pk) != batch.run]
         self.report(request, changed, f"Images that are tried again: {count}.", "Tried again.")
 
     @admin.action(description="Cancel", permissions=["control"])

@@ -5,9 +5,11 @@ As a superuser and as somebody who may only look.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db.models import Model
 from django.urls import reverse
@@ -15,7 +17,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from processing.models import WebhookDelivery, WebhookEndpoint, Worker
+from processing.models import PausedHost, WebhookDelivery, WebhookEndpoint, Worker
 from products.models import ApiToken, Image, Product, Request
 from tests.browser.watching import Watch, log_in
 from tests.factories import JPEG, ingest, make_csv, make_user, settle, submit
@@ -27,7 +29,7 @@ SCRIPTS = "<script>mark()</script><img src=x onerror=mark()>\"'><svg onload=mark
 NAME = SCRIPTS.replace("/", "\N{FRACTION SLASH}")
 HOSTILE_URL = "https://shop.example/<script>mark()</script>\"'><img src=x onerror=mark()>.jpg"
 GOOD_URL = "https://shop.example/lamp.jpg"
-VIEWED = (Request, Product, Image, ApiToken, Worker, WebhookEndpoint, WebhookDelivery)
+VIEWED = (Request, Product, Image, ApiToken, Worker, PausedHost, WebhookEndpoint, WebhookDelivery)
 
 
 @dataclass
@@ -41,12 +43,13 @@ class Shop:
     delivery: WebhookDelivery
     token: ApiToken
     worker: Worker
+    paused: PausedHost
 
     def rows(self) -> list[Model]:
         images = self.done.images.order_by("number")
         return [
             *(self.done, self.at_work, *images, self.done.products.order_by("row_number")[0]),
-            *(self.endpoint, self.delivery, self.token, self.worker),
+            *(self.endpoint, self.delivery, self.token, self.worker, self.paused),
         ]
 
 
@@ -65,9 +68,11 @@ def shop(transactional_db: None) -> Shop:
     )
     ApiToken.objects.issue(owner, SCRIPTS[:100])
     at_work = ingest(submit(owner, make_csv((1, "Vase", GOOD_URL)), "at-work.csv"))
+    soon = timezone.now() + timedelta(hours=1)
     return Shop(
         *(owner, done, at_work, endpoint, WebhookDelivery.objects.get(), ApiToken.objects.get()),
         Worker.objects.create(host=SCRIPTS),
+        PausedHost.objects.create(host=SCRIPTS, until=soon, number=1, code="dns"),
     )
 
 
@@ -94,7 +99,7 @@ def list_of(model: type[Model]) -> str:
 
 
 def page_of(row: Model) -> str:
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(row.pk)])
 
 
 def visit(page: "Page", site: LiveServer, path: str) -> None:
@@ -172,6 +177,7 @@ def test_the_first_page_says_what_waits_and_what_has_come_of_images(
     assert counts["Requests that nobody has begun"] == "1"
     assert counts["Requests at work, and the longest without progress"] == "1"
     assert counts["Images of these that are not done"] == "2"
+    assert counts["Servers of pictures that are left alone"] == "1"
     assert counts["Completed"] == "1"
     assert counts["Failed"] == "2"
     assert counts["<script>mark()</script>"] == counts["invalid_url"] == "1"

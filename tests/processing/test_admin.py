@@ -102,6 +102,15 @@ def test_what_was_done_to_a_row_is_in_its_history(boss: Client, ann: User, endpo
     ]
 
 
+def test_a_list_by_status_notes_what_was_tried_again(boss: Client, ann: User) -> None:
+    batch = finished(ann)
+    path = reverse("admin:products_request_changelist")
+    form = {"action": "retry", "_selected_action": [batch.pk]}
+    boss.post(f"{path}?status__exact=failed", form)
+    assert Request.objects.get().is_active
+    assert LogEntry.objects.get().change_message == "Tried again."
+
+
 def test_finished_requests_are_pruned_after_a_question(boss: Client, ann: User) -> None:
     done, at_work = finished(ann), ingest(submit(ann))
     question = act(boss, "prune", done, at_work)
@@ -226,7 +235,7 @@ def test_the_first_page_costs_as_many_queries_for_many_rows_as_for_one(
         finished(ann)
         submit(ann)
         Worker.objects.create(host=f"worker {number}")
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(15):
         boss.get("/admin/")
 
 
