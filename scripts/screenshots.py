@@ -185,11 +185,11 @@ class Tour:
                 page.goto(self.site.url + path)
                 self.shoot(page, f"{name}-{look.name}")
 
-    def shoot(self, page: Page, name: str) -> None:
-        """The page as it is, down to its end."""
+    def shoot(self, page: Page, name: str, *, full_page: bool = True) -> None:
+        """The page as it is, down to its end if wanted."""
         page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
         page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
-        page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
+        page.screenshot(path=FOLDER / f"{name}.png", full_page=full_page)
 
     def upload(self, name: str, data: bytes, button: str) -> str:
         """Upload a file in the form; the path of the page that this leads to."""
@@ -235,8 +235,7 @@ class Tour:
         self.page.get_by_label("Search").fill("SH-10")
         self.page.get_by_role("button", name="Show").click()
         self.page.locator("#products").evaluate("heading => heading.parentElement.scrollIntoView()")
-        self.page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
-        self.page.screenshot(path=FOLDER / "products-light.png")
+        self.shoot(self.page, "products-light", full_page=False)
         rows = self.page.get_by_role("link", name="Show rows").first.get_attribute("href")
         self.take("failures", str(rows))
         self.take("request-canceled", slow)
