@@ -76,24 +76,33 @@ class Fetched:
 
 
 def fetch(
-    client: httpx.Client, url: str, *, timeout: float, max_bytes: int, known: Version | None = None
+    transport: httpx.BaseTransport,
+    url: str,
+    *,
+    timeout: float,
+    max_bytes: int,
+    user_agent: str = "",
+    known: Version | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
     The URL that answered with the `known` version is asked for another one only. Raises `FetchError`. The
-    total time is kept by a guarded client; any other takes `timeout` for each step.
+    total time is kept by a guarded transport; any other takes `timeout` for each step.
     """
+    # A transport and no client: a client's cookies, hooks and merged headers cost as much as all the rest.
+    headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
     current = _parse(url)
     with deadline(timeout):
         for _ in range(MAX_REDIRECTS + 1):
             asked = known if known and known.url == str(current) else None
-            with _answer(client, current, timeout, asked.conditions if asked else {}) as response:
+            request = _request(current, timeout, {**headers, **(asked.conditions if asked else {})})
+            with _answer(transport, request, timeout) as response:
                 if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
                     return Fetched(b"", asked)
-                if response.next_request is None:
+                if not response.has_redirect_location:
                     return _fetched(response, str(current), max_bytes)
                 _drain(response)
-                current = response.next_request.url
+                current = _target(response, current)
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
     raise FetchError("too_many_redirects", detail, permanent=True)
 
@@ -108,31 +117,31 @@ def _parse(url: str) -> httpx.URL:
         raise _invalid_url("The address is malformed.") from error
 
 
+def _request(url: httpx.URL, timeout: float, headers: Mapping[str, str]) -> httpx.Request:
+    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+    return httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+
+
 @contextmanager
 def _answer(
-    client: httpx.Client, url: httpx.URL, timeout: float, conditions: Mapping[str, str]
+    transport: httpx.BaseTransport, request: httpx.Request, timeout: float
 ) -> Iterator[httpx.Response]:
     try:
-        check_url(url)  # a guarded client does so, too; any other does not
-        with closing(_send(client, url, timeout, conditions)) as response:
+        check_url(request.url)  # a guarded transport does so, too; any other does not
+        with closing(transport.handle_request(request)) as response:
+            response.request = request
             yield response
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
     except httpx.HTTPError as error:
-        raise _fetch_error(error, url.host, timeout) from error
+        raise _fetch_error(error, request.url.host, timeout) from error
 
 
-def _send(
-    client: httpx.Client, url: httpx.URL, timeout: float, conditions: Mapping[str, str]
-) -> httpx.Response:
-    request = client.build_request("GET", url, headers={**_HEADERS, **conditions}, timeout=timeout)
+def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
+    """Where a redirect from `url` leads."""
     try:
-        return client.send(request, stream=True, follow_redirects=False)
-    except (httpx.InvalidURL, httpx.RemoteProtocolError, ValueError) as error:
-        # httpx reads `Location` even when it is not to follow it, and stumbles in three ways over a bad one.
-        stumbled = isinstance(error.__context__, httpx.InvalidURL)
-        if isinstance(error, httpx.RemoteProtocolError) and not stumbled:
-            raise
+        return url.join(response.headers["Location"])
+    except (httpx.InvalidURL, ValueError) as error:
         raise _invalid_url(f"{url.host} redirected to something that is not an address.") from error
 
 

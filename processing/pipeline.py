@@ -32,7 +32,7 @@ from processing.memory import Memories
 from processing.models import PausedHost
 from processing.places import Places
 from processing.storage import StorageError, store
-from processing.transport import guarded_client
+from processing.transport import guarded_transport
 from products.models import Image, Request, RequestStatus
 
 logger = logging.getLogger(__name__)
@@ -62,10 +62,8 @@ class Pipeline:
         self.leases = Leases(settings.REDIS_URL, worker_id)
         self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.hosts, self.leases)
         self._memories = Memories()
-        self._client = guarded_client(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS,
-            user_agent=settings.FETCH_USER_AGENT,
-            max_connections=settings.FETCH_CONCURRENCY,
+        self._transport = guarded_transport(
+            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
         self._codec = BoundedSemaphore(os.cpu_count() or 1)
@@ -232,9 +230,15 @@ class Pipeline:
         self._memories.note(image, fetched.version)
 
     def _fetch(self, image: Image, known: Version | None) -> Fetched:
-        timeout, max_bytes = settings.FETCH_TIMEOUT, settings.FETCH_MAX_BYTES
         try:
-            fetched = fetch(self._client, image.url, timeout=timeout, max_bytes=max_bytes, known=known)
+            fetched = fetch(
+                self._transport,
+                image.url,
+                timeout=settings.FETCH_TIMEOUT,
+                max_bytes=settings.FETCH_MAX_BYTES,
+                user_agent=settings.FETCH_USER_AGENT,
+                known=known,
+            )
         except FetchError as error:
             if error.wants_rest:
                 self.hosts.refused(image.host, error.retry_after, error.code)
@@ -344,7 +348,7 @@ class Pipeline:
             self._changed.notify_all()
         self._flusher.join(timeout=max(FLUSH_SECONDS, deadline - time.monotonic()))
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        self._transport.close()
         Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from scripts.bench import codec, origin, report, scale, waiting
+from scripts.bench import codec, components, origin, report, scale, waiting
 from scripts.bench.contenders import (
     Command,
     Contender,
@@ -68,6 +68,8 @@ class Bench:
         with origin.nginx(self.root) as url, ExitStack() as stack:
             services = list(self._services(stack))
             figures["sizes"] = self._sizes(url, services)
+            say("components")
+            figures["components_ms"] = components.costs(services[1], self._urls(url, 400, self.counts[400]))
             figures |= self._waiting(url, services)
             if long:
                 figures["drift"] = self._drift(url, services[1])

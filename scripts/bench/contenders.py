@@ -31,18 +31,18 @@ class Service:
     def __init__(self, name: str, deployment: Deployment, workers: list[subprocess.Popen[bytes]]) -> None:
         self.name = name
         self.deployment = deployment
-        self._groups = [worker.pid for worker in workers]
+        self.groups = [worker.pid for worker in workers]
         token = f"Token {deployment.token()}" if isinstance(deployment, Cluster) else ""
         self.client = deployment.client(headers={"Authorization": token} if token else {})
 
     def run(self, urls: list[str]) -> Run:
-        forget_peaks(self._groups)
-        before = cpu_seconds(self._groups)
+        forget_peaks(self.groups)
+        before = cpu_seconds(self.groups)
         batch = self.finished(self.submit(urls)["id"])
-        used = cpu_seconds(self._groups) - before
+        used = cpu_seconds(self.groups) - before
         if batch["images"]["completed"] != len(urls):
             sys.exit(f"bench: {self.name}: {batch['images']} of {len(urls)} images")
-        return Run(len(urls), seconds_of(batch), used, peak_megabytes(self._groups))
+        return Run(len(urls), seconds_of(batch), used, peak_megabytes(self.groups))
 
     def submit(self, urls: list[str]) -> dict[str, Any]:
         """Upload a catalogue with a row for each URL: the Request."""

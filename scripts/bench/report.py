@@ -24,7 +24,7 @@ def write(figures: dict[str, Any]) -> None:
 
 def tables(figures: dict[str, Any]) -> str:
     """Markdown."""
-    parts = [_machine(figures), _jobs(figures), _targets(figures)]
+    parts = [_machine(figures), _jobs(figures), _components(figures), _targets(figures)]
     return "\n".join(parts)
 
 
@@ -55,6 +55,12 @@ def _jobs(figures: dict[str, Any]) -> str:
             lines.append(
                 f"| {what} | {name} | {run['rate']:.0f} | {run['cpu_ms']:.1f} | {ratio} | {megabytes} |"
             )
+    return "\n".join(lines) + "\n"
+
+
+def _components(figures: dict[str, Any]) -> str:
+    lines = ["| component of the cluster at 400 px | CPU ms/image |", "|---|---|"]
+    lines += [f"| {name} | {cost:.2f} |" for name, cost in figures["components_ms"].items()]
     return "\n".join(lines) + "\n"
 
 

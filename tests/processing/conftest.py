@@ -2,6 +2,7 @@ import socket
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def pipeline(small_pool: None, gate: Gate) -> Iterator[Pipeline]:
     yield pipeline
     gate.open()
     pipeline.close(20)
+
+
+@pytest.fixture
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test makes of this process ends with it."""
+    monkeypatch.setattr("processing.pipeline._current", None)
+
+
+@contextmanager
+def dramatiq_worker() -> Iterator[dramatiq.Worker]:
+    """Threads that consume messages, in this process."""
+    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=4, worker_timeout=50)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
 
 
 class Broker:

@@ -16,7 +16,7 @@ from itertools import count
 import pytest
 
 from processing.fetch import fetch
-from processing.transport import guarded_client
+from processing.transport import guarded_transport
 from tests.origin import Answer, Handler, Origin
 from tests.stack import ROOT
 
@@ -30,11 +30,11 @@ import json, sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from processing.fetch import FetchError, fetch
-from processing.transport import guarded_client
+from processing.transport import guarded_transport
 
 def outcome(url):
     try:
-        return len(fetch(client, url, timeout=timeout, max_bytes=max_bytes).data)
+        return len(fetch(transport, url, timeout=timeout, max_bytes=max_bytes).data)
     except FetchError as error:
         return error.code
 
@@ -44,7 +44,7 @@ def peak():
 
 timeout, max_bytes, warm_up, *urls = json.loads(sys.argv[1])
 with (
-    guarded_client(allowed_networks=[ip_network("127.0.0.1")], user_agent="", max_connections=64) as client,
+    guarded_transport(allowed_networks=[ip_network("127.0.0.1")], max_connections=64) as transport,
     ThreadPoolExecutor(64) as threads,
 ):
     list(threads.map(outcome, [warm_up] * 64))
@@ -293,8 +293,6 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(origin: Origin) ->
             handler.wfile.write(answer % (1, b"1") + answer % (6, b"forged"))
 
     url = origin.add("/bomb", smuggle)
-    with guarded_client(
-        allowed_networks=[ip_network("127.0.0.1/32")], user_agent="tests/1", max_connections=1
-    ) as client:
-        assert fetch(client, url, timeout=20, max_bytes=100).data == b"1"
-        assert fetch(client, url, timeout=20, max_bytes=100).data == b"second"
+    with guarded_transport(allowed_networks=[ip_network("127.0.0.1/32")], max_connections=1) as transport:
+        assert fetch(transport, url, timeout=20, max_bytes=100).data == b"1"
+        assert fetch(transport, url, timeout=20, max_bytes=100).data == b"second"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from processing.fetch import Fetched, FetchError, fetch
-from processing.transport import guarded_client
+from processing.transport import guarded_transport
 from tests.origin import Answer, Handler, Origin
 
 URL = "http://shop.example/red.jpg"
@@ -20,39 +20,35 @@ PICTURE = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def real_client() -> Iterator[httpx.Client]:
-    with guarded_client(
-        allowed_networks=[ip_network("127.0.0.1/32")], user_agent="tests/1", max_connections=4, timeout=30
-    ) as client:
-        yield client
+def real_transport() -> Iterator[httpx.BaseTransport]:
+    with guarded_transport(allowed_networks=[ip_network("127.0.0.1/32")], max_connections=4) as transport:
+        yield transport
 
 
-def answering(answer: httpx.Response | Callable[[httpx.Request], httpx.Response]) -> httpx.Client:
-    return httpx.Client(
-        transport=httpx.MockTransport(answer if callable(answer) else lambda _: answer), trust_env=False
-    )
+def answering(answer: httpx.Response | Callable[[httpx.Request], httpx.Response]) -> httpx.BaseTransport:
+    return httpx.MockTransport(answer if callable(answer) else lambda _: answer)
 
 
-def fetched(client: httpx.Client, url: str = URL) -> Fetched:
-    return fetch(client, url, timeout=20, max_bytes=10_000)
+def fetched(transport: httpx.BaseTransport, url: str = URL) -> Fetched:
+    return fetch(transport, url, timeout=20, max_bytes=10_000)
 
 
 def failure(
-    client: httpx.Client, url: str = URL, *, timeout: float = 20, max_bytes: int = 10_000
+    transport: httpx.BaseTransport, url: str = URL, *, timeout: float = 20, max_bytes: int = 10_000
 ) -> FetchError:
     with pytest.raises(FetchError) as caught:
-        fetch(client, url, timeout=timeout, max_bytes=max_bytes)
+        fetch(transport, url, timeout=timeout, max_bytes=max_bytes)
     return caught.value
 
 
-def raising(error: Exception) -> httpx.Client:
+def raising(error: Exception) -> httpx.BaseTransport:
     def answer(_: httpx.Request) -> httpx.Response:
         raise error
 
     return answering(answer)
 
 
-def redirecting(table: dict[str, str]) -> httpx.Client:
+def redirecting(table: dict[str, str]) -> httpx.BaseTransport:
     """Redirects each URL to what the table says; others answer with themselves."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -69,9 +65,9 @@ def test_a_picture_comes_with_the_url_it_was_found_at() -> None:
     assert (found.data, found.version.url) == (PICTURE, URL)
 
 
-def test_a_picture_is_asked_for_uncompressed(origin: Origin, real_client: httpx.Client) -> None:
+def test_a_picture_is_asked_for_uncompressed(origin: Origin, real_transport: httpx.BaseTransport) -> None:
     url = origin.add("/red.jpg", PICTURE)
-    assert fetched(real_client, url).data == PICTURE
+    assert fetched(real_transport, url).data == PICTURE
     assert origin.received[0].headers["accept"] == "image/*,*/*;q=0.8"
     assert origin.received[0].headers["accept-encoding"] == "identity"
     assert origin.received[0].headers["user-agent"] == "tests/1"
@@ -177,18 +173,20 @@ def test_a_redirect_to_what_is_no_web_address_is_an_invalid_url(location: str) -
 
 def test_five_redirects_are_followed_and_a_sixth_is_not() -> None:
     hops = [f"http://shop.example/{number}" for number in range(7)]
-    client = redirecting(dict(pairwise(hops)))
-    assert fetched(client, hops[1]).version.url == hops[6]
-    error = failure(client, hops[0])
+    transport = redirecting(dict(pairwise(hops)))
+    assert fetched(transport, hops[1]).version.url == hops[6]
+    error = failure(transport, hops[0])
     assert error.code == "too_many_redirects"
     assert error.permanent
 
 
-def test_a_redirect_into_a_private_network_is_blocked(origin: Origin, real_client: httpx.Client) -> None:
+def test_a_redirect_into_a_private_network_is_blocked(
+    origin: Origin, real_transport: httpx.BaseTransport
+) -> None:
     url = origin.add(
         "/red.jpg", Answer(status=302, headers={"Location": "http://127.0.0.2/latest/meta-data"})
     )
-    error = failure(real_client, url)
+    error = failure(real_transport, url)
     assert error.code == "blocked_address"
     assert error.permanent
     assert "127.0.0.2" in error.detail
@@ -249,21 +247,25 @@ def test_a_body_as_long_as_allowed_is_taken() -> None:
     assert len(fetched(answering(httpx.Response(200, content=bytes(10_000)))).data) == 10_000
 
 
-def test_a_body_announced_as_too_long_is_not_read(origin: Origin, real_client: httpx.Client) -> None:
+def test_a_body_announced_as_too_long_is_not_read(
+    origin: Origin, real_transport: httpx.BaseTransport
+) -> None:
     url = origin.add("/red.jpg", Answer(bytes(20_000), stall_after=0))
-    error = failure(real_client, url)
+    error = failure(real_transport, url)
     assert error.code == "too_large"
     assert error.permanent
 
 
-def test_a_body_of_unknown_length_is_cut_off_when_too_long(origin: Origin, real_client: httpx.Client) -> None:
+def test_a_body_of_unknown_length_is_cut_off_when_too_long(
+    origin: Origin, real_transport: httpx.BaseTransport
+) -> None:
     def send_for_ever(handler: Handler) -> None:
         handler.send_response_only(200)
         handler.end_headers()
         while not handler.origin.stopping.is_set():
             handler.wfile.write(bytes(1000))
 
-    assert failure(real_client, origin.add("/red.jpg", send_for_ever)).code == "too_large"
+    assert failure(real_transport, origin.add("/red.jpg", send_for_ever)).code == "too_large"
 
 
 @pytest.mark.parametrize("encoding", ["", "identity"])
@@ -273,20 +275,22 @@ def test_an_encoding_that_is_none_is_accepted(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
-def test_one_layer_of_gzip_is_undone(origin: Origin, real_client: httpx.Client, encoding: str) -> None:
+def test_one_layer_of_gzip_is_undone(
+    origin: Origin, real_transport: httpx.BaseTransport, encoding: str
+) -> None:
     url = origin.add("/red.jpg", Answer(gzip.compress(PICTURE), headers={"Content-Encoding": encoding}))
-    assert fetched(real_client, url).data == PICTURE
+    assert fetched(real_transport, url).data == PICTURE
 
 
 def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_memory(
-    origin: Origin, real_client: httpx.Client
+    origin: Origin, real_transport: httpx.BaseTransport
 ) -> None:
     bomb = gzip.compress(bytes(8_000_000))
     url = origin.add("/red.jpg", Answer(bomb, headers={"Content-Encoding": "gzip"}))
     assert len(bomb) < 10_000
     tracemalloc.start()
     try:
-        assert failure(real_client, url).code == "too_large"
+        assert failure(real_transport, url).code == "too_large"
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
@@ -303,10 +307,10 @@ def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_me
     ],
 )
 def test_any_other_encoding_is_refused(
-    origin: Origin, real_client: httpx.Client, encoding: str, body: bytes
+    origin: Origin, real_transport: httpx.BaseTransport, encoding: str, body: bytes
 ) -> None:
     url = origin.add("/red.jpg", Answer(body, headers={"Content-Encoding": encoding}))
-    error = failure(real_client, url)
+    error = failure(real_transport, url)
     assert error.code == "not_an_image"
     assert error.permanent
 
@@ -318,17 +322,17 @@ def test_an_empty_answer_is_not_an_image(status: int) -> None:
     assert error.permanent
 
 
-def test_the_time_counts_over_all_redirects(origin: Origin, real_client: httpx.Client) -> None:
+def test_the_time_counts_over_all_redirects(origin: Origin, real_transport: httpx.BaseTransport) -> None:
     origin.add("/red.jpg", Answer(status=302, headers={"Location": "/red.jpg"}, delay=0.2))
-    error = failure(real_client, origin.url("/red.jpg"), timeout=0.5)
+    error = failure(real_transport, origin.url("/red.jpg"), timeout=0.5)
     assert error.code == "timeout"
     assert not error.permanent
     assert "0.5 seconds" in error.detail
 
 
-def test_a_stalled_body_is_a_timeout(origin: Origin, real_client: httpx.Client) -> None:
+def test_a_stalled_body_is_a_timeout(origin: Origin, real_transport: httpx.BaseTransport) -> None:
     url = origin.add("/red.jpg", Answer(PICTURE, stall_after=100))
-    assert failure(real_client, url, timeout=0.2).code == "timeout"
+    assert failure(real_transport, url, timeout=0.2).code == "timeout"
 
 
 def short_body(handler: Handler) -> None:
@@ -366,61 +370,63 @@ def contradictory_lengths(handler: Handler) -> None:
     [short_body, broken_chunks, missing_chunk, no_answer, no_http, endless_header, contradictory_lengths],
 )
 def test_an_answer_that_is_broken_may_be_asked_for_again(
-    origin: Origin, real_client: httpx.Client, behaviour: Callable[[Handler], None]
+    origin: Origin, real_transport: httpx.BaseTransport, behaviour: Callable[[Handler], None]
 ) -> None:
-    error = failure(real_client, origin.add("/red.jpg", behaviour))
+    error = failure(real_transport, origin.add("/red.jpg", behaviour))
     assert error.code == "connect"
     assert not error.permanent
 
 
-def test_a_refused_connection_may_be_tried_again(real_client: httpx.Client) -> None:
+def test_a_refused_connection_may_be_tried_again(real_transport: httpx.BaseTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    error = failure(real_client, f"http://127.0.0.1:{port}/")
+    error = failure(real_transport, f"http://127.0.0.1:{port}/")
     assert error.code == "connect"
     assert not error.permanent
 
 
 @pytest.mark.parametrize(("reason", "permanent"), [(socket.EAI_NONAME, True), (socket.EAI_AGAIN, False)])
 def test_an_unknown_name_is_permanent_and_a_failed_lookup_is_not(
-    real_client: httpx.Client, monkeypatch: pytest.MonkeyPatch, reason: int, permanent: bool
+    real_transport: httpx.BaseTransport, monkeypatch: pytest.MonkeyPatch, reason: int, permanent: bool
 ) -> None:
     def getaddrinfo(*_: object, **__: object) -> None:
         raise socket.gaierror(reason, "")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    error = failure(real_client)
+    error = failure(real_transport)
     assert error.code == "dns"
     assert error.permanent is permanent
     assert "shop.example" in error.detail
 
 
-def test_a_server_without_tls_is_a_permanent_tls_failure(origin: Origin, real_client: httpx.Client) -> None:
-    error = failure(real_client, f"https://127.0.0.1:{origin.port}/")
+def test_a_server_without_tls_is_a_permanent_tls_failure(
+    origin: Origin, real_transport: httpx.BaseTransport
+) -> None:
+    error = failure(real_transport, f"https://127.0.0.1:{origin.port}/")
     assert error.code == "tls"
     assert error.permanent
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
 def test_the_connection_serves_again_after_an_answer_without_a_picture(
-    origin: Origin, real_client: httpx.Client, status: int
+    origin: Origin, real_transport: httpx.BaseTransport, status: int
 ) -> None:
     origin.add("/red.jpg", Answer(b"moved or gone", status=status, headers={"Location": "/blue.jpg"}))
     origin.add("/blue.jpg", PICTURE)
     if status == 302:
-        assert fetched(real_client, origin.url("/red.jpg")).data == PICTURE
+        assert fetched(real_transport, origin.url("/red.jpg")).data == PICTURE
     else:
-        failure(real_client, origin.url("/red.jpg"))
-        fetched(real_client, origin.url("/blue.jpg"))
+        failure(real_transport, origin.url("/red.jpg"))
+        fetched(real_transport, origin.url("/blue.jpg"))
     assert len(origin.clients) == 1
 
 
 @pytest.mark.timeout(25)
-def test_an_endless_error_page_is_hung_up_on(origin: Origin, real_client: httpx.Client) -> None:
+def test_an_endless_error_page_is_hung_up_on(origin: Origin, real_transport: httpx.BaseTransport) -> None:
     def deny_for_ever(handler: Handler) -> None:
         handler.send_response_only(404)
         handler.end_headers()
         while not handler.origin.stopping.is_set():
             handler.wfile.write(bytes(1000))
 
-    assert failure(real_client, origin.add("/red.jpg", deny_for_ever), timeout=1000).code == "http_404"
+    assert failure(real_transport, origin.add("/red.jpg", deny_for_ever), timeout=1000).code == "http_404"

@@ -14,7 +14,7 @@ import pytest
 from processing.addresses import InvalidAddress
 from processing.connecting import BlockedAddress
 from processing.fetch import FetchError, fetch
-from processing.transport import guarded_client
+from processing.transport import guarded_client, guarded_transport
 from tests.canary import Canary
 from tests.hostile_urls import BLOCKED, INSIDE, INVALID, NEVER_A_LOCATION
 from tests.names import Names
@@ -55,28 +55,24 @@ def receiver() -> Iterator[Origin]:
         yield origin
 
 
-def client_for(address: str) -> httpx.Client:
-    return guarded_client(
-        allowed_networks=[ip_network(address)], user_agent="tests/1", max_connections=4, timeout=20
-    )
-
-
 @pytest.fixture
-def pictures() -> Iterator[httpx.Client]:
-    with client_for(PICTURES) as client:
-        yield client
+def pictures() -> Iterator[httpx.BaseTransport]:
+    with guarded_transport(allowed_networks=[ip_network(PICTURES)], max_connections=4) as transport:
+        yield transport
 
 
 @pytest.fixture
 def webhooks() -> Iterator[httpx.Client]:
-    with client_for(WEBHOOKS) as client:
+    with guarded_client(
+        allowed_networks=[ip_network(WEBHOOKS)], user_agent="tests/1", max_connections=4, timeout=20
+    ) as client:
         yield client
 
 
-def code_of(client: httpx.Client, url: str) -> str:
+def code_of(transport: httpx.BaseTransport, url: str) -> str:
     """How fetching a picture fails."""
     with pytest.raises(FetchError) as caught:
-        fetch(client, url, timeout=20, max_bytes=10_000)
+        fetch(transport, url, timeout=20, max_bytes=10_000)
     return caught.value.code
 
 
@@ -98,7 +94,7 @@ def test_the_table_is_as_long_as_promised() -> None:
     ("url", "code"), [*ATTACKS, *((url, "invalid_url") for url in NEVER_A_LOCATION)], ids=repr
 )
 def test_no_picture_is_fetched_from_there(
-    canary: Canary, pictures: httpx.Client, url: str, code: str
+    canary: Canary, pictures: httpx.BaseTransport, url: str, code: str
 ) -> None:
     assert code_of(pictures, url.replace("{port}", str(canary.port))) == code
     assert (canary.attempts, canary.visitors) == ([], [])
@@ -115,7 +111,7 @@ def test_no_webhook_is_posted_there(canary: Canary, webhooks: httpx.Client, url:
 @pytest.mark.usefixtures("names")
 @pytest.mark.parametrize(("url", "code"), ATTACKS, ids=repr)
 def test_no_redirect_takes_a_fetch_there(
-    canary: Canary, shop: Origin, pictures: httpx.Client, url: str, code: str
+    canary: Canary, shop: Origin, pictures: httpx.BaseTransport, url: str, code: str
 ) -> None:
     shop.add("/a.jpg", redirect_to(url.replace("{port}", str(canary.port))))
     assert code_of(pictures, shop.url("/a.jpg", host="shop.test")) == code
@@ -140,7 +136,7 @@ def test_no_redirect_takes_a_webhook_there(
 
 @pytest.mark.usefixtures("names")
 def test_what_is_allowed_to_one_is_not_to_the_other(
-    canary: Canary, shop: Origin, receiver: Origin, pictures: httpx.Client, webhooks: httpx.Client
+    canary: Canary, shop: Origin, receiver: Origin, pictures: httpx.BaseTransport, webhooks: httpx.Client
 ) -> None:
     assert code_of(pictures, shop.url("/", host="shop.test")) == "http_404"
     assert webhooks.post(receiver.url("/", host="hooks.test")).status_code == 404
@@ -152,7 +148,7 @@ def test_what_is_allowed_to_one_is_not_to_the_other(
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "::1", "169.254.169.254", "::ffff:10.0.0.1"])
 def test_a_name_that_changes_after_it_was_judged_changes_nothing(
-    canary: Canary, names: Names, shop: Origin, pictures: httpx.Client, inside: str
+    canary: Canary, names: Names, shop: Origin, pictures: httpx.BaseTransport, inside: str
 ) -> None:
     names.change("shop.test", [PICTURES], [inside])
     assert code_of(pictures, shop.url("/", host="shop.test")) == "http_404"
@@ -162,7 +158,7 @@ def test_a_name_that_changes_after_it_was_judged_changes_nothing(
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "::1", "169.254.169.254", "::ffff:10.0.0.1"])
 def test_a_name_that_has_changed_by_the_next_connection_is_blocked(
-    canary: Canary, names: Names, shop: Origin, pictures: httpx.Client, inside: str
+    canary: Canary, names: Names, shop: Origin, pictures: httpx.BaseTransport, inside: str
 ) -> None:
     names.change("shop.test", [PICTURES], [inside])
     back = shop.url("/b.jpg", host="shop.test")
@@ -185,7 +181,7 @@ def test_a_name_that_changes_between_two_attempts_gets_no_webhook(
 
 
 @pytest.mark.usefixtures("names")
-def test_escaped_line_ends_stay_escaped(shop: Origin, pictures: httpx.Client) -> None:
+def test_escaped_line_ends_stay_escaped(shop: Origin, pictures: httpx.BaseTransport) -> None:
     code_of(pictures, shop.url("/a%0d%0aX-Injected:%20y", host="shop.test"))
     (received,) = shop.received
     assert received.target == "/a%0d%0aX-Injected:%20y"

@@ -1,12 +1,10 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Event
 
-import dramatiq
 import pytest
 from django.db import OperationalError, transaction
 from django.utils import timezone
@@ -22,15 +20,12 @@ from products.models import Image, Request
 from tests.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
 from tests.origin import Origin
 from tests.parallel import wait_until
-from tests.processing.conftest import Broker
+from tests.processing.conftest import Broker, dramatiq_worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker", "small_pool")]
-
-
-@pytest.fixture(autouse=True)
-def no_worker(monkeypatch: MonkeyPatch) -> None:
-    """What a test makes of this process ends with it."""
-    monkeypatch.setattr(pipeline, "_current", None)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("broker", "no_worker", "small_pool"),
+]
 
 
 @pytest.fixture
@@ -38,16 +33,6 @@ def working(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Pipeline:
     """This process as a worker's, without threads that consume messages."""
     monkeypatch.setattr("processing.pipeline._current", pipeline)
     return pipeline
-
-
-@contextmanager
-def dramatiq_worker() -> Iterator[dramatiq.Worker]:
-    worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=4, worker_timeout=50)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
 
 
 def errors(caplog: LogCaptureFixture) -> list[str]:
