@@ -135,8 +135,8 @@ def visit_everything(page: "Page", site: LiveServer, shop: Shop) -> None:
 
 def choose(page: "Page", action: str, *, rows: int) -> None:
     """Take an action on the first rows of a list."""
-    for box in page.locator("#result_list .action-select").all()[:rows]:
-        box.check()
+    for number in range(rows):
+        page.locator("#result_list .action-select").nth(number).check()
     page.get_by_label("Action:").select_option(action)
     page.get_by_role("button", name="Go").click()
 

@@ -49,7 +49,7 @@ def test_what_a_thousand_pictures_cost(
     with dramatiq_worker():
         batch = submitted(*[[url, url] for url in urls])
         finished = Request.objects.filter(pk=batch.pk, status=Request.Status.COMPLETED)
-        wait_until(finished.exists, seconds=100)
+        wait_until(finished.exists)
     assert Counter(request.target for request in origin.received) == {f"/{n}.jpg": 1 for n in range(IMAGES)}
     assert stored == {"save": IMAGES}
     assert queries.total() * 100 / IMAGES < 80  # one query for each image alone would be 100
