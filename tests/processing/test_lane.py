@@ -9,8 +9,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest import MonkeyPatch
 
-from processing import lane, looks, places
-from processing import pipeline as pipelines
+from processing import attempts, lane, looks, places
 from processing.pipeline import Pipeline
 from processing.places import Places
 from processing.storage import StorageError
@@ -116,7 +115,7 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
         return len(origin.received)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipelines, "store", refuse)
+        patch.setattr(attempts, "store", refuse)
         at_first = fetched(8)
         assert at_first <= 16
         assert fetched(at_first + 1) == at_first + 1

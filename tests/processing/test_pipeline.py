@@ -10,12 +10,13 @@ from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import Settings
 
+from processing import attempts, places
 from processing import pipeline as pipelines
-from processing import places
+from processing.attempts import PATIENCE, RETRY_DELAYS, STORAGE_DELAY
 from processing.compress import compress
 from processing.hosts import Hosts, Pause
 from processing.models import Memory, PausedHost
-from processing.pipeline import PATIENCE, RETRY_DELAYS, STORAGE_DELAY, Pipeline
+from processing.pipeline import Pipeline
 from processing.places import Places
 from processing.storage import LocalStorage
 from products.models import Image, Request
@@ -218,7 +219,7 @@ def test_an_unexpected_error_costs_its_picture_an_attempt_and_others_nothing(
     def stumble(data: bytes, *args: object, **options: object) -> object:
         return 1 / 0 if data == strange else compress(data, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipelines, "compress", stumble)
+    monkeypatch.setattr(attempts, "compress", stumble)
     urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(20)]
     batch = work(ingested(origin.add("/strange.jpg", strange), *urls), pipeline)
 
