@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import BoundedSemaphore, Condition, Thread
+from threading import BoundedSemaphore, Condition, Lock, Thread
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
@@ -28,6 +28,7 @@ from processing.fetch import Fetched, FetchError, Version, fetch
 from processing.hosts import Hosts
 from processing.isolation import compress_isolated
 from processing.leases import Leases
+from processing.looks import VainLooks
 from processing.memory import Memories
 from processing.models import PausedHost
 from processing.places import Places
@@ -42,14 +43,16 @@ FLUSH_SECONDS = 0.5
 SHARE_SECONDS = 0.5
 #: Seconds to wait after each failed attempt but the last; DESIGN: five attempts in all.
 RETRY_DELAYS = (2, 5, 15, 30)
-#: Waiting that is nobody's fault (storage down, "too many requests") costs no attempt, but ends some time.
+#: Waiting that is nobody's fault (storage down, "too many requests") costs no attempt, but ends when a
+#: Request has not moved for so long.
 PATIENCE = timedelta(hours=24)
 STORAGE_DELAY = 5
 
 
 def is_out_of_patience(batch: Request) -> bool:
-    """Whether a Request's pictures have waited for others long enough."""
-    return batch.started_at is not None and timezone.now() - batch.started_at > PATIENCE
+    """Whether a Request's pictures have waited for others long enough, none of them coming to an end."""
+    moments = [moment for moment in (batch.started_at, batch.last_progress_at) if moment]
+    return bool(moments) and timezone.now() - max(moments) > PATIENCE
 
 
 class Pipeline:
@@ -74,7 +77,8 @@ class Pipeline:
         self._held: Counter[uuid.UUID] = Counter()
         self._lanes: dict[uuid.UUID, str | None] = {}  # which have brought them, for the log
         self._strays: set[uuid.UUID] = set()
-        self._lanes_changed = Condition()  # guards the Requests of which a lane runs here
+        self.vain_looks = VainLooks()
+        self._feeding = Lock()  # guards the Requests of which a lane runs here
         self._fed: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
@@ -93,13 +97,16 @@ class Pipeline:
         """Hosts that no Image of a Request is to be claimed of: it could only wait, and not fail for that."""
         busy = self.places.busy_hosts()
         if is_out_of_patience(batch):
-            paused = self.hosts.paused()
-            busy = [host for host in busy if host not in paused]
+            resting = {host for host, pause in self.hosts.paused().items() if pause.wants_rest}
+            busy = [host for host in busy if host not in resting]
         return busy
 
     def _is_given_up(self, image: Image) -> bool:
         """Whether an Image fails since its host has been left alone for too long."""
-        if not is_out_of_patience(image.request) or not (pause := self.hosts.paused().get(image.host)):
+        if not is_out_of_patience(image.request):
+            return False
+        pause = self.hosts.paused().get(image.host)
+        if pause is None or not pause.wants_rest:
             return False
         image.fail(pause.code, f"{image.host} could not be asked for a day: it asks for fewer requests.")
         self._settle(image)
@@ -111,22 +118,20 @@ class Pipeline:
         self.hosts.learn(row.pause for row in PausedHost.objects.current())
 
     @contextmanager
-    def fed_with(self, batch: Request, seconds: float) -> Iterator[bool]:
-        """Wait for this thread to be the only one that claims Images of a Request for this process.
+    def fed_with(self, batch: Request) -> Iterator[bool]:
+        """Whether this thread is the only one that claims Images of a Request for this process.
 
-        False if it is not within `seconds`. Several would only ask the database for each other's Images.
+        Several would only ask the database for each other's Images.
         """
-        with self._lanes_changed:
-            alone = self._lanes_changed.wait_for(lambda: batch.pk not in self._fed, timeout=seconds)
-            if alone:
-                self._fed.add(batch.pk)
+        with self._feeding:
+            alone = batch.pk not in self._fed
+            self._fed.add(batch.pk)
         try:
             yield alone
         finally:
             if alone:
-                with self._lanes_changed:
+                with self._feeding:
                     self._fed.remove(batch.pk)
-                    self._lanes_changed.notify_all()
 
     def give_back_idle(self) -> None:
         """Release Images that wait behind full places, for whichever worker has some free, and those of
@@ -240,10 +245,10 @@ class Pipeline:
                 known=known,
             )
         except FetchError as error:
-            if error.wants_rest:
-                self.hosts.refused(image.host, error.retry_after, error.code)
-            elif error.permanent:
+            if error.permanent or error.elsewhere:
                 self.hosts.answered(image.host)
+            elif error.wants_rest:
+                self.hosts.refused(image.host, error.retry_after, error.code)
             else:
                 self.hosts.failed(image.host, error.code)
             raise
@@ -289,7 +294,7 @@ class Pipeline:
             image.postpone(timedelta(seconds=delay), code, detail)
 
     def _wait(self, image: Image, seconds: float, code: str, detail: str) -> None:
-        """Try again later without counting an attempt, within PATIENCE of the run's start."""
+        """Try again later without counting an attempt, within PATIENCE."""
         if is_out_of_patience(image.request):
             image.attempts += 1
             image.fail(code, detail)
@@ -321,14 +326,18 @@ class Pipeline:
         close_old_connections()
         try:
             batch.record(images, self.worker_id)
-            self._memories.write(images)
-            self._let_go(images)
         except Exception:
             logger.exception("Outcomes of %d images of %s wait for the database", len(images), batch.pk)
             time.sleep(1)
             with self._changed:
                 if not self._closed:
                     self._outcomes += images
+            return
+        try:
+            self._memories.write(images)
+        except DatabaseError:  # costs no more than to fetch them again
+            logger.exception("What %d images of %s are is not remembered", len(images), batch.pk)
+        self._let_go(images)
 
     # --- The end ---
 

@@ -100,6 +100,8 @@ def test_what_the_origin_calls_unchanged_keeps_its_output_without_being_sent_or_
     first, second = run(url, pipeline), run(url, pipeline)
 
     assert (route.answered, compressions) == ([200, 304], [JPEG])
+    run(url, pipeline)
+    assert len(origin.clients) == 1
     assert (first.unchanged, second.unchanged, second.status, second.attempts) == (
         False,
         True,
