@@ -23,9 +23,9 @@ demo: runtime
 run: runtime
 	@$(python) manage.py serve $(ARGS)
 
-# Everything; with ARGS only what they name.
+# Everything, in two processes side by side; with ARGS only what they name.
 test: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest $(ARGS)
+	@$(python) scripts/servers.py -- $(python) -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist worksteal)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory faults)
 
 # Real processes, really killed. They mostly wait, so that some run at the same time.

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
@@ -39,6 +40,12 @@ def find_program(*names: str) -> str | None:
         if path and subprocess.run([path, version], capture_output=True, check=False).returncode == 0:
             return path
     return None
+
+
+def redis_database(url: str, number: int) -> str:
+    """The URL of another database of the same Redis, counted from the one that `url` names."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{int(parts.path.strip('/') or 0) + number}"))
 
 
 class Server:

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import psycopg
 
+from tests.servers import redis_database
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -48,7 +50,7 @@ def free_port() -> int:
 
 
 def with_database(url: str, name: str) -> str:
-    """The URL of another database (or number, for Redis) on the same server."""
+    """The URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
@@ -201,7 +203,7 @@ class Cluster(Deployment):
         super().__init__(
             directory,
             DATABASE_URL=with_database(self._server, self._database),
-            REDIS_URL=redis_url or with_database(os.environ["REDIS_URL"], "1"),
+            REDIS_URL=redis_url or redis_database(os.environ["REDIS_URL"], 1),
             SECRET_KEY=token_hex(32),
             **environment,
         )

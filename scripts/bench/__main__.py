@@ -30,7 +30,8 @@ from scripts.bench.contenders import (
     install_others,
 )
 from scripts.bench.measure import Run, middle
-from tests.stack import ROOT, with_database
+from tests.servers import redis_database
+from tests.stack import ROOT
 
 COUNTS = {400: 1500, 1000: 500, 2000: 160}
 CODEC_COUNTS = {400: 300, 1000: 100, 2000: 40}
@@ -82,7 +83,7 @@ class Bench:
         yield embedded(stack, self._folder("embedded"))
         yield cluster(stack, "cluster", self._folder("cluster"))
         if "BENCH_S3_ENDPOINT_URL" in os.environ:
-            redis_url = with_database(os.environ["REDIS_URL"], "2")
+            redis_url = redis_database(os.environ["REDIS_URL"], 2)
             yield cluster(stack, "cluster, S3", self._folder("s3"), redis_url=redis_url, **_s3())
         else:
             say("no S3: BENCH_S3_ENDPOINT_URL is not set")

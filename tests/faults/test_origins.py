@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -39,6 +40,40 @@ class AtFirst:
                 handler.answer(good_answer(number))
 
         return answer
+
+
+class Bursts:
+    """Routes that answer so many requests and then 429 to all others for two seconds, again and again."""
+
+    ANSWERED, SECONDS = 250, 2
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._answered = 0
+        self._closed_until = 0.0
+        self.refused = 0
+        self.closed = 0
+
+    def __call__(self, number: int) -> Route:
+        def answer(handler: Handler) -> None:
+            if self._is_closed():
+                handler.answer(Answer(status=429, headers={"Retry-After": str(self.SECONDS)}))
+            else:
+                handler.answer(good_answer(number))
+
+        return answer
+
+    def _is_closed(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if self._answered == self.ANSWERED:
+                self._answered, self._closed_until = 0, now + self.SECONDS
+                self.closed += 1
+            if now < self._closed_until:
+                self.refused += 1
+                return True
+            self._answered += 1
+            return False
 
 
 def unavailable(handler: Handler) -> None:
@@ -91,3 +126,15 @@ def test_what_fails_at_first_is_tried_again(
     with report.fault(name, job, done=1, pending=1):
         pass
     assert job.count("attempts < 2") == 0
+
+
+def test_an_origin_that_asks_to_be_left_alone_is_left_alone(
+    cluster: Cluster, new_job: NewJob, origin: Origin, report: Report
+) -> None:
+    bursts = Bursts()
+    job = new_job(cluster, make_rows(origin, bursts)).submit()
+    with report.fault("429 with Retry-After: 2 after each 250 answers", job, done=1, pending=1):
+        pass
+    assert bursts.closed == 3
+    assert bursts.refused <= 3 * 32  # what two workers had on its way when it closed
+    assert job.count("attempts > 1") == 0

@@ -29,7 +29,11 @@ from products.signals import request_finished
 from tests.batches import WORKER, complete, held, make_urls, submitted
 from tests.parallel import Threads
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_steps")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("small_steps"),
+    pytest.mark.timeout(400),  # 20 s alone
+]
 
 ROUNDS = 200
 IMAGES = 6
