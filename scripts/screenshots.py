@@ -24,7 +24,7 @@ from tests.stack import Embedded
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "screenshots"
 #: Those in README.md, of the light ones: the first and the last line of pixels.
-README = {"preview": (0, 800), "request": (0, 900), "products": (0, 700)}
+README = {"preview": (0, 850), "request": (0, 896), "products": (0, 640)}
 README_FOLDER = ROOT / "docs" / "images"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = ViewportSize(width=1120, height=800), ViewportSize(width=390, height=844)
@@ -116,7 +116,7 @@ class Tour:
         for look in (*LOOKS[1:], LOOKS[0]):  # the first is how the page goes on
             page.set_viewport_size(look.viewport)
             page.emulate_media(color_scheme=look.scheme)
-            page.screenshot(path=FOLDER / f"{name}-{look.name}.png", full_page=True)
+            page.screenshot(path=FOLDER / f"{name}-{look.name}.png", full_page=True, animations="disabled")
 
     def choose(self, name: str, data: bytes) -> None:
         """Open the form and choose a file."""
