@@ -11,6 +11,7 @@ from processing import api as processing_api
 from processing import monitoring
 from processing import views as processing_views
 from processing.api import RequestViewSet
+from processing.sources import source_thumbnail
 from products import account, api, uploading, views
 from products.media import image, media
 from products.thumbnails import thumbnail
@@ -58,6 +59,7 @@ urlpatterns = [
     path("requests/<uuid:pk>/cancel/", views.cancel, name="request-cancel"),
     path("requests/<uuid:pk>/delete/", views.delete, name="request-delete"),
     path("thumbnails/<uuid:pk>/", thumbnail, name="thumbnail"),
+    path("thumbnails/<uuid:pk>/source/", source_thumbnail, name="source-thumbnail"),
     path("webhooks/", processing_views.webhooks, name="webhooks"),
     path("webhooks/<uuid:pk>/", processing_views.webhook, name="webhook"),
     path("webhooks/<uuid:pk>/deliveries/", processing_views.webhook_deliveries, name="webhook-deliveries"),

@@ -21,7 +21,8 @@ from processing.compress import Compressed, CompressError, Facts, Options, compr
 
 logger = logging.getLogger(__name__)
 
-#: Of processor time, and by the clock. 50 megapixels to AVIF, the slowest there is, take 25 on a usual core.
+#: Of processor time, and by the clock, where nothing else is said. 50 megapixels to AVIF, the slowest there
+#: is, take 25 on a usual core.
 SECONDS = 300
 #: Bytes of address space: what libraries and the threads of AVIF take up anyhow, and for each pixel allowed
 #: (measured: 56, WebP with transparency to WebP).
@@ -35,14 +36,16 @@ _DETAIL = (
 )
 
 
-def compress_isolated(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
-    """What compress() makes of ``data``, or the CompressError that it raises.
+def compress_isolated(
+    data: bytes, options: Options, *, max_pixels: int, seconds: int = SECONDS
+) -> Compressed:
+    """What compress() makes of ``data`` in at most ``seconds``, or the CompressError that it raises.
 
     ``crashed`` is one more code: the child died, or took too much time or memory. Raises RuntimeError or
     OSError where no child could be started, which says nothing of the picture.
     """
     memory = BASE_MEMORY + MEMORY_PER_PIXEL * max_pixels
-    task = {"options": asdict(options), "max_pixels": max_pixels, "memory": memory, "seconds": SECONDS}
+    task = {"options": asdict(options), "max_pixels": max_pixels, "memory": memory, "seconds": seconds}
     try:
         child = subprocess.run(  # noqa: S603 (nothing of the picture is in the command)
             [sys.executable, "-P", "-X", "faulthandler", "-m", __name__, json.dumps(task)],
@@ -51,10 +54,10 @@ def compress_isolated(data: bytes, options: Options, *, max_pixels: int) -> Comp
             check=False,
             env=_environment(),
             start_new_session=True,  # Ctrl-C is for the worker, which lets pictures in hand finish
-            timeout=SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired as error:
-        raise _crashed(f"took longer than {SECONDS} s", error.stderr) from error
+        raise _crashed(f"took longer than {seconds} s", error.stderr) from error
     if not child.stdout.startswith(_READY):
         raise RuntimeError(f"The child process did not start: {child.stderr.decode(errors='replace')}")
     head, _, body = child.stdout.removeprefix(_READY).partition(b"\n")

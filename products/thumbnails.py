@@ -26,8 +26,7 @@ _codec = Lock()
 @login_required
 def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     """An Image's output as a small WebP, for those who may see its Request; 404 where there is none here."""
-    visible = Image.objects.filter(request__in=Request.objects.visible_to(request.user))
-    image = get_object_or_404(visible.exclude(output_key=""), pk=pk)
+    image = image_with_output(request, pk)
     try:
         data = _thumbnail(image.output_key)
     except (OSError, Pillow.DecompressionBombError) as error:
@@ -35,6 +34,12 @@ def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     # An Image's output never changes once it is there.
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
     return HttpResponse(data, content_type="image/webp", headers=headers)
+
+
+def image_with_output(request: HttpRequest, pk: UUID) -> Image:
+    """The Image, for those who may see its Request. Raises Http404 where it has no output here."""
+    visible = Image.objects.filter(request__in=Request.objects.visible_to(request.user))
+    return get_object_or_404(visible.exclude(output_key=""), pk=pk)
 
 
 @lru_cache(KEPT)

@@ -29,6 +29,11 @@ README_FOLDER = ROOT / "docs" / "images"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = ViewportSize(width=1120, height=800), ViewportSize(width=390, height=844)
 MAX_UPLOAD = 20_000_000
+#: All that are shown, also below the window; what is folded away is not asked for.
+LOAD_IMAGES = """Promise.all([...document.querySelectorAll("img:not(details:not([open]) img)")].map(image => {
+    image.loading = "eager";
+    return image.decode();
+}))"""
 MAKE_STAFF = """
 from django.contrib.auth.models import User
 User.objects.create_superuser("staff", password={password!r})
@@ -111,8 +116,7 @@ class Tour:
 
     def shoot(self, page: Page, name: str) -> None:
         """The page as it is, down to its end, in every look."""
-        page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
-        page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+        page.evaluate(LOAD_IMAGES)
         for look in (*LOOKS[1:], LOOKS[0]):  # the first is how the page goes on
             page.set_viewport_size(look.viewport)
             page.emulate_media(color_scheme=look.scheme)
@@ -166,6 +170,8 @@ class Tour:
             "heading => scrollTo(0, heading.getBoundingClientRect().top + scrollY - 24)"
         )
         self.camera.screenshot(path=FOLDER / "products-light.png")
+        self.camera.get_by_text("Compare", exact=True).first.click()
+        self.shoot(self.camera, "comparison")
         self.page.reload()
         rows = self.page.get_by_role("link", name="Show rows").first.get_attribute("href")
         self.take("failures", str(rows))

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.django_db
 MODELS = (Request, Product, Image, ApiToken, Draft, WebhookEndpoint, WebhookDelivery)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 SECRET = "annssecret"
+#: A source that one of the addresses asks for, and that cannot be had without asking anybody.
+INSIDE = "http://127.0.0.1/a.jpg"
 GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 #: What strangers may see: nothing in it belongs to anyone. Pictures have addresses that nobody can guess.
 PUBLIC = {
@@ -63,9 +65,9 @@ class Anns:
     bob: Client = field(default_factory=lambda: client_of(make_user("bob")))
 
     def __post_init__(self) -> None:
-        rows = ((1, f"{SECRET} chair", f"{URL}?{SECRET}"),)
+        rows = ((1, f"{SECRET} chair", f"{INSIDE}?{SECRET}"),)
         self.batch = ingest(submit(self.user, make_csv(*rows), f"{SECRET}.csv"))
-        self.batch = settle(self.batch, {f"{URL}?{SECRET}": JPEG})
+        self.batch = settle(self.batch, {f"{INSIDE}?{SECRET}": JPEG})
         self.draft = Draft.objects.keep(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
         ApiToken.objects.issue(self.user, f"{SECRET} token")
         self.token = ApiToken.objects.get()

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from pytest import LogCaptureFixture, MonkeyPatch
 
-from processing import isolation
 from processing.compress import Compressed, CompressError, Options, compress
 from processing.isolation import compress_isolated
 from processing.pipeline import Pipeline
@@ -48,13 +47,13 @@ def lock(tmp_path: Path) -> Iterator[Path]:
     os.close(descriptor)
 
 
-def isolated(data: bytes, options: Options | None = None, *, max_pixels: int = CAP) -> Compressed:
-    return compress_isolated(data, options or Options(), max_pixels=max_pixels)
+def isolated(data: bytes, options: Options | None = None, **limits: int) -> Compressed:
+    return compress_isolated(data, options or Options(), **{"max_pixels": CAP, **limits})
 
 
-def refused(data: bytes, *, max_pixels: int = CAP) -> CompressError:
+def refused(data: bytes, **limits: int) -> CompressError:
     with pytest.raises(CompressError) as caught:
-        isolated(data, max_pixels=max_pixels)
+        isolated(data, **limits)
     return caught.value
 
 
@@ -122,17 +121,13 @@ def test_a_picture_that_takes_too_much_processor_time_is_refused_as_crashed(
     def run_without_a_clock(*args: object, timeout: float, **options: object) -> object:
         return run(*args, timeout=60, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(isolation, "SECONDS", 2)
     monkeypatch.setattr(subprocess, "run", run_without_a_clock)
-    assert refused(touching("loop")).code == "crashed"
+    assert refused(touching("loop"), seconds=2).code == "crashed"
     assert "ended with -" in caplog.text
 
 
-def test_a_picture_that_takes_too_long_is_refused_as_crashed(
-    monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(isolation, "SECONDS", 2)
-    assert refused(touching("wait")).code == "crashed"
+def test_a_picture_that_takes_too_long_is_refused_as_crashed(caplog: LogCaptureFixture) -> None:
+    assert refused(touching("wait"), seconds=2).code == "crashed"
     assert "took longer than 2 s" in caplog.text
 
 
