@@ -1,12 +1,15 @@
 """What every test may ask for."""
 
 import os
+import socket
 from collections.abc import Iterator
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
+
+from tests.names import Names
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -64,6 +67,14 @@ def origin() -> Iterator["Origin"]:
 
     with Origin() as origin:
         yield origin
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """What names resolve to during the test."""
+    names = Names(socket.getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
+    return names
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from processing.models import Event, WebhookDelivery, WebhookEndpoint, Worker
 from products.models import ApiToken, Draft, Image, Product, Request
-from tests.factories import JPEG, URL, client_of, ingest, make_csv, make_user, settle, submit
+from tests.factories import JPEG, client_of, ingest, make_csv, make_user, settle, submit
 
 pytestmark = pytest.mark.django_db
 

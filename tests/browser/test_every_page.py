@@ -19,6 +19,8 @@ from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, s
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.usefixtures("names")  # no resolver is asked for the sources that are compared
+
 LONG = "a-name-that-goes-on-and-on-without-a-space" * 5
 LONG_URL = f"https://shop.example/{LONG}.jpg"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import BytesIO
 from ipaddress import ip_network
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tests.origin import Answer, Handler, Origin
 from tests.pages.helpers import ingested, settle
 from tests.parallel import together, wait_until
 from tests.pictures import cut_out, encoded, photo_jpeg, quarters, rotated_jpeg
+from tests.weakness import make_weak_decoder, touching
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answered
@@ -98,6 +100,13 @@ def test_an_origin_that_drips_is_given_up_soon(
     monkeypatch.setattr("processing.sources.FETCH_SECONDS", 0.2)
     stalled = Answer(photo_jpeg(), stall_after=1000)
     assert is_placeholder(page.get(compared(ann, origin.add("/a.jpg", stalled))))
+
+
+def test_a_picture_that_kills_what_decodes_it_kills_nothing_of_ours(
+    page: Client, ann: User, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(make_weak_decoder(tmp_path / "weak"))
+    assert is_placeholder(page.get(compared(ann, origin.add("/a.jpg", touching("segfault")))))
 
 
 def test_two_are_fetched_at_once_and_a_third_is_told_to_come_back(

@@ -1,4 +1,3 @@
-import socket
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pytest_django import Settings
 from processing.pipeline import Pipeline
 from processing.tasks import QUEUE, WEBHOOKS
 from tests.batches import Gate
-from tests.names import Names
 
 
 @pytest.fixture
@@ -21,14 +19,6 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open()
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """What names resolve to during the test."""
-    names = Names(socket.getaddrinfo)
-    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
-    return names
 
 
 @pytest.fixture

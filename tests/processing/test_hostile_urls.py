@@ -1,7 +1,8 @@
 """URLs that strangers type to make the service call where it must not: none gets a connection.
 
 Each goes to the client that fetches pictures and to the one that posts webhooks, which differ in what is
-allowed to them, directly and as the target of a redirect.
+allowed to them, directly and as the target of a redirect; some also to the page that compares a source with
+its output, which fetches in a web process.
 """
 
 import socket
@@ -10,12 +11,15 @@ from ipaddress import ip_network
 
 import httpx
 import pytest
+from django.urls import reverse
+from pytest_django import Settings
 
 from processing.addresses import InvalidAddress
 from processing.connecting import BlockedAddress
 from processing.fetch import FetchError, fetch
 from processing.transport import guarded_client, guarded_transport
 from tests.canary import Canary
+from tests.factories import JPEG, URL, client_of, ingest, make_user, settle, submit
 from tests.hostile_urls import BLOCKED, INSIDE, INVALID, NEVER_A_LOCATION
 from tests.names import Names
 from tests.origin import Answer, Handler, Origin
@@ -67,6 +71,21 @@ def webhooks() -> Iterator[httpx.Client]:
         allowed_networks=[ip_network(WEBHOOKS)], user_agent="tests/1", max_connections=4, timeout=20
     ) as client:
         yield client
+
+
+@pytest.fixture
+def compare(db: None, settings: Settings) -> Callable[[str], bytes]:
+    """What a page shows as the source of a picture, after making that picture's URL this one."""
+    settings.FETCH_ALLOWED_NETWORKS = [ip_network(PICTURES)]
+    user = make_user()
+    batch = settle(ingest(submit(user)), {URL: JPEG})
+    client, path = client_of(user), reverse("source-thumbnail", args=[batch.images.get().pk])
+
+    def shown(url: str) -> bytes:
+        batch.images.update(url=url)
+        return client.get(path).content
+
+    return shown
 
 
 def code_of(transport: httpx.BaseTransport, url: str) -> str:
@@ -132,6 +151,19 @@ def test_no_redirect_takes_a_webhook_there(
         assert answer.status_code == 307
     assert receiver.count("/hook") == 1
     assert (canary.attempts, canary.visitors) == ([WEBHOOKS], [])
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("url", [url for url, _ in ATTACKS[::8]], ids=repr)
+def test_no_comparison_is_made_with_what_is_there(
+    compare: Callable[[str], bytes], canary: Canary, shop: Origin, url: str
+) -> None:
+    url = url.replace("{port}", str(canary.port))
+    assert b"Not available" in compare(url)
+    assert (canary.attempts, canary.visitors) == ([], [])
+    shop.add("/a.jpg", redirect_to(url))
+    assert b"Not available" in compare(shop.url("/a.jpg", host="shop.test"))
+    assert (canary.attempts, canary.visitors) == ([PICTURES], [])
 
 
 @pytest.mark.usefixtures("names")

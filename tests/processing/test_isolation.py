@@ -14,7 +14,7 @@ import pytest
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.compress import Compressed, CompressError, Options, compress
-from processing.isolation import compress_isolated
+from processing.isolation import SECONDS, compress_isolated
 from processing.pipeline import Pipeline
 from products.models import Image, Request
 from tests.batches import held, ingested
@@ -47,13 +47,15 @@ def lock(tmp_path: Path) -> Iterator[Path]:
     os.close(descriptor)
 
 
-def isolated(data: bytes, options: Options | None = None, **limits: int) -> Compressed:
-    return compress_isolated(data, options or Options(), **{"max_pixels": CAP, **limits})
+def isolated(
+    data: bytes, options: Options | None = None, *, max_pixels: int = CAP, seconds: int = SECONDS
+) -> Compressed:
+    return compress_isolated(data, options or Options(), max_pixels=max_pixels, seconds=seconds)
 
 
-def refused(data: bytes, **limits: int) -> CompressError:
+def refused(data: bytes, *, max_pixels: int = CAP, seconds: int = SECONDS) -> CompressError:
     with pytest.raises(CompressError) as caught:
-        isolated(data, **limits)
+        isolated(data, max_pixels=max_pixels, seconds=seconds)
     return caught.value
 
 
