@@ -4,8 +4,8 @@ import hashlib
 import logging
 import mimetypes
 import os
+import random
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, BinaryIO
 
 from boto3.exceptions import Boto3Error
@@ -48,7 +48,7 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
-        temporary = path.with_name(f".{token_hex(8)}")
+        temporary = path.with_name(f".{random.getrandbits(64):016x}")
         try:
             with _created(temporary) as file:
                 os.fchmod(file.fileno(), 0o644)
