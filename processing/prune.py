@@ -47,7 +47,7 @@ class Pruned:
 def prune(days: int) -> Pruned:
     """Delete Requests that finished more than `days` days ago, then all that is left without a row of theirs.
 
-    Raises one of processing.storage.ERRORS where the storage does not answer; what is deleted is deleted.
+    Raises one of products.files.ERRORS where the storage does not answer; what is deleted is deleted.
     """
     requests = _remove_requests(timezone.now() - timedelta(days=min(days, LONGEST_DAYS)))
     Memory.objects.forget()
