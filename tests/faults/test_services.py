@@ -72,10 +72,10 @@ def test_a_full_disk_is_not_ready(tmp_path: Path) -> None:
         cluster.web()
         assert ready(cluster).status_code == 200
         disk.fill()
-        assert list(ready(cluster).json()) == ["status", "storage"]
+        wait_for(lambda: list(ready(cluster).json()) == ["status", "storage"], "the full disk is named")
         assert httpx.get(f"{cluster.url}/healthz").status_code == 200
         disk.grow("2m")
-        assert ready(cluster).status_code == 200
+        wait_for(lambda: ready(cluster).status_code == 200, "all is ready")
 
 
 def test_a_picture_is_followed_through_the_log_by_its_ids(
