@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from processing.hosts import Pause
@@ -16,6 +17,10 @@ FORGET_AFTER = timedelta(days=1)
 class PausedHostQuerySet(models.QuerySet["PausedHost"]):
     def current(self) -> Self:
         return self.filter(until__gt=timezone.now())
+
+    def delaying(self, batch: Request) -> Self:
+        """Those that pictures of a Request wait for."""
+        return self.current().filter(Exists(batch.images.pending().filter(host=OuterRef("host"))))
 
     def over(self) -> Self:
         """Those whose pause has ended long ago."""
@@ -57,10 +62,6 @@ class PausedHost(models.Model):
     def wants_rest(self) -> bool:
         """Whether it asked for that, rather than failed."""
         return self.code in ("http_429", "http_503")
-
-    def delays(self, batch: Request) -> bool:
-        """Whether pictures of a Request wait for it."""
-        return batch.images.pending().filter(host=self.host).exists()
 
     @property
     def pause(self) -> Pause:
