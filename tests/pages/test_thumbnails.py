@@ -77,25 +77,25 @@ def test_while_a_picture_comes_from_storage_others_are_shown(
     page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = completed(ann, photo_jpeg(64, 48, seed=10)), completed(ann, photo_jpeg(64, 48, seed=11))
-    really_open = FileSystemStorage._open
+    really_open = FileSystemStorage.open
 
-    def open_slowly(storage: FileSystemStorage, key: str, mode: str) -> Any:
+    def open_slowly(storage: FileSystemStorage, key: str) -> Any:
         if key == slow.output_key:
             assert page.get(address(other)).status_code == 200
-        return really_open(storage, key, mode)
+        return really_open(storage, key)
 
-    monkeypatch.setattr(FileSystemStorage, "_open", open_slowly)
+    monkeypatch.setattr(FileSystemStorage, "open", open_slowly)
     assert page.get(address(slow)).status_code == 200
 
 
 def test_a_storage_that_does_not_answer_has_nothing_to_show(
     page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(storage: FileSystemStorage, key: str, mode: str) -> Any:
+    def fail(storage: FileSystemStorage, key: str) -> Any:
         raise EndpointConnectionError(endpoint_url="https://s3.example.com")
 
     image = completed(ann, photo_jpeg(64, 48, seed=12))
-    monkeypatch.setattr(FileSystemStorage, "_open", fail)
+    monkeypatch.setattr(FileSystemStorage, "open", fail)
     assert page.get(address(image)).status_code == 404
 
 
