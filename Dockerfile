@@ -34,7 +34,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 DATA_DIR=/data DJANGO_SETTINGS_M
 WORKDIR /app
 USER 10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --start-interval=1s \
     CMD ["python", "scripts/healthcheck.py"]
 # Uploads go to /tmp while they arrive; with S3 nothing else has to be writable.
 CMD ["gunicorn", "-c", "python:imageextractor.gunicorn_conf", "--bind", "0.0.0.0:8000", \

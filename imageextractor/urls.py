@@ -72,6 +72,7 @@ urlpatterns = [
     path("account/", account.account, name="account"),
     path("account/tokens/", account.issue_token, name="token-issue"),
     path("account/tokens/<int:pk>/revoke/", account.revoke_token, name="token-revoke"),
+    path("account/password/", account.PasswordView.as_view(), name="password"),
     path("login/", account.LoginView.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(next_page="home"), name="logout"),
     path("upload", api.legacy_upload),
@@ -79,6 +80,7 @@ urlpatterns = [
     path("api/", include((api_urls, "api"))),
     # One door, so that every attempt is counted.
     path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="password")),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
     path("readyz", monitoring.readyz),

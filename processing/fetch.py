@@ -33,7 +33,10 @@ class FetchError(Exception):
     `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
     too_large not_an_image`, `detail` a sentence for people. If `permanent`, trying again is pointless.
     `retry_after` is how many seconds the origin asked to be left alone (429 and 503 only, at most a day).
+    `elsewhere` says that another host is to blame, to which the one that was asked had redirected.
     """
+
+    elsewhere = False
 
     def __init__(self, code: str, detail: str, *, permanent: bool, retry_after: float | None = None) -> None:
         super().__init__(f"{code}: {detail}")
@@ -91,18 +94,23 @@ def fetch(
     """
     # A transport and no client: a client's cookies, hooks and merged headers cost as much as all the rest.
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
-    current = _parse(url)
-    with deadline(timeout):
-        for _ in range(MAX_REDIRECTS + 1):
-            asked = known if known and known.url == str(current) else None
-            request = _request(current, timeout, {**headers, **(asked.conditions if asked else {})})
-            with _answer(transport, request, timeout) as response:
-                if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
-                    return Fetched(b"", asked)
-                if not response.has_redirect_location:
-                    return _fetched(response, str(current), max_bytes)
-                _drain(response)
-                current = _target(response, current)
+    current = first = _parse(url)
+    try:
+        with deadline(timeout):
+            for _ in range(MAX_REDIRECTS + 1):
+                asked = known if known and known.url == str(current) else None
+                request = _request(current, timeout, {**headers, **(asked.conditions if asked else {})})
+                with _answer(transport, request, timeout) as response:
+                    if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
+                        _drain(response)
+                        return Fetched(b"", asked)
+                    if not response.has_redirect_location:
+                        return _fetched(response, str(current), max_bytes)
+                    _drain(response)
+                    current = _target(response, current)
+    except FetchError as error:
+        error.elsewhere = current.raw_host != first.raw_host
+        raise
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
     raise FetchError("too_many_redirects", detail, permanent=True)
 
@@ -118,6 +126,10 @@ def _parse(url: str) -> httpx.URL:
 
 
 def _request(url: httpx.URL, timeout: float, headers: Mapping[str, str]) -> httpx.Request:
+    try:
+        check_url(url)  # a guarded transport does so, too; any other does not
+    except InvalidAddress as error:
+        raise _invalid_url(str(error)) from error
     timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
     return httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
 
@@ -127,12 +139,9 @@ def _answer(
     transport: httpx.BaseTransport, request: httpx.Request, timeout: float
 ) -> Iterator[httpx.Response]:
     try:
-        check_url(request.url)  # a guarded transport does so, too; any other does not
         with closing(transport.handle_request(request)) as response:
             response.request = request
             yield response
-    except InvalidAddress as error:
-        raise _invalid_url(str(error)) from error
     except httpx.HTTPError as error:
         raise _fetch_error(error, request.url.host, timeout) from error
 

@@ -39,7 +39,7 @@ class ReplayForm(forms.Form):
     """Which deliveries are to go out again."""
 
     status = forms.ChoiceField(
-        label="Deliver again",
+        label="What",
         choices=[
             (DeliveryStatus.FAILED, "what has failed"),
             (DeliveryStatus.MISSED, "what was missed while disabled"),

@@ -14,6 +14,11 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 SLOWER, FASTER = 0.8, 1.002
 #: Seconds between two requests: a slower pace is never kept to, and a faster one is none.
 SLOWEST, FASTEST = 2.0, 0.001
+#: Seconds without a request after which the answers before it say nothing about the pace of those after it,
+#: and after which a host is forgotten.
+GAP, FORGET_AFTER = 10.0, 600.0
+#: The most hosts of which others are told that they are left alone: each claim of pictures names them all.
+MOST_PAUSED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,16 @@ class Pause:
     number: int
     code: str
 
+    @property
+    def wants_rest(self) -> bool:
+        """Whether the host asked for it, rather than failed."""
+        return self.code in ("http_429", "http_503")
+
 
 @dataclass(slots=True)
 class _Host:
-    counted_from: float  # Unix time, as `paused_until`: workers tell each other
+    counted_from: float  # Unix time, as all moments here: workers tell each other
+    begun_at: float
     paused_until: float = 0.0
     code: str = ""
     pauses: int = 0  # in a row, as are failures
@@ -38,10 +49,9 @@ class _Host:
     interval: float = 0.0
     next_at: float = 0.0
 
-    def is_as_ever(self, now: float) -> bool:
-        return now >= self.paused_until and not (
-            self.refused_at or self.interval or self.pauses or self.failures
-        )
+    def is_to_be_forgotten(self, now: float) -> bool:
+        is_as_ever = not (self.refused_at or self.interval or self.pauses or self.failures)
+        return now >= self.paused_until and (is_as_ever or now - self.begun_at > FORGET_AFTER)
 
 
 class Hosts:
@@ -95,7 +105,9 @@ class Hosts:
                 return False
             if state.refused_at is not None:
                 self._slow_down(state, state.refused_at)
-            state.next_at = now + state.interval
+            elif now - state.begun_at > GAP:
+                state.answers, state.counted_from = 0, now
+            state.begun_at, state.next_at = now, now + state.interval
             return True
 
     def ready_in(self, host: str) -> float:
@@ -113,14 +125,16 @@ class Hosts:
             return 0 if time.time() < state.paused_until else max(1, round(1 / state.interval))
 
     def paused(self) -> dict[str, Pause]:
-        """Who is left alone now, by host."""
+        """Who is left alone now, by host; of more than MOST_PAUSED those that are so for longest."""
         with self._lock:
             now = time.time()
-            return {
-                host: Pause(host, state.paused_until, state.pauses, state.code)
+            pauses = [
+                Pause(host, state.paused_until, state.pauses, state.code)
                 for host, state in self._hosts.items()
                 if now < state.paused_until
-            }
+            ]
+        pauses.sort(key=lambda pause: pause.until, reverse=True)
+        return {pause.host: pause for pause in pauses[:MOST_PAUSED]}
 
     def take_news(self) -> list[Pause]:
         """Pauses that have begun here since the last call, the latest of each host."""
@@ -141,12 +155,16 @@ class Hosts:
         """Forget hosts of which there is nothing to be said, but for those of which pictures are in hand."""
         with self._lock:
             now = time.time()
-            for host in [host for host, state in self._hosts.items() if state.is_as_ever(now)]:
+            over = [host for host, state in self._hosts.items() if state.is_to_be_forgotten(now)]
+            for host in over:
                 if host not in but:
                     del self._hosts[host]
 
     def _state(self, host: str) -> _Host:
-        return self._hosts.setdefault(host, _Host(counted_from=time.time()))
+        if host not in self._hosts:
+            now = time.time()
+            self._hosts[host] = _Host(counted_from=now, begun_at=now)
+        return self._hosts[host]
 
     def _pause(self, host: str, state: _Host, seconds: float, code: str) -> None:
         state.pauses += 1

@@ -31,23 +31,32 @@ def run(batch: Request, pipeline: Pipeline) -> float | None:
     Returns the seconds after which the lane should run again, None if it has come to its end.
     """
     deadline = time.monotonic() + SLICE_SECONDS
-    with pipeline.fed_with(batch, SLICE_SECONDS) as alone:
-        return _feed(batch, pipeline, deadline) if alone else 0
+    with pipeline.fed_with(batch) as alone:
+        return _feed(batch, pipeline, deadline) if alone else SLICE_SECONDS
 
 
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.places.turn(left) as room:
             busy = pipeline.busy_hosts(batch)
-            images = Image.objects.claim(batch, pipeline.worker_id, room, busy) if room else []
+            is_vain = pipeline.vain_looks.is_vain(batch, busy)
+            images = _claim(batch, pipeline, room, busy) if room and not is_vain else []
             pipeline.submit(images)
         if room and not images:
             paused = pipeline.hosts.paused()
             due = Image.objects.due().filter(request=batch).exclude(host__in=paused)
-            if not busy or not due.exists():
+            if not busy or not (is_vain or due.exists()):
                 return _idle(batch, paused)
             pipeline.places.wait_for_host([host for host in busy if host not in paused], left)
     return 0
+
+
+def _claim(batch: Request, pipeline: Pipeline, room: int, busy: list[str]) -> list[Image]:
+    start = time.monotonic()
+    images = Image.objects.claim(batch, pipeline.worker_id, room, busy)
+    if busy and not images:
+        pipeline.vain_looks.note(batch, busy, time.monotonic() - start)
+    return images
 
 
 def _idle(batch: Request, paused: Mapping[str, Pause]) -> float | None:

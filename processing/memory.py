@@ -34,7 +34,7 @@ class Memories:
 
     def write(self, images: Iterable[Image]) -> None:
         """Remember what has been noted of those of these Images that are completed and recorded."""
-        completed = [image.pk for image in images if image.status == ImageStatus.COMPLETED]
+        completed = {image.pk for image in images if image.status == ImageStatus.COMPLETED}
         noted = [self._memories[pk] for pk in completed if pk in self._memories]
         if noted:
             Memory.objects.remember(noted)

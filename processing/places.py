@@ -122,7 +122,7 @@ class Places:
             return min([most, *filter(None, map(self._hosts.ready_in, self._waiting))])
 
     def renew_shares(self) -> None:
-        """Agree with other workers on the hosts of all Images in hand; to be called every second."""
+        """Agree with other workers on the hosts of all Images in hand; to be called every second or so."""
         self._agree(self._wanted())
         with self._changed:
             self._hosts.forget(but=self._in_hand)
@@ -210,7 +210,8 @@ class Places:
             lately = [host for host, at in self._wanted_at.items() if now - at < WANTED_SECONDS]
             self._wanted_at = {host: self._wanted_at[host] for host in lately}
             wanted = dict.fromkeys(self._shares, 0)
-            wanted |= {host: self._per_host for host in lately if self._shares.get(host) == 0}
+            if not self._stopping:
+                wanted |= {host: self._per_host for host in lately if self._shares.get(host) == 0}
             return wanted | {host: min(count, self._per_host) for host, count in self._in_hand.items()}
 
     def _agree(self, wanted: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Prune: old Requests, what is remembered of their pictures, and stored files that no row refers to.
+"""Prune: old Requests, old tests of webhooks, memories of pictures, and stored files that no row refers to.
 
 Nothing else ever deletes files.
 
@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from django.core.files.storage import Storage, default_storage, storages
 from django.utils import timezone
 
-from processing.models import Memory, PausedHost
+from processing.models import Memory, PausedHost, WebhookDelivery
 from processing.storage import output_folders
 from products.models import Image, Request
 
@@ -47,9 +47,12 @@ class Pruned:
 def prune(days: int) -> Pruned:
     """Delete Requests that finished more than `days` days ago, then all that is left without a row of theirs.
 
-    Raises one of products.files.ERRORS where the storage does not answer; what is deleted is deleted.
+    Tests of webhooks, which belong to no Request, go when they are as old. Raises one of
+    products.files.ERRORS where the storage does not answer; what is deleted is deleted.
     """
-    requests = _remove_requests(timezone.now() - timedelta(days=min(days, LONGEST_DAYS)))
+    moment = timezone.now() - timedelta(days=min(days, LONGEST_DAYS))
+    requests = _remove_requests(moment)
+    WebhookDelivery.objects.tests_before(moment).delete()
     Memory.objects.forget()
     PausedHost.objects.over().delete()
     files = size = 0

@@ -17,7 +17,8 @@ from processing.connecting import connect, secured
 from processing.connection import Connection
 from processing.deadline import time_left
 
-KEEPALIVE_SECONDS = 5.0
+#: Below the 5 s after which many servers hang up, which may cross the next request on its way.
+KEEPALIVE_SECONDS = 4.0
 
 Origin = tuple[str, str, int]
 

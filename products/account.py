@@ -1,14 +1,19 @@
-"""Logging in, and the page of a user's own."""
+"""Logging in, and the pages of a user's own."""
+
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import views
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.forms import PasswordChangeForm
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse_lazy
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
-from products.forms import LoginForm, TokenForm
+from products.forms import CountsAttempts, LoginForm, PasswordForm, TokenForm
 from products.models import ApiToken
 from products.views import UserRequest
 
@@ -22,8 +27,33 @@ class LoginView(views.LoginView):
     authentication_form = LoginForm
 
     def form_invalid(self, form: LoginForm) -> HttpResponse:  # type: ignore[override]  # the form is ours
-        response = super().form_invalid(form)
-        return form.limit.mark(response) if form.limit else response
+        return _answer_to(form, super().form_invalid(form))
+
+
+class PasswordView(views.PasswordChangeView):
+    """Change one's own password, by the old one, which may be tried as often as at the login."""
+
+    template_name = "password.html"
+    form_class = PasswordForm
+    success_url = reverse_lazy("account")
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Who has no password, as the user of OPEN_ACCESS, has nothing to change here."""
+        if request.user.is_authenticated and not request.user.has_usable_password():
+            raise Http404
+        return super().dispatch(request, *args, **kwargs)
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        """Set it. Sessions elsewhere end by it, as Django has it."""
+        text = "The password is changed. Wherever else you were logged in, you no longer are."
+        messages.success(self.request, text)
+        return super().form_valid(form)
+
+    def form_invalid(self, form: PasswordForm) -> HttpResponse:  # type: ignore[override]  # the form is ours
+        return _answer_to(form, super().form_invalid(form))
 
 
 @require_safe
@@ -55,6 +85,11 @@ def revoke_token(request: UserRequest, pk: int) -> HttpResponse:
     token.delete()
     messages.success(request, f"The token {token} is revoked.")
     return redirect("account")
+
+
+def _answer_to(form: CountsAttempts, response: HttpResponse) -> HttpResponse:
+    """The page, as 429 if there were too many attempts."""
+    return form.limit.mark(response) if form.limit else response
 
 
 def _page(request: HttpRequest, form: TokenForm, *, key: str = "", status: int = 200) -> HttpResponse:

@@ -88,6 +88,10 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
         found = self.filter(status=status)
         return found.filter(created_at__gte=since) if since else found
 
+    def tests_before(self, moment: datetime) -> Self:
+        """Those that were only to try an endpoint, and are over. The others go with their Requests."""
+        return self.filter(event=Event.TEST, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
+
     def redeliver(self) -> int:
         """Let those to enabled endpoints go out now, as if for the first time; how many."""
         with transaction.atomic():

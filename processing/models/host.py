@@ -1,6 +1,6 @@
 """Hosts that are left alone for a while."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from processing.hosts import Pause
+from processing.hosts import MOST_PAUSED, Pause
 from products.models import Request
 
 FORGET_AFTER = timedelta(days=1)
@@ -16,26 +16,32 @@ FORGET_AFTER = timedelta(days=1)
 
 class PausedHostQuerySet(models.QuerySet["PausedHost"]):
     def current(self) -> Self:
-        return self.filter(until__gt=timezone.now())
+        """Those that are left alone now, at most MOST_PAUSED, the longest first."""
+        return self.filter(until__gt=timezone.now()).order_by("-until")[:MOST_PAUSED]
 
     def delaying(self, batch: Request) -> Self:
-        """Those that pictures of a Request wait for."""
-        return self.current().filter(Exists(batch.images.pending().filter(host=OuterRef("host"))))
+        """Those that are left alone now and that pictures of a Request wait for."""
+        waiting = batch.images.pending().filter(host=OuterRef("host"))
+        return self.filter(Exists(waiting), until__gt=timezone.now())
 
     def over(self) -> Self:
         """Those whose pause has ended long ago."""
         return self.filter(until__lt=timezone.now() - FORGET_AFTER)
 
-    def tell(self, pauses: Iterable[Pause]) -> None:
-        """Let all workers know of these."""
+    def tell(self, pauses: Collection[Pause]) -> None:
+        """Let all workers know of these, unless they know of longer ones."""
+        ends = {pause.host: datetime.fromtimestamp(pause.until, UTC) for pause in pauses}
+        known = self.filter(host__in=ends).values_list("host", "until")
+        longer = {host for host, until in known if until >= ends[host]}
         rows = [
             PausedHost(
                 host=pause.host,
-                until=datetime.fromtimestamp(pause.until, UTC),
+                until=ends[pause.host],
                 number=pause.number,
                 code=pause.code,
             )
             for pause in sorted(pauses, key=lambda pause: pause.host)
+            if pause.host not in longer
         ]
         if rows:
             fields = ["until", "number", "code"]
@@ -61,7 +67,7 @@ class PausedHost(models.Model):
     @property
     def wants_rest(self) -> bool:
         """Whether it asked for that, rather than failed."""
-        return self.code in ("http_429", "http_503")
+        return self.pause.wants_rest
 
     @property
     def pause(self) -> Pause:

@@ -1,12 +1,14 @@
 """What holds on every page: axe finds nothing, nothing is wider than a phone, titles say where one is."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from playwright.sync_api import expect
+from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from processing.models import WebhookEndpoint
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 LONG = "a-name-that-goes-on-and-on-without-a-space" * 5
 LONG_URL = f"https://shop.example/{LONG}.jpg"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ROWS = ((1, "Chair", URL), (LONG, LONG, f"{OTHER_URL} {LONG_URL}"), (3, "Lamp", THIRD_URL))
 
 
@@ -75,9 +78,23 @@ PAGES: dict[str, Callable[[User], str]] = {
     "delivery": lambda ann: endpoint(ann).deliveries.get(event="test").get_absolute_url(),
     "request with deliveries": lambda ann: (endpoint(ann), Request.objects.get().get_absolute_url())[-1],
     "account": account,
+    "password": lambda ann: "/account/password/",
     "login": lambda ann: "/login/",
     "not found": lambda ann: "/nothing-here/",
 }
+
+
+def check(page: "Page") -> None:
+    """The page as it is has no fault in light or dark and fits a phone."""
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        violations = Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == [], scheme
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.title().endswith(" – Image Extractor")
+    assert page.locator("h1").count() == 1
 
 
 @pytest.mark.parametrize("state", PAGES)
@@ -85,14 +102,80 @@ def test_a_page_is_accessible_in_light_and_dark_and_fits_a_phone(
     site: "Page", live_server: LiveServer, ann: User, watch: Watch, state: str
 ) -> None:
     watch.expect("404 (Not Found)")
-    path = PAGES[state](ann)
-    for scheme in ("light", "dark"):
-        site.emulate_media(color_scheme=scheme)
-        site.goto(f"{live_server.url}{path}")
-        site.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
-        violations = Axe().run(site).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == [], scheme
-    site.set_viewport_size({"width": 360, "height": 740})
-    assert site.evaluate("document.documentElement.scrollWidth") == 360
-    assert site.title().endswith(" – Image Extractor")
-    assert site.locator("h1").count() == 1
+    site.goto(f"{live_server.url}{PAGES[state](ann)}")
+    check(site)
+
+
+# --- Pages that are no address but an answer ---
+
+
+def test_so_is_the_answer_to_a_file_that_is_refused(
+    site: "Page", live_server: LiveServer, watch: Watch
+) -> None:
+    watch.expect("400 (Bad Request)")
+    site.goto(live_server.url)
+    choose(site, b"nonsense")
+    site.get_by_role("button", name="Upload and start at once").click()
+    expect(site.locator(".errorlist")).to_be_visible()
+    check(site)
+
+
+def test_so_is_the_answer_to_a_file_that_is_too_large(
+    site: "Page", live_server: LiveServer, watch: Watch, settings: Settings
+) -> None:
+    watch.expect("400 (Bad Request)")
+    settings.UPLOAD_MAX_BYTES = 100_000
+    site.goto(live_server.url)
+    choose(site, b"x" * 200_000)
+    site.locator("#upload").evaluate("form => form.submit()")  # past the scripts, which would not send it
+    expect(site.get_by_role("heading", level=1)).to_have_text("File too large")
+    check(site)
+
+
+def test_so_are_new_secrets_and_tokens(site: "Page", live_server: LiveServer) -> None:
+    site.goto(f"{live_server.url}/account/")
+    site.get_by_role("button", name="Make a token").click()
+    expect(site.get_by_text("This is the new token.")).to_be_visible()
+    check(site)
+    site.goto(f"{live_server.url}/webhooks/")
+    site.get_by_label("URL").fill(f"https://shop.example/{LONG}")
+    site.get_by_role("button", name="Add").click()
+    expect(site.get_by_role("heading", name="Copy it now")).to_be_visible()
+    check(site)
+
+
+def test_so_is_the_answer_to_a_form_of_another_site(
+    site: "Page", live_server: LiveServer, watch: Watch
+) -> None:
+    watch.expect("403 (Forbidden)")
+    site.goto(f"{live_server.url}/account/")
+    site.context.clear_cookies(name="csrftoken")
+    site.get_by_role("button", name="Make a token").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("Not allowed")
+    check(site)
+
+
+def test_so_is_the_answer_to_who_is_not_allowed(
+    page: "Page", live_server: LiveServer, watch: Watch, settings: Settings, transactional_db: None
+) -> None:
+    watch.expect("403 (Forbidden)")
+    settings.OPEN_ACCESS = True
+    page.set_extra_http_headers({"Via": "1.1 proxy"})
+    page.goto(live_server.url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not allowed")
+    check(page)
+
+
+def test_so_is_the_answer_when_something_goes_wrong(
+    site: "Page", live_server: LiveServer, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.expect("500 (Internal Server Error)")
+    monkeypatch.delattr("products.uploading.UploadForm")
+    site.goto(live_server.url)
+    expect(site.get_by_role("heading", level=1)).to_have_text("Something went wrong")
+    check(site)
+
+
+def choose(page: "Page", data: bytes) -> None:
+    file = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": data}
+    page.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]

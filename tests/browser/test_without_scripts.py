@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import expect
@@ -48,12 +49,34 @@ def test_from_the_upload_to_the_retry(plain: "Page") -> None:
     expect(plain.get_by_role("status").first).to_have_text("Trying again.")
     plain.get_by_role("button", name="Cancel").click()
     expect(plain.get_by_role("status").first).to_contain_text("Canceled.")
+    with plain.expect_download() as result:
+        plain.get_by_role("link", name="Result (CSV)").click()
+    assert result.value.path().read_text().splitlines()[1].endswith(",completed,")
     plain.get_by_label("Search").fill("Table")
     plain.get_by_role("button", name="Show").click()
     expect(plain.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
     plain.get_by_text("Delete this request").click()
     plain.get_by_role("button", name="Yes, delete it").click()
     expect(plain.get_by_role("status").first).to_have_text("artikel.csv is deleted.")
+
+
+def test_an_endpoint_a_token_and_a_password(plain: "Page", live_server: LiveServer) -> None:
+    plain.goto("/webhooks/")
+    plain.get_by_label("URL").fill("https://shop.example/hook")
+    plain.get_by_role("button", name="Add").click()
+    plain.get_by_role("link", name="I have it: to the endpoint").click()
+    plain.get_by_role("button", name="Send a test").click()
+    expect(plain.get_by_role("row", name="test")).to_contain_text("Pending")
+    plain.goto("/account/")
+    plain.get_by_role("button", name="Make a token").click()
+    headers = {"Authorization": f"Token {plain.get_by_role('status').locator('code').inner_text()}"}
+    assert httpx.get(f"{live_server.url}/api/requests/", headers=headers).status_code == 200
+    plain.get_by_role("link", name="Change your password").click()
+    plain.get_by_label("Old password").fill("a long password")
+    for label in ("New password:", "New password confirmation:"):
+        plain.get_by_label(label, exact=True).fill("another long password")
+    plain.get_by_role("button", name="Change it").click()
+    expect(plain.get_by_role("status").first).to_contain_text("The password is changed.")
 
 
 def test_a_file_over_the_limit_gets_a_page_of_its_own(plain: "Page", settings: Settings) -> None:

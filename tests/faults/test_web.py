@@ -1,8 +1,10 @@
-"""The web process killed while it takes a catalogue."""
+"""The web process killed, or asked to go, while it takes a catalogue."""
 
 import signal
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from tests.stack import Cluster, wait_for
 pytestmark = pytest.mark.timeout(300)
 
 REQUESTS = "SELECT id, source FROM products_request"
+AUTHENTICATED = "SELECT 1 FROM products_apitoken WHERE last_used_at IS NOT NULL"
 INSERT_WAITS = """
     SELECT 1 FROM pg_stat_activity
     WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "products_request"%'
@@ -42,15 +45,8 @@ def test_an_upload_cut_short_by_a_kill_leaves_nothing_and_can_be_repeated(
     cluster: Cluster, new_job: NewJob, report: Report
 ) -> None:
     job = new_job(cluster).submit()
-    body = as_csv(job.rows)
     with report.fault("web killed while a file arrives", job):
-        request = job.client.build_request(
-            "POST", "/api/requests/", files={"file": ("lamps.csv", body)}, headers={"Idempotency-Key": "b"}
-        )
-        whole = request.read()
-        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-        with socket.create_connection(("127.0.0.1", cluster.port)) as client:
-            client.sendall(f"POST /api/requests/ HTTP/1.1\r\n{head}\r\n".encode() + whole[: len(whole) // 2])
+        with half_sent(job) as (client, _rest):
             job.in_hand()
             cluster.end(cluster.processes[0], signal.SIGKILL)
             assert is_broken(client)
@@ -61,9 +57,23 @@ def test_an_upload_cut_short_by_a_kill_leaves_nothing_and_can_be_repeated(
     assert_no_row_without_its_file(cluster)
 
 
+@contextmanager
+def half_sent(job: Job) -> Iterator[tuple[socket.socket, bytes]]:
+    """A connection on which half an upload has been sent, and the rest of it."""
+    files = {"file": ("lamps.csv", as_csv(job.rows))}
+    request = job.client.build_request(
+        "POST", "/api/requests/", files=files, headers={"Idempotency-Key": "b"}
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    whole = f"POST /api/requests/ HTTP/1.1\r\n{head}\r\n".encode() + request.read()
+    middle = len(whole) // 2
+    with socket.create_connection(("127.0.0.1", job.deployment.port), timeout=60) as client:
+        client.sendall(whole[:middle])
+        yield client, whole[middle:]
+
+
 def is_broken(client: socket.socket) -> bool:
     """Whether the other end has gone without an answer."""
-    client.settimeout(30)
     try:
         return client.recv(1) == b""
     except ConnectionResetError:
@@ -94,3 +104,18 @@ def test_an_upload_killed_between_its_file_and_its_row_can_be_repeated(
     retry(job, "b")
     assert len(cluster.query(REQUESTS)) == 2
     assert_no_row_without_its_file(cluster)
+
+
+def test_an_upload_under_way_when_the_server_is_asked_to_go_is_answered(
+    cluster: Cluster, new_job: NewJob
+) -> None:
+    job = new_job(cluster)
+    server = cluster.processes[0]
+    with half_sent(job) as (client, rest):
+        wait_for(lambda: cluster.query(AUTHENTICATED), "it has begun to read the upload")
+        server.send_signal(signal.SIGTERM)
+        wait_for(lambda: "Worker exiting" in cluster.log(), "of its two processes the idle one has ended")
+        client.sendall(rest)
+        assert client.recv(100).startswith(b"HTTP/1.1 201 ")
+    assert server.wait(30) == 0
+    assert len(cluster.query(REQUESTS)) == 1

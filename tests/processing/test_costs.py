@@ -6,7 +6,7 @@ from typing import Any
 
 import dramatiq
 import pytest
-from django.core.files.storage import default_storage
+from django.core.files.storage import storages
 from django.db.backends.utils import CursorWrapper
 from pytest import MonkeyPatch
 from pytest_django import Settings
@@ -44,7 +44,7 @@ def test_what_a_thousand_pictures_cost(
     for name in ("execute", "executemany"):
         count(queries, monkeypatch, CursorWrapper, name)
     for name in ("save", "exists", "open", "size", "delete"):
-        count(stored, monkeypatch, default_storage._wrapped, name)  # type: ignore[attr-defined]
+        count(stored, monkeypatch, storages["default"], name)
     count(messages, monkeypatch, dramatiq.get_broker(), "enqueue")
     with dramatiq_worker():
         batch = submitted(*[[url, url] for url in urls])

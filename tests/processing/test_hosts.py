@@ -4,7 +4,7 @@ import pytest
 from pytest import MonkeyPatch
 
 from processing import hosts as module
-from processing.hosts import FAILURES, PAUSES, SLOWER, SLOWEST, Hosts
+from processing.hosts import FAILURES, FORGET_AFTER, GAP, MOST_PAUSED, PAUSES, SLOWER, SLOWEST, Hosts
 
 HOST, OTHER = "shop.example", "other.example"
 
@@ -93,6 +93,19 @@ def test_answers_on_their_way_when_a_host_refused_count_for_its_pace(hosts: Host
     assert hosts.worth(HOST) == 5 * SLOWER
 
 
+def test_a_time_without_requests_does_not_count_for_the_pace(hosts: Hosts, clock: Clock) -> None:
+    assert hosts.begin(HOST)
+    hosts.answered(HOST)
+    clock.now += GAP + 1
+    for _ in range(10):
+        assert hosts.begin(HOST)
+        hosts.answered(HOST)
+    hosts.refused(HOST, 1, "http_429")
+    clock.now += 1
+    assert hosts.begin(HOST)
+    assert hosts.worth(HOST) == 10 * SLOWER
+
+
 def test_each_answer_raises_the_pace_until_there_is_none(hosts: Hosts, clock: Clock) -> None:
     hosts.answered(HOST)
     hosts.refused(HOST, 1, "http_429")
@@ -169,3 +182,26 @@ def test_hosts_of_which_there_is_nothing_to_be_said_are_forgotten(hosts: Hosts, 
     hosts.answered("slow.example")  # which was on its way
     hosts.forget(but=[OTHER])
     assert set(hosts._hosts) == {OTHER, "slow.example"}
+
+
+def test_who_never_answered_is_forgotten_some_time_after_the_last_request(hosts: Hosts, clock: Clock) -> None:
+    assert hosts.begin(HOST)
+    fail(hosts)
+    hosts.forget(but=[])
+    clock.now += FORGET_AFTER
+    assert hosts.begin(OTHER)
+    hosts.failed(OTHER, "connect")
+    clock.now += 1
+    hosts.forget(but=[])
+    assert set(hosts._hosts) == {OTHER}
+
+
+def test_of_very_many_who_are_left_alone_those_are_named_that_are_so_for_longest(
+    hosts: Hosts, clock: Clock
+) -> None:
+    for number in range(MOST_PAUSED + 1):
+        hosts.refused(f"{number}.example", 100 + number, "http_429")
+    paused = hosts.paused()
+    assert len(paused) == MOST_PAUSED
+    assert "0.example" not in paused
+    assert not hosts.begin("0.example")

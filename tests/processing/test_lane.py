@@ -2,19 +2,20 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 from pytest import MonkeyPatch
 
-from processing import lane, places
-from processing import pipeline as pipelines
+from processing import attempts, lane, looks, places
 from processing.pipeline import Pipeline
 from processing.places import Places
 from processing.storage import StorageError
 from products.catalogue import Catalogue
 from products.models import Image, Request
+from products.models.image import ImageQuerySet
 from tests.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
 from tests.origin import Origin
 from tests.parallel import wait_until
@@ -114,7 +115,7 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
         return len(origin.received)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipelines, "store", refuse)
+        patch.setattr(attempts, "store", refuse)
         at_first = fetched(8)
         assert at_first <= 16
         assert fetched(at_first + 1) == at_first + 1
@@ -125,7 +126,39 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
     assert completed(batch) == 60
 
 
+def test_a_lane_does_not_look_again_and_again_for_pictures_of_other_hosts_than_the_busy_one(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    vain, claim = [], ImageQuerySet.claim
+
+    def claimed(*arguments: Any) -> list[Image]:
+        images = claim(*arguments)
+        *_, busy = arguments
+        if busy and not images:
+            vain.append(busy)
+        return images
+
+    monkeypatch.setattr(lane, "SLICE_SECONDS", 0.2)
+    monkeypatch.setattr(looks, "REST", 10_000)
+    monkeypatch.setattr(ImageQuerySet, "claim", claimed)
+    batch = ingested(*pictures(origin, 100))
+    while completed(batch) < 100:
+        lane.run(batch, pipeline)
+    assert len(vain) == 1
+
+
 # --- Nothing to do ---
+
+
+def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
+    pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
+) -> None:
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
+    first = run_in_thread(batch, pipeline)
+    wait_until(lambda: gate.waiting == 4)
+    assert lane.run(batch, pipeline) == lane.SLICE_SECONDS
+    pipeline.stop()
+    first.join(30)
 
 
 @pytest.mark.parametrize(("due_in", "delay"), [(20, 20), (3600, 60)])

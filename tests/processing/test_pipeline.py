@@ -1,18 +1,22 @@
 import logging
+import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import Settings
 
+from processing import attempts, places
 from processing import pipeline as pipelines
-from processing import places
+from processing.attempts import PATIENCE, RETRY_DELAYS, STORAGE_DELAY
 from processing.compress import compress
-from processing.pipeline import PATIENCE, RETRY_DELAYS, STORAGE_DELAY, Pipeline
+from processing.hosts import Hosts, Pause
+from processing.models import Memory, PausedHost
+from processing.pipeline import Pipeline
 from processing.places import Places
 from processing.storage import LocalStorage
 from products.models import Image, Request
@@ -123,13 +127,72 @@ def test_waiting_as_the_origin_asks_costs_no_attempt(
     assert seconds_to_wait(image) <= delay <= (image.due_at - image.request.created_at).total_seconds()
 
 
-def test_waiting_without_an_attempt_ends_a_day_after_the_run_began(
+def test_waiting_without_an_attempt_ends_a_day_after_the_last_progress(
     pipeline: Pipeline, origin: Origin
 ) -> None:
     batch = ingested(origin.add("/slowly.jpg", Answer(status=429)))
-    batch.started_at = timezone.now() - PATIENCE - timedelta(seconds=1)
+    batch.started_at = batch.last_progress_at = timezone.now() - PATIENCE - timedelta(seconds=1)
     image = work(batch, pipeline).images.get()
     assert (image.status, image.error_code) == ("failed", "http_429")
+
+
+def test_who_asks_for_rest_is_waited_for_while_other_pictures_are_completed(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    batch = ingested(origin.add("/slowly.jpg", Answer(status=429)))
+    batch.started_at = timezone.now() - 2 * PATIENCE
+    batch.last_progress_at = timezone.now() - PATIENCE / 2
+    image = work(batch, pipeline).images.get()
+    assert (image.status, image.attempts) == ("pending", 0)
+
+
+@pytest.mark.parametrize(("code", "is_given_up"), [("http_429", True), ("connect", False)])
+def test_after_a_day_pictures_of_a_host_that_asks_for_rest_fail_unasked(
+    code: str, *, is_given_up: bool, pipeline: Pipeline, origin: Origin
+) -> None:
+    batch = ingested(origin.add("/lamp.jpg", JPEG))
+    batch.started_at = batch.last_progress_at = timezone.now() - 2 * PATIENCE
+    host = batch.images.get().host
+    pipeline.hosts.learn([Pause(host, time.time() + 1000, 1, code)])
+    assert (host in pipeline.busy_hosts(batch)) is not is_given_up
+    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1))
+    wait_until(lambda: not held())
+    image = batch.images.get()
+    assert (image.status, image.error_code) == (("failed", code) if is_given_up else ("pending", ""))
+    assert origin.received == []
+
+
+def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipeline: Pipeline) -> None:
+    now = time.time()
+    pipeline.hosts.refused("shop.example", 3600, "http_429")
+    pipeline.share_pauses()
+    PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
+    elsewhere = Hosts()
+    elsewhere.learn(row.pause for row in PausedHost.objects.current())
+    assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 3600, abs=5)
+
+
+def test_what_a_redirect_leads_to_is_not_the_fault_of_the_host_that_was_asked(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    with Origin(host="127.0.0.2") as other:
+        away = {"Location": other.add("/lamp.jpg", Answer(status=503, headers={"Retry-After": "3600"}))}
+        image = the_image(pipeline, origin.add("/lamp.jpg", Answer(status=302, headers=away)))
+    assert (image.status, image.error_code) == ("pending", "http_503")
+    assert pipeline.hosts.paused() == {}
+
+
+def test_what_cannot_be_remembered_is_completed_nevertheless(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    def refuse(memories: object) -> None:
+        raise DatabaseError("no room")
+
+    monkeypatch.setattr(Memory.objects, "remember", refuse)
+    batch = work(ingested(origin.add("/lamp.jpg", JPEG)), pipeline)
+    assert batch.status == Request.Status.COMPLETED
+    wait_until(lambda: not pipeline._held)
+    assert "not remembered" in caplog.text
 
 
 def test_a_storage_that_is_full_costs_no_attempt(
@@ -156,7 +219,7 @@ def test_an_unexpected_error_costs_its_picture_an_attempt_and_others_nothing(
     def stumble(data: bytes, *args: object, **options: object) -> object:
         return 1 / 0 if data == strange else compress(data, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipelines, "compress", stumble)
+    monkeypatch.setattr(attempts, "compress", stumble)
     urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(20)]
     batch = work(ingested(origin.add("/strange.jpg", strange), *urls), pipeline)
 

@@ -16,7 +16,15 @@ from pytest import CaptureFixture, LogCaptureFixture, MonkeyPatch
 from pytest_django import Settings
 
 from processing import worker
-from processing.models import PRUNE_EVERY, Pruning, Worker
+from processing.models import (
+    PRUNE_EVERY,
+    DeliveryStatus,
+    Event,
+    Pruning,
+    WebhookDelivery,
+    WebhookEndpoint,
+    Worker,
+)
 from processing.pipeline import Pipeline
 from processing.prune import CHUNK, GRACE, Pruned, prune
 from processing.storage import LocalStorage, store
@@ -116,6 +124,25 @@ def test_a_request_that_is_tried_again_at_the_last_moment_stays(monkeypatch: Mon
 def test_a_retention_longer_than_there_are_dates_keeps_everything() -> None:
     finished(b"picture", days_ago=1000)
     assert prune(10**12) == NOTHING
+
+
+# --- Deliveries ---
+
+
+def test_old_tests_of_webhooks_go_unless_they_still_have_to_go_out() -> None:
+    batch = finished(b"new", days_ago=29)
+    endpoint = WebhookEndpoint.objects.create(owner=batch.owner, url="https://shop.example/hook")
+    over = {"status": DeliveryStatus.DELIVERED, "next_attempt_at": None}
+    old, young = timezone.now() - 31 * DAY, timezone.now() - 29 * DAY
+    make = WebhookDelivery.objects.create
+    make(endpoint=endpoint, event=Event.TEST, created_at=old, **over)
+    kept = {
+        make(endpoint=endpoint, event=Event.TEST, created_at=young, **over),
+        make(endpoint=endpoint, event=Event.TEST, created_at=old),
+        make(endpoint=endpoint, event=Event.COMPLETED, created_at=old, request=batch, **over),
+    }
+    prune(30)
+    assert set(WebhookDelivery.objects.all()) == kept
 
 
 # --- Files ---

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
-from processing import pipeline as pipelines
+from processing import attempts
 from processing.compress import compress
 from processing.models import Memory
 from processing.models import memory as memories
@@ -81,7 +81,7 @@ def compressions(monkeypatch: MonkeyPatch) -> list[bytes]:
         seen.append(data)
         return compress(data, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipelines, "compress", note)
+    monkeypatch.setattr(attempts, "compress", note)
     return seen
 
 
@@ -100,6 +100,8 @@ def test_what_the_origin_calls_unchanged_keeps_its_output_without_being_sent_or_
     first, second = run(url, pipeline), run(url, pipeline)
 
     assert (route.answered, compressions) == ([200, 304], [JPEG])
+    run(url, pipeline)
+    assert len(origin.clients) == 1
     assert (first.unchanged, second.unchanged, second.status, second.attempts) == (
         False,
         True,

@@ -1,4 +1,4 @@
-"""Logging in and out, and the page of a user's own with the API tokens."""
+"""Logging in and out, and the pages of a user's own: the password, the API tokens."""
 
 import re
 from datetime import timedelta
@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from products.account import MAX_TOKENS
+from products.limits import LOGINS
 from products.models import ApiToken
 from tests.factories import client_of, make_user, submit
 
@@ -78,6 +79,60 @@ def test_the_session_is_kept_from_scripts_and_other_sites(client: Client, ann: U
     client.post("/login/", {"username": "ann", "password": PASSWORD})
     session = client.cookies["sessionid"]
     assert (session["httponly"], session["samesite"]) == (True, "Lax")
+
+
+# --- The password ---
+
+NEW_PASSWORD = "another long password"
+
+
+def change_password(client: Client, old: str = PASSWORD, new: str = NEW_PASSWORD) -> "Answer":
+    answers = {"old_password": old, "new_password1": new, "new_password2": new}
+    return client.post("/account/password/", answers)
+
+
+def test_a_password_is_changed_by_the_old_one(page: Client, ann: User) -> None:
+    assert 'href="/account/password/"' in body(page.get("/account/"))
+    elsewhere = client_of(ann)
+    assert change_password(page).headers["Location"] == "/account/"
+    assert "The password is changed." in body(page.get("/account/"))
+    assert elsewhere.get("/account/").headers["Location"].startswith("/login/")
+    ann.refresh_from_db()
+    assert ann.check_password(NEW_PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("wrong", NEW_PASSWORD), (PASSWORD, "short"), (PASSWORD, "12345678")]
+)
+def test_a_password_stays_for_a_wrong_old_one_or_a_weak_new_one(
+    page: Client, ann: User, old: str, new: str
+) -> None:
+    answer = body(change_password(page, old, new))
+    assert "<title>Error: Change your password – Image Extractor</title>" in answer
+    assert 'class="errorlist"' in answer
+    ann.refresh_from_db()
+    assert ann.check_password(PASSWORD)
+
+
+def test_an_old_password_is_guessed_no_more_often_than_at_the_login(page: Client, ann: User) -> None:
+    assert [change_password(page, "wrong").status_code for _ in range(LOGINS)] == [200] * LOGINS
+    answer = change_password(page)
+    assert answer.status_code == 429
+    assert "Too many attempts" in body(answer)
+    ann.refresh_from_db()
+    assert ann.check_password(PASSWORD)
+
+
+def test_who_has_no_password_has_none_to_change(client: Client, settings: Settings) -> None:
+    settings.OPEN_ACCESS = True
+    assert "/account/password/" not in body(client.get("/account/"))
+    assert client.get("/account/password/").status_code == 404
+
+
+def test_staff_change_theirs_on_the_same_page(client: Client) -> None:
+    boss = client_of(make_user("boss", password=PASSWORD, is_staff=True))
+    answer = boss.get(reverse("admin:password_change"))
+    assert answer.headers["Location"] == "/account/password/"
 
 
 # --- Tokens ---
