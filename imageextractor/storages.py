@@ -47,7 +47,7 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
     return {
         "default": {"BACKEND": "processing.s3.PictureStorage", "OPTIONS": pictures},
         "uploads": {
-            "BACKEND": "storages.backends.s3.S3Storage",
+            "BACKEND": "processing.s3.FileStorage",
             "OPTIONS": options | {"location": "uploads", "max_memory_size": IN_MEMORY},
         },
         "links": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": links},

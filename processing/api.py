@@ -37,7 +37,7 @@ from processing.serializers import (
 from processing.webhooks.events import ping
 from processing.webhooks.signing import InvalidSignature, verify
 from products import api as products_api
-from products.api import Pagination, status_filter
+from products.api import Pagination, status_filter, wanted_status
 from products.errors import Conflict
 from products.schema import ErrorsSerializer
 from products.serializers import RequestSerializer
@@ -123,10 +123,7 @@ class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
     def deliveries(self, request: ApiRequest, pk: str) -> Response:
         """What was delivered to it or should have been, the newest first."""
         found: QuerySet[Any] = self.get_object().deliveries.all()
-        if wanted := request.query_params.get("status"):
-            if wanted not in DeliveryStatus.values:
-                choices = ", ".join(DeliveryStatus.values)
-                raise ValidationError({"status": f"One of {choices}."}, "invalid_choice")
+        if wanted := wanted_status(request, DeliveryStatus):
             found = found.filter(status=wanted)
         return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
 

@@ -3,7 +3,7 @@
 from django import forms
 from django.core.exceptions import ValidationError
 
-from processing.models import EVENTS, DeliveryStatus, WebhookEndpoint, default_events
+from processing.models import EVENT_CHOICES, DeliveryStatus, WebhookEndpoint, default_events
 from products.catalogue import url_problem
 from products.catalogue.urls import MAX_URL
 
@@ -24,7 +24,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
         help_text="Where events are sent to, by POST.",
     )
     events = forms.MultipleChoiceField(
-        choices=[(event.value, event.label) for event in EVENTS],
+        choices=EVENT_CHOICES,
         initial=default_events,
         widget=forms.CheckboxSelectMultiple,
     )

@@ -1,6 +1,7 @@
 """Whether the service can do its work now: what /readyz, the pages and `extract` say."""
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import datetime
@@ -19,6 +20,8 @@ from products.models import Image, Request
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 2
+#: For so long after it was asked for an answer is given again: anyone may ask, and it costs a stored file.
+KEPT_SECONDS = 2
 
 
 def no_worker_since() -> datetime | None:
@@ -62,7 +65,8 @@ def problems() -> dict[str, str]:
 class Check:
     """A question to something that may be silent, in a thread, so that nobody has to wait for the answer.
 
-    One thread at a time: while a question is open, whoever asks waits for the answer to that one.
+    One thread at a time: while a question is open, whoever asks waits for the answer to that one. For
+    KEPT_SECONDS nobody asks anew.
     """
 
     def __init__(self, name: str, ask: Callable[[], dict[str, str]]) -> None:
@@ -70,12 +74,14 @@ class Check:
         self._ask = ask
         self._lock = Lock()
         self._answer: Future[dict[str, str]] | None = None
+        self._asked_at = 0.0
 
     def answer(self) -> Future[dict[str, str]]:
-        """Ask, unless that is under way: the problems, to come."""
+        """Ask, unless that is under way or has just been done: the problems, to come."""
         with self._lock:
-            if self._answer is None or self._answer.done():
-                self._answer = Future()
+            is_old = time.monotonic() >= self._asked_at + KEPT_SECONDS
+            if self._answer is None or (self._answer.done() and is_old):
+                self._answer, self._asked_at = Future(), time.monotonic()
                 # Not a pool's: at the end of the process those are waited for.
                 Thread(target=self._run, args=[self._answer], name=f"ask {self.name}", daemon=True).start()
             return self._answer

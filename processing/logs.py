@@ -31,6 +31,8 @@ PATHS = {
 }
 #: Asked every few seconds by machines.
 UNLOGGED = {"/healthz", "/readyz", "/metrics"}
+#: What ends a line or moves a terminal's cursor, as Python writes it.
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
 @contextmanager
@@ -50,11 +52,11 @@ def subject() -> Mapping[str, str]:
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people: the ids follow the message."""
+    """Lines for people: the ids follow the message. Nothing in a message can pass for a line of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in _subject.get().items())
-        return super().formatMessage(record) + (f" [{ids}]" if ids else "")
+        return (super().formatMessage(record) + (f" [{ids}]" if ids else "")).translate(CONTROLS)
 
 
 class JsonFormatter(logging.Formatter):

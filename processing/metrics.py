@@ -38,7 +38,7 @@ class Metric:
     def __str__(self) -> str:
         name = f"imageextractor_{self.name}"
         lines = [f"# HELP {name} {self.help}", f"# TYPE {name} {self.kind}"]
-        lines += [f"{name}{_labels(labels)} {value:g}" for labels, value in self.samples]
+        lines += [f"{name}{_labels(labels)} {value}" for labels, value in self.samples]
         return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition, Lock
+from threading import Condition, Lock, RLock
 from uuid import UUID
 
 from processing.hosts import Hosts
@@ -35,7 +35,9 @@ class Places:
         self._leases = leases
         self._leasing = Lock()  # one asks at a time, so that what is agreed on last is what is kept to
         self._stopping = False
-        self._changed = Condition()  # guards all that follows
+        self._lock = RLock()  # guards all that follows
+        # One for each that is waited for: to wake a thread for nothing costs as much as to store a picture.
+        self._room_made, self._host_freed, self._emptied = (Condition(self._lock) for _ in range(3))
         self._turns: deque[object] = deque()
         self._in_hand: Counter[str] = Counter()
         self._fetching: Counter[str] = Counter()
@@ -50,7 +52,7 @@ class Places:
 
     def pause(self) -> None:
         """Claim nothing for a while, and then one Image to try; twice as long each time that fails, too."""
-        with self._changed:
+        with self._lock:
             if time.monotonic() >= self._paused_until:
                 shortest, longest = PAUSES
                 self._pause = min(max(shortest, 2 * self._pause), longest)
@@ -58,7 +60,7 @@ class Places:
 
     def go_on(self) -> None:
         """Claim as ever."""
-        with self._changed:
+        with self._lock:
             self._pause = self._paused_until = 0.0
 
     @contextmanager
@@ -69,38 +71,38 @@ class Places:
         A claim is for half of the places at most: it may well be all of one slow host.
         """
         ticket = object()
-        with self._changed:
+        with self._lock:
             self._turns.append(ticket)
-            self._changed.wait_for(lambda: self._stopping or self._is_turn(ticket), timeout=seconds)
+            self._room_made.wait_for(lambda: self._stopping or self._is_turn(ticket), timeout=seconds)
             room = self._room() if self._is_turn(ticket) and not self._stopping else 0
         try:
             yield min(room, self._threads)
         finally:
-            with self._changed:
+            with self._lock:
                 self._turns.remove(ticket)
-                self._changed.notify_all()
+                self._room_made.notify_all()
 
     def busy_hosts(self) -> list[str]:
         """Hosts of which another Image could only wait."""
-        with self._changed:
+        with self._lock:
             known = {*self._in_hand, *self._shares, *self._hosts.paused()}
             return [host for host in known if self._is_busy(host)]
 
     def wait_for_host(self, hosts: list[str], seconds: float) -> None:
         """Wait until one of the busy `hosts` is busy no more."""
-        with self._changed:
-            self._changed.wait_for(
+        with self._lock:
+            self._host_freed.wait_for(
                 lambda: self._stopping or not all(map(self._is_busy, hosts)), timeout=seconds
             )
 
     def wait_until_empty(self, seconds: float) -> None:
         """Wait until no Image is in hand."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._in_hand, timeout=seconds)
+        with self._lock:
+            self._emptied.wait_for(lambda: not self._in_hand, timeout=seconds)
 
     def add(self, images: list[Image]) -> list[Image]:
         """Take Images in hand; those that begin now."""
-        with self._changed:
+        with self._lock:
             for image in images:
                 self._in_hand[image.host] += 1
                 self._waiting.setdefault(image.host, deque()).append(image)
@@ -112,37 +114,37 @@ class Places:
 
     def begin(self) -> list[Image]:
         """Those that begin now, since others have ended or time has passed."""
-        with self._changed:
-            self._changed.notify_all()  # for who waits for a host that was left alone
+        with self._lock:
+            self._host_freed.notify_all()  # some host may have been left alone for long enough
             return self._begin()
 
     def seconds_to_begin(self, most: float) -> float:
         """In how many seconds, at most so many, an Image may begin because time has passed."""
-        with self._changed:
+        with self._lock:
             return min([most, *filter(None, map(self._hosts.ready_in, self._waiting))])
 
     def renew_shares(self) -> None:
         """Agree with other workers on the hosts of all Images in hand; to be called every second or so."""
         self._agree(self._wanted())
-        with self._changed:
+        with self._lock:
             self._hosts.forget(but=self._in_hand)
 
     def fetched(self, image: Image) -> list[Image]:
         """An Image leaves its host alone from now on; those that begin instead."""
-        with self._changed:
+        with self._lock:
             _less(self._fetching, image.host)
             return self._begin()
 
     def done(self, image: Image) -> list[Image]:
         """An Image is out of hand and its thread free; those that begin instead."""
-        with self._changed:
+        with self._lock:
             self._running -= 1
             self._forget(image)
             return self._begin()
 
     def drop_slow(self) -> list[Image]:
         """Put down Images of hosts that are left alone, and those that a slow pace does not come to soon."""
-        with self._changed:
+        with self._lock:
             dropped = []
             for host, images in self._waiting.items():
                 worth = self._hosts.worth(host)
@@ -153,18 +155,18 @@ class Places:
 
     def drop_stalled(self) -> list[Image]:
         """Put down Images that wait behind full places where nothing has begun for a while."""
-        with self._changed:
+        with self._lock:
             stalled = [host for host in self._waiting if self._is_stalled() or self._is_host_stalled(host)]
             return self._drop(stalled)
 
     def waiting_requests(self) -> set[UUID]:
         """The Requests of which Images wait to begin."""
-        with self._changed:
+        with self._lock:
             return {image.request_id for images in self._waiting.values() for image in images}
 
     def drop_requests(self, ids: set[UUID]) -> list[Image]:
         """Put down what waits to begin of these Requests."""
-        with self._changed:
+        with self._lock:
             dropped = []
             for host, images in list(self._waiting.items()):
                 dropped += [image for image in images if image.request_id in ids]
@@ -175,13 +177,17 @@ class Places:
 
     def stop(self) -> list[Image]:
         """Nothing is claimed or begun any more; what has not begun is put down."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
+            self._room_made.notify_all()
+            self._host_freed.notify_all()
             return self._drop(list(self._waiting))
 
     def _is_turn(self, ticket: object) -> bool:
-        enough = 1 if self._pause else max(1, self._threads // 2)
-        return self._turns[0] is ticket and self._room() >= enough
+        return self._turns[0] is ticket and self._room() >= self._enough()
+
+    def _enough(self) -> int:
+        return 1 if self._pause else max(1, self._threads // 2)
 
     def _room(self) -> int:
         if self._pause:
@@ -205,7 +211,7 @@ class Places:
     def _wanted(self) -> dict[str, int]:
         """How many places are wanted at each host; 0 where a share can be given back."""
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             self._wanted_at |= dict.fromkeys(self._in_hand, now)
             lately = [host for host, at in self._wanted_at.items() if now - at < WANTED_SECONDS]
             self._wanted_at = {host: self._wanted_at[host] for host in lately}
@@ -217,17 +223,17 @@ class Places:
     def _agree(self, wanted: dict[str, int]) -> None:
         """Ask for shares of the places at these hosts, and keep to what comes of it."""
         with self._leasing:
-            with self._changed:
+            with self._lock:
                 wants = {host: (count, self._fetching[host]) for host, count in wanted.items()}
                 for host, (_wanted, used) in wants.items():  # no more begins of which others would not know
                     self._shares[host] = min(self._share(host), used)
             shares = self._leases.ask(wants, self._per_host)
-            with self._changed:
+            with self._lock:
                 self._shares |= shares
                 for host, counts in wants.items():
                     if not any(counts) and not self._in_hand[host]:
                         del self._shares[host]
-                self._changed.notify_all()
+                self._host_freed.notify_all()
 
     def _begin(self) -> list[Image]:
         begun = []
@@ -259,7 +265,12 @@ class Places:
         _less(self._in_hand, image.host)
         if image.host not in self._in_hand:
             self._begun_at.pop(image.host, None)
-        self._changed.notify_all()
+        if not self._in_hand:
+            self._emptied.notify_all()
+        if self._room() >= self._enough():
+            self._room_made.notify_all()
+        if not self._is_busy(image.host):
+            self._host_freed.notify_all()
 
 
 def _less(counter: Counter[str], host: str) -> None:

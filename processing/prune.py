@@ -48,7 +48,7 @@ def prune(days: int) -> Pruned:
     """Delete Requests that finished more than `days` days ago, then all that is left without a row of theirs.
 
     Tests of webhooks, which belong to no Request, go when they are as old. Raises one of
-    processing.storage.ERRORS where the storage does not answer; what is deleted is deleted.
+    products.files.ERRORS where the storage does not answer; what is deleted is deleted.
     """
     moment = timezone.now() - timedelta(days=min(days, LONGEST_DAYS))
     requests = _remove_requests(moment)

@@ -1,5 +1,6 @@
-"""Pictures on S3, and what S3's refusals mean."""
+"""Files on S3, and what S3's refusals mean."""
 
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +20,20 @@ COMPLAINTS = {
 NO_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and boto3 finds no others."
 
 
-class PictureStorage(S3Storage):  # type: ignore[misc]
+class FileStorage(S3Storage):  # type: ignore[misc]
+    """What is not there is a FileNotFoundError, whatever is asked of it."""
+
+    def get_modified_time(self, name: str) -> datetime:
+        try:
+            moment: datetime = super().get_modified_time(name)
+        except ClientError as error:
+            if _is_missing(error):
+                raise FileNotFoundError(name) from error
+            raise
+        return moment
+
+
+class PictureStorage(FileStorage):
     """One client for all threads, as boto3 allows, and one request for each picture.
 
     The base class has a client for each thread, which is slow to make, and hands every file to threads of its
@@ -30,11 +44,24 @@ class PictureStorage(S3Storage):  # type: ignore[misc]
     def client(self) -> Any:
         return self.connection.meta.client
 
+    def exists(self, name: str) -> bool:
+        try:
+            self.client.head_object(Bucket=self.bucket_name, Key=name)
+        except ClientError as error:
+            if _is_missing(error):
+                return False
+            raise
+        return True
+
     def _save(self, name: str, content: Any) -> str:
         content.seek(0)
         parameters = self._get_write_parameters(name, content)
         self.client.put_object(Bucket=self.bucket_name, Key=name, Body=content.read(), **parameters)
         return name
+
+
+def _is_missing(error: ClientError) -> bool:
+    return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] == 404)
 
 
 def complaint(error: Exception, bucket: str) -> str | None:

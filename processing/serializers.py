@@ -5,12 +5,11 @@ from typing import Any
 from rest_framework import serializers
 
 from processing.inbound import split_urls
-from processing.models import EVENTS, DeliveryStatus, WebhookDelivery, WebhookEndpoint, default_events
+from processing.models import EVENT_CHOICES, DeliveryStatus, WebhookDelivery, WebhookEndpoint, default_events
 from products.catalogue.urls import MAX_URL
 from products.models import Request
 from products.serializers import RequestSerializer, check_url
 
-EVENT_CHOICES = [(event.value, event.label) for event in EVENTS]
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]
 REPORTED = [("Completed", "Completed"), ("Failed", "Failed")]
 

@@ -4,12 +4,11 @@ import hashlib
 import logging
 import mimetypes
 import os
+import random
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, BinaryIO
 
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
@@ -17,16 +16,13 @@ from django.core.files.storage import FileSystemStorage, Storage, StorageHandler
 from django.utils.encoding import filepath_to_uri
 
 from processing import s3
+from products.files import ERRORS
 
 logger = logging.getLogger(__name__)
 
 # Storages and views tell the type of a file by its name; not every system's table has these.
 mimetypes.add_type("image/webp", ".webp")
 mimetypes.add_type("image/avif", ".avif")
-
-#: What Django's storages raise when they do not answer as they should.
-ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
-
 
 #: What try_out() leaves behind: as large as a small picture, so that a full disk shows.
 TRIAL = "images/ready", bytes(64 * 1024)
@@ -48,7 +44,7 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
-        temporary = path.with_name(f".{token_hex(8)}")
+        temporary = path.with_name(f".{random.getrandbits(64):016x}")
         try:
             with _created(temporary) as file:
                 os.fchmod(file.fileno(), 0o644)

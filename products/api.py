@@ -55,6 +55,14 @@ def status_filter(statuses: type[TextChoices]) -> OpenApiParameter:
     return OpenApiParameter("status", str, enum=statuses.values, description="Only those in this status.")
 
 
+def wanted_status(request: ApiRequest, statuses: type[TextChoices]) -> str | None:
+    """The query's `status`, None where it has none."""
+    wanted = request.query_params.get("status")
+    if wanted and wanted not in statuses.values:
+        raise ValidationError({"status": f"One of {', '.join(statuses.values)}."}, "invalid_choice")
+    return wanted or None
+
+
 class Pagination(CursorPagination):
     """By key, not by offset: the last page costs as much as the first."""
 
@@ -121,15 +129,8 @@ class RequestViewSet(
 
     def get_queryset(self) -> QuerySet[Request]:
         visible = Request.objects.visible_to(self.request.user)
-        wanted = self._wanted_status(RequestStatus) if self.action == "list" else None
+        wanted = wanted_status(self.request, RequestStatus) if self.action == "list" else None
         return visible.filter(status=wanted) if wanted else visible
-
-    def _wanted_status(self, statuses: type[TextChoices]) -> str | None:
-        """The query's `status`, None where it has none."""
-        wanted = self.request.query_params.get("status")
-        if wanted and wanted not in statuses.values:
-            raise ValidationError({"status": f"One of {', '.join(statuses.values)}."}, "invalid_choice")
-        return wanted or None
 
     def perform_content_negotiation(
         self, request: ApiRequest, force: bool = False
@@ -192,14 +193,14 @@ class RequestViewSet(
     @action(detail=True, pagination_class=RowPagination, serializer_class=ProductSerializer)
     def products(self, request: ApiRequest, pk: str) -> Response:
         """The rows of the catalogue, in order, each with its pictures."""
-        products, wanted = self.get_object().products.with_images(), self._wanted_status(RequestStatus)
+        products, wanted = self.get_object().products.with_images(), wanted_status(request, RequestStatus)
         return self._page(products.in_status(wanted) if wanted else products)
 
     @extend_schema(responses=ImageSerializer(many=True), parameters=[status_filter(ImageStatus)])
     @action(detail=True, pagination_class=ImagePagination, serializer_class=ImageSerializer)
     def images(self, request: ApiRequest, pk: str) -> Response:
         """The distinct pictures, in order of first appearance."""
-        images, wanted = self.get_object().images.all(), self._wanted_status(ImageStatus)
+        images, wanted = self.get_object().images.all(), wanted_status(request, ImageStatus)
         return self._page(images.filter(status=wanted) if wanted else images)
 
     def _page(self, rows: QuerySet[Any]) -> Response:

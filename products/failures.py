@@ -153,10 +153,8 @@ class Cause:
 
 def grouped(batch: Request) -> list[Cause]:
     """The failures by cause, the most frequent first."""
-    failed = batch.images.failed().order_by()
-    by_code = failed.values_list("error_code").annotate(count=Count("*")).order_by("-count", "error_code")
-    by_host = failed.values_list("error_code", "host").annotate(count=Count("*"))
+    by_host = batch.images.failed().order_by().values_list("error_code", "host").annotate(count=Count("*"))
     hosts: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for code, host, count in by_host.order_by("-count", "error_code", "host")[:SHOWN_GROUPS]:
         hosts[code].append((host, count))
-    return [Cause(code, count, hosts[code]) for code, count in by_code]
+    return [Cause(code, count, hosts[code]) for code, count in batch.images.causes()]

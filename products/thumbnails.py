@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 from PIL import Image as Pillow
 
+from products.files import ERRORS
 from products.models import Image, Request
 
 #: Twice as many pixels as they are shown with, for screens that have them.
@@ -29,7 +30,7 @@ def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     image = image_with_output(request, pk)
     try:
         data = _thumbnail(image.output_key)
-    except (OSError, Pillow.DecompressionBombError) as error:
+    except (*ERRORS, Pillow.DecompressionBombError) as error:
         raise Http404 from error
     # An Image's output never changes once it is there.
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -45,7 +46,9 @@ def image_with_output(request: HttpRequest, pk: UUID) -> Image:
 @lru_cache(KEPT)
 def _thumbnail(key: str) -> bytes:
     """The stored output, scaled down. Outputs are named by their content, so it can be kept."""
-    with _codec, default_storage.open(key) as file, Pillow.open(file) as picture:
+    with default_storage.open(key) as file:
+        data = file.read()
+    with _codec, Pillow.open(BytesIO(data)) as picture:
         picture.draft("RGB", (SIDE, SIDE))  # a JPEG is decoded at the size that is wanted, or a little above
         picture.thumbnail((SIDE, SIDE))
         buffer = BytesIO()

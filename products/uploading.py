@@ -1,13 +1,14 @@
 """The way of a catalogue from the upload form to a Request, by way of a draft that shows how it is read."""
 
+from contextlib import suppress
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files import File
-from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -15,7 +16,7 @@ from products.catalogue import CatalogueError, read_header
 from products.forms import DraftForm, UploadForm, sentences
 from products.limits import LimitReached, check_open_work, count_upload
 from products.models import Draft, Request
-from products.submission import check_catalogue, preview_catalogue
+from products.submission import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.views import UserRequest
 
 LATEST_REQUESTS = 5
@@ -66,15 +67,28 @@ def _take(request: UserRequest, form: UploadForm) -> Draft | Request:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def draft(request: UserRequest, pk: UUID) -> HttpResponse:
-    """How an uploaded catalogue is read, with a form to correct that and to start the work."""
-    draft = get_object_or_404(Draft.objects.filter(owner=request.user.pk), pk=pk)
-    try:
-        with draft.file.open("rb") as file:
-            return _read(request, draft, File(file, draft.filename))
-    except FileNotFoundError:
-        draft.delete()
-        messages.warning(request, f"{draft.filename} was kept for a day only. Please upload it again.")
-        return redirect("home")
+    """How an uploaded catalogue is read, with a form to correct that and to start the work.
+
+    Once it is started, however often that is clicked, it leads to the Request.
+    """
+    draft = Draft.objects.filter(owner=request.user.pk, pk=pk).first()
+    # Another click may be starting it at this moment.
+    with suppress(FileNotFoundError, IdempotencyConflict):
+        if draft:
+            with draft.file.open("rb") as file:
+                return _read(request, draft, File(file, draft.filename))
+    if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_key(pk)).first():
+        return redirect(batch)
+    if draft is None:
+        raise Http404
+    draft.delete()
+    messages.warning(request, f"{draft.filename} was kept for a day only. Please upload it again.")
+    return redirect("home")
+
+
+def _key(pk: UUID) -> str:
+    """What makes all starts of a draft one."""
+    return f"draft {pk}"
 
 
 def _read(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
@@ -110,6 +124,7 @@ def _header(file: "File[bytes]", encoding: str) -> list[str]:
 
 def _start(request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm) -> Request:
     check_open_work(request.user)
-    batch, _is_new = Request.objects.submit(request.user, file, **form.cleaned_options, **form.reading)
+    options = {**form.cleaned_options, **form.reading}
+    batch, _is_new = Request.objects.submit(request.user, file, idempotency_key=_key(draft.pk), **options)
     draft.discard()
     return batch

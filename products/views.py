@@ -156,13 +156,16 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _whole(request: HttpRequest, batch: Request) -> dict[str, Any]:
     """What the whole page shows."""
+    page = product_page(request, batch)
+    # Two whole catalogues are compared: not again for each search and further page.
+    is_first = not (page["is_search"] or page["has_previous"])
     return {
         **_progress(batch),
-        **product_page(request, batch),
+        **page,
         "retryable": not batch.is_active
         and (batch.images_failed or batch.images_canceled or not batch.ingested),
         "failures": grouped(batch),
-        **_changes(batch),
+        **(_changes(batch) if is_first else {}),
     }
 
 

@@ -48,6 +48,12 @@ def counters_of_ones_own(settings: "Settings") -> None:
     settings.CACHES = {"default": cache | {"KEY_PREFIX": token_hex(8)}}
 
 
+@pytest.fixture(autouse=True)
+def fresh_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is answered what another test has asked."""
+    monkeypatch.setattr("processing.health.KEPT_SECONDS", 0)
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> str:
     """The URL of the Redis that the run has for itself."""

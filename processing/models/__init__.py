@@ -1,7 +1,7 @@
 """Who works, when who next prunes, what pictures were; who is told of what, and how that went."""
 
 from processing.models.delivery import SLICE_SECONDS, DeliveryStatus, WebhookDelivery
-from processing.models.endpoint import EVENTS, Event, WebhookEndpoint, default_events
+from processing.models.endpoint import EVENT_CHOICES, Event, WebhookEndpoint, default_events
 from processing.models.host import PausedHost
 from processing.models.inbound import InboundMessage
 from processing.models.memory import Memory
@@ -18,7 +18,7 @@ from processing.models.worker import (
 
 __all__ = [
     "DEAD_AFTER",
-    "EVENTS",
+    "EVENT_CHOICES",
     "HEARTBEAT",
     "PRUNE_EVERY",
     "SLICE_SECONDS",

@@ -32,7 +32,7 @@ class Event(models.TextChoices):
 
 
 #: What an endpoint may ask for; a test reaches each.
-EVENTS = [Event.COMPLETED, Event.CANCELED]
+EVENT_CHOICES = [(event.value, event.label) for event in (Event.COMPLETED, Event.CANCELED)]
 
 
 def default_events() -> list[str]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from processing.hosts import MOST_PAUSED, Pause
@@ -17,6 +18,11 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
     def current(self) -> Self:
         """Those that are left alone now, at most MOST_PAUSED, the longest first."""
         return self.filter(until__gt=timezone.now()).order_by("-until")[:MOST_PAUSED]
+
+    def delaying(self, batch: Request) -> Self:
+        """Those that are left alone now and that pictures of a Request wait for."""
+        waiting = batch.images.pending().filter(host=OuterRef("host"))
+        return self.filter(Exists(waiting), until__gt=timezone.now())
 
     def over(self) -> Self:
         """Those whose pause has ended long ago."""
@@ -62,10 +68,6 @@ class PausedHost(models.Model):
     def wants_rest(self) -> bool:
         """Whether it asked for that, rather than failed."""
         return self.pause.wants_rest
-
-    def delays(self, batch: Request) -> bool:
-        """Whether pictures of a Request wait for it."""
-        return batch.images.pending().filter(host=self.host).exists()
 
     @property
     def pause(self) -> Pause:

@@ -7,10 +7,13 @@ from django import template
 from processing.models import PausedHost
 from products.models import Request
 
+#: All others wait behind them unnamed.
+SHOWN_HOSTS = 20
+
 register = template.Library()
 
 
 @register.inclusion_tag("_paused_hosts.html")
 def paused_hosts_of(batch: Request) -> dict[str, Any]:
-    """The hosts that are left alone just now and that pictures of a Request wait for."""
-    return {"hosts": [paused for paused in PausedHost.objects.current() if paused.delays(batch)]}
+    """Hosts that are left alone just now and that pictures of a Request wait for."""
+    return {"hosts": PausedHost.objects.delaying(batch)[:SHOWN_HOSTS]}

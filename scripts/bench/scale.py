@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from scripts.bench.catalogue import write
 from scripts.bench.contenders import Service
 from scripts.bench.measure import forget_peaks, middle, peak_megabytes
 from tests.stack import ROOT, Cluster, Deployment, Embedded
@@ -96,16 +97,6 @@ def inside(deployment: Deployment, *arguments: str) -> dict[str, Any]:
 def execute(cluster: Cluster, *statements: str) -> None:
     for statement in statements:
         cluster.query(f"WITH changed AS ({statement} RETURNING 1) SELECT count(*) FROM changed")
-
-
-def write(path: Path, rows: int, urls_per_row: int) -> Path:
-    """A catalogue with so many rows of so many URLs."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("Serial Number,Product Name,Input Image Urls\n")
-        for row in range(rows):
-            urls = ",".join(f"https://cdn.example.com/pictures/{row}/{n}.jpg" for n in range(urls_per_row))
-            file.write(f'{row},Product {row},"{urls}"\n')
-    return path
 
 
 def _upload(service: Service, path: Path) -> tuple[str, float]:

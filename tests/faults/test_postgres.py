@@ -8,7 +8,7 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.faults.jobs import Report, problems, watch
 from tests.servers import Postgres, Redis
-from tests.stack import Cluster
+from tests.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -36,5 +36,5 @@ def test_a_postgresql_that_is_killed_and_started_again_loses_no_work(
         own_postgres.kill()
         assert problems(cluster) == {"database"}
         own_postgres.start()
-    assert problems(cluster) == set()
+    wait_for(lambda: problems(cluster) == set(), "all is ready")
     assert all(process.poll() is None for process in cluster.processes)

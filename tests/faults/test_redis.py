@@ -39,7 +39,7 @@ def test_redis_killed_costs_no_work_and_no_upload(
         uploaded = submit_promptly(job.another("?uploaded"), report)
         own_redis.start()
         back_at = datetime.now(UTC)
-    assert problems(cluster) == set()
+    wait_for(lambda: problems(cluster) == set(), "all is ready")
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
 
 
@@ -62,7 +62,7 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
         cluster.web()
         own_redis.resume()
         back_at = datetime.now(UTC)
-    assert problems(cluster) == set()
+    wait_for(lambda: problems(cluster) == set(), "all is ready")
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
     again = upload(unanswered.client, unanswered.rows, "b")
     assert again.status_code == 200

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,17 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from products.models import Draft, Request
-from tests.factories import OTHER_URL, URL, make_csv, make_user, make_workbook, stored_catalogues
+from tests.factories import (
+    OTHER_URL,
+    URL,
+    client_of,
+    make_csv,
+    make_user,
+    make_workbook,
+    stored_catalogues,
+)
 from tests.pages.helpers import body, upload
+from tests.parallel import together
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +75,21 @@ def test_what_was_previewed_is_started_with_its_options_and_kept_once(page: Clie
     assert batch.columns == {"serial": "Artikel", "name": "Bezeichnung", "images": ["Fotos"]}
     assert not Draft.objects.exists()
     assert len(stored_catalogues() - before) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_on_start_lead_to_one_request(page: Client, ann: User) -> None:
+    before = stored_catalogues()
+    path = drafted(page, UNKNOWN).get_absolute_url()
+    form = {**READING, **OPTIONS, "step": "start"}
+    answers = together([partial(client_of(ann).post, path, form) for _ in range(2)])
+    answers += [page.post(path, form), page.get(path)]
+    batch = Request.objects.get()
+    assert [answer.headers["Location"] for answer in answers] == [batch.get_absolute_url()] * 4
+    assert not Draft.objects.exists()
+    assert len(stored_catalogues() - before) == 1
+    batch.remove()
+    assert page.get(path).status_code == 404
 
 
 def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:

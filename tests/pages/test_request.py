@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from processing.models import DEAD_AFTER, Worker
+from processing.models import DEAD_AFTER, PausedHost, Worker
 from products.models import Image, Request
 from tests.factories import OTHER_URL, URL, ingest
 from tests.pages.helpers import PICTURE, address, body, ingested, pictures, settle, submitted
@@ -54,6 +54,22 @@ def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page
     assert "Quality 70, format JPEG, at most 800 px wide." in shown
     assert "hx-get" not in shown
     assert "<script" not in shown
+
+
+def test_hosts_that_pictures_wait_for_are_found_by_one_query_among_all_that_are_paused(
+    page: Client, ann: User
+) -> None:
+    batch = ingested(
+        ann, ("1", "Lamp", "https://slow.example/a.jpg"), ("2", "Vase", "https://down.example/b.jpg")
+    )
+    soon = timezone.now() + timedelta(minutes=1)
+    hosts = set(batch.images.values_list("host", flat=True))
+    for host in hosts | {f"other{number}.example" for number in range(9)}:
+        PausedHost.objects.create(host=host, until=soon, number=1, code="http_429")
+    with CaptureQueriesContext(connection) as queries:
+        shown = body(page.get(address("request", batch)))
+    assert set(re.findall(r"<strong>(\S+)</strong> asks for fewer requests", shown)) == hosts
+    assert sum('"host" = ' in query["sql"] for query in queries) == 1
 
 
 def test_downloads_are_offered_for_what_there_is(page: Client, ann: User) -> None:

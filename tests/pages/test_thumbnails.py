@@ -1,11 +1,13 @@
 """Small pictures of outputs, for whoever may see their Request."""
 
 from io import BytesIO
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from django.contrib.auth.models import User
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 from django.test import Client
 from django.urls import reverse
 from PIL import Image as Pillow
@@ -68,6 +70,32 @@ def test_what_cannot_be_shown_is_not_found(page: Client, ann: User, data: bytes 
     image = completed(ann, data or photo_jpeg(64, 48, seed=9))
     if data is None:
         default_storage.delete(image.output_key)
+    assert page.get(address(image)).status_code == 404
+
+
+def test_while_a_picture_comes_from_storage_others_are_shown(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = completed(ann, photo_jpeg(64, 48, seed=10)), completed(ann, photo_jpeg(64, 48, seed=11))
+    really_open = FileSystemStorage.open
+
+    def open_slowly(storage: FileSystemStorage, key: str) -> Any:
+        if key == slow.output_key:
+            assert page.get(address(other)).status_code == 200
+        return really_open(storage, key)
+
+    monkeypatch.setattr(FileSystemStorage, "open", open_slowly)
+    assert page.get(address(slow)).status_code == 200
+
+
+def test_a_storage_that_does_not_answer_has_nothing_to_show(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(storage: FileSystemStorage, key: str) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://s3.example.com")
+
+    image = completed(ann, photo_jpeg(64, 48, seed=12))
+    monkeypatch.setattr(FileSystemStorage, "open", fail)
     assert page.get(address(image)).status_code == 404
 
 

@@ -1,6 +1,7 @@
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from threading import Barrier, Event
 from threading import enumerate as living_threads
@@ -158,6 +159,15 @@ def test_however_many_ask_one_question_is_open_at_a_time() -> None:
     answer.set()
     assert first.result(20) == {"silent": "It was asked 1 times."}
     assert check.answer().result(20) == {"silent": "It was asked 2 times."}
+
+
+def test_an_answer_is_given_again_for_a_while(monkeypatch: MonkeyPatch) -> None:
+    questions = count(1)
+    check = Check("quick", lambda: {"quick": f"Question {next(questions)}"})
+    monkeypatch.setattr(health, "KEPT_SECONDS", 60)
+    assert [check.answer().result(20) for _ in range(3)] == [{"quick": "Question 1"}] * 3
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
+    assert check.answer().result(20) == {"quick": "Question 2"}
 
 
 def test_all_are_asked_at_once(monkeypatch: MonkeyPatch) -> None:

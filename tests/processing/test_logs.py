@@ -62,6 +62,18 @@ def test_as_text_the_ids_follow_the_message() -> None:
         assert formatter.format(record) == "INFO Done [request_id=a image_id=b]"
 
 
+@pytest.mark.django_db
+def test_as_text_a_path_cannot_forge_a_line(client: Client) -> None:
+    handler = logging.StreamHandler(text := io.StringIO())
+    handler.setFormatter(TextFormatter("%(levelname)s %(name)s: %(message)s"))
+    logs.access.addHandler(handler)
+    client.get("/status/x%0aINFO access: POST /login%1b[2J%e2%80%a8")
+    logs.access.removeHandler(handler)
+    (line,) = text.getvalue().splitlines()
+    assert line.startswith(r"INFO access: GET /status/x\nINFO access: POST /login\x1b[2J\u2028 [")
+    assert line.isprintable()
+
+
 def test_a_message_is_about_its_arguments_by_their_names_and_a_lane_is_the_same_in_all_slices() -> None:
     middleware, broker = MessageMiddleware(), dramatiq.get_broker()
     first = work.message("a-request", 3)

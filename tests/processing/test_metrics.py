@@ -121,6 +121,12 @@ def test_an_error_code_cannot_break_the_text() -> None:
     assert family.samples[0].labels == {"code": 'a"b\\c\nd'}
 
 
+@pytest.mark.parametrize("value", [1_234_567, 10**15 + 1, 0.25])
+def test_a_value_is_exact_however_large(value: float) -> None:
+    (family,) = text_string_to_metric_families(str(Metric("a", "Of a.", [({}, value)])))
+    assert family.samples[0].value == value
+
+
 def test_staff_and_tokens_see_them_and_nobody_else(scraper: Client, client: Client) -> None:
     assert client.get("/metrics").status_code == 401
     assert client_of(make_user("ann")).get("/metrics").status_code == 403

@@ -138,6 +138,16 @@ def test_the_page_of_a_finished_request_counts_what_has_changed() -> None:
     assert before.get_absolute_url() in page
 
 
+def test_what_has_changed_is_counted_for_no_search_and_no_further_rows() -> None:
+    ann = make_user()
+    client = client_of(ann)
+    finished(ann, a=JPEG)
+    path = finished(ann, a=JPEG).get_absolute_url()
+    assert "changes" in client.get(path).context
+    for query in ("?q=a", "?status=completed", "?row=1", "?after=1"):
+        assert "changes" not in client.get(path + query).context, query
+
+
 def test_a_page_of_a_request_under_way_counts_nothing() -> None:
     ann = make_user()
     finished(ann, a=JPEG)

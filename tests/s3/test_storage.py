@@ -15,10 +15,12 @@ from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from processing import health, prune
-from processing.storage import StorageError, require_bucket, store
+from processing.s3 import PictureStorage
+from processing.storage import StorageError, is_stored, require_bucket, store
 from products.results import result_csv
 from tests.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
 from tests.factories import ingest as ingest_all
+from tests.parallel import together
 from tests.s3.conftest import Bucket
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -44,6 +46,13 @@ def test_anyone_reads_a_picture_with_its_type_and_for_as_long_as_a_cache_likes(
 def test_storing_the_same_bytes_again_changes_nothing(bucket: Bucket) -> None:
     assert store(JPEG, "jpg") == store(JPEG, "jpg")
     assert len(bucket.keys()) == 1
+
+
+def test_all_threads_look_for_pictures_by_one_client(bucket: Bucket, monkeypatch: MonkeyPatch) -> None:
+    key = store(JPEG, "jpg")
+    monkeypatch.setattr(PictureStorage, "_create_session", None)
+    looks = [lambda: is_stored(key), lambda: is_stored("images/00/none.jpg")]
+    assert together(looks) == [True, False]
 
 
 def test_a_bucket_that_is_gone_is_a_storage_error(no_bucket: Bucket) -> None:
@@ -191,6 +200,15 @@ def test_prune_deletes_from_the_bucket_what_no_row_refers_to(
     storages["uploads"].save("nobodys.csv", ContentFile(b"a"))
     assert prune.prune(1).files == 2
     assert sorted(bucket.keys()) == [batch.images.get().output_key, f"uploads/{batch.pk}.csv"]
+
+
+@pytest.mark.parametrize("name", ["default", "uploads"])
+def test_a_file_that_another_prune_has_just_deleted_is_missing_and_no_failure(
+    bucket: Bucket, name: str
+) -> None:
+    for look in (storages[name].size, storages[name].get_modified_time):
+        with pytest.raises(FileNotFoundError):
+            look("images/gone.jpg")
 
 
 @pytest.mark.django_db

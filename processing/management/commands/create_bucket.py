@@ -7,7 +7,7 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError
 
 from processing.s3 import complaint
-from processing.storage import ERRORS
+from products.files import ERRORS
 
 LARGE_REGION = "us-east-1"  # the one that S3 refuses to see named when a bucket is made
 

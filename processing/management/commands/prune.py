@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from processing.prune import prune
-from processing.storage import ERRORS
+from products.files import ERRORS
 
 
 class Command(BaseCommand):

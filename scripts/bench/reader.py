@@ -1,26 +1,24 @@
-#!/usr/bin/env python3
 """Measures reading a catalogue of 1,000,000 URLs (200,000 rows of 5): CPU and memory, as CSV and as XLSX.
 
-    .venv/bin/python scripts/bench_reader.py
+    .venv/bin/python -m scripts.bench.reader
 
 Each reading is a process of its own. Memory is the most it had resident, with Python and all modules.
 """
 
+import csv
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import openpyxl
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from products.catalogue import Catalogue, Preview, Summary, preview, survey
+from scripts.bench.catalogue import write
 
 ROWS, URLS_PER_ROW = 200_000, 5
-HEADER = ["Serial Number", "Product Name", "Input Image Urls"]
 READINGS: dict[str, Callable[[Catalogue], Summary | Preview]] = {
     "check of an upload": survey,
     "preview": preview,
@@ -34,10 +32,10 @@ def main() -> None:
     print("| file | MB | reading | CPU s | MB resident at most |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
-        for path in (Path(directory, "catalogue.csv"), Path(directory, "catalogue.xlsx")):
-            write(path)
+        catalogue = write(Path(directory, "catalogue.csv"), ROWS, URLS_PER_ROW)
+        for path in (catalogue, as_workbook(catalogue)):
             for reading in READINGS:
-                subprocess.run([sys.executable, __file__, path, reading], check=True)
+                subprocess.run([sys.executable, "-m", "scripts.bench.reader", path, reading], check=True)
 
 
 def measure(path: Path, reading: str) -> None:
@@ -47,7 +45,7 @@ def measure(path: Path, reading: str) -> None:
         found = READINGS[reading](Catalogue(file))
     used = time.process_time() - before
     if found.urls != ROWS * URLS_PER_ROW:
-        sys.exit(f"bench_reader: {found.urls} URLs were found")
+        sys.exit(f"{found.urls} URLs were found")
     # Not ru_maxrss, which begins with that of the process that this one was forked from.
     status = Path("/proc/self/status").read_text()
     resident = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
@@ -55,25 +53,16 @@ def measure(path: Path, reading: str) -> None:
     print(f"| {path.suffix[1:].upper()} | {size:.0f} | {reading} | {used:.1f} | {resident:.0f} |", flush=True)
 
 
-def write(path: Path) -> None:
-    if path.suffix == ".csv":
-        lines = (f'{serial},{name},"{urls}"\n' for serial, name, urls in rows())
-        with path.open("w", encoding="utf-8") as file:
-            file.write(",".join(HEADER) + "\n")
-            file.writelines(lines)
-        return
+def as_workbook(catalogue: Path) -> Path:
+    """The same cells as an XLSX beside it."""
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet()
-    sheet.append(HEADER)
-    for row in rows():
-        sheet.append(row)
+    with catalogue.open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file):
+            sheet.append(row)
+    path = catalogue.with_suffix(".xlsx")
     book.save(path)
-
-
-def rows() -> Iterator[tuple[int, str, str]]:
-    for number in range(ROWS):
-        urls = (f"https://cdn.example.com/pictures/{number}/{place}.jpg" for place in range(URLS_PER_ROW))
-        yield number, f"Product {number}", ", ".join(urls)
+    return path
 
 
 if __name__ == "__main__":
