@@ -82,6 +82,7 @@ class Anns:
             "api/requests/": (self.batch.pk, uuid4()),
             "drafts/": (self.draft.pk, uuid4()),
             "thumbnails/": (self.batch.images.get().pk, uuid4()),
+            "sources/": (self.batch.images.get().pk, uuid4()),
             "status/": (self.batch.pk, uuid4()),
             "api/status/": (self.batch.pk, uuid4()),
             "account/tokens/": (self.token.pk, self.token.pk + 1),
