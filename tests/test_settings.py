@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.core import signing
 from django.test import Client
 from django.views.debug import get_default_exception_reporter_filter
+from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from tests.factories import client_of, make_user
@@ -127,14 +128,15 @@ def test_what_cannot_be_reached_is_named_without_its_password(tmp_path: Path) ->
         assert KEY not in done.stdout + done.stderr
 
 
-def test_the_debug_page_holds_no_secret(settings: Settings) -> None:
+def test_the_debug_page_holds_no_secret(settings: Settings, monkeypatch: MonkeyPatch) -> None:
     settings.DEBUG = True
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "hush-secret", ["hush-earlier"]
     settings.REDIS_URL = "redis://:hush-redis@127.0.0.1"
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": settings.REDIS_URL}}
     settings.DRAMATIQ_BROKER = settings.DRAMATIQ_BROKER | {"OPTIONS": {"url": settings.REDIS_URL}}
-    settings.DATABASES["default"]["PASSWORD"] = "hush-database"
-    settings.STORAGES["default"]["OPTIONS"] = {"secret_key": "hush-s3", "access_key": "hush-id"}
+    monkeypatch.setitem(settings.DATABASES["default"], "PASSWORD", "hush-database")
+    options = {"secret_key": "hush-s3", "access_key": "hush-id"}
+    settings.STORAGES = {"default": settings.STORAGES["default"] | {"OPTIONS": options}}
     shown = get_default_exception_reporter_filter().get_safe_settings()
     assert "REDIS_URL" in shown
     assert "hush" not in str(shown)
