@@ -93,7 +93,7 @@ class ReplayedSerializer(serializers.Serializer[WebhookDelivery]):
 class SubmittedSerializer(RequestSerializer):
     """A Request just uploaded; `webhook_secret` is there if the upload had a `webhook_url`."""
 
-    webhook_secret = serializers.CharField(source="webhook_endpoint.secret", required=False, read_only=True)
+    webhook_secret = serializers.CharField(source="webhook_endpoint.secret", required=False)
 
     class Meta(RequestSerializer.Meta):
         model = Request

@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 from django.conf import settings
 from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -33,10 +34,15 @@ def check_url(url: str) -> None:
         raise serializers.ValidationError(problem, "invalid_url")
 
 
+@extend_schema_field(OpenApiTypes.BINARY)
+class CatalogueField(serializers.FileField):
+    """The file of a catalogue; its schema says that it is one, not where one is."""
+
+
 class SubmissionSerializer(serializers.Serializer[Request]):
     """What an upload consists of."""
 
-    file = serializers.FileField(help_text="The catalogue, a CSV.", allow_empty_file=True)
+    file = CatalogueField(help_text="The catalogue, CSV or XLSX.", allow_empty_file=True)
     quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
     format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
@@ -205,7 +211,7 @@ class LegacySerializer(RequestSerializer):
 class LegacyUploadSerializer(serializers.Serializer[Request]):
     """What the earlier system's upload takes."""
 
-    file = serializers.FileField(help_text="The catalogue, a CSV.")
+    file = CatalogueField(help_text="The catalogue, CSV or XLSX.")
 
 
 class ProductSerializer(serializers.ModelSerializer[Product]):
