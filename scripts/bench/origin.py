@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 
@@ -70,6 +70,10 @@ def slow(folder: Path, milliseconds: int) -> Iterator[str]:
 
 
 async def _serve(folder: Path, port: int, milliseconds: int) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client has hung up
+            await answer(reader, writer)
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             name = head.split(b" ", 2)[1].partition(b"?")[0].decode()
@@ -78,7 +82,7 @@ async def _serve(folder: Path, port: int, milliseconds: int) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             await writer.drain()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", port) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
         print("ready", flush=True)
         await server.serve_forever()
 
