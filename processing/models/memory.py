@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Collection, Iterable
+from operator import attrgetter
 from typing import Self
 
 from django.db import models
 from django.db.models import Exists, OuterRef
 
 from processing.fetch import LONGEST_VALIDATOR, Version
-from products.models import Image, ImageStatus
+from products.models import Image, ImageStatus, bulk
 
 #: Rows that are deleted in one transaction.
 FORGET_ROWS = 5000
@@ -26,13 +27,10 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
 
     def remember(self, memories: Collection["Memory"]) -> None:
         """Write down what pictures are by now."""
+        names = ("id", "image_id", "source_hash", "url", "etag", "last_modified")
         # In order: two workers that write the same ones can never wait for each other.
-        self.bulk_create(
-            sorted(memories, key=lambda memory: memory.pk),
-            update_conflicts=True,
-            unique_fields=["id"],
-            update_fields=["image", "source_hash", "url", "etag", "last_modified"],
-        )
+        in_order = sorted(memories, key=lambda memory: memory.pk)
+        bulk.upsert(Memory, names, map(attrgetter(*names), in_order))
 
     def orphaned(self) -> Self:
         """Those whose Image is gone."""
