@@ -22,8 +22,13 @@ TURBO_COLORSPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _DAMAGE = re.compile(r"remature end|bad (Huffman|arithmetic) code|instead of RST")
 
 
-def turbo_pixels(image: Image.Image, data: bytes, reduction: int) -> NDArray[uint8] | None:
+def turbo_pixels(
+    image: Image.Image, data: bytes, reduction: int, *, smooth: bool = True
+) -> NDArray[uint8] | None:
     """The pixels of a JPEG, one for each ``reduction`` in width and height.
+
+    Colours that the file holds for several pixels at once change gradually between these if ``smooth``, else
+    they are the same in all of them, which takes less time.
 
     None where libjpeg-turbo finds something odd that is no certain damage: Pillow decides then.
     """
@@ -39,6 +44,7 @@ def turbo_pixels(image: Image.Image, data: bytes, reduction: int) -> NDArray[uin
                 min_width=-(-width // reduction),
                 min_height=-(-height // reduction),
                 min_factor=reduction,
+                fastupsample=not smooth,
             )
         except ValueError as error:
             if _DAMAGE.search(str(error)):

@@ -124,11 +124,12 @@ WAYS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("limit", [None, 333, 150, 100, 50, 20])
-@pytest.mark.parametrize("way", WAYS)
-def test_a_jpeg_is_the_same_whichever_decoder_reads_it(
-    way: str, limit: int | None, monkeypatch: MonkeyPatch
-) -> None:
+# The colours of these are halved in resolution as those of the output are.
+HALVED = ("plain", "4:2:2", "progressive")
+
+
+def both_ways(way: str, limit: int | None, monkeypatch: MonkeyPatch) -> list[Image.Image]:
+    """What is shown by the source, and by what libjpeg-turbo and Pillow make of it."""
     mode, options = WAYS[way]
     source = encoded(scene(401, 299).convert(mode), "JPEG", quality=90, **options)
     fast = compress(source, Options(max_width=limit), max_pixels=CAP)
@@ -138,6 +139,17 @@ def test_a_jpeg_is_the_same_whichever_decoder_reads_it(
 
     monkeypatch.setattr(simplejpeg, "decode_jpeg_header", refuse)
     slow = compress(source, Options(max_width=limit), max_pixels=CAP)
-    one, other = seen(fast.data), seen(slow.data)
-    assert one.size == other.size
-    assert psnr(one, other) >= 38
+    return [seen(data) for data in (source, fast.data, slow.data)]
+
+
+@pytest.mark.parametrize("limit", [None, 333, 150, 100, 50, 20])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_jpeg_is_the_same_whichever_decoder_reads_it(
+    way: str, limit: int | None, monkeypatch: MonkeyPatch
+) -> None:
+    source, fast, slow = both_ways(way, limit, monkeypatch)
+    assert fast.size == slow.size
+    if way in HALVED and limit is None:  # Pillow smooths these colours: the source is the judge
+        assert psnr(fast, source) >= psnr(slow, source) - 0.05
+    else:
+        assert psnr(fast, slow) >= 38
