@@ -17,15 +17,35 @@ STALLED_AFTER = 1.0
 PAUSES = (5.0, 30.0)
 #: Seconds for which a worker that got no share of a host still asks for one; others need some to give it.
 WANTED_SECONDS = 5.0
+#: Seconds of work, at the present pace, that may wait to begin, so that claims can be few and large.
+AHEAD_SECONDS = 0.25
+PACE_SECONDS = 0.5
+
+
+class Pace:
+    """How much is done in a second, going by the last half second or so."""
+
+    def __init__(self) -> None:
+        self.per_second = 0.0
+        self._done = 0
+        self._since = time.monotonic()
+
+    def done(self) -> None:
+        """One more is done."""
+        self._done += 1
+        elapsed = time.monotonic() - self._since
+        if elapsed >= PACE_SECONDS:
+            self.per_second = self._done / elapsed
+            self._done, self._since = 0, time.monotonic()
 
 
 class Places:
     """Counts the Images in hand: those that a thread is at, and those that wait to begin.
 
-    As many again as there are threads may wait, so that claims can be few and large. An Image begins when a
-    thread is free, `hosts` lets its host (host:port) be asked, and fewer Images of that are being fetched
-    than is this worker's share of the `per_host` that all workers may fetch; hosts take turns. Safe for any
-    number of threads.
+    As many again as there are threads may wait, or more while the work is fast, so that claims can be few and
+    large. An Image begins when a thread is free, `hosts` lets its host (host:port) be asked, and fewer Images
+    of that are being fetched than is this worker's share of the `per_host` that all workers may fetch; hosts
+    take turns. Safe for any number of threads.
     """
 
     def __init__(self, threads: int, per_host: int, hosts: Hosts, leases: Leases) -> None:
@@ -46,6 +66,8 @@ class Places:
         self._shares: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
         self._begun_at: dict[str, float] = {}
+        self._pace = Pace()
+        self._paces: dict[str, Pace] = {}
         self._last_begun_at = time.monotonic()
         self._pause = 0.0
         self._paused_until = 0.0
@@ -68,7 +90,7 @@ class Places:
         """Wait for this thread's turn to claim; gives how many Images to claim, 0 if none within `seconds`.
 
         Lanes claim one at a time, first come first served, which shares the places fairly between Requests.
-        A claim is for half of the places at most: it may well be all of one slow host.
+        A claim is for as many as may wait: it may well be all of one slow host.
         """
         ticket = object()
         with self._lock:
@@ -76,7 +98,7 @@ class Places:
             self._room_made.wait_for(lambda: self._stopping or self._is_turn(ticket), timeout=seconds)
             room = self._room() if self._is_turn(ticket) and not self._stopping else 0
         try:
-            yield min(room, self._threads)
+            yield min(room, self._most_waiting())
         finally:
             with self._lock:
                 self._turns.remove(ticket)
@@ -107,6 +129,7 @@ class Places:
                 self._in_hand[image.host] += 1
                 self._waiting.setdefault(image.host, deque()).append(image)
                 self._begun_at.setdefault(image.host, time.monotonic())
+                self._paces.setdefault(image.host, Pace())
             wanted = {image.host: min(self._in_hand[image.host], self._per_host) for image in images}
             short = {host: count for host, count in wanted.items() if count > self._share(host)}
         self._agree(short)
@@ -128,6 +151,7 @@ class Places:
         self._agree(self._wanted())
         with self._lock:
             self._hosts.forget(but=self._in_hand)
+            self._paces = {host: self._paces[host] for host in self._in_hand}
 
     def fetched(self, image: Image) -> list[Image]:
         """An Image leaves its host alone from now on; those that begin instead."""
@@ -139,6 +163,8 @@ class Places:
         """An Image is out of hand and its thread free; those that begin instead."""
         with self._lock:
             self._running -= 1
+            self._pace.done()
+            self._paces[image.host].done()
             self._forget(image)
             return self._begin()
 
@@ -157,6 +183,7 @@ class Places:
         """Put down Images that wait behind full places where nothing has begun for a while."""
         with self._lock:
             stalled = [host for host in self._waiting if self._is_stalled() or self._is_host_stalled(host)]
+            self._paces |= {host: Pace() for host in stalled}
             return self._drop(stalled)
 
     def waiting_requests(self) -> set[UUID]:
@@ -187,12 +214,15 @@ class Places:
         return self._turns[0] is ticket and self._room() >= self._enough()
 
     def _enough(self) -> int:
-        return 1 if self._pause else max(1, self._threads // 2)
+        return 1 if self._pause else max(1, self._most_waiting() // 2)
 
     def _room(self) -> int:
         if self._pause:
             return 0 if self._in_hand or time.monotonic() < self._paused_until else 1
-        return 0 if self._is_stalled() else 2 * self._threads - self._in_hand.total()
+        return 0 if self._is_stalled() else self._threads + self._most_waiting() - self._in_hand.total()
+
+    def _most_waiting(self) -> int:
+        return max(self._threads, round(self._pace.per_second * AHEAD_SECONDS))
 
     def _is_stalled(self) -> bool:
         return self._running >= self._threads and _is_long_ago(self._last_begun_at)
@@ -202,8 +232,12 @@ class Places:
 
     def _is_busy(self, host: str) -> bool:
         worth = self._hosts.worth(host)
-        most = self._per_host if worth is None else min(worth, self._per_host)
+        most = self._most_of(host) if worth is None else min(worth, self._per_host)
         return self._in_hand[host] >= most or self._shares.get(host) == 0
+
+    def _most_of(self, host: str) -> int:
+        pace = self._paces.get(host)
+        return max(self._per_host, round(pace.per_second * AHEAD_SECONDS) if pace else 0)
 
     def _share(self, host: str) -> int:
         return self._shares.get(host, 0)
