@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
 from products.models import bulk
+from products.models.ids import uuid5
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
@@ -318,7 +319,7 @@ class Image(models.Model):
     @staticmethod
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
         """The id of a URL in a Request, which makes the URL unique there."""
-        return uuid.uuid5(request_id, url)
+        return uuid5(request_id, url)
 
     @staticmethod
     def has_url(url: str) -> Q:
