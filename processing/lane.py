@@ -41,7 +41,8 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
             busy = pipeline.busy_hosts(batch)
             is_vain = pipeline.vain_looks.is_vain(batch, busy)
             images = _claim(batch, pipeline, room, busy) if room and not is_vain else []
-            pipeline.submit(images)
+            if images:
+                pipeline.submit(images)
         if room and not images:
             paused = pipeline.hosts.paused()
             due = Image.objects.due().filter(request=batch).exclude(host__in=paused)

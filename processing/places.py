@@ -18,7 +18,7 @@ PAUSES = (5.0, 30.0)
 #: Seconds for which a worker that got no share of a host still asks for one; others need some to give it.
 WANTED_SECONDS = 5.0
 #: Seconds of work, at the present pace, that may wait to begin, so that claims can be few and large.
-AHEAD_SECONDS = 0.25
+AHEAD_SECONDS = 0.5
 PACE_SECONDS = 0.5
 
 
@@ -237,7 +237,7 @@ class Places:
 
     def _most_of(self, host: str) -> int:
         pace = self._paces.get(host)
-        return max(self._per_host, round(pace.per_second * AHEAD_SECONDS) if pace else 0)
+        return self._per_host + (round(pace.per_second * AHEAD_SECONDS) if pace else 0)
 
     def _share(self, host: str) -> int:
         return self._shares.get(host, 0)

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, StorageHandler, default_storage
-from django.utils.encoding import filepath_to_uri
 
 from processing import s3
 from products.files import ERRORS
@@ -37,10 +36,6 @@ class LocalStorage(FileSystemStorage):
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return name
-
-    def url(self, name: str | None) -> str:
-        # The base class's joins two URLs that need no joining, which takes longer than all else about a row.
-        return f"{self.base_url}{filepath_to_uri(name)}"
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))

@@ -3,11 +3,21 @@
 import re
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from products.catalogue import Catalogue, Row, Writer
-from products.models import Image, Product, Request
+from products.models import Image, ImageStatus, Product, Request, bulk
+from products.models.addresses import Addresses
 
 CHUNK_ROWS = 1000
+
+
+class _Shown(NamedTuple):
+    """What a result says of a picture; `failure` is "" for one that has not failed."""
+
+    output_url: str
+    status: str
+    failure: str = ""
 
 
 def result_csv(
@@ -32,34 +42,39 @@ def result_name(batch: Request) -> str:
 
 
 def _pieces(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
+    missing, addresses = _Shown("", batch.status_of_missing), Addresses()
     with batch.source:
         yield from writer.start()
         parts = catalogue.parts()
         while chunk := list(islice(parts, CHUNK_ROWS)):
-            images = _images_of(batch, [part for part in chunk if isinstance(part, Row)])
+            images = _images_of(batch, [part for part in chunk if isinstance(part, Row)], addresses)
             lines = []
             for part in chunk:
                 if isinstance(part, Row):
-                    shown = [images.get(url) for url in part.image_urls]
-                    if not only_failed or any(image and image.is_failed for image in shown):
-                        lines.append(writer.row(part, *_outcome(shown, missing=batch.status_of_missing)))
+                    shown = [images.get(url, missing) for url in part.image_urls]
+                    if not only_failed or any(image.failure for image in shown):
+                        lines.append(writer.row(part, *_outcome(shown)))
                 elif not only_failed:
                     lines.append(part)
             yield writer.encode("".join(lines))
 
 
-def _images_of(batch: Request, rows: list[Row]) -> dict[str, Image]:
-    """The Images that these rows show, by their URLs."""
-    ids = {Image.id_for(batch.pk, url) for row in rows for url in row.image_urls}
-    fields = ("id", "url", "status", "output_key", "external_url", "error_code", "error_detail")
-    # Not batch.images, which would ask for the request of each.
-    images = Image.objects.filter(request=batch).only(*fields).in_bulk(list(ids))
-    return {image.url: image for image in images.values()}
+def _images_of(batch: Request, rows: list[Row], addresses: Addresses) -> dict[str, _Shown]:
+    """What there is to say of the Images that these rows show, by their URLs."""
+    ids = {url: Image.id_for(batch.pk, url) for row in rows for url in row.image_urls}
+    images = Image.objects.filter(request=batch, pk__in=bulk.all_of(ids.values()))
+    fields = images.values_list("url", "status", "output_key", "external_url", "error_detail")
+    return {
+        url: _Shown(
+            addresses.url(ids[url], output_key, external_url),
+            status,
+            f"{url}: {error_detail}" if status == ImageStatus.FAILED else "",
+        )
+        for url, status, output_key, external_url, error_detail in fields
+    }
 
 
-def _outcome(shown: list[Image | None], *, missing: str) -> tuple[list[str], str, str]:
+def _outcome(shown: list[_Shown]) -> tuple[list[str], str, str]:
     """A row's output URLs, its status, and what went wrong."""
-    urls = [image.output_url if image else "" for image in shown]
-    statuses = [image.status if image else missing for image in shown]
-    errors = [f"{image.url}: {image.error_detail}" for image in shown if image and image.is_failed]
-    return urls, Product.status_of(statuses), " | ".join(errors)
+    urls, statuses, failures = zip(*shown, strict=True) if shown else ((), (), ())
+    return urls, Product.status_of(statuses), " | ".join(filter(None, failures))

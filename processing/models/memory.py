@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 
 from processing.fetch import LONGEST_VALIDATOR, Version
 from products.models import Image, ImageStatus, bulk
+from products.models.ids import uuid5
 
 #: Rows that are deleted in one transaction.
 FORGET_ROWS = 5000
@@ -70,7 +71,7 @@ class Memory(models.Model):
         """The id of what is remembered of an Image's picture."""
         batch = image.request
         options = f"{batch.quality} {batch.format} {batch.max_width} {batch.max_height}"
-        return uuid.uuid5(uuid.NAMESPACE_URL, f"{batch.owner_id} {options} {image.url}")
+        return uuid5(uuid.NAMESPACE_URL, f"{batch.owner_id} {options} {image.url}")
 
     @classmethod
     def of(cls, image: Image, version: Version) -> "Memory":

@@ -1,8 +1,7 @@
 """A catalogue file, row by row."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, TypedDict
+from typing import IO, NamedTuple, TypedDict
 
 from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, find_columns, is_result
 from products.catalogue.table import CsvTable, Record
@@ -18,8 +17,7 @@ class Reading(TypedDict, total=False):
     base_url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One product.
 
     `number` counts rows from 1 (those with nothing but blank cells are none), `line` is where the row starts

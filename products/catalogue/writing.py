@@ -30,9 +30,8 @@ class Writer:
         else:
             yield catalogue.encoding.mark
             yield from map(self.encode, catalogue.preamble())
-        yield self.encode(
-            self._line(catalogue.header, catalogue.header, catalogue.header_text, RESULT_COLUMNS)
-        )
+        added = () if self._replace else RESULT_COLUMNS
+        yield self.encode(self._line(catalogue.header, catalogue.header, catalogue.header_text, added))
 
     def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> str:
         """A row's line. `outputs` are aligned with its URLs, "" where there is none."""
@@ -54,19 +53,30 @@ class Writer:
     def _line(self, before: list[str], after: list[str], text: str, added: Sequence[str]) -> str:
         """The line of a record that reads `text`, with other values for its cells and with `added` ones."""
         delimiter, own_width = self._catalogue.delimiter, self._catalogue.own_width
-        raw, end = raw_cells(text, delimiter)
         if self._for_excel:
             after, added = [defused(value) for value in after], [defused(value) for value in added]
+        if after == before and len(before) == own_width == len(self._catalogue.header):
+            return self._longer(text, added)
+        raw, end = raw_cells(text, delimiter)
         cells = [
             old if value == was else quote(value, delimiter, always=old.startswith('"'))
             for old, was, value in zip(raw, before, after, strict=True)
         ]
         if not self._replace:
             cells = self._fitted(cells, after)[:own_width]
-            cells += [quote(value, delimiter, always=self._quotes_all) for value in added]
+            cells += self._quoted(added)
         elif own_width < len(self._catalogue.header):
             cells = cells[:own_width]
         return delimiter.join(cells) + end
+
+    def _longer(self, text: str, added: Sequence[str]) -> str:
+        """A record that reads `text`, with further cells and all others as they are."""
+        without_end = text.rstrip("\r\n")
+        cells = self._catalogue.delimiter.join([without_end, *self._quoted(added)])
+        return cells + text[len(without_end) :]
+
+    def _quoted(self, added: Sequence[str]) -> list[str]:
+        return [quote(value, self._catalogue.delimiter, always=self._quotes_all) for value in added]
 
     def _fitted(self, cells: list[str], values: list[str]) -> list[str]:
         """As many cells as the header has: what spilled over is put back into the last one."""

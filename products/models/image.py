@@ -6,17 +6,16 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple, Self
 
-from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import connection, models, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
-from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Row, host_of, url_problem
 from products.models import bulk
+from products.models.addresses import Addresses
+from products.models.ids import uuid5
 from products.models.product import Product, ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
@@ -316,7 +315,7 @@ class Image(models.Model):
     @staticmethod
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
         """The id of a URL in a Request, which makes the URL unique there."""
-        return uuid.uuid5(request_id, url)
+        return uuid5(request_id, url)
 
     @staticmethod
     def has_url(url: str) -> Q:
@@ -326,17 +325,12 @@ class Image(models.Model):
     @property
     def output_path(self) -> str:
         """Where the output is: a path on this server, or a full URL if it is elsewhere; "" if none."""
-        if not self.output_key:
-            return self.external_url
-        if settings.AWS_S3_SIGNED_URLS:  # a signed address holds for an hour, the one that signs it for ever
-            return reverse("image", args=[self.pk])
-        return default_storage.url(self.output_key)
+        return Addresses().path(self.pk, self.output_key, self.external_url)
 
     @property
     def output_url(self) -> str:
         """The output's full URL under PUBLIC_URL, for places that know no HTTP request; "" if none."""
-        path = self.output_path
-        return f"{settings.PUBLIC_URL}{path}" if path.startswith("/") else path
+        return Addresses().url(self.pk, self.output_key, self.external_url)
 
     @property
     def is_failed(self) -> bool:

@@ -11,6 +11,7 @@ from django.db.models.lookups import Exact
 
 from products.catalogue import Row
 from products.models import bulk
+from products.models.ids import uuid5
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
@@ -50,7 +51,7 @@ class ProductQuerySet(models.QuerySet["Product"]):
     def found_by(self, batch: Request, words: str) -> Self:
         """Those of `batch` whose serial number or name contains these words, or that show this very URL."""
         if "://" in words:  # the URL's id is known, so that no text has to be searched
-            shown = ProductImage.objects.filter(product=OuterRef("pk"), image=uuid.uuid5(batch.pk, words))
+            shown = ProductImage.objects.filter(product=OuterRef("pk"), image=uuid5(batch.pk, words))
             return self.filter(Exists(shown))
         return self.filter(Q(serial_number__icontains=words) | Q(product_name__icontains=words))
 
@@ -107,7 +108,7 @@ class Product(models.Model):
 
     @staticmethod
     def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:
-        return uuid.uuid5(request_id, f"row {row_number}")
+        return uuid5(request_id, f"row {row_number}")
 
     @staticmethod
     def has_serial(serial: str) -> Q:
