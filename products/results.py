@@ -77,4 +77,4 @@ def _images_of(batch: Request, rows: list[Row], addresses: Addresses) -> dict[st
 def _outcome(shown: list[_Shown]) -> tuple[list[str], str, str]:
     """A row's output URLs, its status, and what went wrong."""
     urls, statuses, failures = zip(*shown, strict=True) if shown else ((), (), ())
-    return urls, Product.status_of(statuses), " | ".join(filter(None, failures))
+    return list(urls), Product.status_of(statuses), " | ".join(filter(None, failures))
