@@ -9,6 +9,7 @@ from django.db import connection, models
 
 from products.catalogue.cells import defused, quote
 from products.models import Image, Request
+from products.models.addresses import Addresses
 
 HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error")
 
@@ -69,10 +70,16 @@ def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
     Unchanged is what has the same output: other options change every picture, other bytes that look the same
     need not.
     """
+    addresses = Addresses()
+
+    def address(of: Request | None, url: str, key: str, external_url: str) -> str:
+        return addresses.url(Image.id_for(of.pk, url), key, external_url) if of else ""
+
     with connection.chunked_cursor() as cursor:
         cursor.execute(*_statement(ROWS, batch, earlier))
         for kind, url, key, external, was_key, was_external, error in cursor:
-            yield Change(kind, url, _url(key, external), _url(was_key, was_external), error)
+            output, was = address(batch, url, key, external), address(earlier, url, was_key, was_external)
+            yield Change(kind, url, output, was, error)
 
 
 def count_changes(batch: Request, earlier: Request) -> list[tuple[str, int]]:
@@ -96,7 +103,3 @@ def _statement(what: str, batch: Request, earlier: Request | None) -> tuple[str,
     field = Request._meta.pk
     ids = [field.get_db_prep_value(one and one.pk, connection) for one in (batch, earlier)]
     return COMPARISON.format(table=connection.ops.quote_name(Image._meta.db_table)) + what, ids
-
-
-def _url(key: str, external_url: str) -> str:
-    return Image(output_key=key, external_url=external_url).output_url

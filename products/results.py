@@ -1,15 +1,20 @@
 """What a Request hands back: the catalogue with the new URLs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from products.catalogue import Catalogue, Row, Writer
-from products.models import Image, ImageStatus, Product, Request, bulk
+from products.models import Image, ImageStatus, Product, Request
 from products.models.addresses import Addresses
+from products.models.ids import in_one
 
 CHUNK_ROWS = 1000
+
+# What a row's pictures have come to is nearly always the same.
+_status_of = lru_cache(Product.status_of)
 
 
 class _Shown(NamedTuple):
@@ -42,12 +47,12 @@ def result_name(batch: Request) -> str:
 
 
 def _pieces(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
-    missing, addresses = _Shown("", batch.status_of_missing), Addresses()
+    pictures, missing = _Pictures(batch), _Shown("", batch.status_of_missing)
     with batch.source:
         yield from writer.start()
         parts = catalogue.parts()
         while chunk := list(islice(parts, CHUNK_ROWS)):
-            images = _images_of(batch, [part for part in chunk if isinstance(part, Row)], addresses)
+            images = pictures.of([part for part in chunk if isinstance(part, Row)])
             lines = []
             for part in chunk:
                 if isinstance(part, Row):
@@ -59,22 +64,40 @@ def _pieces(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: b
             yield writer.encode("".join(lines))
 
 
-def _images_of(batch: Request, rows: list[Row], addresses: Addresses) -> dict[str, _Shown]:
-    """What there is to say of the Images that these rows show, by their URLs."""
-    ids = {url: Image.id_for(batch.pk, url) for row in rows for url in row.image_urls}
-    images = Image.objects.filter(request=batch, pk__in=bulk.all_of(ids.values()))
-    fields = images.values_list("url", "status", "output_key", "external_url", "error_detail")
-    return {
-        url: _Shown(
-            addresses.url(ids[url], output_key, external_url),
-            status,
-            f"{url}: {error_detail}" if status == ImageStatus.FAILED else "",
-        )
-        for url, status, output_key, external_url, error_detail in fields
-    }
+class _Pictures:
+    """What there is to say of a Request's Images, for rows in the order of the catalogue."""
+
+    def __init__(self, batch: Request) -> None:
+        self._batch, self._addresses = batch, Addresses()
+        self._last = 0  # the number of the last one that rows have shown so far
+
+    def of(self, rows: list[Row]) -> dict[str, _Shown]:
+        """By URL, those that the next rows show, of which others may come with them."""
+        urls = {url for row in rows for url in row.image_urls}
+        # They are numbered as the rows show them first, so that the new ones are a range of an index.
+        found = self._read(number__gt=self._last, number__lte=self._last + len(urls))
+        earlier = urls - found.keys()
+        self._last += len(urls) - len(earlier)
+        if earlier:
+            found |= self._read(pk__in=in_one([Image.id_for(self._batch.pk, url) for url in earlier]))
+        return found
+
+    def _read(self, **which: Any) -> dict[str, _Shown]:
+        # Not batch.images, which would ask for the request of each.
+        images = Image.objects.filter(request=self._batch, **which).order_by()
+        return {
+            url: _Shown(
+                self._addresses.url(pk, output_key, external_url),
+                status,
+                f"{url}: {error_detail}" if status == ImageStatus.FAILED else "",
+            )
+            for pk, url, status, output_key, external_url, error_detail in images.values_list(
+                "pk", "url", "status", "output_key", "external_url", "error_detail"
+            )
+        }
 
 
-def _outcome(shown: list[_Shown]) -> tuple[list[str], str, str]:
+def _outcome(shown: list[_Shown]) -> tuple[Sequence[str], str, str]:
     """A row's output URLs, its status, and what went wrong."""
     urls, statuses, failures = zip(*shown, strict=True) if shown else ((), (), ())
-    return list(urls), Product.status_of(statuses), " | ".join(filter(None, failures))
+    return urls, _status_of(statuses), " | ".join(filter(None, failures))

@@ -4,10 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from django.db import connection, models
-from django.db.models.expressions import RawSQL
 
 #: What a value is turned into for the database's driver; None where that takes it as it is.
 Conversion = Callable[[Any], Any] | None
@@ -128,11 +126,3 @@ def _write(target: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
         else:
             places = ", ".join(["%s"] * width)
             cursor.executemany(f"INSERT INTO {target} VALUES ({places})", list(rows))  # noqa: S608 (no input)
-
-
-def all_of(ids: Iterable[UUID]) -> RawSQL:
-    """Ids for `pk__in`, thousands of them in one parameter: one for each takes Django and the driver longer
-    than the database takes to find the rows."""
-    if connection.vendor == "postgresql":
-        return RawSQL("SELECT unnest(%s::uuid[])", ["{" + ",".join([pk.hex for pk in ids]) + "}"])
-    return RawSQL("SELECT value FROM json_each(%s)", [json.dumps([pk.hex for pk in ids])])

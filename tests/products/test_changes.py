@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from products.models import Request
 from tests.factories import (
@@ -68,6 +69,14 @@ def test_each_picture_is_new_changed_unchanged_failing_or_gone() -> None:
         ["new", url("added"), became, "", ""],
         ["gone", url("left"), "", was, ""],
     ]
+
+
+def test_outputs_that_nobody_may_read_have_addresses_of_ours(settings: Settings) -> None:
+    ann = make_user()
+    before, now = finished(ann, same=JPEG), finished(ann, same=JPEG)
+    settings.AWS_S3_SIGNED_URLS = True
+    output, earlier = (f"{settings.PUBLIC_URL}/images/{batch.images.get().pk}" for batch in (now, before))
+    assert changes_of(client_of(ann), now)[1:] == [["unchanged", url("same"), output, earlier, ""]]
 
 
 def test_what_has_no_outcome_yet_is_what_it_is() -> None:

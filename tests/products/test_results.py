@@ -6,8 +6,10 @@ import io
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from pytest_django import Settings
+from pytest import MonkeyPatch
+from pytest_django import DjangoAssertNumQueries, Settings
 
+from products import results
 from products.models import Request
 from tests.factories import (
     HEADER,
@@ -144,6 +146,34 @@ def test_thousands_of_rows_come_in_order(api: Client, ann: User) -> None:
     ingest(batch)
     result = rows_of(result_of(api, batch))
     assert [row[:3] for row in result] == rows_of(data)
+
+
+def test_pictures_are_found_however_often_and_late_rows_show_them_again(
+    api: Client, ann: User, monkeypatch: MonkeyPatch
+) -> None:
+    shown = [[7, 1], [1, 1], [], [2], [7], [3, 2, 1], [3], [2], [9], [4, 5, 6], [1], [8, 7], [5]]
+    rows = [(n, "Lamp", ",".join(f"{URL}?{k}" for k in numbers)) for n, numbers in enumerate(shown)]
+    batch = ingest(submit(ann, make_csv(*rows)))
+    settle(
+        batch, {f"{URL}?{k}": "timeout" if k % 3 == 0 else (JPEG, OTHER_JPEG)[k % 2] for k in range(1, 10)}
+    )
+    whole = result_of(api, batch)
+    outputs = {image.url: image.output_url for image in batch.images.all()}
+    expected = [[outputs[f"{URL}?{k}"] for k in numbers] for numbers in shown]
+    assert [row[3] for row in rows_of(whole)[1:]] == [
+        ",".join(urls) if any(urls) else "" for urls in expected
+    ]
+    for size in (1, 2, 3, 5):
+        monkeypatch.setattr(results, "CHUNK_ROWS", size)
+        assert result_of(api, batch) == whole
+
+
+def test_a_result_costs_one_query_for_a_thousand_rows(
+    ann: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    batch = ingest(submit(ann, make_csv(*((n, "Lamp", f"{URL}?{n // 2}") for n in range(3000)))))
+    with django_assert_num_queries(3):
+        assert len(list(results.result_csv(batch))) == 5
 
 
 def test_a_canceled_request_keeps_what_is_done_in_its_result(api: Client, ann: User) -> None:
