@@ -11,15 +11,20 @@ from tests.stack import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "performance.json"
-START, END = "<!-- measured by make bench -->\n", "<!-- end of what make bench has measured -->\n"
 
 
 def write(figures: dict[str, Any]) -> None:
     """Write both files."""
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
-    before, _, rest = PAGE.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + START + tables(figures) + END + after)
+    put("make bench", tables(figures))
+
+
+def put(name: str, text: str) -> None:
+    """Write what `name` has measured to its place in docs/performance.md."""
+    start, end = f"<!-- measured by {name} -->\n", f"<!-- end of what {name} has measured -->\n"
+    before, _, rest = PAGE.read_text().partition(start)
+    _, _, after = rest.partition(end)
+    PAGE.write_text(before + start + text + end + after)
 
 
 def tables(figures: dict[str, Any]) -> str:

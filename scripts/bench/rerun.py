@@ -1,111 +1,189 @@
 """What a catalogue costs that comes again: unchanged, and with one picture in a hundred changed.
 
     .venv/bin/python scripts/servers.py -- .venv/bin/python -m scripts.bench.rerun [--pictures COUNT]
+        [--rounds N] [--no-write]
 
-Each deployment takes the same catalogue three times: pictures of 1000 px, each with bytes of its own. Seconds
-are from upload to finish, bytes what nginx has sent, headers included. Ends with an error where a result or
-the list of changes is not what it has to be.
+Each deployment takes the same catalogue three times, from an origin on loopback and from one behind a line:
+pictures of 1000 px, each with bytes of its own. Medians of the rounds count, each with new deployments, and
+are written to docs/performance.md. Ends with an error where a result, the list of changes or the line itself
+is not what it has to be.
 """
 
 import argparse
 import csv
 import io
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
+from scripts.bench import report
+from scripts.bench.contenders import PROCESSES, Service, cluster, embedded, seconds_of
+from scripts.bench.line import line
+from scripts.bench.measure import cpu_seconds, middle
 from scripts.bench.origin import draw, nginx
 from tests.pictures import photo_jpeg
-from tests.stack import Cluster, Embedded, wait_for
 
 SIZE = 1000
-DEPLOYMENTS = (0, 2)  # workers; none is embedded
+MEGABITS = 50
+#: What an unchanged catalogue's bytes are to stay below, as a part of a new one's.
+MOST_BYTES = 0.02
+#: What the line is tried out by: so many bytes over so many connections, and how far off their time may be.
+PLAIN_BYTES, PLAIN_CONNECTIONS, TOLERANCE = 20_000_000, (1, 16), 0.05
+
+
+class Case(NamedTuple):
+    """A deployment and an origin; how many times faster than a new catalogue an unchanged one is to be."""
+
+    is_cluster: bool
+    megabits: int | None
+    target: float
+
+    @property
+    def name(self) -> str:
+        deployment = f"{PROCESSES} workers" if self.is_cluster else "embedded"
+        return f"{deployment}, {self.megabits} Mbit/s" if self.megabits else deployment
+
+
+CASES = [Case(False, None, 3), Case(True, None, 5), Case(False, MEGABITS, 10), Case(True, MEGABITS, 10)]
+
+
+class Once(NamedTuple):
+    """A catalogue taken once: seconds from upload to finish, CPU seconds of the workers, bytes sent."""
+
+    seconds: float
+    cpu: float
+    sent: int
+    result: bytes
+    changes: dict[str, str]  # by URL
+
+
+class Figures(NamedTuple):
+    """What a round has found; `sent` are bytes as a part of the first run's."""
+
+    first: float
+    again: float
+    times: float
+    sent: float
+    cpu_ms: float
+    some: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What a catalogue costs that comes again.")
     parser.add_argument("--pictures", type=int, default=2000)
-    count = parser.parse_args().pictures
-    print("| deployment | first s | again s | times faster | bytes again | 1 % changed s |")
-    print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as directory:
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-write", action="store_true", help="leave docs/ as it is")
+    options = parser.parse_args()
+    found: dict[Case, list[Figures]] = {case: [] for case in CASES}
+    machine = report.machine()
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         root = Path(directory)
-        draw(root, {SIZE: count})
-        for workers in DEPLOYMENTS:
-            with (
-                nginx(root, f"access_log {root}/sent bytes;") as url,
-                deployed(root, workers) as client,
-            ):
-                print(f"| {f'{workers} workers' if workers else 'embedded'} | ", end="")
-                print(measure(client, root, url, count), flush=True)
+        draw(root, {SIZE: options.pictures})
+        tried = try_line(root)
+        for number in range(options.rounds):
+            for case in CASES:
+                print(f"bench: round {number + 1} of {options.rounds}, {case.name}", file=sys.stderr)
+                found[case].append(measure(root, case, options.pictures))
+    made = f"{machine}; {options.pictures:,} pictures, {options.rounds} rounds, medians."
+    text = f"{made} {tried}\n\n{table(found)}"
+    print(text)
+    if not options.no_write:
+        report.put("scripts.bench.rerun", text)
+
+
+def try_line(root: Path) -> str:
+    """See that plain downloads take the time that they must; in a sentence."""
+    plain, right, taken = root / "pictures" / "plain", PLAIN_BYTES * 8 / 1e6 / MEGABITS, []
+    with nginx(root) as origin, line(origin, MEGABITS) as url, httpx.Client() as client:
+        for connections in PLAIN_CONNECTIONS:
+            plain.write_bytes(bytes(PLAIN_BYTES // connections))
+            start = time.monotonic()
+            with ThreadPoolExecutor(connections) as threads:
+                list(threads.map(client.get, [f"{url}/plain"] * connections))
+            taken.append(time.monotonic() - start)
+    expect(all(abs(seconds / right - 1) < TOLERANCE for seconds in taken), f"the line is off: {taken}")
+    ways = " and ".join(
+        f"{seconds:.2f} s over {connections}"
+        for seconds, connections in zip(taken, PLAIN_CONNECTIONS, strict=True)
+    )
+    return (
+        f"The line alone: {PLAIN_BYTES / 1e6:.0f} MB in {ways} connections, "
+        f"{right:.2f} s being {MEGABITS} Mbit/s."
+    )
+
+
+def measure(root: Path, case: Case, count: int) -> Figures:
+    """A new catalogue, the same again, and with some pictures changed, taken by a new deployment."""
+    with ExitStack() as stack:
+        url = stack.enter_context(nginx(root, f"access_log {root}/sent bytes;"))
+        if case.megabits:
+            url = stack.enter_context(line(url, case.megabits))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=root)))
+        service = cluster(stack, case.name, folder) if case.is_cluster else embedded(stack, folder)
+        urls = [f"{url}/{SIZE}/{number}.jpg" for number in range(count)]
+        first, again = take(service, root, urls), take(service, root, urls)
+        expect(again.result == first.result, "the result of an unchanged catalogue is another one")
+        expect(set(again.changes.values()) == {"unchanged"}, "an unchanged catalogue has changed")
+        with other_pictures(root, range(0, count, 100)):
+            some = take(service, root, urls)
+    changed = {url for url, change in some.changes.items() if change == "changed"}
+    expect(changed == set(urls[::100]), "others have changed")
+    times, sent = first.seconds / again.seconds, again.sent / first.sent
+    return Figures(first.seconds, again.seconds, times, sent, again.cpu / count * 1000, some.seconds)
+
+
+def take(service: Service, root: Path, urls: list[str]) -> Once:
+    """A catalogue of these pictures."""
+    (root / "sent").write_bytes(b"")
+    before = cpu_seconds(service.groups)
+    batch = service.finished(service.submit(urls)["id"])
+    cpu = cpu_seconds(service.groups) - before
+    expect(batch["images"]["completed"] == len(urls), f"not all completed: {batch['images']}")
+    sent = sum(map(int, (root / "sent").read_text().split()))
+    path = f"/api/requests/{batch['id']}/results.csv"
+    result = service.client.get(path).raise_for_status().content
+    text = service.client.get(path, params={"style": "changes"}).raise_for_status().text
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    changes = {row["Input Image Url"]: row["Change"] for row in rows}
+    return Once(seconds_of(batch), cpu, sent, result, changes)
 
 
 @contextmanager
-def deployed(root: Path, workers: int) -> Iterator[httpx.Client]:
-    """A client of a fresh cluster with so many workers, or of the embedded service if none."""
-    shutil.rmtree(root / "data", ignore_errors=True)
-    (root / "data").mkdir()
-    if not workers:
-        with Embedded(root / "data") as embedded:
-            embedded.serve()
-            with embedded.client() as client:
-                yield client
-        return
-    with Cluster(root / "data") as cluster:
-        cluster.run(workers=workers)
-        with cluster.client(headers={"Authorization": f"Token {cluster.token()}"}) as client:
-            yield client
-
-
-def measure(client: httpx.Client, root: Path, url: str, count: int) -> str:
-    """The rest of a row of the table."""
-    rows = "".join(f"{number},Lamp,{url}/{SIZE}/{number}.jpg\n" for number in range(count))
-    catalogue = f"Serial Number,Product Name,Input Image Urls\n{rows}"
-    first, full, before = run(client, root, catalogue, count)
-    again, sent, after = run(client, root, catalogue, count)
-    expect(after.result == before.result, "the result of an unchanged catalogue is another one")
-    expect(after.kinds == {"unchanged": count}, f"an unchanged catalogue has changed: {after.kinds}")
-    changed = range(0, count, 100)
-    was = {root / "pictures" / str(SIZE) / f"{number}.jpg": number for number in changed}
-    kept = {path: path.read_bytes() for path in was}
-    for path, number in was.items():
+def other_pictures(root: Path, numbers: Iterable[int]) -> Iterator[None]:
+    """Other pictures under these numbers, until the end of the block."""
+    paths = {root / "pictures" / str(SIZE) / f"{number}.jpg": number for number in numbers}
+    kept = {path: path.read_bytes() for path in paths}
+    for path, number in paths.items():
         path.write_bytes(photo_jpeg(SIZE, SIZE * 3 // 4, seed=number, quality=90))
-    some, _, last = run(client, root, catalogue, count)
-    expect(last.changed == {f"{url}/{SIZE}/{number}.jpg" for number in changed}, "others have changed")
-    for path, data in kept.items():  # for the next deployment
+    yield
+    for path, data in kept.items():
         path.write_bytes(data)
-    return f"{first:.1f} | {again:.1f} | {first / again:.1f} | {sent / full:.2%} | {some:.1f} |"
 
 
-class Outcome:
-    """What a Request hands back."""
-
-    def __init__(self, client: httpx.Client, path: str) -> None:
-        self.result = client.get(f"{path}results.csv").raise_for_status().content
-        text = client.get(f"{path}results.csv?style=changes").raise_for_status().text
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        found = [row["Change"] for row in rows]
-        self.kinds = {kind: found.count(kind) for kind in set(found)}
-        self.changed = {row["Input Image Url"] for row in rows if row["Change"] == "changed"}
-
-
-def run(client: httpx.Client, root: Path, catalogue: str, count: int) -> tuple[float, int, Outcome]:
-    """Seconds, bytes that the origin has sent, and what came of it."""
-    (root / "sent").write_bytes(b"")
-    start = time.monotonic()
-    files = {"file": ("lamps.csv", catalogue)}
-    path = f"/api/requests/{client.post('/api/requests/', files=files).json()['id']}/"
-    wait_for(lambda: client.get(path).json()["finished_at"], "the request finishes", seconds=600)
-    elapsed = time.monotonic() - start
-    images = client.get(path).json()["images"]
-    expect(images["completed"] == count, f"not all completed: {images}")
-    return elapsed, sum(map(int, (root / "sent").read_text().split())), Outcome(client, path)
+def table(found: Mapping[Case, list[Figures]]) -> str:
+    """Markdown, each target beside its figure."""
+    lines = [
+        "| deployment | first s | again s | times faster | target | bytes again | target "
+        "| CPU ms/image again | 1 % changed s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for case, rounds in found.items():
+        figures = Figures(*(middle(list(column)) for column in zip(*rounds, strict=True)))
+        is_fast, is_small = figures.times >= case.target, figures.sent < MOST_BYTES
+        lines.append(
+            f"| {case.name} | {figures.first:.1f} | {figures.again:.1f} "
+            f"| {figures.times:.1f} | ≥ {case.target}{'' if is_fast else ', **not met**'} "
+            f"| {figures.sent:.2%} | < {MOST_BYTES:.0%}{'' if is_small else ', **not met**'} "
+            f"| {figures.cpu_ms:.2f} | {figures.some:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def expect(is_so: bool, otherwise: str) -> None:
