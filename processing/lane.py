@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from django.conf import settings
 
@@ -14,6 +15,8 @@ LANES = 8
 #: Seconds that a lane keeps a worker thread before it goes to the end of the queue, behind other Requests.
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
+#: How often a lane that is one too many in its process is sent on at once, to come to a process without one.
+MOST_SENT_ON = 0 if settings.EMBEDDED else 3
 #: Delayed messages of a worker that is killed come back late, so longer waits are left to recovery.
 LONGEST_WAIT_SECONDS = 60
 
@@ -25,14 +28,24 @@ def lanes_for(batch: Request) -> int:
     return max(1, min(LANES, math.ceil(batch.images_pending / settings.FETCH_CONCURRENCY)))
 
 
-def run(batch: Request, pipeline: Pipeline) -> float | None:
+class Turn(NamedTuple):
+    """A lane's next turn: in how many seconds, and how often in a row it has been sent on by then."""
+
+    delay: float
+    sent_on: int = 0
+
+
+def run(batch: Request, pipeline: Pipeline, sent_on: int = 0) -> Turn | None:
     """Hand due Images to `pipeline` for a slice of time.
 
-    Returns the seconds after which the lane should run again, None if it has come to its end.
+    Returns the next turn, None if the lane has come to its end.
     """
     deadline = time.monotonic() + SLICE_SECONDS
     with pipeline.fed_with(batch) as alone:
-        return _feed(batch, pipeline, deadline) if alone else SLICE_SECONDS
+        if alone:
+            delay = _feed(batch, pipeline, deadline)
+            return None if delay is None else Turn(delay)
+    return Turn(0, sent_on + 1) if sent_on < MOST_SENT_ON else Turn(SLICE_SECONDS)
 
 
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:

@@ -11,7 +11,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Condition, Lock, Thread
 
 from django.conf import settings
@@ -105,7 +105,8 @@ class Pipeline:
             alone = batch.pk not in self._fed
             self._fed.add(batch.pk)
         try:
-            yield alone
+            with self.places.fed() if alone else nullcontext():
+                yield alone
         finally:
             if alone:
                 with self._feeding:

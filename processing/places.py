@@ -58,6 +58,7 @@ class Places:
         self._lock = RLock()  # guards all that follows
         # One for each that is waited for: to wake a thread for nothing costs as much as to store a picture.
         self._room_made, self._host_freed, self._emptied = (Condition(self._lock) for _ in range(3))
+        self._lanes = 0
         self._turns: deque[object] = deque()
         self._in_hand: Counter[str] = Counter()
         self._fetching: Counter[str] = Counter()
@@ -84,6 +85,18 @@ class Places:
         """Claim as ever."""
         with self._lock:
             self._pause = self._paused_until = 0.0
+
+    @contextmanager
+    def fed(self) -> Iterator[None]:
+        """While a lane feeds this process, that is not empty for long."""
+        with self._lock:
+            self._lanes += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._lanes -= 1
+                self._tell_if_empty()
 
     @contextmanager
     def turn(self, seconds: float) -> Iterator[int]:
@@ -118,9 +131,9 @@ class Places:
             )
 
     def wait_until_empty(self, seconds: float) -> None:
-        """Wait until no Image is in hand."""
+        """Wait until no Image is in hand, nor about to be."""
         with self._lock:
-            self._emptied.wait_for(lambda: not self._in_hand, timeout=seconds)
+            self._emptied.wait_for(self._is_empty, timeout=seconds)
 
     def add(self, images: list[Image]) -> list[Image]:
         """Take Images in hand; those that begin now."""
@@ -299,12 +312,18 @@ class Places:
         _less(self._in_hand, image.host)
         if image.host not in self._in_hand:
             self._begun_at.pop(image.host, None)
-        if not self._in_hand:
-            self._emptied.notify_all()
+        self._tell_if_empty()
         if self._room() >= self._enough():
             self._room_made.notify_all()
         if not self._is_busy(image.host):
             self._host_freed.notify_all()
+
+    def _is_empty(self) -> bool:
+        return not self._in_hand and not self._lanes
+
+    def _tell_if_empty(self) -> None:
+        if self._is_empty():
+            self._emptied.notify_all()
 
 
 def _less(counter: Counter[str], host: str) -> None:

@@ -54,13 +54,13 @@ def ingest(request_id: str, epoch: int) -> None:
 
 
 @dramatiq.actor(queue_name=QUEUE)
-def work(request_id: str, epoch: int) -> None:
+def work(request_id: str, epoch: int, sent_on: int = 0) -> None:
     """Be a lane for a slice of time, then go to the end of the queue."""
     try:
         batch = _live(request_id, epoch)
-        delay = lane.run(batch, pipeline.current()) if batch else None
-        if batch and delay is not None:
-            _send_again(work, batch, delay)
+        turn = lane.run(batch, pipeline.current(), sent_on) if batch else None
+        if batch and turn:
+            _send_again(work, batch, turn.delay, turn.sent_on)
     except Exception:
         logger.exception("A lane of %s stumbled and goes on", request_id)
         work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))
@@ -132,11 +132,17 @@ def _send_all(batch: Request) -> None:
         Request.objects.filter(pk=batch.pk, epoch=batch.epoch).update(dispatched_at=None)
 
 
-def _send_again(actor: dramatiq.Actor[..., None], batch: Request, delay: float = 0) -> None:
-    """Send a Request's message again, to run in `delay` seconds, and note for recovery when that is."""
-    batch.note_message(timezone.now() + timedelta(seconds=delay))
+def _send_again(actor: dramatiq.Actor[..., None], batch: Request, delay: float = 0, sent_on: int = 0) -> None:
+    """Send a Request's message again, to run in `delay` seconds, and note for recovery when that is.
+
+    Of one that is sent on from worker to worker it is noted already.
+    """
+    if not sent_on:
+        batch.note_message(timezone.now() + timedelta(seconds=delay))
     actor.send_with_options(
-        args=(str(batch.pk), batch.epoch), delay=round(delay * 1000) or None, lane=logs.subject().get("lane")
+        args=(str(batch.pk), batch.epoch, *([sent_on] if sent_on else [])),
+        delay=round(delay * 1000) or None,
+        lane=logs.subject().get("lane"),
     )
 
 

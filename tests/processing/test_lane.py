@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 
 from processing import attempts, lane, looks, places
+from processing.lane import Turn
 from processing.pipeline import Pipeline
 from processing.places import Places
 from processing.storage import StorageError
@@ -76,7 +77,7 @@ def test_a_lane_hands_its_thread_back_after_a_slice_while_pictures_are_still_in_
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
-    assert lane.run(batch, pipeline) == 0
+    assert lane.run(batch, pipeline) == Turn(0)
     assert 8 <= held() <= 16
 
 
@@ -94,7 +95,7 @@ def test_a_lane_claims_no_more_than_the_pool_has_places(
 def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(3))
     pipeline.stop()
-    assert lane.run(batch, pipeline) == 0
+    assert lane.run(batch, pipeline) == Turn(0)
     assert held() == 0
 
 
@@ -150,15 +151,18 @@ def test_a_lane_does_not_look_again_and_again_for_pictures_of_other_hosts_than_t
 # --- Nothing to do ---
 
 
+@pytest.mark.parametrize("sent_on", range(lane.MOST_SENT_ON + 1))
 def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
-    pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
+    sent_on: int, pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     first = run_in_thread(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
-    assert lane.run(batch, pipeline) == lane.SLICE_SECONDS
+    turn = lane.run(batch, pipeline, sent_on)
     pipeline.stop()
     first.join(30)
+    may_find_a_process_without = sent_on < lane.MOST_SENT_ON
+    assert turn == (Turn(0, sent_on + 1) if may_find_a_process_without else Turn(lane.SLICE_SECONDS))
 
 
 @pytest.mark.parametrize(("due_in", "delay"), [(20, 20), (3600, 60)])
@@ -169,16 +173,16 @@ def test_a_lane_with_nothing_due_comes_back_when_something_is(
     Image.objects.claim(batch, OTHER_WORKER, 1)
     batch.images.filter(number=2).update(due_at=timezone.now() + timedelta(seconds=due_in))
     batch.images.filter(number=3).update(due_at=timezone.now() + timedelta(hours=3))
-    wait = lane.run(batch, pipeline)
-    assert wait is not None
-    assert max(delay - 15, lane.IDLE_SECONDS) <= wait <= delay
+    turn = lane.run(batch, pipeline)
+    assert turn is not None
+    assert max(delay - 15, lane.IDLE_SECONDS) <= turn.delay <= delay
     assert held() == 1
 
 
 def test_a_lane_whose_images_are_all_in_hand_comes_back_soon(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(2))
     Image.objects.claim(batch, OTHER_WORKER, 2)
-    assert lane.run(batch, pipeline) == lane.IDLE_SECONDS
+    assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
 
 
 def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -> None:
@@ -186,7 +190,7 @@ def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -
     with batch.source.open("rb") as file:
         batch.ingest(list(Catalogue(file))[:1])
     assert settle(batch).images_pending == 0
-    assert lane.run(batch, pipeline) == lane.IDLE_SECONDS
+    assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
 
 
 @pytest.mark.parametrize("end", [Request.new_epoch, Request.cancel, Request.remove, settle])
