@@ -16,7 +16,7 @@ LANES = 8
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
 #: How often a lane that is one too many in its process is sent on at once, to come to a process without one.
-MOST_SENT_ON = 0 if settings.EMBEDDED else 3
+MOST_SENT_ON = 0 if settings.EMBEDDED else 2
 #: Delayed messages of a worker that is killed come back late, so longer waits are left to recovery.
 LONGEST_WAIT_SECONDS = 60
 

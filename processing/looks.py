@@ -8,8 +8,9 @@ from uuid import UUID
 from products.models import Request
 
 #: To find nothing, all that is due of a Request has to be read. Nobody does that again for so many times as
-#: long as it took.
+#: long as it took, nor for so many seconds.
 REST = 20
+SHORTEST_REST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +34,4 @@ class VainLooks:
         """A look that took so long has found nothing of other hosts than these."""
         now = time.monotonic()
         self._looks = {pk: look for pk, look in list(self._looks.items()) if now < look.rest_until}
-        self._looks[batch.pk] = _Look(frozenset(busy), now + REST * seconds)
+        self._looks[batch.pk] = _Look(frozenset(busy), now + max(REST * seconds, SHORTEST_REST))
