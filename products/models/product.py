@@ -1,7 +1,7 @@
 """The rows of a catalogue, and which pictures each shows."""
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
@@ -9,8 +9,8 @@ from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
-from products.catalogue import Row
 from products.models import bulk
+from products.models.chunk import Chunk, product_id
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
@@ -60,13 +60,9 @@ class ProductQuerySet(models.QuerySet["Product"]):
         failed = failed.filter(image__host=host) if host else failed
         return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
 
-    def insert(self, batch: Request, rows: Iterable[Row]) -> None:
+    def insert(self, batch: Request, chunk: Chunk) -> None:
         names = ("id", "row_number", "serial_number", "product_name", "cells")
-        values = (
-            (Product.id_for(batch.pk, row.number), row.number, row.serial_number, row.product_name, row.cells)
-            for row in rows
-        )
-        bulk.insert(Product(request=batch), names, values)
+        bulk.insert(Product(request=batch), names, chunk.products)
 
     def first_rows(self, count: int) -> "ProductQuerySet":
         """At most `count` of them, as a queryset that can be written to."""
@@ -107,7 +103,7 @@ class Product(models.Model):
 
     @staticmethod
     def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:
-        return uuid.uuid5(request_id, f"row {row_number}")
+        return uuid.UUID(product_id(request_id, row_number))
 
     @staticmethod
     def has_serial(serial: str) -> Q:
