@@ -1,10 +1,12 @@
 """Ingest: from the stored catalogue into Products and Images."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from products.catalogue import Catalogue, CatalogueError, Row
-from products.models import Request
+from products.models import Chunk, Request
 
 logger = logging.getLogger(__name__)
 
@@ -12,7 +14,7 @@ CHUNK_ROWS = 2500
 CHUNK_IMAGES = 5000
 
 
-def run(batch: Request) -> Iterator[bool]:
+def run(batch: Request) -> Generator[bool]:
     """Ingest from where the last one stopped. Yields after each chunk whether the whole file is in.
 
     Ends early when another ingest of the same Request is ahead, or the Request is no longer active. A file
@@ -20,15 +22,27 @@ def run(batch: Request) -> Iterator[bool]:
     """
     try:
         with batch.source.open("rb") as file:
-            for chunk in _chunks(Catalogue(file, **batch.reading).rows(batch.ingested_rows)):
-                if not batch.ingest(chunk):
-                    return
-                yield batch.ingested
+            rows = Catalogue(file, **batch.reading).rows(batch.ingested_rows)
+            with closing(_ahead(Chunk.of(batch.pk, some) for some in _chunks(rows))) as chunks:
+                for chunk in chunks:
+                    if not batch.ingest(chunk):
+                        return
+                    yield batch.ingested
         if not batch.ingested:
             batch.refuse("The stored catalogue could not be read: it has become shorter.")
     except (CatalogueError, FileNotFoundError) as error:
         logger.exception("The catalogue of %s cannot be read any more", batch.pk)
         batch.refuse(f"The stored catalogue could not be read: {error}")
+
+
+def _ahead(chunks: Iterator[Chunk]) -> Generator[Chunk]:
+    """Yields the chunks; a thread makes the next one while the database takes in the one before."""
+    with ThreadPoolExecutor(1, "ingest") as thread:
+        chunk = next(chunks, None)
+        while chunk:
+            coming = thread.submit(next, chunks, None)
+            yield chunk
+            chunk = coming.result()
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:

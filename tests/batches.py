@@ -9,7 +9,8 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from processing import ingest as ingestion
-from products.models import Image, Request
+from products.catalogue import Catalogue
+from products.models import Chunk, Image, Request
 from tests.factories import make_csv, submit
 from tests.origin import Answer, Handler
 from tests.pictures import photo_jpeg
@@ -44,6 +45,12 @@ def ingest(batch: Request) -> Request:
         pass
     batch.refresh_from_db()
     return batch
+
+
+def chunk(batch: Request, start: int = 0, end: int | None = None) -> Chunk:
+    """Rows of its file as they go in, all or some."""
+    with batch.source.open("rb") as file:
+        return Chunk.of(batch.pk, list(Catalogue(file))[start:end])
 
 
 def complete(image: Image) -> Image:

@@ -4,6 +4,7 @@ Every transition is a conditional update. A transaction that writes a Request an
 first, so that counters, status and rows always agree and two writers can never wait for each other.
 """
 
+from products.models.chunk import Chunk
 from products.models.draft import Draft
 from products.models.image import Image
 from products.models.product import Product, ProductImage, ProductQuerySet
@@ -14,6 +15,7 @@ from products.models.token import ApiToken
 
 __all__ = [
     "ApiToken",
+    "Chunk",
     "Draft",
     "Format",
     "Image",

@@ -1,31 +1,41 @@
 """Rows by the ten thousand a second, past Django's model instances and the statements that it compiles."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias
 
 from django.db import connection, models
 
-#: What a value is turned into for the database's driver; None where that takes it as it is.
+#: What a value is turned into for SQLite's driver; None where that takes it as it is.
 Conversion = Callable[[Any], Any] | None
 Field: TypeAlias = "models.Field[Any, Any]"
-#: What every driver takes.
 _AS_THEY_ARE = (models.BooleanField, models.CharField, models.IntegerField, models.TextField)
 
+#: Rows of one text that goes to PostgreSQL, which takes them in while the next are put into words.
+COPIED_ROWS = 500
 
-def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+# A look into the index for each id, which LIMIT makes sure of. PostgreSQL would rather read all of the table
+# when it is asked for thousands, and so again for each chunk.
+_KNOWN = (
+    "SELECT id FROM unnest(%s::uuid[]) AS wanted"
+    " CROSS JOIN LATERAL (SELECT id FROM {} WHERE id = wanted LIMIT 1) AS found"
+)
+_KNOWN_IN_SQLITE = "SELECT id FROM {} WHERE id IN (SELECT value FROM json_each(%s))"
+
+
+def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
     """Insert rows that are as the unsaved `like` but for the attributes `names`, of which `rows` hold values.
 
-    By COPY on PostgreSQL, by INSERT elsewhere. The primary key is among `names`, or the database's to choose.
+    Values are as the database takes them: ids as 32 hex digits, JSON as text. By COPY on PostgreSQL, by
+    INSERT elsewhere. The primary key is among `names`, or the database's to choose.
     """
     fields = [field for field in like._meta.concrete_fields if not isinstance(field, models.AutoField)]
     same = [field for field in fields if field.attname not in names]
-    constants = tuple(field.get_db_prep_save(getattr(like, field.attname), connection) for field in same)
-    varying = _fields(like, names)
-    conversions = [_conversion(field) for field in varying]
-    columns = _columns([*varying, *same])
-    _write(f"{_table(like)} ({', '.join(columns)})", len(columns), _converted(rows, conversions, constants))
+    constants = [field.get_db_prep_save(getattr(like, field.attname), connection) for field in same]
+    columns = _columns([*_fields(like, names), *same])
+    _write(f"{_table(like)} ({', '.join(columns)})", len(columns), rows, constants)
 
 
 def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -59,6 +69,17 @@ def upsert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
     _merge(f"INSERT INTO {into} {values} ON CONFLICT ({key}) DO UPDATE SET {changes}", fields, rows)
 
 
+def known(model: type[models.Model], ids: list[str]) -> list[str]:
+    """Which of these ids, in 32 hex digits as they are answered, have a row."""
+    table = _table(model)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_KNOWN.format(table), [ids])
+            return [pk.hex for (pk,) in cursor.fetchall()]
+        cursor.execute(_KNOWN_IN_SQLITE.format(table), [json.dumps(ids)])
+        return [pk for (pk,) in cursor.fetchall()]
+
+
 def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -> None:
     """Execute a statement on each row; on PostgreSQL once, on all of them as the table `{new}`.
 
@@ -74,7 +95,7 @@ def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -
             cursor.execute(statement.format(new=new), [json.dumps(objects, default=_in_json)])
         else:
             conversions = [_conversion(field) for field in fields]
-            cursor.executemany(statement, list(_converted(rows, conversions, ())))
+            cursor.executemany(statement, [_converted(row, conversions) for row in rows])
 
 
 def _in_json(value: Any) -> str:
@@ -96,33 +117,34 @@ def _columns(fields: Iterable[Field]) -> list[str]:
 
 
 def _conversion(field: Field) -> Conversion:
-    if connection.vendor == "postgresql" and not isinstance(field, models.JSONField):
-        return None
-    if isinstance(field, _AS_THEY_ARE):
-        return None
-    return partial(field.get_db_prep_save, connection=connection)
+    return None if isinstance(field, _AS_THEY_ARE) else partial(field.get_db_prep_save, connection=connection)
 
 
-def _converted(
-    rows: Iterable[Sequence[Any]], conversions: list[Conversion], constants: tuple[Any, ...]
-) -> Iterable[Sequence[Any]]:
-    if not any(conversions):
-        return ((*row, *constants) for row in rows)
-    return (
-        (
-            *(convert(value) if convert else value for value, convert in zip(row, conversions, strict=True)),
-            *constants,
-        )
-        for row in rows
-    )
+def _converted(row: Sequence[Any], conversions: list[Conversion]) -> list[Any]:
+    return [convert(value) if convert else value for value, convert in zip(row, conversions, strict=True)]
 
 
-def _write(target: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
+def _write(target: str, width: int, rows: Iterable[Sequence[str | int]], constants: Sequence[Any]) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             with cursor.copy(f"COPY {target} FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
+                for text in _texts(rows, constants):
+                    copy.write(text)
         else:
             places = ", ".join(["%s"] * width)
-            cursor.executemany(f"INSERT INTO {target} VALUES ({places})", list(rows))  # noqa: S608 (no input)
+            values = [(*row, *constants) for row in rows]
+            cursor.executemany(f"INSERT INTO {target} VALUES ({places})", values)  # noqa: S608 (no input)
+
+
+def _texts(rows: Iterable[Sequence[str | int]], constants: Sequence[Any]) -> Iterator[str]:
+    """Yields the rows as COPY reads them, COPIED_ROWS in a text."""
+    end = "".join(f"\t{_copied(value)}" for value in constants) + "\n"
+    lines = ("\t".join(map(_copied, row)) + end for row in rows)
+    while text := "".join(islice(lines, COPIED_ROWS)):
+        yield text
+
+
+def _copied(value: object) -> str:
+    if value is None:
+        return "\\N"
+    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

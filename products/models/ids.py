@@ -3,28 +3,24 @@
 import json
 from collections.abc import Iterable
 from hashlib import sha1
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
 from django.db import connection
 from django.db.models.expressions import RawSQL
 
-# Where RFC 9562, section 5.5, has no bits of the hash but what says that this is its version 5.
-_HASHED = ~(0xF000 << 64 | 0xC000 << 48)
-_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
-_UNKNOWN = SafeUUID.unknown
-_new, _set = UUID.__new__, object.__setattr__
+# RFC 9562, section 4.1: the two highest bits of this digit are 10.
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def uuid5(namespace: UUID, name: str) -> UUID:
-    """What uuid.uuid5() returns, in less than half of its time.
+    """What uuid.uuid5() returns, in half of the time."""
+    return UUID(uuid5_digits(namespace, name))
 
-    The rest goes to UUID(), which finds out what it was given and whether that is right.
-    """
-    digest = sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()
-    made = _new(UUID)
-    _set(made, "int", int.from_bytes(digest[:16], "big") & _HASHED | _VERSION_5)
-    _set(made, "is_safe", _UNKNOWN)
-    return made
+
+def uuid5_digits(namespace: UUID, name: str) -> str:
+    """The same in 32 hex digits, in a quarter of the time."""
+    digits = sha1(namespace.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
 def in_one(ids: Iterable[UUID]) -> RawSQL:

@@ -12,11 +12,10 @@ from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from products.catalogue import Row, host_of, url_problem
 from products.models import bulk
 from products.models.addresses import Addresses
-from products.models.ids import uuid5
-from products.models.product import Product, ProductImage
+from products.models.chunk import Chunk, image_id
+from products.models.product import ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
@@ -73,36 +72,27 @@ class ImageQuerySet(models.QuerySet["Image"]):
         self.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker)
         return images
 
-    def insert(self, batch: Request, rows: Iterable[Row]) -> tuple[int, int]:
+    def insert(self, batch: Request, chunk: Chunk) -> tuple[int, int]:
         """Insert the Images and ProductImages of new rows; how many Images are new, and how many of them bad.
 
         The caller holds the Request's lock, so no other writer can number or insert its Images.
         """
-        urls: dict[uuid.UUID, str] = {}
-        places = []
-        for row in rows:
-            product_id = Product.id_for(batch.pk, row.number)
-            for position, url in enumerate(row.image_urls):
-                image_id = Image.id_for(batch.pk, url)
-                urls[image_id] = url
-                places.append((product_id, image_id, position))
-        for ids in batched(list(urls), 5000):
-            for known in self.filter(pk__in=ids).values_list("pk", flat=True):
-                del urls[known]
-        failed = self._insert_numbered(batch, urls)
-        bulk.insert(ProductImage(), ("product_id", "image_id", "position"), places)
-        return len(urls), failed
+        new = dict(chunk.images)
+        if batch.images_total:
+            for known in bulk.known(Image, list(new)):
+                del new[known]
+        failed = self._insert_numbered(batch, new)
+        bulk.insert(ProductImage(), ("product_id", "image_id", "position"), chunk.places)
+        return len(new), failed
 
-    def _insert_numbered(self, batch: Request, urls: Mapping[uuid.UUID, str]) -> int:
+    def _insert_numbered(self, batch: Request, new: Mapping[str, tuple[str, str, str | None]]) -> int:
         """Insert new Images; how many are failed from the start: their URL is no address of a picture."""
         good, bad = [], []
-        for number, (pk, url) in enumerate(urls.items(), start=batch.images_total + 1):
-            problem = url_problem(url)
-            row = (pk, number, url, host_of(url))
+        for number, (pk, (url, host, problem)) in enumerate(new.items(), start=batch.images_total + 1):
             if problem:
-                bad.append((*row, problem))
+                bad.append((pk, number, url, host, problem))
             else:
-                good.append(row)
+                good.append((pk, number, url, host))
         names = ("id", "number", "url", "host")
         image = Image(request=batch, due_at=batch.created_at)
         bulk.insert(image, names, good)
@@ -315,7 +305,7 @@ class Image(models.Model):
     @staticmethod
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
         """The id of a URL in a Request, which makes the URL unique there."""
-        return uuid5(request_id, url)
+        return uuid.UUID(image_id(request_id, url))
 
     @staticmethod
     def has_url(url: str) -> Q:

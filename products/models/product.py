@@ -1,7 +1,7 @@
 """The rows of a catalogue, and which pictures each shows."""
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
@@ -9,9 +9,8 @@ from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
-from products.catalogue import Row
 from products.models import bulk
-from products.models.ids import uuid5
+from products.models.chunk import Chunk, image_id, product_id
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
@@ -51,7 +50,9 @@ class ProductQuerySet(models.QuerySet["Product"]):
     def found_by(self, batch: Request, words: str) -> Self:
         """Those of `batch` whose serial number or name contains these words, or that show this very URL."""
         if "://" in words:  # the URL's id is known, so that no text has to be searched
-            shown = ProductImage.objects.filter(product=OuterRef("pk"), image=uuid5(batch.pk, words))
+            shown = ProductImage.objects.filter(
+                product=OuterRef("pk"), image=uuid.UUID(image_id(batch.pk, words))
+            )
             return self.filter(Exists(shown))
         return self.filter(Q(serial_number__icontains=words) | Q(product_name__icontains=words))
 
@@ -61,13 +62,9 @@ class ProductQuerySet(models.QuerySet["Product"]):
         failed = failed.filter(image__host=host) if host else failed
         return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
 
-    def insert(self, batch: Request, rows: Iterable[Row]) -> None:
+    def insert(self, batch: Request, chunk: Chunk) -> None:
         names = ("id", "row_number", "serial_number", "product_name", "cells")
-        values = (
-            (Product.id_for(batch.pk, row.number), row.number, row.serial_number, row.product_name, row.cells)
-            for row in rows
-        )
-        bulk.insert(Product(request=batch), names, values)
+        bulk.insert(Product(request=batch), names, chunk.products)
 
     def first_rows(self, count: int) -> "ProductQuerySet":
         """At most `count` of them, as a queryset that can be written to."""
@@ -108,7 +105,7 @@ class Product(models.Model):
 
     @staticmethod
     def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:
-        return uuid5(request_id, f"row {row_number}")
+        return uuid.UUID(product_id(request_id, row_number))
 
     @staticmethod
     def has_serial(serial: str) -> Q:

@@ -15,7 +15,8 @@ from django.db.models import Count, F, Max, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from products.catalogue import Reading, Row
+from products.catalogue import Reading
+from products.models.chunk import Chunk
 from products.models.request_set import RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus, Sweep
 from products.models.sweeping import sweep_rows
@@ -219,7 +220,7 @@ class Request(models.Model):
         """Note when the last message of this epoch is to be taken up."""
         Request.objects.filter(pk=self.pk, epoch=self.epoch).update(dispatched_at=due_at)
 
-    def ingest(self, rows: list[Row]) -> bool:
+    def ingest(self, chunk: Chunk) -> bool:
         """Insert the next rows, in one transaction with the step of `ingested_rows`.
 
         False when another ingest made that step first, or this epoch of the Request is over.
@@ -229,13 +230,13 @@ class Request(models.Model):
                 pk=self.pk, epoch=self.epoch, ingested_rows=self.ingested_rows
             )
             now = timezone.now()
-            if not mine.update(ingested_rows=F("ingested_rows") + len(rows), last_progress_at=now):
+            if not mine.update(ingested_rows=F("ingested_rows") + len(chunk.products), last_progress_at=now):
                 return False
             self.refresh_from_db()
             if self.status == RequestStatus.PENDING:
                 self.status, self.started_at = RequestStatus.PROCESSING, now
-            self.products.insert(self, rows)
-            added, failed = self.images.insert(self, rows)
+            self.products.insert(self, chunk)
+            added, failed = self.images.insert(self, chunk)
             self.images_total += added
             self.images_failed += failed
             self._settle()

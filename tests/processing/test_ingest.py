@@ -1,4 +1,6 @@
 import logging
+from collections.abc import Iterator
+from threading import enumerate as living_threads
 
 import pytest
 from django.core.files.base import ContentFile
@@ -6,6 +8,7 @@ from django.core.files.storage import storages
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing import ingest as ingestion
+from products.catalogue import Catalogue, Row
 from products.models import Image, Product, Request
 from products.models.image import ImageQuerySet
 from tests.batches import catalogue, ingest, make_urls, submitted
@@ -27,6 +30,11 @@ def contents(batch: Request) -> list[tuple[int, list[tuple[int, str]]]]:
         (product.row_number, [(image.number, image.url) for image in product.images_in_order])
         for product in products
     ]
+
+
+def reading() -> list[str]:
+    """The threads that read ahead."""
+    return [thread.name for thread in living_threads() if thread.name.startswith("ingest")]
 
 
 def test_a_file_goes_in_by_chunks_of_rows() -> None:
@@ -63,6 +71,7 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
         patch.setattr(ImageQuerySet, "_insert_numbered", lambda *_: 1 / 0)
         next(steps)
     assert (Product.objects.count(), Image.objects.count()) == (2, 2)
+    assert reading() == []
 
     batch = ingest(Request.objects.get())
     assert (batch.ingested_rows, batch.images_total) == (4, 4)
@@ -99,3 +108,51 @@ def test_a_stored_file_that_has_become_shorter_fails_the_request_and_says_why() 
     batch.refresh_from_db()
     assert batch.status == Status.FAILED
     assert "stored catalogue could not be read" in batch.error
+
+
+def test_a_stored_file_that_breaks_off_in_the_middle_fails_the_request_after_what_could_be_read() -> None:
+    batch = submitted(*make_urls(5))
+    storages["uploads"].delete(str(batch.source))
+    broken = catalogue(*make_urls(3)) + b'4,"Product'
+    storages["uploads"].save(str(batch.source), ContentFile(broken))
+    assert list(ingestion.run(batch)) == [False]
+    batch.refresh_from_db()
+    assert (batch.status, batch.ingested_rows) == (Status.FAILED, 2)
+    assert "never closed" in batch.error
+    assert reading() == []
+
+
+def test_an_error_in_reading_ahead_is_raised_once_what_came_before_is_in(monkeypatch: MonkeyPatch) -> None:
+    batch, read = submitted(*make_urls(5)), Catalogue.rows
+
+    def stumbling(self: Catalogue, after: int = 0) -> Iterator[Row]:
+        for row in read(self, after):
+            if row.number > 3:
+                raise ArithmeticError
+            yield row
+
+    monkeypatch.setattr(Catalogue, "rows", stumbling)
+    steps = ingestion.run(batch)
+    assert next(steps) is False
+    with pytest.raises(ArithmeticError):
+        next(steps)
+    batch.refresh_from_db()
+    assert (batch.status, batch.ingested_rows) == (Status.PROCESSING, 2)
+    assert reading() == []
+
+
+def test_one_chunk_is_read_ahead_and_no_more(monkeypatch: MonkeyPatch) -> None:
+    numbers: list[int] = []
+    batch, read = submitted(*make_urls(9)), Catalogue.rows
+
+    def noting(self: Catalogue, after: int = 0) -> Iterator[Row]:
+        for row in read(self, after):
+            numbers.append(row.number)
+            yield row
+
+    monkeypatch.setattr(Catalogue, "rows", noting)
+    steps = ingestion.run(batch)
+    next(steps)
+    steps.close()  # waits for what is under way
+    assert numbers == [1, 2, 3, 4]
+    assert reading() == []

@@ -14,10 +14,9 @@ from processing.lane import Turn
 from processing.pipeline import Pipeline
 from processing.places import Places
 from processing.storage import StorageError
-from products.catalogue import Catalogue
 from products.models import Image, Request
 from products.models.image import ImageQuerySet
-from tests.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
+from tests.batches import JPEG, Gate, chunk, completed, held, ingested, make_urls, settle, submitted
 from tests.origin import Origin
 from tests.parallel import wait_until
 
@@ -187,8 +186,7 @@ def test_a_lane_whose_images_are_all_in_hand_comes_back_soon(pipeline: Pipeline)
 
 def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -> None:
     batch = submitted(*make_urls(2))
-    with batch.source.open("rb") as file:
-        batch.ingest(list(Catalogue(file))[:1])
+    batch.ingest(chunk(batch, 0, 1))
     assert settle(batch).images_pending == 0
     assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
 

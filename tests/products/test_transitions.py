@@ -9,10 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from products.catalogue import Catalogue
 from products.models import Image, Product, ProductImage, Request
 from products.signals import request_finished
-from tests.batches import WORKER, complete, ingest, ingested, make_urls, settle, submitted
+from tests.batches import WORKER, chunk, complete, ingest, ingested, make_urls, settle, submitted
 from tests.parallel import together
 
 pytestmark = pytest.mark.django_db
@@ -77,10 +76,8 @@ def test_a_url_that_is_shown_more_than_once_is_one_image_with_a_place_for_each_s
 def test_images_are_numbered_in_the_order_in_which_they_first_appear_over_all_chunks() -> None:
     a, b, c, d = make_urls(4)
     batch = submitted([c, a], [a, b], [c, d], [b, a])
-    with batch.source.open("rb") as file:
-        rows = list(Catalogue(file))
-    assert batch.ingest(rows[:2])
-    assert batch.ingest(rows[2:])
+    assert batch.ingest(chunk(batch, 0, 2))
+    assert batch.ingest(chunk(batch, 2))
 
     assert list(batch.images.values_list("number", "url")) == [(1, c), (2, a), (3, b), (4, d)]
 
@@ -93,8 +90,7 @@ def test_the_same_url_in_two_requests_is_two_images() -> None:
 def test_a_request_starts_to_be_processed_with_its_first_rows() -> None:
     batch = submitted(*make_urls(2))
     assert (batch.status, batch.started_at) == (Status.PENDING, None)
-    with batch.source.open("rb") as file:
-        batch.ingest(list(Catalogue(file))[:1])
+    batch.ingest(chunk(batch, 0, 1))
     batch.refresh_from_db()
     assert batch.status == Status.PROCESSING
     assert batch.started_at is not None
@@ -126,10 +122,8 @@ def test_a_request_with_nothing_but_invalid_urls_is_failed(finished: list[Ending
 def test_rows_that_are_in_already_are_not_ingested_again() -> None:
     batch = submitted(*make_urls(3))
     rival = Request.objects.get(pk=batch.pk)
-    with batch.source.open("rb") as file:
-        rows = list(Catalogue(file))
-    assert batch.ingest(rows[:2])
-    assert not rival.ingest(rows[:2])
+    assert batch.ingest(chunk(batch, 0, 2))
+    assert not rival.ingest(chunk(batch, 0, 2))
     assert Product.objects.count() == 2
 
 
@@ -137,8 +131,7 @@ def test_rows_that_are_in_already_are_not_ingested_again() -> None:
 def test_an_ingest_stops_when_its_epoch_is_over(end: Callable[[Request], object]) -> None:
     batch = submitted(*make_urls(2))
     end(Request.objects.get(pk=batch.pk))
-    with batch.source.open("rb") as file:
-        assert not batch.ingest(list(Catalogue(file)))
+    assert not batch.ingest(chunk(batch))
     assert not Product.objects.exists()
 
 
@@ -346,13 +339,11 @@ def test_the_end_tells_how_much_went_well(
 
 def test_a_request_does_not_end_before_all_of_its_file_is_in(finished: list[Ending]) -> None:
     batch = submitted(*make_urls(3))
-    with batch.source.open("rb") as file:
-        rows = list(Catalogue(file))
-    batch.ingest(rows[:2])
+    batch.ingest(chunk(batch, 0, 2))
     settle(batch)
     assert (batch.status, batch.images_pending, finished) == (Status.PROCESSING, 0, [])
 
-    batch.ingest(rows[2:])
+    batch.ingest(chunk(batch, 2))
     assert settle(batch).status == Status.COMPLETED
     assert len(finished) == 1
 
@@ -468,8 +459,7 @@ def test_there_is_nothing_to_retry_while_a_request_is_active_or_where_all_went_w
 
 def test_a_retry_of_a_request_that_was_canceled_during_ingest_takes_in_the_rest() -> None:
     batch = submitted(*make_urls(3))
-    with batch.source.open("rb") as file:
-        batch.ingest(list(Catalogue(file))[:1])
+    batch.ingest(chunk(batch, 0, 1))
     batch.cancel()
     batch.refresh_from_db()
     assert batch.retry() == 1
