@@ -176,7 +176,10 @@ def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User)
     assert batch.status == Request.Status.CANCELED
 
 
-def test_a_request_is_deleted_after_a_confirmation(site: "Page", live_server: LiveServer, ann: User) -> None:
+def test_a_request_is_deleted_after_a_confirmation(
+    site: "Page", live_server: LiveServer, ann: User, watch: Watch
+) -> None:
+    watch.expect("404 (Not Found)")  # the page may ask how far the request is while that is being deleted
     site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
     confirm = site.get_by_role("button", name="Yes, delete it")
     expect(confirm).to_be_hidden()
