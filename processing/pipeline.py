@@ -205,7 +205,7 @@ class Pipeline:
         connection.close()
 
     def _collect(self) -> list[Image]:
-        """Half a second's outcomes, or fewer when nothing else is in hand; none when all is over."""
+        """Half a second's outcomes, fewer if nothing is in hand and no lane feeds; none when all is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._outcomes or self._closed)
         self.places.wait_until_empty(FLUSH_SECONDS)

@@ -17,8 +17,10 @@ STALLED_AFTER = 1.0
 PAUSES = (5.0, 30.0)
 #: Seconds for which a worker that got no share of a host still asks for one; others need some to give it.
 WANTED_SECONDS = 5.0
-#: Seconds of work, at the present pace, that may wait to begin, so that claims can be few and large.
+#: Seconds of work, at the present pace, that may wait to begin, so that claims can be few and large; and how
+#: many times as many as there are threads at most, since all in hand is suspect if this process is killed.
 AHEAD_SECONDS = 0.5
+MOST_AHEAD = 4
 PACE_SECONDS = 0.5
 
 
@@ -26,7 +28,7 @@ class Pace:
     """How much is done in a second, going by the last half second or so."""
 
     def __init__(self) -> None:
-        self.per_second = 0.0
+        self._per_second = 0.0
         self._done = 0
         self._since = time.monotonic()
 
@@ -35,8 +37,13 @@ class Pace:
         self._done += 1
         elapsed = time.monotonic() - self._since
         if elapsed >= PACE_SECONDS:
-            self.per_second = self._done / elapsed
+            self._per_second = self._done / elapsed
             self._done, self._since = 0, time.monotonic()
+
+    def ahead(self) -> int:
+        """How many are AHEAD_SECONDS of work; 0 after a second in which next to nothing was done."""
+        is_of_late = time.monotonic() - self._since < 2 * PACE_SECONDS
+        return round(self._per_second * AHEAD_SECONDS) if is_of_late else 0
 
 
 class Places:
@@ -182,12 +189,14 @@ class Places:
             return self._begin()
 
     def drop_slow(self) -> list[Image]:
-        """Put down Images of hosts that are left alone, and those that a slow pace does not come to soon."""
+        """Put down Images of hosts that are left alone, and those that a pace does not come to soon: a claim
+        may well be all of one slow host, and must not keep others out."""
         with self._lock:
             dropped = []
             for host, images in self._waiting.items():
                 worth = self._hosts.worth(host)
-                while worth is not None and len(images) > worth:
+                most = max(self._threads, self._most_of(host)) if worth is None else worth
+                while len(images) > most:
                     dropped.append(images.pop())
             self._waiting = {host: images for host, images in self._waiting.items() if images}
             return self._put_down(dropped)
@@ -235,7 +244,7 @@ class Places:
         return 0 if self._is_stalled() else self._threads + self._most_waiting() - self._in_hand.total()
 
     def _most_waiting(self) -> int:
-        return max(self._threads, round(self._pace.per_second * AHEAD_SECONDS))
+        return max(self._threads, min(self._pace.ahead(), MOST_AHEAD * self._threads))
 
     def _is_stalled(self) -> bool:
         return self._running >= self._threads and _is_long_ago(self._last_begun_at)
@@ -250,7 +259,7 @@ class Places:
 
     def _most_of(self, host: str) -> int:
         pace = self._paces.get(host)
-        return self._per_host + (round(pace.per_second * AHEAD_SECONDS) if pace else 0)
+        return self._per_host + (pace.ahead() if pace else 0)
 
     def _share(self, host: str) -> int:
         return self._shares.get(host, 0)

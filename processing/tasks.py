@@ -1,5 +1,5 @@
-"""The actors. A message carries keys: a Request's id and epoch (of an epoch that is over it is void), or an
-endpoint's id.
+"""The actors. A message carries keys: a Request's id and epoch (of an epoch that is over it is void) and how
+often a lane was sent on, or an endpoint's id.
 
 Each actor may run twice or never: the rows say what is to be done, and recovery sends messages again.
 """

@@ -31,7 +31,7 @@ def refuse_longer_than_format(size: tuple[int, int], target: str) -> None:
 
 def jpeg_from_jpeg(image: Image.Image, data: bytes, quality: int) -> bytes | None:
     """The same picture in another quality; None where libjpeg-turbo alone does not do."""
-    # The encoder halves the resolution of colours. Of four that were one before it makes the very same again.
+    # The encoder halves the resolution of colours: of those that were one before it makes the same again.
     pixels = turbo_pixels(image, data, reduction=1, smooth=False)
     if pixels is None:
         return None

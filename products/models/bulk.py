@@ -91,8 +91,8 @@ def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -
             types = (f"{name} {field.db_type(connection)}" for name, field in zip(names, fields, strict=True))
             new = f"json_to_recordset(%s) new ({', '.join(types)})"
             keys = [str(field.column) for field in fields]
-            objects = [dict(zip(keys, row, strict=True)) for row in rows]
-            cursor.execute(statement.format(new=new), [json.dumps(objects, default=_in_json)])
+            if objects := [dict(zip(keys, row, strict=True)) for row in rows]:
+                cursor.execute(statement.format(new=new), [json.dumps(objects, default=_in_json)])
         else:
             conversions = [_conversion(field) for field in fields]
             cursor.executemany(statement, [_converted(row, conversions) for row in rows])

@@ -137,7 +137,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
             )
 
     def overwrite(self, images: Collection["Image"]) -> None:
-        """Write the outcome fields of existing rows in one statement."""
+        """Write the outcome fields of existing rows in bulk. The caller holds the rows' locks."""
         names = ("id", *Image.OUTCOME)
         bulk.update(Image, names, map(attrgetter(*names), images))
 
