@@ -1,4 +1,4 @@
-"""How much is taken in hand: as much as the pace of the work, and never so much of one host that others wait."""
+"""How much is taken in hand: by the pace of the work, and never so much of one host that others wait."""
 
 import uuid
 from types import SimpleNamespace
