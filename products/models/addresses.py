@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from functools import cached_property
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -18,8 +19,11 @@ class Addresses:
     def __init__(self) -> None:
         self._signed = settings.AWS_S3_SIGNED_URLS
         self._public_url = settings.PUBLIC_URL
+
+    @cached_property
+    def _beginning(self) -> str:
         # Storages need longer for an address than all else about a picture takes, and all begin alike.
-        self._beginning = "" if self._signed else default_storage.url(_SOME_KEY).removesuffix(_SOME_KEY)
+        return default_storage.url(_SOME_KEY).removesuffix(_SOME_KEY)
 
     def path(self, image_id: uuid.UUID, output_key: str, external_url: str) -> str:
         """Of such an Image's output: a path on this server, or a full URL if it is elsewhere; "" if none."""
