@@ -20,7 +20,7 @@ WANTED_SECONDS = 5.0
 #: Seconds of work, at the present pace, that may wait to begin, so that claims can be few and large; and how
 #: many times as many as there are threads at most, since all in hand is suspect if this process is killed.
 AHEAD_SECONDS = 0.5
-MOST_AHEAD = 4
+MOST_AHEAD = 2
 PACE_SECONDS = 0.5
 
 
@@ -110,7 +110,8 @@ class Places:
         """Wait for this thread's turn to claim; gives how many Images to claim, 0 if none within `seconds`.
 
         Lanes claim one at a time, first come first served, which shares the places fairly between Requests.
-        A claim is for as many as may wait: it may well be all of one slow host.
+        A claim is for as many as there are threads at most: it may well be all of one slow host, and is not
+        to keep others out once that has become the pace.
         """
         ticket = object()
         with self._lock:
@@ -118,7 +119,7 @@ class Places:
             self._room_made.wait_for(lambda: self._stopping or self._is_turn(ticket), timeout=seconds)
             room = self._room() if self._is_turn(ticket) and not self._stopping else 0
         try:
-            yield min(room, self._most_waiting())
+            yield min(room, self._threads)
         finally:
             with self._lock:
                 self._turns.remove(ticket)
@@ -189,14 +190,12 @@ class Places:
             return self._begin()
 
     def drop_slow(self) -> list[Image]:
-        """Put down Images of hosts that are left alone, and those that a pace does not come to soon: a claim
-        may well be all of one slow host, and must not keep others out."""
+        """Put down Images of hosts that are left alone, and those that a slow pace does not come to soon."""
         with self._lock:
             dropped = []
             for host, images in self._waiting.items():
                 worth = self._hosts.worth(host)
-                most = max(self._threads, self._most_of(host)) if worth is None else worth
-                while len(images) > most:
+                while worth is not None and len(images) > worth:
                     dropped.append(images.pop())
             self._waiting = {host: images for host, images in self._waiting.items() if images}
             return self._put_down(dropped)

@@ -53,23 +53,35 @@ def room(hands: Places) -> int:
         return count
 
 
-def test_while_the_work_is_fast_more_is_taken_in_hand(hands: Places, clock: Clock) -> None:
-    assert room(hands) == THREADS
+def claims(hands: Places) -> int:
+    """How many claims there is room for, each of another host."""
+    count = 0
+    while room(hands) == THREADS:
+        hands.add(images(f"host {count}", THREADS))
+        count += 1
+    assert room(hands) == 0
+    return count
+
+
+def test_as_many_may_wait_as_there_are_threads(hands: Places) -> None:
+    assert claims(hands) == 2
+
+
+def test_while_the_work_is_fast_more_may_wait(hands: Places, clock: Clock) -> None:
     work_fast(hands, clock)
-    assert room(hands) == MOST_AHEAD * THREADS
+    assert claims(hands) == 1 + MOST_AHEAD
 
 
 def test_the_pace_of_long_ago_counts_for_nothing(hands: Places, clock: Clock) -> None:
     work_fast(hands, clock)
     clock.now += 60
-    assert room(hands) == THREADS
+    assert claims(hands) == 2
 
 
 def test_a_claim_that_is_all_of_one_slow_host_keeps_no_others_out(hands: Places, clock: Clock) -> None:
     work_fast(hands, clock)
-    slow = images("slow", room(hands))
-    assert len(hands.add(slow)) == PER_HOST
-    assert len(hands.drop_slow()) == len(slow) - PER_HOST - THREADS
+    assert len(hands.add(images("slow", room(hands)))) == PER_HOST
     clock.now += 0.9
     assert hands.busy_hosts() == ["slow"]
+    clock.now += 60
     assert room(hands) >= THREADS - PER_HOST
