@@ -12,6 +12,9 @@ FAILURES = 10
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 #: The pace after "too many requests", as a share of what the host has answered; each answer raises it.
 SLOWER, FASTER = 0.8, 1.002
+#: Where there was no answer to go by: seconds between requests at first, and how much faster each answer
+#: makes them, so that a host that refuses us whatever we do sees few of them.
+CAREFUL, SOONER = 1.0, 1.2
 #: Seconds between two requests: a slower pace is never kept to, and a faster one is none.
 SLOWEST, FASTEST = 2.0, 0.001
 #: Seconds without a request after which the answers before it say nothing about the pace of those after it,
@@ -47,7 +50,13 @@ class _Host:
     answers: int = 0  # since `counted_from`
     refused_at: float | None = None  # by which the pace has not yet been set
     interval: float = 0.0
+    faster: float = FASTER
     next_at: float = 0.0
+
+    def pause_of(self, host: str, now: float) -> Pause | None:
+        if now >= self.paused_until:
+            return None
+        return Pause(host, self.paused_until, self.pauses, self.code)
 
     def is_to_be_forgotten(self, now: float) -> bool:
         is_as_ever = not (self.refused_at or self.interval or self.pauses or self.failures)
@@ -68,7 +77,7 @@ class Hosts:
             state = self._state(host)
             state.pauses = state.failures = 0
             state.answers += 1
-            state.interval /= FASTER
+            state.interval /= state.faster
             if state.interval < FASTEST:
                 state.interval = 0.0
 
@@ -124,15 +133,17 @@ class Hosts:
                 return None
             return 0 if time.time() < state.paused_until else max(1, round(1 / state.interval))
 
+    def pause_of(self, host: str) -> Pause | None:
+        """Why and until when it is left alone, if it is."""
+        with self._lock:
+            state = self._hosts.get(host)
+            return state.pause_of(host, time.time()) if state else None
+
     def paused(self) -> dict[str, Pause]:
         """Who is left alone now, by host; of more than MOST_PAUSED those that are so for longest."""
         with self._lock:
             now = time.time()
-            pauses = [
-                Pause(host, state.paused_until, state.pauses, state.code)
-                for host, state in self._hosts.items()
-                if now < state.paused_until
-            ]
+            pauses = [pause for host, state in self._hosts.items() if (pause := state.pause_of(host, now))]
         pauses.sort(key=lambda pause: pause.until, reverse=True)
         return {pause.host: pause for pause in pauses[:MOST_PAUSED]}
 
@@ -143,13 +154,15 @@ class Hosts:
             return list(news.values())
 
     def learn(self, pauses: Iterable[Pause]) -> None:
-        """Heed pauses that have begun elsewhere."""
+        """Heed pauses that have begun elsewhere; who refuses others is asked at a pace from then on."""
         with self._lock:
             for pause in pauses:
                 state = self._state(pause.host)
                 if pause.until > state.paused_until:
                     state.paused_until, state.code = pause.until, pause.code
                     state.pauses = max(state.pauses, pause.number)
+                    if pause.wants_rest and not state.interval:
+                        state.refused_at = state.refused_at or time.time()
 
     def forget(self, but: Iterable[str]) -> None:
         """Forget hosts of which there is nothing to be said, but for those of which pictures are in hand."""
@@ -172,9 +185,11 @@ class Hosts:
 
     def _slow_down(self, state: _Host, refused_at: float) -> None:
         """Set the pace by what was answered, including what was on its way when it was too much."""
-        if state.answers:  # else it refuses for another reason than our pace
+        if state.answers:
             pace = SLOWER * state.answers / max(1.0, refused_at - state.counted_from)
-            state.interval = min(max(1 / pace, state.interval), SLOWEST)
+            state.interval, state.faster = min(max(1 / pace, state.interval), SLOWEST), FASTER
+        elif not state.interval:
+            state.interval, state.faster = CAREFUL, SOONER
         state.answers, state.counted_from, state.refused_at = 0, time.time(), None
 
     def _leave_alone(self, host: str, state: _Host, until: float, code: str) -> None:

@@ -8,7 +8,7 @@ from threading import Condition, Lock, RLock
 from uuid import UUID
 
 from processing.hosts import Hosts
-from processing.leases import Leases
+from processing.leases import Leases, Want
 from products.models import Image
 
 #: Seconds without a beginning after which what waits behind full places is given back to other workers.
@@ -279,14 +279,18 @@ class Places:
         """Ask for shares of the places at these hosts, and keep to what comes of it."""
         with self._leasing:
             with self._lock:
-                wants = {host: (count, self._fetching[host]) for host, count in wanted.items()}
-                for host, (_wanted, used) in wants.items():  # no more begins of which others would not know
-                    self._shares[host] = min(self._share(host), used)
+                wants = {
+                    host: Want(count, self._fetching[host], self._hosts.pause_of(host))
+                    for host, count in wanted.items()
+                }
+                for host, want in wants.items():  # no more begins of which others would not know
+                    self._shares[host] = min(self._share(host), want.used)
             shares = self._leases.ask(wants, self._per_host)
+            self._hosts.learn(share.pause for share in shares.values() if share.pause)
             with self._lock:
-                self._shares |= shares
-                for host, counts in wants.items():
-                    if not any(counts) and not self._in_hand[host]:
+                self._shares |= {host: share.places for host, share in shares.items()}
+                for host, want in wants.items():
+                    if not (want.wanted or want.used or self._in_hand[host]):
                         del self._shares[host]
                 self._host_freed.notify_all()
 

@@ -4,7 +4,18 @@ import pytest
 from pytest import MonkeyPatch
 
 from processing import hosts as module
-from processing.hosts import FAILURES, FORGET_AFTER, GAP, MOST_PAUSED, PAUSES, SLOWER, SLOWEST, Hosts
+from processing.hosts import (
+    CAREFUL,
+    FAILURES,
+    FORGET_AFTER,
+    GAP,
+    MOST_PAUSED,
+    PAUSES,
+    SLOWER,
+    SLOWEST,
+    SOONER,
+    Hosts,
+)
 
 HOST, OTHER = "shop.example", "other.example"
 
@@ -129,11 +140,47 @@ def test_no_pace_is_slower_than_the_slowest(hosts: Hosts, clock: Clock) -> None:
     assert hosts.ready_in(HOST) == SLOWEST
 
 
-def test_who_refuses_whatever_the_pace_is_not_asked_more_slowly(hosts: Hosts, clock: Clock) -> None:
-    hosts.refused(HOST, 2, "http_429")
-    clock.now += 2
+def ask_carefully(hosts: Hosts, clock: Clock) -> list[float]:
+    """The seconds between requests that are all answered."""
     assert hosts.begin(HOST)
-    assert hosts.worth(HOST) is None
+    intervals = []
+    while (interval := hosts.ready_in(HOST)) > 0:
+        intervals.append(interval)
+        hosts.answered(HOST)
+        clock.now += interval
+        assert hosts.begin(HOST)
+    return intervals
+
+
+def test_who_never_answered_is_asked_carefully_and_soon_as_ever_if_it_answers(
+    hosts: Hosts, clock: Clock
+) -> None:
+    for _ in range(2):
+        hosts.refused(HOST, 2, "http_429")
+        clock.now += 2
+        assert hosts.begin(HOST)
+        assert hosts.ready_in(HOST) == pytest.approx(CAREFUL)
+    clock.now += CAREFUL
+    intervals = ask_carefully(hosts, clock)
+    assert intervals == sorted(intervals, reverse=True)
+    assert sum(intervals) < CAREFUL * SOONER / (SOONER - 1)
+
+
+def test_who_refuses_others_is_asked_carefully_here_too(hosts: Hosts, clock: Clock) -> None:
+    elsewhere = Hosts()
+    elsewhere.refused(HOST, 2, "http_429")
+    hosts.learn(elsewhere.take_news())
+    clock.now += 2.001
+    assert ask_carefully(hosts, clock)[0] == pytest.approx(CAREFUL)
+
+
+def test_who_fails_for_others_is_asked_as_ever_after_its_pause(hosts: Hosts, clock: Clock) -> None:
+    elsewhere = Hosts()
+    for _ in range(FAILURES):
+        elsewhere.failed(HOST, "connect")
+    hosts.learn(elsewhere.take_news())
+    clock.now += PAUSES[0] + 0.001
+    assert ask_carefully(hosts, clock) == []
 
 
 def test_failures_in_a_row_pause_a_host_for_longer_each_time_and_in_the_end_no_more(

@@ -1,7 +1,9 @@
 """Workers share the places at a host, in a real Redis."""
 
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from secrets import token_hex
 
 import pytest
@@ -9,7 +11,8 @@ import redis
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing import leases as module
-from processing.leases import Leases
+from processing.hosts import Pause
+from processing.leases import Leases, Share, Want
 from tests.parallel import together, wait_until
 from tests.servers import Redis
 
@@ -25,7 +28,7 @@ def worker(url: str | None) -> Leases:
 
 
 def ask(leases: Leases, host: str, wanted: int, used: int = 0, *, limit: int = 16) -> int:
-    return leases.ask({host: (wanted, used)}, limit)[host]
+    return leases.ask({host: Want(wanted, used)}, limit)[host].places
 
 
 def test_who_is_alone_gets_what_it_wants_up_to_the_limit(redis_url: str, host: str) -> None:
@@ -64,7 +67,8 @@ def test_however_many_ask_at_once_all_together_keep_to_the_limit(redis_url: str,
 
 def test_hosts_do_not_share_their_places(redis_url: str, host: str) -> None:
     one, two = worker(redis_url), worker(redis_url)
-    assert one.ask({host: (16, 0), f"other.{host}": (3, 0)}, 16) == {host: 16, f"other.{host}": 3}
+    shares = one.ask({host: Want(16, 0), f"other.{host}": Want(3, 0)}, 16)
+    assert shares == {host: Share(16), f"other.{host}": Share(3)}
     assert ask(two, f"other.{host}", 16) == 13
 
 
@@ -73,6 +77,19 @@ def test_a_share_can_be_given_back_at_once(redis_url: str, host: str) -> None:
     ask(one, host, 16)
     ask(one, host, 0)
     assert ask(two, host, 16) == 16
+
+
+def test_nobody_gets_places_at_a_host_that_another_leaves_alone(redis_url: str, host: str) -> None:
+    one, two = worker(redis_url), worker(redis_url)
+    assert ask(one, host, 16) == 16
+    pause = Pause(host, time.time() + 0.5, 2, "http_429")
+    shorter = replace(pause, until=time.time() + 0.1, code="connect")
+    for told in (pause, shorter):
+        assert one.ask({host: Want(0, 0, told)}, 16) == {host: Share(0, pause)}
+    assert two.ask({host: Want(16, 0)}, 16) == {host: Share(0, pause)}
+    assert ask(two, f"other.{host}", 16) == 16
+    wait_until(lambda: ask(two, host, 16) == 16)
+    assert time.time() >= pause.until
 
 
 def test_the_share_of_a_worker_that_says_nothing_any_more_is_others(
