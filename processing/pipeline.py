@@ -70,6 +70,8 @@ class Pipeline:
             self._lanes.update(dict.fromkeys((image.pk for image in images), logs.subject().get("lane")))
         self._begin(self.places.add([image for image in images if not self._is_given_up(image)]))
         self._give_back(self.places.drop_slow())
+        if self.stopping:  # since the claim
+            self._release(self.places.stop())
 
     def busy_hosts(self, batch: Request) -> list[str]:
         """Hosts that no Image of a Request is to be claimed of: it could only wait, and not fail for that."""

@@ -98,6 +98,14 @@ def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None
     assert held() == 0
 
 
+def test_what_is_claimed_while_the_worker_stops_is_given_back(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(3))
+    images = Image.objects.claim(batch, pipeline.worker_id, 3)
+    pipeline.stop()
+    pipeline.submit(images)
+    assert held() == 0
+
+
 def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:
