@@ -33,7 +33,7 @@ from scripts.bench.measure import Run, middle
 from tests.servers import redis_database
 from tests.stack import ROOT
 
-COUNTS = {400: 1500, 1000: 500, 2000: 160}
+COUNTS = {400: 4000, 1000: 1500, 2000: 400}
 CODEC_COUNTS = {400: 300, 1000: 100, 2000: 40}
 LARGE_ROWS, SQLITE_ROWS = 200_000, 40_000
 LONG = 200_000

@@ -48,6 +48,6 @@ def slowness(directory: Path, folder: Path, pictures: int, rounds: int) -> float
         for number in range(rounds):
             for delay, taken in seconds.items():
                 with origin.slow(folder, delay) as url:
-                    urls = [f"{url}/{name % pictures}.jpg?{number}.{name}" for name in range(2 * pictures)]
+                    urls = [f"{url}/{name}.jpg?{number}" for name in range(pictures)]
                     taken.append(service.run(urls).seconds)
     return 1 - middle(seconds[0]) / middle(seconds[SLOW_MILLISECONDS])
