@@ -12,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2500
 CHUNK_IMAGES = 5000
+#: Of the first chunk, with which the work begins; enough to last until the next one is in.
+FIRST_ROWS = 500
 
 
 def run(batch: Request) -> Generator[bool]:
@@ -47,12 +49,12 @@ def _ahead(chunks: Iterator[Chunk]) -> Generator[Chunk]:
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
-    images = 0
+    images, most = 0, min(FIRST_ROWS, CHUNK_ROWS)
     for row in rows:
         chunk.append(row)
         images += len(row.image_urls)
-        if len(chunk) >= CHUNK_ROWS or images >= CHUNK_IMAGES:
+        if len(chunk) >= most or images >= CHUNK_IMAGES:
             yield chunk
-            chunk, images = [], 0
+            chunk, images, most = [], 0, CHUNK_ROWS
     if chunk:
         yield chunk

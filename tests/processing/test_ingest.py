@@ -44,6 +44,12 @@ def test_a_file_goes_in_by_chunks_of_rows() -> None:
     assert contents(batch) == [(number, [(number, url)]) for number, url in enumerate(make_urls(5), 1)]
 
 
+def test_the_first_chunk_is_smaller_so_that_work_begins(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestion, "FIRST_ROWS", 1)
+    batch = submitted(*make_urls(5))
+    assert [Request.objects.get().ingested_rows for _ in ingestion.run(batch)] == [1, 3, 5]
+
+
 def test_rows_with_many_urls_make_smaller_chunks(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 100)
     monkeypatch.setattr(ingestion, "CHUNK_IMAGES", 3)
