@@ -84,7 +84,7 @@ class Attempts:
         finally:
             self._fetched(image)
         if known and fetched.version.sha256 == known.version.sha256:
-            image.take_over(known.image)
+            image.take_over(known.output)
         else:
             self._finish(image, fetched.data)
         image.attempts += 1

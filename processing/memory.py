@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 
 from processing.fetch import Version
-from processing.models import Memory
+from processing.models import Known, Memory
 from processing.storage import is_stored
 from products.models import Image, ImageStatus
 
@@ -17,29 +17,31 @@ class Memories:
     """
 
     def __init__(self) -> None:
-        self._memories: dict[uuid.UUID, Memory] = {}
+        self._known: dict[uuid.UUID, Known] = {}
+        self._noted: dict[uuid.UUID, Memory] = {}
 
     def recall(self, images: Iterable[Image]) -> None:
         """Read what is known of these Images."""
-        self._memories.update(Memory.objects.recall(images))
+        self._known.update(Memory.objects.recall(images))
 
-    def known(self, image: Image) -> Memory | None:
+    def known(self, image: Image) -> Known | None:
         """What an Image's picture was, unless its output has vanished. Raises StorageError."""
-        memory = self._memories.get(image.pk)
-        return memory if memory and is_stored(memory.image.output_key) else None
+        known = self._known.get(image.pk)
+        return known if known and is_stored(known.output.output_key) else None
 
     def note(self, image: Image, version: Version) -> None:
         """What an Image's picture is now."""
-        self._memories[image.pk] = Memory.of(image, version)
+        self._noted[image.pk] = Memory.of(image, version)
 
     def write(self, images: Iterable[Image]) -> None:
         """Remember what has been noted of those of these Images that are completed and recorded."""
         completed = {image.pk for image in images if image.status == ImageStatus.COMPLETED}
-        noted = [self._memories[pk] for pk in completed if pk in self._memories]
+        noted = [self._noted[pk] for pk in completed if pk in self._noted]
         if noted:
             Memory.objects.remember(noted)
 
     def let_go(self, images: Iterable[Image]) -> None:
         """Forget Images that are out of hand."""
         for image in images:
-            self._memories.pop(image.pk, None)
+            self._known.pop(image.pk, None)
+            self._noted.pop(image.pk, None)

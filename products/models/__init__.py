@@ -6,7 +6,7 @@ first, so that counters, status and rows always agree and two writers can never 
 
 from products.models.chunk import Chunk
 from products.models.draft import Draft
-from products.models.image import Image
+from products.models.image import Image, Output
 from products.models.product import Product, ProductImage, ProductQuerySet
 from products.models.request import Request
 from products.models.request_set import RequestQuerySet
@@ -20,6 +20,7 @@ __all__ = [
     "Format",
     "Image",
     "ImageStatus",
+    "Output",
     "Product",
     "ProductImage",
     "ProductQuerySet",

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 #: What a value is turned into for SQLite's driver; None where that takes it as it is.
 Conversion = Callable[[Any], Any] | None
@@ -117,7 +117,9 @@ def _columns(fields: Iterable[Field]) -> list[str]:
 
 
 def _conversion(field: Field) -> Conversion:
-    return None if isinstance(field, _AS_THEY_ARE) else partial(field.get_db_prep_save, connection=connection)
+    # The connection itself: `connection` looks up the thread's for whatever is asked of it.
+    real = connections[DEFAULT_DB_ALIAS]
+    return None if isinstance(field, _AS_THEY_ARE) else partial(field.get_db_prep_save, connection=real)
 
 
 def _converted(row: Sequence[Any], conversions: list[Conversion]) -> list[Any]:

@@ -32,6 +32,21 @@ class Outcomes(NamedTuple):
     counts: list[tuple[str, str, int]]
 
 
+class Output(NamedTuple):
+    """What was made of a picture: by which Image, its key in storage, and the facts of source and output."""
+
+    pk: uuid.UUID
+    output_key: str
+    source_bytes: int | None
+    source_width: int | None
+    source_height: int | None
+    source_format: str
+    output_bytes: int | None
+    output_width: int | None
+    output_height: int | None
+    output_format: str
+
+
 class ImageQuerySet(models.QuerySet["Image"]):
     def pending(self) -> Self:
         return self.filter(status=ImageStatus.PENDING)
@@ -207,10 +222,7 @@ class Image(models.Model):
 
     Status = ImageStatus
 
-    FACTS = [
-        *("source_bytes", "source_width", "source_height", "source_format"),
-        *("output_bytes", "output_width", "output_height", "output_format"),
-    ]
+    FACTS = Output._fields[2:]
     OUTCOME = [
         *(
             "status",
@@ -341,12 +353,12 @@ class Image(models.Model):
         self.status, self.settled_at = ImageStatus.COMPLETED, timezone.now()
         self.output_key, self.error_code, self.error_detail = output_key, "", ""
 
-    def take_over(self, earlier: "Image") -> None:
+    def take_over(self, output: Output) -> None:
         """Settle as completed with the output of an Image of the same picture, in memory."""
         for name in self.FACTS:
-            setattr(self, name, getattr(earlier, name))
-        self.complete(earlier.output_key)
-        self.unchanged, self.taken_from = True, earlier.pk
+            setattr(self, name, getattr(output, name))
+        self.complete(output.output_key)
+        self.unchanged, self.taken_from = True, output.pk
 
     def start_over(self) -> None:
         """Leave pending without what was taken over, in memory."""

@@ -24,7 +24,7 @@ from processing.models import DEAD_AFTER, Worker
 from processing.prune import prune
 from processing.recovery import Recovered, recover
 from processing.storage import store
-from products.models import Image, Product, ProductImage, Request, sweeping
+from products.models import Image, Output, Product, ProductImage, Request, sweeping
 from products.signals import request_finished
 from tests.batches import WORKER, complete, held, make_urls, submitted
 from tests.parallel import Threads
@@ -370,7 +370,7 @@ def test_a_prune_against_the_reuse_of_an_output(endings: Endings, settings: Sett
         earlier.record([first, *map(failed, others)], WORKER)
         Request.objects.filter(pk=earlier.pk).update(finished_at=long_ago)
         (image,) = claimed(pairs[earlier], 1)
-        image.take_over(first)
+        image.take_over(Output(*(getattr(first, name) for name in Output._fields)))
         return [prune_old, partial(pairs[earlier].record, [image], WORKER)]
 
     results = race(list(pairs), sides)
