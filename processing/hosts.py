@@ -154,14 +154,14 @@ class Hosts:
             return list(news.values())
 
     def learn(self, pauses: Iterable[Pause]) -> None:
-        """Heed pauses that have begun elsewhere; who refuses others is asked at a pace from then on."""
+        """Heed pauses that have begun elsewhere; whom others ask too often is asked at a pace here, too."""
         with self._lock:
             for pause in pauses:
                 state = self._state(pause.host)
                 if pause.until > state.paused_until:
                     state.paused_until, state.code = pause.until, pause.code
                     state.pauses = max(state.pauses, pause.number)
-                    if pause.wants_rest and not state.interval:
+                    if pause.code == "http_429" and not state.interval:
                         state.refused_at = state.refused_at or time.time()
 
     def forget(self, but: Iterable[str]) -> None:

@@ -174,10 +174,11 @@ def test_who_refuses_others_is_asked_carefully_here_too(hosts: Hosts, clock: Clo
     assert ask_carefully(hosts, clock)[0] == pytest.approx(CAREFUL)
 
 
-def test_who_fails_for_others_is_asked_as_ever_after_its_pause(hosts: Hosts, clock: Clock) -> None:
+@pytest.mark.parametrize("code", ["connect", "http_503"])
+def test_who_fails_for_others_is_asked_as_ever_after_its_pause(code: str, hosts: Hosts, clock: Clock) -> None:
     elsewhere = Hosts()
     for _ in range(FAILURES):
-        elsewhere.failed(HOST, "connect")
+        elsewhere.failed(HOST, code)
     hosts.learn(elsewhere.take_news())
     clock.now += PAUSES[0] + 0.001
     assert ask_carefully(hosts, clock) == []
