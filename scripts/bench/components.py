@@ -7,7 +7,7 @@ import psycopg
 import redis
 
 from scripts.bench.contenders import Service
-from scripts.bench.measure import cpu_of_children, cpu_seconds
+from scripts.bench.measure import cpu_with_children, cpu_seconds
 
 
 def costs(service: Service, urls: list[str]) -> dict[str, float]:
@@ -24,7 +24,7 @@ def _seconds(service: Service) -> dict[str, float]:
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         cpu: Any = client.info("cpu")
     return {
-        "PostgreSQL": cpu_of_children(int(pid.split()[0])),
+        "PostgreSQL": cpu_with_children(int(pid.split()[0])),
         "Redis": cpu["used_cpu_sys"] + cpu["used_cpu_user"],
         "workers": cpu_seconds(service.groups),
     }

@@ -28,10 +28,11 @@ def cpu_seconds(groups: list[int]) -> float:
     return sum(_ticks(path) for path in _stats(groups)) / TICKS
 
 
-def cpu_of_children(pid: int) -> float:
-    """User and system time of a process and its living children, whichever group they are in."""
-    found = [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == pid]
-    return sum(map(_ticks, [*found, Path(f"/proc/{pid}/stat")])) / TICKS
+def cpu_with_children(pid: int) -> float:
+    """User and system time of a process and its children, those that have ended among them."""
+    living = [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == pid]
+    ended = map(int, _fields(Path(f"/proc/{pid}/stat"))[13:15])
+    return (sum(map(_ticks, [*living, Path(f"/proc/{pid}/stat")])) + sum(ended)) / TICKS
 
 
 def forget_peaks(groups: list[int]) -> None:
