@@ -7,7 +7,7 @@ import psycopg
 import redis
 
 from scripts.bench.contenders import Service
-from scripts.bench.measure import cpu_with_children, cpu_seconds
+from scripts.bench.measure import cpu_seconds, cpu_with_children
 
 
 def costs(service: Service, urls: list[str]) -> dict[str, float]:
