@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 
@@ -63,12 +64,19 @@ class Upload:
             for piece in pieces:
                 self._socket.sendall(piece)
                 self.sent += len(piece)
-                self.largest = max(self.largest, sum(file.stat().st_size for file in self.files()))
+                self.largest = max(self.largest, self._bytes_on_disk())
         except ConnectionError:
             pass
 
     def files(self) -> list[Path]:
         return list(self._temporary.glob("*.upload*"))
+
+    def _bytes_on_disk(self) -> int:
+        size = 0
+        for file in self.files():
+            with suppress(FileNotFoundError):  # removed since
+                size += file.stat().st_size
+        return size
 
     def hang_up(self) -> None:
         """Send nothing more, as somebody does who has gone."""
