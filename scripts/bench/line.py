@@ -6,13 +6,13 @@ heads of packets.
 """
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-from tests.stack import free_port, wait_for
+from scripts.bench.origin import apart
+from tests.stack import free_port
 
 #: Bytes that take their turn at a time.
 PIECE = 16 * 1024
@@ -26,15 +26,8 @@ DELAY = 0.01
 def line(origin: str, megabits: float) -> Iterator[str]:
     """Leads to `origin` by a line of so many Mbit/s; gives the URL at its near end."""
     port = free_port()
-    far = urlsplit(origin).port
-    command = [sys.executable, "-m", __name__, str(port), str(far), str(megabits)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        wait_for(lambda: process.stdout and process.stdout.readline(), "the line is up")
+    with apart(__name__, port, urlsplit(origin).port, megabits):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 class Way:

@@ -59,11 +59,18 @@ def nginx(root: Path, directives: str = "access_log off;") -> Iterator[str]:
 def slow(folder: Path, milliseconds: int) -> Iterator[str]:
     """Serves the files of `folder`, each after so long, from a process of its own; gives its URL."""
     port = free_port()
-    command = [sys.executable, "-m", __name__, str(folder), str(port), str(milliseconds)]
+    with apart(__name__, folder, port, milliseconds):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def apart(module: str, *arguments: object) -> Iterator[None]:
+    """Runs a module as a process of its own, from the line by which it says that it listens."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
-        wait_for(lambda: process.stdout and process.stdout.readline(), "the slow origin listens")
-        yield f"http://127.0.0.1:{port}"
+        wait_for(lambda: process.stdout and process.stdout.readline(), f"{module} listens")
+        yield
     finally:
         process.terminate()
         process.wait()
