@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
-from django_htmx.http import HttpResponseClientRefresh, reselect, retarget
+from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
 from products.changes import count_changes
@@ -76,14 +76,15 @@ def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
     """The part of the request page that changes all the time.
 
     A page that polls gets more where more changes: everything once the file has been read or the Request has
-    finished, itself anew where the Request is gone or the user has logged out.
+    finished, a last word where the Request is gone, itself anew where the user has logged out.
     """
     if not request.user.is_authenticated:
         return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.path)
     batch = Request.objects.visible_to(request.user).filter(pk=pk).first()
     if batch is None:
         if request.htmx:
-            return HttpResponseClientRefresh()
+            # Not a reload: that would break off the way to the next page of whoever has just deleted it.
+            return reswap(retarget(render(request, "_gone.html"), "#main"), "innerHTML")
         raise Http404
     has_read = "reading" in request.GET and batch.ingested
     if request.htmx and (has_read or not batch.is_active):

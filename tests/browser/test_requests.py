@@ -2,15 +2,19 @@
 
 import csv
 import io
+import threading
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.shortcuts import redirect
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
+from products import views
 from products.models import Draft, Request
 from tests.browser.watching import Watch
 from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
@@ -179,7 +183,7 @@ def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User)
 def test_a_request_is_deleted_after_a_confirmation(
     site: "Page", live_server: LiveServer, ann: User, watch: Watch
 ) -> None:
-    watch.expect("404 (Not Found)")  # the page may ask how far the request is while that is being deleted
+    watch.expect("404 (Not Found)")  # the page may ask for its products while they are being deleted
     site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
     confirm = site.get_by_role("button", name="Yes, delete it")
     expect(confirm).to_be_hidden()
@@ -187,6 +191,24 @@ def test_a_request_is_deleted_after_a_confirmation(
     confirm.click()
     expect(site.get_by_role("status").first).to_have_text("catalogue.csv is deleted.")
     assert not Request.objects.exists()
+
+
+def test_a_page_that_asks_after_a_request_while_it_is_deleted_does_not_stop_the_way_on(
+    site: "Page", live_server: LiveServer, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_asked = threading.Event()
+
+    def redirect_later(to: str) -> HttpResponse:
+        has_asked.clear()
+        assert has_asked.wait(10)
+        return redirect(to)
+
+    monkeypatch.setattr(views, "redirect", redirect_later)
+    site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
+    site.on("requestfinished", lambda done: has_asked.set() if "/progress/" in done.url else None)
+    site.get_by_text("Delete this request").click()
+    site.get_by_role("button", name="Yes, delete it").click()
+    expect(site.get_by_role("status").first).to_have_text("catalogue.csv is deleted.")
 
 
 def download(page: "Page", name: str) -> "Download":

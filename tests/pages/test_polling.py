@@ -106,10 +106,16 @@ def test_failures_are_sent_again_only_when_there_are_more(page: Client, ann: Use
     assert "Server not found: 2 pictures" in body(page.get(f"{path}?seen=1"))
 
 
-def test_polling_what_was_deleted_or_after_logging_out_reloads_the_page(page: Client, ann: User) -> None:
+def test_polling_what_was_deleted_says_so_without_a_reload(page: Client, ann: User) -> None:
+    answer = page.get(reverse("request-progress", args=[uuid.uuid4()]), headers=HTMX)
+    assert (answer.headers["HX-Retarget"], answer.headers["HX-Reswap"]) == ("#main", "innerHTML")
+    assert "This request is deleted" in body(answer)
+    assert "hx-" not in body(answer)
+    assert "HX-Refresh" not in answer.headers
+
+
+def test_polling_after_logging_out_reloads_the_page(page: Client, ann: User) -> None:
     batch = submitted(ann)
-    missing = reverse("request-progress", args=[uuid.uuid4()])
-    assert page.get(missing, headers=HTMX).headers["HX-Refresh"] == "true"
     page.logout()
     answer = page.get(address("request-progress", batch), headers=HTMX)
     assert (answer.status_code, answer.headers["HX-Refresh"], answer.content) == (200, "true", b"")
