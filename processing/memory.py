@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 
 from processing.fetch import Version
-from processing.models import Known, Memory
+from processing.models import Known, Memory, Noted
 from processing.storage import is_stored
 from products.models import Image, ImageStatus
 
@@ -18,7 +18,7 @@ class Memories:
 
     def __init__(self) -> None:
         self._known: dict[uuid.UUID, Known] = {}
-        self._noted: dict[uuid.UUID, Memory] = {}
+        self._noted: dict[uuid.UUID, Noted] = {}
 
     def recall(self, images: Iterable[Image]) -> None:
         """Read what is known of these Images."""
@@ -31,13 +31,14 @@ class Memories:
 
     def note(self, image: Image, version: Version) -> None:
         """What an Image's picture is now."""
-        self._noted[image.pk] = Memory.of(image, version)
+        self._noted[image.pk] = Noted(
+            Memory.id_for(image), image.pk, version.sha256, version.url, version.etag, version.last_modified
+        )
 
     def write(self, images: Iterable[Image]) -> None:
         """Remember what has been noted of those of these Images that are completed and recorded."""
         completed = {image.pk for image in images if image.status == ImageStatus.COMPLETED}
-        noted = [self._noted[pk] for pk in completed if pk in self._noted]
-        if noted:
+        if noted := [self._noted[pk] for pk in completed if pk in self._noted]:
             Memory.objects.remember(noted)
 
     def let_go(self, images: Iterable[Image]) -> None:

@@ -4,7 +4,7 @@ from processing.models.delivery import SLICE_SECONDS, DeliveryStatus, WebhookDel
 from processing.models.endpoint import EVENT_CHOICES, Event, WebhookEndpoint, default_events
 from processing.models.host import PausedHost
 from processing.models.inbound import InboundMessage
-from processing.models.memory import Known, Memory
+from processing.models.memory import Known, Memory, Noted
 from processing.models.worker import (
     DEAD_AFTER,
     HEARTBEAT,
@@ -27,6 +27,7 @@ __all__ = [
     "InboundMessage",
     "Known",
     "Memory",
+    "Noted",
     "PausedHost",
     "Pruning",
     "Resends",

@@ -1,8 +1,7 @@
 """What pictures were when they were last completed."""
 
 import uuid
-from collections.abc import Collection, Iterable
-from operator import attrgetter
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 from django.db import models
@@ -10,7 +9,7 @@ from django.db.models import Exists, OuterRef
 
 from processing.fetch import LONGEST_VALIDATOR, Version
 from products.models import Image, ImageStatus, Output, bulk
-from products.models.ids import uuid5
+from products.models.ids import uuid5_digits
 
 #: Rows that are deleted in one transaction.
 FORGET_ROWS = 5000
@@ -24,6 +23,17 @@ class Known(NamedTuple):
     output: Output
 
 
+class Noted(NamedTuple):
+    """A Memory that is to be written, as `bulk.upsert` takes it: its id in 32 hex digits."""
+
+    id: str
+    image_id: uuid.UUID
+    source_hash: bytes
+    url: str
+    etag: str
+    last_modified: str
+
+
 class MemoryQuerySet(models.QuerySet["Memory"]):
     def recall(self, images: Iterable[Image]) -> dict[uuid.UUID, Known]:
         """By Image, what is remembered of its picture, as long as the output that was made of it is kept.
@@ -31,20 +41,22 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
         Nothing for Images of a Request that is to fetch everything.
         """
         by_key = {Memory.id_for(image): image.pk for image in images if not image.request.force}
-        kept = self.filter(pk__in=by_key, image__status=ImageStatus.COMPLETED).exclude(image__output_key="")
+        # First which ones there are: none at all the first time, which then costs next to nothing.
+        ids = bulk.known(Memory, list(by_key))
+        if not ids:
+            return {}
+        kept = self.filter(pk__in=ids, image__status=ImageStatus.COMPLETED).exclude(image__output_key="")
         # Values, since instances of both take half as long again.
         names = ("pk", "url", "source_hash", "etag", "last_modified", *_OUTPUT)
         return {
-            by_key[pk]: Known(Version(url, bytes(source_hash), etag, last_modified), Output(*output))
+            by_key[pk.hex]: Known(Version(url, bytes(source_hash), etag, last_modified), Output(*output))
             for pk, url, source_hash, etag, last_modified, *output in kept.values_list(*names)
         }
 
-    def remember(self, memories: Collection["Memory"]) -> None:
+    def remember(self, noted: Iterable[Noted]) -> None:
         """Write down what pictures are by now."""
-        names = ("id", "image_id", "source_hash", "url", "etag", "last_modified")
-        # In order: two workers that write the same ones can never wait for each other.
-        in_order = sorted(memories, key=lambda memory: memory.pk)
-        bulk.upsert(Memory, names, map(attrgetter(*names), in_order))
+        # In order of ids: two workers that write the same ones can never wait for each other.
+        bulk.upsert(Memory, Noted._fields, sorted(noted))
 
     def orphaned(self) -> Self:
         """Those whose Image is gone."""
@@ -80,20 +92,8 @@ class Memory(models.Model):
         return self.url
 
     @staticmethod
-    def id_for(image: Image) -> uuid.UUID:
-        """The id of what is remembered of an Image's picture."""
+    def id_for(image: Image) -> str:
+        """The id of what is remembered of an Image's picture, in 32 hex digits."""
         batch = image.request
         options = f"{batch.quality} {batch.format} {batch.max_width} {batch.max_height}"
-        return uuid5(uuid.NAMESPACE_URL, f"{batch.owner_id} {options} {image.url}")
-
-    @classmethod
-    def of(cls, image: Image, version: Version) -> "Memory":
-        """An unsaved one: `image` is completed, and its source is this version."""
-        return cls(
-            id=cls.id_for(image),
-            image=image,
-            source_hash=version.sha256,
-            url=version.url,
-            etag=version.etag,
-            last_modified=version.last_modified,
-        )
+        return uuid5_digits(uuid.NAMESPACE_URL, f"{batch.owner_id} {options} {image.url}")

@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
-#: What a value is turned into for SQLite's driver; None where that takes it as it is.
-Conversion = Callable[[Any], Any] | None
 Field: TypeAlias = "models.Field[Any, Any]"
-_AS_THEY_ARE = (models.BooleanField, models.CharField, models.IntegerField, models.TextField)
+#: What SQLite's driver takes as it is.
+_AS_THEY_ARE = (
+    models.BinaryField,
+    models.BooleanField,
+    models.CharField,
+    models.IntegerField,
+    models.TextField,
+)
 
 #: Rows of one text that goes to PostgreSQL, which takes them in while the next are put into words.
 COPIED_ROWS = 500
@@ -94,7 +100,7 @@ def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -
             if objects := [dict(zip(keys, row, strict=True)) for row in rows]:
                 cursor.execute(statement.format(new=new), [json.dumps(objects, default=_in_json)])
         else:
-            conversions = [_conversion(field) for field in fields]
+            conversions = _conversions(fields)
             cursor.executemany(statement, [_converted(row, conversions) for row in rows])
 
 
@@ -116,14 +122,29 @@ def _columns(fields: Iterable[Field]) -> list[str]:
     return [connection.ops.quote_name(str(field.column)) for field in fields]
 
 
-def _conversion(field: Field) -> Conversion:
+def _conversions(fields: Iterable[Field]) -> list[tuple[int, Callable[[Any], Any]]]:
+    """What SQLite's driver does not take: its place in a row, and what turns it into what it takes."""
     # The connection itself: `connection` looks up the thread's for whatever is asked of it.
     real = connections[DEFAULT_DB_ALIAS]
-    return None if isinstance(field, _AS_THEY_ARE) else partial(field.get_db_prep_save, connection=real)
+    conversions: list[tuple[int, Callable[[Any], Any]]] = []
+    for place, field in enumerate(fields):
+        kind = field.target_field if isinstance(field, models.ForeignKey) else field
+        if isinstance(kind, models.UUIDField):
+            conversions.append((place, _digits))
+        elif not isinstance(kind, _AS_THEY_ARE):
+            conversions.append((place, partial(kind.get_db_prep_save, connection=real)))
+    return conversions
 
 
-def _converted(row: Sequence[Any], conversions: list[Conversion]) -> list[Any]:
-    return [convert(value) if convert else value for value, convert in zip(row, conversions, strict=True)]
+def _digits(pk: UUID | str | None) -> str | None:
+    return pk.hex if isinstance(pk, UUID) else pk
+
+
+def _converted(row: Sequence[Any], conversions: Iterable[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+    values = list(row)
+    for place, convert in conversions:
+        values[place] = convert(values[place])
+    return values
 
 
 def _write(target: str, width: int, rows: Iterable[Sequence[str | int]], constants: Sequence[Any]) -> None:

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from processing import attempts
 from processing.compress import compress
-from processing.models import Memory
+from processing.models import Memory, Noted
 from processing.models import memory as memories
 from processing.pipeline import Pipeline
 from processing.prune import prune
@@ -302,7 +302,7 @@ def test_what_many_pictures_were_is_read_by_one_query_and_written_by_one(
         image.complete("images/00/0.jpg")
     with CaptureQueriesContext(connection) as queries:
         Memory.objects.remember(
-            [Memory(id=Memory.id_for(image), image=image, source_hash=b"") for image in images]
+            [Noted(Memory.id_for(image), image.pk, b"", image.url, "", "") for image in images]
         )
     assert sum("INSERT" in query["sql"] for query in queries) == 1
     assert default_storage.exists("images/00/0.jpg") is False
