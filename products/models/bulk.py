@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -21,6 +21,8 @@ _AS_THEY_ARE = (
 
 #: Rows of one text that goes to PostgreSQL, which takes them in while the next are put into words.
 COPIED_ROWS = 500
+#: Rows of one statement that goes to SQLite, which takes 32,766 parameters.
+MERGED_ROWS = 500
 
 # A look into the index for each id, which LIMIT makes sure of. PostgreSQL would rather read all of the table
 # when it is asked for thousands, and so again for each chunk.
@@ -51,13 +53,8 @@ def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
     """
     fields = _fields(model, names)
     key, *others = _columns(fields)
-    if connection.vendor == "postgresql":
-        changes = ", ".join(f"{column} = new.{column}" for column in others)
-        statement = f"UPDATE {_table(model)} old SET {changes} FROM {{new}} WHERE old.{key} = new.{key}"  # noqa: S608
-    else:
-        changes = ", ".join(f"{column} = ?{place}" for place, column in enumerate(others, start=2))
-        statement = f"UPDATE {_table(model)} SET {changes} WHERE {key} = ?1"  # noqa: S608
-    _merge(statement, fields, rows)
+    changes = ", ".join(f"{column} = new.{column}" for column in others)
+    _merge(f"UPDATE {_table(model)} AS old SET {changes} FROM new WHERE old.{key} = new.{key}", fields, rows)  # noqa: S608
 
 
 def upsert(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -66,11 +63,9 @@ def upsert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
     columns = _columns(fields)
     key, *others = columns
     listed = ", ".join(columns)
-    if connection.vendor == "postgresql":
-        values = f"SELECT {listed} FROM {{new}}"  # noqa: S608 (no input)
-    else:
-        values = f"VALUES ({', '.join(['%s'] * len(columns))})"
     changes = ", ".join(f"{column} = excluded.{column}" for column in others)
+    # Without WHERE, SQLite would take ON for the condition of a join.
+    values = f"SELECT {listed} FROM new WHERE true"  # noqa: S608 (no input)
     into = f"{_table(model)} ({listed})"
     _merge(f"INSERT INTO {into} {values} ON CONFLICT ({key}) DO UPDATE SET {changes}", fields, rows)
 
@@ -87,21 +82,23 @@ def known(model: type[models.Model], ids: list[str]) -> list[str]:
 
 
 def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -> None:
-    """Execute a statement on each row; on PostgreSQL once, on all of them as the table `{new}`.
-
-    That is read from JSON, since the driver takes longer over as many parameters than all else does.
-    """
+    """Execute a statement on all rows as the table `new`."""
+    names = _columns(fields)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            names = _columns(fields)
+            # From JSON, since the driver takes longer over as many parameters than all else does.
             types = (f"{name} {field.db_type(connection)}" for name, field in zip(names, fields, strict=True))
-            new = f"json_to_recordset(%s) new ({', '.join(types)})"
+            new = f"new AS (SELECT * FROM json_to_recordset(%s) AS given ({', '.join(types)}))"  # noqa: S608
             keys = [str(field.column) for field in fields]
             if objects := [dict(zip(keys, row, strict=True)) for row in rows]:
-                cursor.execute(statement.format(new=new), [json.dumps(objects, default=_in_json)])
+                cursor.execute(f"WITH {new} {statement}", [json.dumps(objects, default=_in_json)])
         else:
-            conversions = _conversions(fields)
-            cursor.executemany(statement, [_converted(row, conversions) for row in rows])
+            # Some hundreds at once: for each statement and row, the driver lets other threads go first.
+            place = f"({', '.join(['%s'] * len(names))})"
+            converted = map(partial(_converted, _conversions(fields)), rows)
+            while some := list(islice(converted, MERGED_ROWS)):
+                new = f"new ({', '.join(names)}) AS (VALUES {', '.join([place] * len(some))})"
+                cursor.execute(f"WITH {new} {statement}", list(chain.from_iterable(some)))
 
 
 def _in_json(value: Any) -> str:
@@ -140,7 +137,7 @@ def _digits(pk: UUID | str | None) -> str | None:
     return pk.hex if isinstance(pk, UUID) else pk
 
 
-def _converted(row: Sequence[Any], conversions: Iterable[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+def _converted(conversions: Iterable[tuple[int, Callable[[Any], Any]]], row: Sequence[Any]) -> list[Any]:
     values = list(row)
     for place, convert in conversions:
         values[place] = convert(values[place])
