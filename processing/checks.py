@@ -1,9 +1,24 @@
 """What an operator should know before anything starts."""
 
+import sqlite3
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.db import connection
+
+#: The first version that knows UPDATE … FROM.
+OLDEST_SQLITE = (3, 33, 0)
+
+
+@checks.register
+def sqlite_that_is_too_old(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Outcomes are written by a statement that older ones do not know."""
+    if connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= OLDEST_SQLITE:
+        return []
+    message = f"This Python has SQLite {sqlite3.sqlite_version}, which is too old: 3.33 or later is needed."
+    hint = "Take a newer operating system or Python, or run it on PostgreSQL."
+    return [checks.Error(message, hint=hint, id="processing.E001")]
 
 
 @checks.register

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 15
 #: Seconds for which a Redis that does not answer is not asked again.
 DOWN_SECONDS = 5
+#: What keys in Redis begin with; a host follows.
+PREFIX = "imageextractor:places:"
 
 # KEYS: for each host a hash with "held wanted ends" by worker. ARGV: worker, limit, seconds; then for each
 # host how many the worker wants, how many it uses, for how many ms it leaves the host alone, and what it
@@ -98,7 +100,7 @@ class Leases:
         """
         if not wants or not self._script or time.monotonic() < self._down_until:
             return dict.fromkeys(wants, Share(limit))
-        keys = [f"imageextractor:places:{host}" for host in wants]
+        keys = [PREFIX + host for host in wants]
         said = [word for want in wants.values() for word in (want.wanted, want.used, *_told(want.pause))]
         try:
             answers = self._script(keys, [self._worker_id, limit, LEASE_SECONDS, *said])

@@ -32,7 +32,12 @@ class Memories:
     def note(self, image: Image, version: Version) -> None:
         """What an Image's picture is now."""
         self._noted[image.pk] = Noted(
-            Memory.id_for(image), image.pk, version.sha256, version.url, version.etag, version.last_modified
+            id=Memory.id_for(image),
+            image_id=image.pk.hex,
+            source_hash=version.sha256,
+            url=version.url,
+            etag=version.etag,
+            last_modified=version.last_modified,
         )
 
     def write(self, images: Iterable[Image]) -> None:

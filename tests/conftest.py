@@ -54,6 +54,12 @@ def fresh_health(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processing.health.KEPT_SECONDS", 0)
 
 
+@pytest.fixture(autouse=True)
+def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves an origin alone since another one on the same port has asked for that."""
+    monkeypatch.setattr("processing.leases.PREFIX", f"{token_hex(8)}:")
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> str:
     """The URL of the Redis that the run has for itself."""

@@ -13,7 +13,6 @@ from products.models.ids import uuid5_digits
 
 #: Rows that are deleted in one transaction.
 FORGET_ROWS = 5000
-_OUTPUT = [f"image__{name}" for name in Output._fields]
 
 
 class Known(NamedTuple):
@@ -24,10 +23,10 @@ class Known(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """A Memory that is to be written, as `bulk.upsert` takes it: its id in 32 hex digits."""
+    """A Memory as `bulk` reads and writes it: ids in 32 hex digits."""
 
     id: str
-    image_id: uuid.UUID
+    image_id: str
     source_hash: bytes
     url: str
     etag: str
@@ -41,16 +40,25 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
         Nothing for Images of a Request that is to fetch everything.
         """
         by_key = {Memory.id_for(image): image.pk for image in images if not image.request.force}
-        # First which ones there are: none at all the first time, which then costs next to nothing.
-        ids = bulk.known(Memory, list(by_key))
-        if not ids:
-            return {}
-        kept = self.filter(pk__in=ids, image__status=ImageStatus.COMPLETED).exclude(image__output_key="")
-        # Values, since instances of both take half as long again.
-        names = ("pk", "url", "source_hash", "etag", "last_modified", *_OUTPUT)
+        noted = [Noted._make(row) for row in bulk.read(Memory, Noted._fields, list(by_key))]
+        # In two steps: a join of tables that PostgreSQL has not counted yet reads all completed Images.
+        outputs = self._outputs([memory.image_id for memory in noted]) if noted else {}
         return {
-            by_key[pk.hex]: Known(Version(url, bytes(source_hash), etag, last_modified), Output(*output))
-            for pk, url, source_hash, etag, last_modified, *output in kept.values_list(*names)
+            by_key[memory.id]: Known(
+                Version(memory.url, bytes(memory.source_hash), memory.etag, memory.last_modified),
+                outputs[memory.image_id],
+            )
+            for memory in noted
+            if memory.image_id in outputs
+        }
+
+    def _outputs(self, ids: list[str]) -> dict[str, Output]:
+        """The outputs of those of these Images that are completed and have one."""
+        names = ("id", "status", *Output._fields[1:])
+        return {
+            pk: Output(uuid.UUID(pk), key, *facts)
+            for pk, status, key, *facts in bulk.read(Image, names, ids)
+            if status == ImageStatus.COMPLETED and key
         }
 
     def remember(self, noted: Iterable[Noted]) -> None:

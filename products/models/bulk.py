@@ -25,12 +25,12 @@ COPIED_ROWS = 500
 MERGED_ROWS = 500
 
 # A look into the index for each id, which LIMIT makes sure of. PostgreSQL would rather read all of the table
-# when it is asked for thousands, and so again for each chunk.
-_KNOWN = (
-    "SELECT id FROM unnest(%s::uuid[]) AS wanted"
-    " CROSS JOIN LATERAL (SELECT id FROM {} WHERE id = wanted LIMIT 1) AS found"
+# when it is asked for thousands, or has not counted yet what is in there, and so again for each chunk.
+_READ = (
+    "SELECT found.* FROM unnest(%s::uuid[]) AS wanted"
+    " CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE id = wanted LIMIT 1) AS found"
 )
-_KNOWN_IN_SQLITE = "SELECT id FROM {} WHERE id IN (SELECT value FROM json_each(%s))"
+_READ_IN_SQLITE = "SELECT {columns} FROM {table} WHERE id IN (SELECT value FROM json_each(%s))"
 
 
 def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
@@ -72,13 +72,22 @@ def upsert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
 
 def known(model: type[models.Model], ids: list[str]) -> list[str]:
     """Which of these ids, in 32 hex digits as they are answered, have a row."""
-    table = _table(model)
+    return [pk for (pk,) in read(model, ["id"], ids)]
+
+
+def read(model: type[models.Model], names: Sequence[str], ids: list[str]) -> list[tuple[Any, ...]]:
+    """The attributes `names` of those of these rows that are there, in any order.
+
+    Ids are in 32 hex digits, given and answered; other values are as the database has them.
+    """
+    fields = _fields(model, names)
+    form = {"table": _table(model), "columns": ", ".join(_columns(fields))}
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(_KNOWN.format(table), [ids])
-            return [pk.hex for (pk,) in cursor.fetchall()]
-        cursor.execute(_KNOWN_IN_SQLITE.format(table), [json.dumps(ids)])
-        return [pk for (pk,) in cursor.fetchall()]
+            cursor.execute(_READ.format_map(form), [ids])
+            return [tuple(map(_digits, row)) for row in cursor.fetchall()]
+        cursor.execute(_READ_IN_SQLITE.format_map(form), [json.dumps(ids)])
+        return list(cursor.fetchall())
 
 
 def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -> None:
@@ -133,8 +142,8 @@ def _conversions(fields: Iterable[Field]) -> list[tuple[int, Callable[[Any], Any
     return conversions
 
 
-def _digits(pk: UUID | str | None) -> str | None:
-    return pk.hex if isinstance(pk, UUID) else pk
+def _digits(value: Any) -> Any:
+    return value.hex if isinstance(value, UUID) else value
 
 
 def _converted(conversions: Iterable[tuple[int, Callable[[Any], Any]]], row: Sequence[Any]) -> list[Any]:

@@ -12,13 +12,8 @@ from django.db.models.expressions import RawSQL
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
-def uuid5(namespace: UUID, name: str) -> UUID:
-    """What uuid.uuid5() returns, in half of the time."""
-    return UUID(uuid5_digits(namespace, name))
-
-
 def uuid5_digits(namespace: UUID, name: str) -> str:
-    """The same in 32 hex digits, in a quarter of the time."""
+    """What uuid.uuid5() returns, in 32 hex digits and a quarter of the time."""
     digits = sha1(namespace.bytes + name.encode(), usedforsecurity=False).hexdigest()
     return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 

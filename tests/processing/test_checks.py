@@ -1,0 +1,24 @@
+import sqlite3
+
+import pytest
+from django.core import checks
+from django.db import connection
+
+
+@pytest.mark.parametrize(
+    ("vendor", "version", "found"),
+    [
+        ("sqlite", (3, 32, 3), ["processing.E001"]),
+        ("sqlite", (3, 33, 0), []),
+        ("postgresql", (3, 32, 3), []),
+    ],
+)
+def test_only_a_sqlite_that_is_used_is_to_be_new_enough(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, version: tuple[int, int, int], found: list[str]
+) -> None:
+    monkeypatch.setattr(connection, "vendor", vendor)
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+    monkeypatch.setattr(sqlite3, "sqlite_version", ".".join(map(str, version)))
+    errors = [message for message in checks.run_checks() if message.is_serious()]
+    assert [error.id for error in errors] == found
+    assert all(sqlite3.sqlite_version in error.msg for error in errors)
