@@ -9,14 +9,19 @@ from django.db import connection
 
 #: The first version that knows UPDATE … FROM.
 OLDEST_SQLITE = (3, 33, 0)
+#: The tag of its check, for commands that run no others.
+SQLITE = "sqlite"
 
 
-@checks.register
+@checks.register(SQLITE)
 def sqlite_that_is_too_old(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Outcomes are written by a statement that older ones do not know."""
     if connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= OLDEST_SQLITE:
         return []
-    message = f"This Python has SQLite {sqlite3.sqlite_version}, which is too old: 3.33 or later is needed."
+    oldest = ".".join(map(str, OLDEST_SQLITE))
+    message = (
+        f"This Python has SQLite {sqlite3.sqlite_version}, which is too old: {oldest} or later is needed."
+    )
     hint = "Take a newer operating system or Python, or run it on PostgreSQL."
     return [checks.Error(message, hint=hint, id="processing.E001")]
 

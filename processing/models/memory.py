@@ -37,7 +37,7 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
     def recall(self, images: Iterable[Image]) -> dict[uuid.UUID, Known]:
         """By Image, what is remembered of its picture, as long as the output that was made of it is kept.
 
-        Nothing for Images of a Request that is to fetch everything.
+        Nothing for Images of a Request that is to fetch everything. Of all memories, filtered or not.
         """
         by_key = {Memory.id_for(image): image.pk for image in images if not image.request.force}
         noted = [Noted._make(row) for row in bulk.read(Memory, Noted._fields, list(by_key))]
@@ -45,7 +45,7 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
         outputs = self._outputs([memory.image_id for memory in noted]) if noted else {}
         return {
             by_key[memory.id]: Known(
-                Version(memory.url, bytes(memory.source_hash), memory.etag, memory.last_modified),
+                Version(memory.url, memory.source_hash, memory.etag, memory.last_modified),
                 outputs[memory.image_id],
             )
             for memory in noted

@@ -76,9 +76,10 @@ def known(model: type[models.Model], ids: list[str]) -> list[str]:
 
 
 def read(model: type[models.Model], names: Sequence[str], ids: list[str]) -> list[tuple[Any, ...]]:
-    """The attributes `names` of those of these rows that are there, in any order.
+    """The attributes `names` of those of these rows that are there, in any order; no id is given twice.
 
-    Ids are in 32 hex digits, given and answered; other values are as the database has them.
+    The primary key is `id`. Ids are in 32 hex digits, given and answered; other values are as the database
+    has them.
     """
     fields = _fields(model, names)
     form = {"table": _table(model), "columns": ", ".join(_columns(fields))}

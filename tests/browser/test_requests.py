@@ -194,8 +194,9 @@ def test_a_request_is_deleted_after_a_confirmation(
 
 
 def test_a_page_that_asks_after_a_request_while_it_is_deleted_does_not_stop_the_way_on(
-    site: "Page", live_server: LiveServer, ann: User, monkeypatch: pytest.MonkeyPatch
+    site: "Page", live_server: LiveServer, ann: User, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    watch.expect("404 (Not Found)")  # as above
     has_asked = threading.Event()
 
     def redirect_later(to: str) -> HttpResponse:

@@ -1,7 +1,10 @@
+import os
 import sqlite3
 
 import pytest
 from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connection
 
 
@@ -22,3 +25,11 @@ def test_only_a_sqlite_that_is_used_is_to_be_new_enough(
     errors = [message for message in checks.run_checks() if message.is_serious()]
     assert [error.id for error in errors] == found
     assert all(sqlite3.sqlite_version in error.msg for error in errors)
+
+
+def test_the_service_does_not_start_on_a_sqlite_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execve", pytest.fail)
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 32, 3))
+    with pytest.raises(SystemCheckError, match=r"too old: 3\.33\.0 or later"):
+        call_command("serve", skip_checks=False)

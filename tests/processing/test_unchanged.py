@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.files.storage import default_storage
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest import MonkeyPatch
-from pytest_django import Settings
 
 from processing import attempts
 from processing.compress import compress
+from processing.fetch import Version
 from processing.models import Memory, Noted
 from processing.models import memory as memories
 from processing.pipeline import Pipeline
 from processing.prune import prune
 from products.models import Image, Request
-from tests.batches import catalogue, ingest, ingested
+from tests.batches import catalogue, ingest, ingested, make_urls
 from tests.factories import submit
 from tests.origin import Answer, Handler, Origin
 from tests.parallel import wait_until
@@ -290,20 +289,24 @@ def test_a_user_who_is_deleted_leaves_nothing_that_is_in_the_way(pipeline: Pipel
 # --- What it costs ---
 
 
-def test_what_many_pictures_were_is_read_by_one_query_and_written_by_one(
-    pipeline: Pipeline, origin: Origin, settings: Settings
-) -> None:
-    batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(8)])
+def test_what_many_pictures_were_is_written_by_one_statement_and_read_by_two(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(8))
     images = Image.objects.claim(batch, pipeline.worker_id, 8)
     with CaptureQueriesContext(connection) as queries:
         assert Memory.objects.recall(images) == {}
     assert len(queries) == 1
     for image in images:
         image.complete("images/00/0.jpg")
+        image.claimed_by = None
+    Image.objects.overwrite(images)
     with CaptureQueriesContext(connection) as queries:
         Memory.objects.remember(
-            [Noted(Memory.id_for(image), image.pk.hex, b"", image.url, "", "") for image in images]
+            [Noted(Memory.id_for(image), image.pk.hex, b"\0", image.url, "", "") for image in images]
         )
     assert sum("INSERT" in query["sql"] for query in queries) == 1
-    assert default_storage.exists("images/00/0.jpg") is False
-    assert Memory.objects.count() == 8
+    with CaptureQueriesContext(connection) as queries:
+        known = Memory.objects.recall(images)
+    assert len(queries) == 2
+    assert {pk: (one.version, one.output.pk, one.output.output_key) for pk, one in known.items()} == {
+        image.pk: (Version(image.url, b"\0"), image.pk, "images/00/0.jpg") for image in images
+    }

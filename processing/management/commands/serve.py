@@ -6,12 +6,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from processing import embedded
+from processing import checks, embedded
 
 
 class Command(BaseCommand):
     help = "Runs the web server and, without REDIS_URL, the worker in the same process."
-    requires_system_checks = []
+    requires_system_checks = [checks.SQLITE]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
