@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from django.db.utils import ConnectionHandler
 
-from processing.models import Memory
+from processing.models import Memory, Noted
 from products.models import bulk
 
-NAMES = ("id", "image_id", "source_hash", "url", "etag", "last_modified")
+NAMES = Noted._fields
 
 
 @pytest.fixture
