@@ -12,8 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imageextractor.settings")
 django.setup()
 
 from imageextractor.settings import is_loopback  # noqa: E402 (needs what setup() has read)
-from processing import embedded  # noqa: E402 (has models)
-from processing.storage import require_bucket  # noqa: E402 (reads settings)
+from processing.storage.outputs import require_bucket  # noqa: E402 (reads settings)
+from processing.workers import embedded  # noqa: E402 (has models)
 
 worker_class = "gthread"
 threads = 8

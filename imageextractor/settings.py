@@ -17,7 +17,16 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from imageextractor import storages
-from imageextractor.env import env, env_bool, env_choice, env_email, env_int, env_list, env_networks, env_url
+from imageextractor.environment import (
+    env,
+    env_bool,
+    env_choice,
+    env_email,
+    env_int,
+    env_list,
+    env_networks,
+    env_url,
+)
 from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -99,8 +108,11 @@ SECRET_KEY_FALLBACKS = [_strong("SECRET_KEY_FALLBACKS", key) for key in env_list
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
+    "imageextractor",
     "products",
+    "products.accounts",
     "processing",
+    "processing.webhooks",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -116,7 +128,7 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
 ]
 MIDDLEWARE = [
-    "products.headers.SecurityHeadersMiddleware",  # first: what others answer by themselves gets them, too
+    "imageextractor.security.SecurityHeadersMiddleware",  # first, so that every answer has them
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "processing.logs.AccessLogMiddleware",
@@ -124,7 +136,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "products.access.OpenAccessMiddleware",
+    "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -141,8 +153,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "processing.context_processors.workers",
-                "processing.context_processors.webhooks",
+                "processing.monitoring.context_processors.workers",
+                "processing.webhooks.context_processors.webhooks",
             ],
         },
     },
@@ -152,7 +164,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
 ]
-DEFAULT_EXCEPTION_REPORTER_FILTER = "products.errors.ReporterFilter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "imageextractor.security.ReporterFilter"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -240,6 +252,7 @@ DRAMATIQ_BROKER = {
         "django_dramatiq.middleware.DbConnectionsMiddleware",
     ],
 }
+DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "work.tasks"]  # below each app
 DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its one actor cleans a table that is not used here
 # How long an idle consumer of Redis sleeps, in ms. `rundramatiq` hands the environment on to its workers.
 os.environ.setdefault("dramatiq_worker_timeout", "100")
@@ -267,7 +280,7 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", None)
 # --- The work --------------------------------------------------------------------------------------------
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 200_000_000)
 FILE_UPLOAD_HANDLERS = [
-    "products.uploads.LimitedUploadHandler",
+    "imageextractor.uploads.LimitedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
@@ -309,18 +322,18 @@ globals().update(env_email("EMAIL_URL"))
 # --- API -------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "products.access.TokenAuthentication",
-        "products.access.SessionAuthentication",
+        "products.accounts.authentication.TokenAuthentication",
+        "products.accounts.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "products.schema.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "products.api.schema.AutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 DRF_STANDARDIZED_ERRORS = {
-    "EXCEPTION_HANDLER_CLASS": "products.errors.ExceptionHandler",
-    "EXCEPTION_FORMATTER_CLASS": "products.errors.ExceptionFormatter",
+    "EXCEPTION_HANDLER_CLASS": "products.api.errors.ExceptionHandler",
+    "EXCEPTION_FORMATTER_CLASS": "products.api.errors.ExceptionFormatter",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Image Extractor",
@@ -329,9 +342,9 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
         **{name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
-        "DeliveryStatus": "processing.models.DeliveryStatus",
-        "ReportStatus": "processing.serializers.REPORTED",
-        "ReplayStatus": "processing.serializers.REPLAYABLE",
+        "DeliveryStatus": "processing.webhooks.models.DeliveryStatus",
+        "ReportStatus": "processing.webhooks.serializers.REPORTED",
+        "ReplayStatus": "processing.webhooks.serializers.REPLAYABLE",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
 }

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.config import Config
 from django.core.exceptions import ImproperlyConfigured
 
-from imageextractor.env import env, env_url
+from imageextractor.environment import env, env_url
 
 IMMUTABLE = {"CacheControl": "public, max-age=31536000, immutable"}
 #: Bytes of a catalogue that are held in memory while it is read; more go to disk.
@@ -19,7 +19,7 @@ IN_MEMORY = 2_500_000
 
 def local(data_dir: Path) -> dict[str, Any]:
     """Files below `data_dir`."""
-    pictures = {"BACKEND": "processing.storage.LocalStorage"}
+    pictures = {"BACKEND": "processing.storage.outputs.LocalStorage"}
     private = {
         "location": data_dir / "uploads",
         "file_permissions_mode": 0o600,
@@ -45,9 +45,9 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
     pictures = options | {"object_parameters": IMMUTABLE, "querystring_auth": False} | _public_address()
     links = options | _signing_address(bucket) if signed else pictures
     return {
-        "default": {"BACKEND": "processing.s3.PictureStorage", "OPTIONS": pictures},
+        "default": {"BACKEND": "processing.storage.s3.PictureStorage", "OPTIONS": pictures},
         "uploads": {
-            "BACKEND": "processing.s3.FileStorage",
+            "BACKEND": "processing.storage.s3.FileStorage",
             "OPTIONS": options | {"location": "uploads", "max_memory_size": IN_MEMORY},
         },
         "links": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": links},

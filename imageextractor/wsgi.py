@@ -12,7 +12,7 @@ django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 (settings can be read only once they are named)
 
-from products.uploads import largest_form  # noqa: E402 (reads settings)
+from imageextractor.uploads import largest_form  # noqa: E402 (reads settings)
 
 if settings.EMBEDDED and not settings.SERVE_BIND:
     raise ImproperlyConfigured(

@@ -27,7 +27,7 @@ def services_answer() -> bool:
     import redis  # noqa: PLC0415
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from imageextractor.env import env  # noqa: PLC0415
+    from imageextractor.environment import env  # noqa: PLC0415
 
     psycopg.connect(env("DATABASE_URL", ""), connect_timeout=SECONDS).close()
     options = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}

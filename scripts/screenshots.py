@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.shop import catalogue, make_csv
-from tests.origin import Answer, Origin
-from tests.servers import find_program
-from tests.stack import Embedded
+from tests.support.origin import Answer, Origin
+from tests.support.servers import find_program
+from tests.support.stack import Embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "screenshots"
@@ -40,9 +40,9 @@ User.objects.create_superuser("staff", password={password!r})
 """
 #: Of the admin, as app/model.
 LISTS = (
-    *("products/request", "products/product", "products/image", "products/apitoken"),
-    *("processing/worker", "processing/pausedhost", "processing/webhookendpoint"),
-    *("processing/webhookdelivery", "auth/user"),
+    *("products/request", "products/product", "products/image", "accounts/apitoken"),
+    *("processing/worker", "processing/pausedhost", "webhooks/webhookendpoint"),
+    *("webhooks/webhookdelivery", "auth/user"),
 )
 
 
@@ -239,14 +239,14 @@ class Tour:
             if row.is_visible():
                 row.click()
                 self.take(f"admin-{name.partition('/')[2]}", self.path)
-        self.page.goto(f"{self.site.url}/admin/processing/webhookendpoint/")
+        self.page.goto(f"{self.site.url}/admin/webhooks/webhookendpoint/")
         self.page.locator("#result_list tbody th a").first.click()
         self.page.get_by_role("button", name="Disable").click()
         self.shoot(self.page, "admin-question")
         self.page.get_by_role("button", name="Yes").click()
         self.page.get_by_role("link", name="History").click()
         self.shoot(self.page, "admin-history")
-        self.page.goto(f"{self.site.url}/admin/products/apitoken/add/")
+        self.page.goto(f"{self.site.url}/admin/accounts/apitoken/add/")
         self.shoot(self.page, "admin-apitoken-add")
         self.page.get_by_label("User").select_option(label="staff")
         self.page.get_by_role("button", name="Save", exact=True).click()

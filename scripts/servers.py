@@ -21,7 +21,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.servers import Postgres, Redis, ServerError, find_program
+from tests.support.servers import Postgres, Redis, ServerError, find_program
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Debian's package: the programs of which one has to be there.

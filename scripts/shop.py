@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from tests.origin import Answer, Origin
-from tests.pictures import encoded
+from tests.support.origin import Answer, Origin
+from tests.support.pictures import encoded
 
 HEADER = ("Serial Number", "Product Name", "Input Image Urls")
 THINGS = ("Floor lamp", "Vase", "Oak chair", "Side table", "Mirror", "Bowl")

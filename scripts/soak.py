@@ -27,10 +27,10 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.origin import Answer, Origin
-from tests.pictures import photo_jpeg
-from tests.servers import Postgres, Redis
-from tests.stack import Cluster, wait_for
+from tests.support.origin import Answer, Origin
+from tests.support.pictures import photo_jpeg
+from tests.support.servers import Postgres, Redis
+from tests.support.stack import Cluster, wait_for
 
 PICTURES = 2000
 FAULT_SECONDS = (3, 10)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connections
 
-from tests.names import Names
+from tests.support.names import Names
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
     from pytest_django import Settings
 
-    from tests.origin import Origin
+    from tests.support.origin import Origin
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -51,13 +51,13 @@ def counters_of_ones_own(settings: "Settings") -> None:
 @pytest.fixture(autouse=True)
 def fresh_health(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is answered what another test has asked."""
-    monkeypatch.setattr("processing.health.KEPT_SECONDS", 0)
+    monkeypatch.setattr("processing.monitoring.health.KEPT_SECONDS", 0)
 
 
 @pytest.fixture(autouse=True)
 def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves an origin alone since another one on the same port has asked for that."""
-    monkeypatch.setattr("processing.leases.PREFIX", f"{token_hex(8)}:")
+    monkeypatch.setattr("processing.hosts.leases.PREFIX", f"{token_hex(8)}:")
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def django_db_modify_db_settings(redis_url: str, django_db_modify_db_settings_pa
 @pytest.fixture
 def origin() -> Iterator["Origin"]:
     """A web server on loopback that pictures are fetched from."""
-    from tests.origin import Origin
+    from tests.support.origin import Origin
 
     with Origin() as origin:
         yield origin

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.origin import Answer, Handler, Origin
-from tests.pictures import photo_jpeg
-from tests.stack import Cluster, wait_for
+from tests.support.origin import Answer, Handler, Origin
+from tests.support.pictures import photo_jpeg
+from tests.support.stack import Cluster, wait_for
 
 PRODUCTS, PICTURES = 500, 5
 FINISHED = {"completed", "completed_with_errors", "failed", "canceled"}

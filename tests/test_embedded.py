@@ -19,9 +19,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.origin import Answer, Origin
-from tests.pictures import photo_jpeg, rgba_png, rotated_jpeg, truncated
-from tests.stack import ROOT, Embedded, wait_for
+from tests.support.origin import Answer, Origin
+from tests.support.pictures import photo_jpeg, rgba_png, rotated_jpeg, truncated
+from tests.support.stack import ROOT, Embedded, wait_for
 
 HEADER = ["Serial Number", "Product Name", "Input Image Urls"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from processing.models import PausedHost
+from processing.hosts.models import PausedHost
 from products.models import Request
 
 #: All others wait behind them unnamed.
@@ -13,7 +13,7 @@ SHOWN_HOSTS = 20
 register = template.Library()
 
 
-@register.inclusion_tag("_paused_hosts.html")
+@register.inclusion_tag("hosts/_paused_hosts.html")
 def paused_hosts_of(batch: Request) -> dict[str, Any]:
     """Hosts that are left alone just now and that pictures of a Request wait for."""
     return {"hosts": PausedHost.objects.delaying(batch)[:SHOWN_HOSTS]}

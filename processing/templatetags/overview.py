@@ -2,7 +2,7 @@
 
 from django import template
 
-from processing.overview import Overview
+from processing.monitoring.overview import Overview
 
 register = template.Library()
 

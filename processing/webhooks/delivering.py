@@ -9,10 +9,10 @@ import httpx
 from django.db.models import Min
 from django.utils import timezone
 
-from processing.models import SLICE_SECONDS, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import SLICE_SECONDS, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.notices import tell_owner
 from processing.webhooks.schedule import delay_after, pause_after
-from processing.webhooks.sealing import SealBroken
+from processing.webhooks.secrets import SealBroken
 from processing.webhooks.sending import Attempt, send
 
 logger = logging.getLogger(__name__)

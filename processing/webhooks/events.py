@@ -8,9 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 
-from processing.models import Event, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
+from products.api.serializers import RequestSerializer
 from products.models import Request, RequestStatus
-from products.serializers import RequestSerializer
 
 
 def announce(batch: Request) -> None:

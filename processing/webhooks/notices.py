@@ -5,7 +5,7 @@ import logging
 from django.conf import settings
 from django.core.mail import send_mail
 
-from processing.models import WebhookEndpoint
+from processing.webhooks.models import WebhookEndpoint
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import httpx
 from django.conf import settings
 from django.utils import timezone
 
-from processing.connecting import BlockedAddress, TLSError, UnresolvedName
-from processing.deadline import deadline
-from processing.fetch import retry_after
-from processing.transport import guarded_client
+from processing.http.connecting import BlockedAddress, TLSError, UnresolvedName
+from processing.http.deadline import deadline
+from processing.http.headers import retry_after
+from processing.http.transport import guarded_client
 from processing.webhooks.signing import signed_headers
 
 #: Characters of an answer that are kept, and the bytes that are read for them: UTF-8 has up to four each.

@@ -18,10 +18,10 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, list_url
-from products.archive import results_zip
-from products.downloads import download
 from products.models import Image, Product, Request
-from products.results import result_csv, result_name
+from products.results.archive import results_zip
+from products.results.downloads import download
+from products.results.table import result_csv, result_name
 
 #: Owners that the filter offers; others are found by searching for their name.
 OFFERED_OWNERS = 20

@@ -4,6 +4,7 @@ Every transition is a conditional update. A transaction that writes a Request an
 first, so that counters, status and rows always agree and two writers can never wait for each other.
 """
 
+from products.accounts.models import ApiToken
 from products.models.chunk import Chunk
 from products.models.draft import Draft
 from products.models.image import Image, Output
@@ -11,7 +12,6 @@ from products.models.product import Product, ProductImage, ProductQuerySet
 from products.models.request import Request
 from products.models.request_set import RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus
-from products.models.token import ApiToken
 
 __all__ = [
     "ApiToken",

@@ -13,8 +13,8 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from products.models import bulk
-from products.models.addresses import Addresses
 from products.models.chunk import Chunk, image_id
+from products.models.output_urls import Addresses
 from products.models.product import ProductImage
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus

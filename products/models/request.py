@@ -16,11 +16,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from products.catalogue import Reading
+from products.lifecycle.signals import request_finished, request_submitted
 from products.models.chunk import Chunk
 from products.models.request_set import RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus, Sweep
 from products.models.sweeping import sweep_rows
-from products.signals import request_finished, request_submitted
 
 if TYPE_CHECKING:
     from products.models.image import Image

@@ -10,9 +10,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Case, Count, F, Min, Q, Sum, When
 from django.db.models.functions import Coalesce, Greatest
 
+from products.lifecycle.signals import request_submitted
+from products.lifecycle.submit import IdempotencyConflict, check_catalogue, fingerprint
 from products.models.states import RequestStatus, Sweep
-from products.signals import request_submitted
-from products.submission import IdempotencyConflict, check_catalogue, fingerprint
 
 if TYPE_CHECKING:
     from products.models.request import Request

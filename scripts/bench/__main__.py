@@ -30,8 +30,8 @@ from scripts.bench.contenders import (
     install_others,
 )
 from scripts.bench.measure import Run, middle
-from tests.servers import redis_database
-from tests.stack import ROOT
+from tests.support.servers import redis_database
+from tests.support.stack import ROOT
 
 COUNTS = {400: 4000, 1000: 1500, 2000: 400}
 CODEC_COUNTS = {400: 300, 1000: 100, 2000: 40}

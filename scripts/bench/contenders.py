@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scripts.bench.measure import Run, cpu_seconds, forget_peaks, peak_megabytes
-from tests.stack import ROOT, Cluster, Deployment, Embedded, wait_for
+from tests.support.stack import ROOT, Cluster, Deployment, Embedded, wait_for
 
 VENV = ROOT / "var" / "bench" / "venv"
 PROCESSES = 2

@@ -25,8 +25,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from processing import ingest as ingestion
-from processing import recovery
+from processing.work import ingest as ingestion
+from processing.workers import recovery
 from products.models import Image, Request
 
 TABLES = ("products_image", "products_product", "products_productimage")

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from scripts.bench.origin import apart
-from tests.stack import free_port
+from tests.support.stack import free_port
 
 #: Bytes that take their turn at a time.
 PIECE = 16 * 1024

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 
-from tests.pictures import photo_jpeg
-from tests.servers import find_program
-from tests.stack import free_port, wait_for
+from tests.support.pictures import photo_jpeg
+from tests.support.servers import find_program
+from tests.support.stack import free_port, wait_for
 
 NGINX = """
 worker_processes 1; daemon off; pid {root}/nginx.pid; error_log {root}/nginx.log;

@@ -28,7 +28,7 @@ from scripts.bench.contenders import PROCESSES, Service, cluster, embedded, seco
 from scripts.bench.line import line
 from scripts.bench.measure import cpu_seconds, middle
 from scripts.bench.origin import draw, nginx
-from tests.pictures import photo_jpeg
+from tests.support.pictures import photo_jpeg
 
 SIZE = 1000
 MEGABITS = 50

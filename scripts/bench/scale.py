@@ -10,7 +10,7 @@ from typing import Any
 from scripts.bench.catalogue import write
 from scripts.bench.contenders import Service
 from scripts.bench.measure import forget_peaks, middle, peak_megabytes
-from tests.stack import ROOT, Cluster, Deployment, Embedded
+from tests.support.stack import ROOT, Cluster, Deployment, Embedded
 
 URLS_PER_ROW = 5
 #: Where the first and the last tenth of a request are looked at, without its beginning and its end.

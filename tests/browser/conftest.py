@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from processing.models import Worker
-from tests.browser.watching import Watch, log_in
-from tests.factories import make_user
+from processing.workers.models import Worker
+from tests.support.factories import make_user
+from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

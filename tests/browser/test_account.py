@@ -7,11 +7,11 @@ import httpx
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from processing.models import WebhookEndpoint
-from processing.transport import guarded_client
+from processing.http.transport import guarded_client
 from processing.webhooks.delivering import drain
-from tests.origin import Answer, Origin
-from tests.receivers import messages
+from processing.webhooks.models import WebhookEndpoint
+from tests.support.origin import Answer, Origin
+from tests.support.receivers import messages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -17,10 +17,13 @@ from django.utils import timezone
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from processing.models import PausedHost, WebhookDelivery, WebhookEndpoint, Worker
-from products.models import ApiToken, Image, Product, Request
-from tests.browser.watching import Watch, log_in
-from tests.factories import JPEG, ingest, make_csv, make_user, settle, submit
+from processing.hosts.models import PausedHost
+from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from processing.workers.models import Worker
+from products.accounts.models import ApiToken
+from products.models import Image, Product, Request
+from tests.support.factories import JPEG, ingest, make_csv, make_user, settle, submit
+from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -11,11 +11,11 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from products.models import Request
-from tests.browser.watching import log_in
-from tests.factories import JPEG, OTHER_URL, ingest, make_csv, settle, submit
-from tests.origin import Origin
-from tests.parallel import wait_until
-from tests.pictures import photo_jpeg
+from tests.support.factories import JPEG, OTHER_URL, ingest, make_csv, settle, submit
+from tests.support.origin import Origin
+from tests.support.parallel import wait_until
+from tests.support.pictures import photo_jpeg
+from tests.support.watching import log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

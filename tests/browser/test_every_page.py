@@ -11,10 +11,11 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from processing.models import WebhookEndpoint
-from products.models import ApiToken, Draft, Request
-from tests.browser.watching import Watch
-from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from processing.webhooks.models import WebhookEndpoint
+from products.accounts.models import ApiToken
+from products.models import Draft, Request
+from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from tests.support.watching import Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -172,7 +173,7 @@ def test_so_is_the_answer_when_something_goes_wrong(
     site: "Page", live_server: LiveServer, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.expect("500 (Internal Server Error)")
-    monkeypatch.delattr("products.uploading.UploadForm")
+    monkeypatch.delattr("products.pages.upload.UploadForm")
     site.goto(live_server.url)
     expect(site.get_by_role("heading", level=1)).to_have_text("Something went wrong")
     check(site)

@@ -12,9 +12,10 @@ from django.core.files.base import ContentFile
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from products.models import ApiToken, Draft, Image, Product, Request
-from tests.browser.watching import Watch, log_in
-from tests.factories import HEADER, JPEG, OTHER_URL, ingest, make_csv, make_user, settle, submit
+from products.accounts.models import ApiToken
+from products.models import Draft, Image, Product, Request
+from tests.support.factories import HEADER, JPEG, OTHER_URL, ingest, make_csv, make_user, settle, submit
+from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -106,16 +107,16 @@ def addresses(batch: Request) -> list[str]:
         "products/request": batch.pk,
         "products/image": Image.objects.failed().order_by("number")[0].pk,
         "products/product": Product.objects.order_by("row_number")[0].pk,
-        "products/apitoken": ApiToken.objects.get().pk,
+        "accounts/apitoken": ApiToken.objects.get().pk,
         "auth/user": batch.owner.pk,
     }
     draft = Draft.objects.get()
     lists = [f"/admin/{model}/" for model in rows]
     changes = [f"/admin/{model}/{pk}/{page}/" for model, pk in rows.items() for page in ("change", "history")]
-    token = f"/admin/products/apitoken/{rows['products/apitoken']}/delete/"
+    token = f"/admin/accounts/apitoken/{rows['accounts/apitoken']}/delete/"
     return [
         *("/", "/requests/", batch.get_absolute_url(), draft.get_absolute_url(), "/account/", "/admin/"),
-        *(*lists, *changes, token, "/admin/products/apitoken/add/", "/admin/processing/worker/"),
+        *(*lists, *changes, token, "/admin/accounts/apitoken/add/", "/admin/processing/worker/"),
     ]
 
 
@@ -135,7 +136,7 @@ def test_the_admins_confirmations_and_messages_are_text(
     site.get_by_label("Action:").select_option("retry")
     site.get_by_role("button", name="Go", exact=False).click()
     expect(site.locator(".messagelist")).to_contain_text("Images that are tried again:")
-    site.goto(f"{live_server.url}/admin/products/apitoken/")
+    site.goto(f"{live_server.url}/admin/accounts/apitoken/")
     site.locator("#result_list .action-select").first.check()
     site.get_by_label("Action:").select_option("delete_selected")
     site.get_by_role("button", name="Go", exact=False).click()

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
 from products.models import Request
-from tests.browser.watching import Watch
-from tests.factories import URL, make_csv
+from tests.support.factories import URL, make_csv
+from tests.support.watching import Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

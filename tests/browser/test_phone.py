@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
 from products.models import Request
-from tests.browser.watching import Watch, log_in
-from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle
+from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle
+from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Download, Page

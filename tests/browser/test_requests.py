@@ -14,10 +14,10 @@ from django.shortcuts import redirect
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from products import views
 from products.models import Draft, Request
-from tests.browser.watching import Watch
-from tests.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from products.pages import requests as views
+from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from tests.support.watching import Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Download, Page

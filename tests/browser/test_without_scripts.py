@@ -11,8 +11,8 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from products.models import Request
-from tests.browser.watching import log_in
-from tests.factories import JPEG, OTHER_URL, URL, ingest, make_csv, settle
+from tests.support.factories import JPEG, OTHER_URL, URL, ingest, make_csv, settle
+from tests.support.watching import log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

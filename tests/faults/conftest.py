@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.jobs import Cost, Job, Report, as_table, make_rows, watch
-from tests.origin import Origin
-from tests.servers import Redis
-from tests.stack import Cluster, Deployment
+from tests.support.jobs import Cost, Job, Report, as_table, make_rows, watch
+from tests.support.origin import Origin
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, Deployment
 
 FAULT, FIGURE = "fault", "figure"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import watch
-from tests.s3.stores import REAL, Moto, Store
-from tests.servers import Postgres, Redis, find_program
-from tests.stack import Cluster, execute, wait_for, with_database
+from tests.support.jobs import watch
+from tests.support.servers import Postgres, Redis, find_program
+from tests.support.stack import Cluster, execute, wait_for, with_database
+from tests.support.stores import REAL, Moto, Store
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, Report, as_csv, read_result, watch
-from tests.stack import Embedded, wait_for
+from tests.support.jobs import Job, Report, as_csv, read_result, watch
+from tests.support.stack import Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 

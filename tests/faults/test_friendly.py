@@ -11,10 +11,10 @@ from threading import Lock
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, make_rows, picture
-from tests.origin import Answer, Handler, Origin
-from tests.servers import Redis
-from tests.stack import Cluster, Deployment, Embedded, wait_for
+from tests.support.jobs import Job, make_rows, picture
+from tests.support.origin import Answer, Handler, Origin
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, Deployment, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(400)
 

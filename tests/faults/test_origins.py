@@ -11,10 +11,10 @@ from threading import Lock
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import PICTURES, Report, good_answer, make_rows, watch
-from tests.origin import Answer, Handler, Origin, Route
-from tests.servers import Redis
-from tests.stack import Cluster
+from tests.support.jobs import PICTURES, Report, good_answer, make_rows, watch
+from tests.support.origin import Answer, Handler, Origin, Route
+from tests.support.servers import Redis
+from tests.support.stack import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

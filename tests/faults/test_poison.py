@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Report, make_rows, watch
-from tests.origin import Answer, Handler, Origin
-from tests.servers import Redis
-from tests.stack import Cluster, wait_for
-from tests.weakness import make_weak_decoder, touching
+from tests.support.jobs import Report, make_rows, watch
+from tests.support.origin import Answer, Handler, Origin
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, wait_for
+from tests.support.weakness import make_weak_decoder, touching
 
 pytestmark = pytest.mark.timeout(300)
 

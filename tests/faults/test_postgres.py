@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Report, problems, watch
-from tests.servers import Postgres, Redis
-from tests.stack import Cluster, wait_for
+from tests.support.jobs import Report, problems, watch
+from tests.support.servers import Postgres, Redis
+from tests.support.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 

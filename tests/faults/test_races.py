@@ -19,15 +19,15 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from pytest_django import Settings
 
-from processing import ingest as ingestion
-from processing.models import DEAD_AFTER, Worker
-from processing.prune import prune
-from processing.recovery import Recovered, recover
-from processing.storage import store
+from processing.storage.outputs import store
+from processing.work import ingest as ingestion
+from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.prune import prune
+from processing.workers.recovery import Recovered, recover
+from products.lifecycle.signals import request_finished
 from products.models import Image, Output, Product, ProductImage, Request, sweeping
-from products.signals import request_finished
-from tests.batches import WORKER, complete, held, make_urls, submitted
-from tests.parallel import Threads
+from tests.support.batches import WORKER, complete, held, make_urls, submitted
+from tests.support.parallel import Threads
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

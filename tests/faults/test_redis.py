@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Cost, Job, Report, problems, upload
-from tests.servers import Redis
-from tests.stack import Cluster, wait_for
+from tests.support.jobs import Cost, Job, Report, problems, upload
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import as_csv
 from tests.faults.test_storage import small_disk
-from tests.origin import Origin
-from tests.s3.stores import Moto
-from tests.servers import Postgres, Redis
-from tests.stack import Cluster, wait_for
+from tests.support.jobs import as_csv
+from tests.support.origin import Origin
+from tests.support.servers import Postgres, Redis
+from tests.support.stack import Cluster, wait_for
+from tests.support.stores import Moto
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -103,7 +103,7 @@ def test_a_picture_is_followed_through_the_log_by_its_ids(
     failed = wait_for(lambda: [line for line in about() if "image_id" in line], "a picture fails")[0]
     assert failed["lane"]
     loggers = {line["logger"] for line in about()}
-    assert {"access", "processing.receivers", "processing.pipeline"} <= loggers
+    assert {"access", "processing.work.receivers", "processing.work.pipeline"} <= loggers
     processes = {line["process"] for line in about()}
     assert len(processes) >= 2, "the web process and a worker"
 

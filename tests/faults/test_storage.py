@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, Report, watch
-from tests.servers import Redis
-from tests.stack import Cluster, wait_for
+from tests.support.jobs import Job, Report, watch
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -12,13 +12,13 @@ import psycopg
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, Report, as_csv, assert_intact, upload
-from tests.stack import Cluster, wait_for
+from tests.support.jobs import Job, Report, as_csv, assert_intact, upload
+from tests.support.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
 REQUESTS = "SELECT id, source FROM products_request"
-AUTHENTICATED = "SELECT 1 FROM products_apitoken WHERE last_used_at IS NOT NULL"
+AUTHENTICATED = "SELECT 1 FROM accounts_apitoken WHERE last_used_at IS NOT NULL"
 INSERT_WAITS = """
     SELECT 1 FROM pg_stat_activity
     WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "products_request"%'

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.jobs import FINISHED, as_csv
-from tests.origin import Answer, Handler, Origin, Route
-from tests.pictures import photo_jpeg
-from tests.receivers import messages
-from tests.servers import Redis
-from tests.stack import Cluster, Deployment, Embedded, wait_for
+from tests.support.jobs import FINISHED, as_csv
+from tests.support.origin import Answer, Handler, Origin, Route
+from tests.support.pictures import photo_jpeg
+from tests.support.receivers import messages
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, Deployment, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,11 +34,11 @@ WebhookDelivery.objects.bulk_create(
 deliveries_due.send(None, endpoint_ids=[row.pk for row in rows])
 """
 
-SERVED = "SELECT count(*) FROM processing_webhookdelivery WHERE event = 'test' AND status = 'delivered'"
+SERVED = "SELECT count(*) FROM webhooks_webhookdelivery WHERE event = 'test' AND status = 'delivered'"
 #: Seconds from the burst to the last of those that got through.
 LAST_SERVED = """
     SELECT extract(epoch FROM max((attempts->0->>'at')::timestamptz) - min(created_at))::float
-    FROM processing_webhookdelivery WHERE event = 'test' AND status = 'delivered'
+    FROM webhooks_webhookdelivery WHERE event = 'test' AND status = 'delivered'
 """
 
 
@@ -72,7 +72,7 @@ def finish_a_request(client: httpx.Client, origin: Origin) -> str:
 
 def delivery(deployment: Deployment) -> tuple[str, str]:
     """Id and status of the only delivery there is."""
-    ((key, status),) = deployment.query("SELECT id, status FROM processing_webhookdelivery")
+    ((key, status),) = deployment.query("SELECT id, status FROM webhooks_webhookdelivery")
     return str(key).replace("-", ""), status
 
 
@@ -113,10 +113,10 @@ def test_a_receiver_that_fails_twice_is_told_at_the_third_attempt_five_seconds_a
     finish_a_request(client, origin)
     wait_for(lambda: len(route.asked_at) == 2, "the second attempt, in real time")
     assert route.asked_at[1] - route.asked_at[0] >= 4.9
-    waits = "SELECT status FROM processing_webhookdelivery WHERE failures = 2"
+    waits = "SELECT status FROM webhooks_webhookdelivery WHERE failures = 2"
     wait_for(lambda: cluster.query(waits), "the failure is recorded")
     # The step of five minutes: the clock is moved.
-    cluster.query("UPDATE processing_webhookdelivery SET next_attempt_at = now() RETURNING 1")
+    cluster.query("UPDATE webhooks_webhookdelivery SET next_attempt_at = now() RETURNING 1")
     wait_for(lambda: delivery(cluster)[1] == "delivered", "the third attempt")
     assert ids(origin, "/hook", endpoint["secret"]) == [delivery(cluster)[0]] * 3
 

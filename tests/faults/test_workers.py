@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.jobs import Job, Report, make_rows, watch
-from tests.origin import Origin
-from tests.servers import Redis
-from tests.stack import Cluster, wait_for
+from tests.support.jobs import Job, Report, make_rows, watch
+from tests.support.origin import Origin
+from tests.support.servers import Redis
+from tests.support.stack import Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 

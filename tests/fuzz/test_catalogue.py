@@ -18,8 +18,8 @@ from products.catalogue import (
     survey,
     url_problem,
 )
-from tests.factories import URL, make_csv
-from tests.fuzz.effort import fuzz
+from tests.support.effort import fuzz
+from tests.support.factories import URL, make_csv
 
 GOOD = make_csv(
     (1, "Chair", f"{URL}, https://cdn.example/w_300,h_200/b.jpg"),

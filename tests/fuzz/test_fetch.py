@@ -5,8 +5,8 @@ import gzip
 import httpx
 from hypothesis import strategies as st
 
-from processing.fetch import FetchError, fetch
-from tests.fuzz.effort import fuzz
+from processing.work.fetch import FetchError, fetch
+from tests.support.effort import fuzz
 
 PIECES = [
     "http://",

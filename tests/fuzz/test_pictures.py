@@ -6,10 +6,10 @@ from functools import cache
 from hypothesis import strategies as st
 
 from processing.compress import CompressError, Options, compress
-from tests.corpus import SOUND
-from tests.fuzz.effort import fuzz
-from tests.pictures import decoded
-from tests.reader import metadata, seen
+from tests.support.corpus import SOUND
+from tests.support.effort import fuzz
+from tests.support.pictures import decoded
+from tests.support.reader import metadata, seen
 
 CODES = {"corrupt_image", "too_many_pixels", "not_an_image", "unsupported_format"}
 

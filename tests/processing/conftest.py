@@ -9,9 +9,10 @@ import dramatiq
 import pytest
 from pytest_django import Settings
 
-from processing.pipeline import Pipeline
-from processing.tasks import QUEUE, WEBHOOKS
-from tests.batches import Gate
+from processing.webhooks.tasks import WEBHOOKS
+from processing.work.pipeline import Pipeline
+from processing.work.tasks import QUEUE
+from tests.support.batches import Gate
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def pipeline(small_pool: None, gate: Gate) -> Iterator[Pipeline]:
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test makes of this process ends with it."""
-    monkeypatch.setattr("processing.pipeline._current", None)
+    monkeypatch.setattr("processing.work.pipeline._current", None)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from tests.factories import client_of, make_user
+from tests.support.factories import client_of, make_user
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
-from products import limits
+from products.accounts import login_limit
 from products.models import Request
-from tests.factories import (
+from tests.support.factories import (
     OTHER_URL,
     URL,
     address_of,
@@ -35,8 +35,8 @@ TOO_MANY = "Too many attempts to log in. Please wait some minutes."
 @pytest.fixture(autouse=True)
 def one_moment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     """A clock that stands, early in every window; passwords that cost nothing, and limits soon reached."""
-    monkeypatch.setattr("products.limits.LOGINS_IN_ALL", limits.LOGINS + 2)
-    monkeypatch.setattr("products.limits.time.time", lambda: 1_000_000_200.0)
+    monkeypatch.setattr("products.accounts.login_limit.LOGINS_IN_ALL", login_limit.LOGINS + 2)
+    monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -57,7 +57,7 @@ def error_of(response: Any) -> dict[str, Any]:
 
 def test_the_eleventh_login_from_one_address_is_refused_though_the_password_is_right() -> None:
     make_user(password=PASSWORD)
-    for _ in range(limits.LOGINS):
+    for _ in range(login_limit.LOGINS):
         assert log_in("ann", "a wrong guess").status_code == 200
     answer = log_in("ANN")
     assert answer.status_code == 429
@@ -69,7 +69,7 @@ def test_the_eleventh_login_from_one_address_is_refused_though_the_password_is_r
 def test_the_user_can_still_log_in_from_elsewhere_and_others_from_there() -> None:
     make_user(password=PASSWORD)
     make_user("bob", password=PASSWORD)
-    for _ in range(limits.LOGINS + 5):
+    for _ in range(login_limit.LOGINS + 5):
         log_in("ann", "a wrong guess")
     assert log_in("ann", address="203.0.113.9").status_code == 302
     assert log_in("bob").status_code == 302
@@ -77,23 +77,23 @@ def test_the_user_can_still_log_in_from_elsewhere_and_others_from_there() -> Non
 
 def test_a_name_that_is_tried_from_everywhere_is_refused_in_the_end() -> None:
     make_user(password=PASSWORD)
-    for number in range(limits.LOGINS_IN_ALL):
+    for number in range(login_limit.LOGINS_IN_ALL):
         assert log_in("ann", "a wrong guess", f"203.0.113.{number}").status_code == 200
     assert log_in("ann", address="198.51.100.8").status_code == 429
 
 
 def test_an_address_that_tries_every_name_is_refused_in_the_end() -> None:
     make_user(password=PASSWORD)
-    for number in range(limits.LOGINS_IN_ALL):
+    for number in range(login_limit.LOGINS_IN_ALL):
         assert log_in(f"user{number}", "a wrong guess").status_code == 200
     assert log_in("ann").status_code == 429
 
 
 def test_after_the_window_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
     make_user(password=PASSWORD)
-    for _ in range(limits.LOGINS + 1):
+    for _ in range(login_limit.LOGINS + 1):
         log_in("ann", "a wrong guess")
-    monkeypatch.setattr("products.limits.time.time", lambda: 1_000_000_200.0 + limits.LOGIN_WINDOW)
+    monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0 + login_limit.LOGIN_WINDOW)
     assert log_in("ann").status_code == 302
 
 
@@ -120,7 +120,7 @@ def test_the_address_is_what_the_proxy_saw_where_there_has_to_be_one(
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if https else None
     request = RequestFactory(headers=headers).get("/", REMOTE_ADDR="192.0.2.1")
-    assert limits.client_address(request) == address
+    assert login_limit.client_address(request) == address
 
 
 # --- Uploads ---
@@ -199,7 +199,7 @@ def test_under_open_access_nothing_is_limited(client: Client, settings: Settings
     settings.USER_UPLOADS_PER_MINUTE = settings.USER_MAX_OPEN_REQUESTS = settings.USER_MAX_OPEN_IMAGES = 1
     assert [upload(client, make_csv()).status_code for _ in range(3)] == [201] * 3
     make_user(password=PASSWORD)
-    assert {log_in("ann", "a wrong guess").status_code for _ in range(limits.LOGINS + 1)} == {200}
+    assert {log_in("ann", "a wrong guess").status_code for _ in range(login_limit.LOGINS + 1)} == {200}
 
 
 def test_a_cache_that_is_down_keeps_nobody_out(api: Client, settings: Settings) -> None:

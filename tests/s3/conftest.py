@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from imageextractor.storages import s3
 from products.models import Request
-from tests.s3.stores import REAL, Moto, Store
+from tests.support.stores import REAL, Moto, Store
 
 # moto's server does not refuse what these want to see refused.
 collect_ignore = [] if REAL else ["test_refusals.py"]

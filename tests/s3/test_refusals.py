@@ -8,11 +8,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import default_storage, storages
 from django.core.management import CommandError, call_command
 
-from processing import health
-from processing.storage import StorageError, require_bucket, store
-from tests.factories import JPEG
+from processing.monitoring import health
+from processing.storage.outputs import StorageError, require_bucket, store
 from tests.s3.conftest import Bucket
-from tests.stack import wait_for
+from tests.support.factories import JPEG
+from tests.support.stack import wait_for
 
 WRONG: dict[str, Any] = {"AWS_ACCESS_KEY_ID": "NOBODYSKEY000000", "AWS_SECRET_ACCESS_KEY": "wrong" * 6}
 

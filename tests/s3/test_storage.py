@@ -14,14 +14,15 @@ from django.test import Client
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
-from processing import health, prune
-from processing.s3 import PictureStorage
-from processing.storage import StorageError, is_stored, require_bucket, store
-from products.results import result_csv
-from tests.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
-from tests.factories import ingest as ingest_all
-from tests.parallel import together
+from processing.monitoring import health
+from processing.storage.outputs import StorageError, is_stored, require_bucket, store
+from processing.storage.s3 import PictureStorage
+from processing.workers import prune
+from products.results.table import result_csv
 from tests.s3.conftest import Bucket
+from tests.support.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
+from tests.support.factories import ingest as ingest_all
+from tests.support.parallel import together
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 

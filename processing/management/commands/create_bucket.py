@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError
 
-from processing.s3 import complaint
-from products.files import ERRORS
+from processing.storage.s3 import complaint
+from products.models.files import ERRORS
 
 LARGE_REGION = "us-east-1"  # the one that S3 refuses to see named when a bucket is made
 

@@ -3,8 +3,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from processing.prune import prune
-from products.files import ERRORS
+from processing.workers.prune import prune
+from products.models.files import ERRORS
 
 
 class Command(BaseCommand):

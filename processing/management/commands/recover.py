@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from processing.recovery import recover
+from processing.workers.recovery import recover
 
 
 class Command(BaseCommand):

@@ -6,12 +6,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from processing import checks, embedded
+from processing.workers import embedded
 
 
 class Command(BaseCommand):
     help = "Runs the web server and, without REDIS_URL, the worker in the same process."
-    requires_system_checks = [checks.SQLITE]
+    requires_system_checks = ["sqlite"]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -5,9 +5,9 @@ from django.conf import settings
 from django.core.files.storage import storages
 from django.core.management.base import BaseCommand, CommandError
 
-from processing.s3 import complaint
-from processing.storage import check
-from products.files import ERRORS
+from processing.storage.outputs import check
+from processing.storage.s3 import complaint
+from products.models.files import ERRORS
 
 #: Storage, what lies there, and where a file of ours may be put.
 PLACES = (("default", "pictures", "images/check-{}"), ("uploads", "catalogues", "check-{}"))

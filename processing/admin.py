@@ -1,0 +1,32 @@
+"""Admin pages of workers and paused hosts."""
+
+import django_dramatiq.admin  # noqa: F401 (registers Task, so that it can be unregistered below)
+from django.contrib import admin
+from django.utils import timezone
+from django_dramatiq.models import Task
+
+from processing.hosts.models import PausedHost
+from processing.workers.models import DEAD_AFTER, Worker
+from products.admin.base import ReadOnlyAdmin
+
+# django_dramatiq's AdminMiddleware is not used, so its table stays empty.
+admin.site.unregister(Task)
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    list_display = ["host", "pid", "alive", "started_at", "seen_at"]
+    search_fields = ["host"]
+    search_help_text = "A part of the host's name."
+    readonly_fields = ["alive"]
+
+    @admin.display(boolean=True)
+    def alive(self, worker: Worker) -> bool:
+        return worker.seen_at > timezone.now() - DEAD_AFTER
+
+
+@admin.register(PausedHost)
+class PausedHostAdmin(ReadOnlyAdmin):
+    list_display = ["host", "code", "number", "until"]
+    search_fields = ["host"]
+    search_help_text = "A part of the host's name."

@@ -1,0 +1,125 @@
+"""One HTTP/1.1 connection. h11 reads heads and whatever is framed; the bytes of a picture pass it by."""
+
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import h11
+import httpx
+
+from processing.http.deadline import time_left
+
+READ_BYTES = 256 * 1024
+WRITE_BYTES = 16 * 1024
+LONGEST_HEAD = 100 * 1024
+
+
+class Connection:
+    """Carries one request after another. Raises what httpx raises, and heeds the thread's `deadline`.
+
+    `is_reusable` says whether the last answer has been read to its end and another may follow.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.is_reusable = False
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def has_input(self) -> bool:
+        """Whether the other side has hung up, or sent what nobody asked for; either ends a connection."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def ask(self, request: httpx.Request) -> tuple[h11.Response, Iterator[bytes]]:
+        """Send a request; the head of its answer, and the body piece by piece as it comes."""
+        self.is_reusable = False
+        timeouts = request.extensions.get("timeout", {})
+        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
+        self._write(_bytes_of(request, protocol), timeouts.get("write"))
+        timeout = timeouts.get("read")
+        head = self._head(protocol, timeout)
+        length = _length(request, head)
+        if length is None:
+            return head, self._framed(protocol, timeout)
+        return head, self._sized(length, head, protocol.trailing_data[0], timeout)
+
+    def _head(self, protocol: h11.Connection, timeout: float | None) -> h11.Response:
+        while True:
+            event = self._next(protocol, timeout)
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise httpx.RemoteProtocolError("The connection ended without an answer.")
+
+    def _sized(self, length: int, head: h11.Response, begun: bytes, timeout: float | None) -> Iterator[bytes]:
+        """A body of known length, which h11 would only copy from buffer to buffer."""
+        yield begun[:length]
+        left = length - len(begun)
+        while left > 0:
+            piece = self._read(min(left, READ_BYTES), timeout)
+            if not piece:
+                raise httpx.RemoteProtocolError("The connection ended before the answer was complete.")
+            left -= len(piece)
+            yield piece
+        self.is_reusable = left == 0 and _stays_open(head)
+
+    def _framed(self, protocol: h11.Connection, timeout: float | None) -> Iterator[bytes]:
+        while isinstance(event := self._next(protocol, timeout), h11.Data):
+            yield bytes(event.data)
+        is_over = protocol.our_state is protocol.their_state is h11.DONE
+        self.is_reusable = is_over and not protocol.trailing_data[0]
+
+    def _next(self, protocol: h11.Connection, timeout: float | None) -> Any:
+        try:
+            while (event := protocol.next_event()) is h11.NEED_DATA:
+                protocol.receive_data(self._read(READ_BYTES, timeout))
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+        return event
+
+    def _read(self, most: int, timeout: float | None) -> bytes:
+        try:
+            self._socket.settimeout(time_left(timeout))
+            return self._socket.recv(most)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpx.ReadError(str(error)) from error
+
+    def _write(self, data: bytes, timeout: float | None) -> None:
+        try:
+            # In pieces: under TLS the timeout is granted anew whenever the other side takes a few bytes.
+            for start in range(0, len(data), WRITE_BYTES):
+                self._socket.settimeout(time_left(timeout))
+                self._socket.sendall(data[start : start + WRITE_BYTES])
+        except TimeoutError as error:
+            raise httpx.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpx.WriteError(str(error)) from error
+
+
+def _bytes_of(request: httpx.Request, protocol: h11.Connection) -> bytes:
+    head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+    body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
+    try:
+        return b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
+    except h11.LocalProtocolError as error:
+        raise httpx.LocalProtocolError(str(error)) from error
+
+
+def _length(request: httpx.Request, head: h11.Response) -> int | None:
+    """The length of an answer's body where nothing but its header tells it."""
+    headers = dict(head.headers)
+    if request.method != "GET" or head.status_code != 200 or b"transfer-encoding" in headers:
+        return None
+    length = headers.get(b"content-length")
+    return None if length is None else int(length)
+
+
+def _stays_open(head: h11.Response) -> bool:
+    said = b",".join(value for name, value in head.headers if name == b"connection").lower()
+    return head.http_version == b"1.1" and b"close" not in said

@@ -1,0 +1,66 @@
+"""How the service is doing, in a few numbers: each one cheap query, asked for where it is shown."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from processing.hosts.models import PausedHost
+from processing.monitoring.health import no_worker_since
+from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from processing.workers.models import Worker
+from products.models import ImageStatus, Request
+from products.models.image import COUNTED_OUTCOMES, Image, Outcomes
+
+LATELY = timedelta(hours=1)
+
+
+class Overview:
+    """What the first page of the admin shows."""
+
+    def requests_waiting(self) -> dict[str, Any]:
+        return Request.objects.present().waiting()
+
+    def requests_under_way(self) -> dict[str, Any]:
+        return Request.objects.present().under_way()
+
+    def images_open(self) -> int:
+        """Unfinished images of unfinished requests."""
+        return Request.objects.open_work()[1]
+
+    def deliveries_waiting(self) -> dict[str, Any]:
+        return WebhookDelivery.objects.waiting()
+
+    def endpoints_given_up(self) -> int:
+        return WebhookEndpoint.objects.given_up().count()
+
+    def hosts_paused(self) -> int:
+        return PausedHost.objects.current().count()
+
+    def workers(self) -> QuerySet[Worker]:
+        return Worker.objects.all()
+
+    def no_worker_since(self) -> datetime | None:
+        return no_worker_since()
+
+    def lately(self) -> "Lately":
+        return Lately(Image.objects.outcomes_since(timezone.now() - LATELY))
+
+
+class Lately:
+    """The images that have settled of late, by outcome, and those that failed, by cause."""
+
+    counted = COUNTED_OUTCOMES
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self.since = outcomes.since
+        self.is_all = timezone.now() - outcomes.since >= LATELY
+        by_status: Counter[str] = Counter()
+        for status, _code, count in outcomes.counts:
+            by_status[status] += count
+        self.outcomes = [
+            (status.label, by_status[status]) for status in ImageStatus if status != ImageStatus.PENDING
+        ]
+        self.causes = [(code, count) for status, code, count in outcomes.counts if status == "failed"]

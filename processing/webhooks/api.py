@@ -1,0 +1,190 @@
+"""The JSON API of webhooks: endpoints, deliveries, and what external workers report."""
+
+import time
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import (
+    action,
+    api_view,
+    authentication_classes,
+    parser_classes,
+    permission_classes,
+)
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType, ValidationError
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request as ApiRequest
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from processing.webhooks.events import ping
+from processing.webhooks.inbound import InvalidReport, apply
+from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.serializers import (
+    DeliverySerializer,
+    EndpointSerializer,
+    NewEndpointSerializer,
+    ReplayedSerializer,
+    ReplaySerializer,
+    ReportSerializer,
+    SubmittedSerializer,
+)
+from processing.webhooks.signing import InvalidSignature, verify
+from products.api import views as products_api
+from products.api.errors import Conflict
+from products.api.schema import ErrorsSerializer
+from products.api.serializers import RequestSerializer
+from products.api.views import Pagination, status_filter, wanted_status
+
+
+class EndpointDisabled(Conflict):
+    """Nothing can be delivered."""
+
+    default_detail = "The endpoint is disabled; enable it first."
+    default_code = "endpoint_disabled"
+
+
+class NewestFirst(Pagination):
+    ordering = ("-created_at", "-id")
+
+
+@extend_schema_view(create=extend_schema(responses={201: SubmittedSerializer, 200: SubmittedSerializer}))
+class RequestViewSet(products_api.RequestViewSet):
+    """Uploaded catalogues and what becomes of them."""
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """With the secret of the endpoint that the upload has named, in the upload's answer."""
+        is_upload = self.action == "create" and self.serializer_class is RequestSerializer
+        return SubmittedSerializer if is_upload else super().get_serializer_class()
+
+
+class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
+    """URLs that are told when requests have ended."""
+
+    queryset = WebhookEndpoint.objects.all()
+    serializer_class = EndpointSerializer
+    pagination_class = NewestFirst
+
+    def get_queryset(self) -> QuerySet[WebhookEndpoint]:
+        visible = WebhookEndpoint.objects.visible_to(self.request.user)
+        return visible.registered() if self.action == "list" else visible
+
+    @extend_schema(responses={201: NewEndpointSerializer})
+    def create(self, request: ApiRequest, *args: Any, **kwargs: Any) -> Response:
+        """Register an endpoint. Its secret is in this answer only."""
+        return super().create(request, *args, **kwargs)
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        return NewEndpointSerializer if self.action == "create" else super().get_serializer_class()
+
+    def perform_create(self, serializer: BaseSerializer[WebhookEndpoint]) -> None:
+        serializer.save(owner=cast(User, self.request.user))
+
+    def perform_destroy(self, instance: WebhookEndpoint) -> None:
+        instance.remove()
+
+    @extend_schema(request=None, responses=NewEndpointSerializer)
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: ApiRequest, pk: str) -> Response:
+        """Make a new secret, which is in this answer only; the old one signs, too, for 24 hours."""
+        endpoint = self.get_object()
+        endpoint.rotate()
+        return Response(NewEndpointSerializer(endpoint).data)
+
+    @extend_schema(request=None, responses={202: DeliverySerializer})
+    @action(detail=True, methods=["post"])
+    def test(self, request: ApiRequest, pk: str) -> Response:
+        """Send a test event, signed with the endpoint's secret."""
+        delivery = ping(self.get_object())
+        if delivery is None:
+            raise EndpointDisabled
+        return Response(DeliverySerializer(delivery).data, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=ReplaySerializer, responses={202: ReplayedSerializer})
+    @action(detail=True, methods=["post"])
+    def replay(self, request: ApiRequest, pk: str) -> Response:
+        """Deliver again what has failed, or what was missed while the endpoint was disabled."""
+        endpoint = self.get_object()
+        if not endpoint.enabled:
+            raise EndpointDisabled
+        wanted = ReplaySerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        count = endpoint.deliveries.settled(**wanted.validated_data).redeliver()
+        return Response({"deliveries": count}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(responses=DeliverySerializer(many=True), parameters=[status_filter(DeliveryStatus)])
+    @action(detail=True, serializer_class=DeliverySerializer)
+    def deliveries(self, request: ApiRequest, pk: str) -> Response:
+        """What was delivered to it or should have been, the newest first."""
+        found: QuerySet[Any] = self.get_object().deliveries.all()
+        if wanted := wanted_status(request, DeliveryStatus):
+            found = found.filter(status=wanted)
+        return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
+
+
+class DeliveryViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[WebhookDelivery]):
+    """Events for endpoints, with every attempt to deliver them."""
+
+    queryset = WebhookDelivery.objects.all()
+    serializer_class = DeliverySerializer
+
+    def get_queryset(self) -> QuerySet[WebhookDelivery]:
+        return WebhookDelivery.objects.visible_to(self.request.user)
+
+    @extend_schema(request=None, responses={202: DeliverySerializer})
+    @action(detail=True, methods=["post"])
+    def redeliver(self, request: ApiRequest, pk: str) -> Response:
+        """Deliver it again, with the same id. One that is about to be tried anyway is tried now."""
+        delivery = self.get_object()
+        if not delivery.redeliver():
+            raise EndpointDisabled
+        return Response(self.get_serializer(delivery).data, status.HTTP_202_ACCEPTED)
+
+
+# --- From external workers ---
+
+
+class Unsigned(APIException):
+    """401, whoever asks: no login helps."""
+
+    status_code = status.HTTP_401_UNAUTHORIZED
+    default_code = "invalid_signature"
+
+
+@extend_schema(
+    request=ReportSerializer,
+    responses={200: OpenApiTypes.OBJECT, 401: ErrorsSerializer, 404: ErrorsSerializer},
+    parameters=[
+        OpenApiParameter(f"webhook-{name}", str, OpenApiParameter.HEADER, required=True)
+        for name in ("id", "timestamp", "signature")
+    ],
+    auth=[],
+)
+@api_view(["POST"])
+@authentication_classes([])
+@permission_classes([])
+@parser_classes([JSONParser])
+def inbound_webhook(request: ApiRequest) -> Response:
+    """Take the outcome of a product's pictures from an external worker, signed by INBOUND_WEBHOOK_SECRET."""
+    if not settings.INBOUND_WEBHOOK_SECRET:
+        raise Http404
+    try:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        message_id = verify(settings.INBOUND_WEBHOOK_SECRET, headers, request.body, now=time.time())
+    except InvalidSignature as error:
+        raise Unsigned(str(error)) from error
+    try:
+        report = ReportSerializer(data=request.data)
+        report.is_valid(raise_exception=True)
+        found = report.validated_data
+        completed = found["status"] == "Completed"
+        apply(message_id, found["request_id"], completed=completed, urls=found["output_image_urls"] or [])
+    except (ParseError, UnsupportedMediaType, ValidationError, InvalidReport) as error:
+        raise ValidationError("Invalid data", "invalid") from error
+    return Response({"message": "Status updated successfully"})

@@ -1,0 +1,26 @@
+"""What pages of products show about webhooks, so that products need not know processing."""
+
+from typing import Any
+
+from django import template
+from django.template.context import RequestContext
+
+from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from products.models import Request
+
+register = template.Library()
+
+SHOWN_DELIVERIES = 10
+
+
+@register.inclusion_tag("webhooks/_request_deliveries.html", takes_context=True)
+def deliveries_of(context: RequestContext, batch: Request) -> dict[str, Any]:
+    """The latest webhook deliveries about a Request."""
+    visible = WebhookDelivery.objects.visible_to(context["user"]).filter(request=batch)
+    return {"deliveries": visible.select_related("endpoint")[:SHOWN_DELIVERIES]}
+
+
+@register.inclusion_tag("webhooks/_endpoint_table.html", takes_context=True)
+def own_endpoints(context: RequestContext) -> dict[str, Any]:
+    """The visitor's registered webhook endpoints."""
+    return {"endpoints": WebhookEndpoint.objects.registered().filter(owner=context["user"].pk)}

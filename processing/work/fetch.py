@@ -1,0 +1,274 @@
+"""Fetch one picture from its URL, within limits of time and size, unless it is as it was."""
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import cast
+
+import httpx
+
+from processing.http.addresses import InvalidAddress, check_url
+from processing.http.connecting import BlockedAddress, TLSError, UnknownName, UnresolvedName
+from processing.http.deadline import deadline
+from processing.http.headers import retry_after
+
+MAX_REDIRECTS = 5
+DRAIN_BYTES = 64 * 1024
+INFLATE_BYTES = 256 * 1024
+#: Characters of an ETag or a date; what is longer is not worth keeping for every picture.
+LONGEST_VALIDATOR = 200
+
+_HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
+_TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
+
+
+class FetchError(Exception):
+    """Why a picture could not be fetched.
+
+    `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
+    too_large not_an_image`, `detail` a sentence for people. If `permanent`, trying again is pointless.
+    `retry_after` is how many seconds the origin asked to be left alone (429 and 503 only, at most a day).
+    `elsewhere` says that another host is to blame, to which the one that was asked had redirected.
+    """
+
+    elsewhere = False
+
+    def __init__(self, code: str, detail: str, *, permanent: bool, retry_after: float | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+    @property
+    def wants_rest(self) -> bool:
+        """Whether the origin asked to be left alone, so that nothing is wrong with the picture."""
+        return self.retry_after is not None or self.code == "http_429"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What `url`, the last one after redirects, answered: its SHA-256, and what the origin calls it.
+
+    That is `ETag` and `Last-Modified`, each "" if there is none that can be sent again.
+    """
+
+    url: str
+    sha256: bytes
+    etag: str = ""
+    last_modified: str = ""
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Headers by which only another version is sent (RFC 9110, 13.1)."""
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer. `data` is empty where the origin says that it still has the version that was known."""
+
+    data: bytes
+    version: Version
+
+
+def fetch(
+    transport: httpx.BaseTransport,
+    url: str,
+    *,
+    timeout: float,
+    max_bytes: int,
+    user_agent: str = "",
+    known: Version | None = None,
+) -> Fetched:
+    """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
+
+    The URL that answered with the `known` version is asked for another one only. Raises `FetchError`. The
+    total time is kept by a guarded transport; any other takes `timeout` for each step.
+    """
+    # A transport and no client: a client's cookies, hooks and merged headers cost as much as all the rest.
+    headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
+    current = first = _parse(url)
+    try:
+        with deadline(timeout):
+            for _ in range(MAX_REDIRECTS + 1):
+                asked = known if known and known.url == str(current) else None
+                request = _request(current, timeout, {**headers, **(asked.conditions if asked else {})})
+                with _answer(transport, request, timeout) as response:
+                    if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
+                        _drain(response)
+                        return Fetched(b"", asked)
+                    if not response.has_redirect_location:
+                        return _fetched(response, str(current), max_bytes)
+                    _drain(response)
+                    current = _target(response, current)
+    except FetchError as error:
+        error.elsewhere = current.raw_host != first.raw_host
+        raise
+    detail = f"The address was redirected more than {MAX_REDIRECTS} times."
+    raise FetchError("too_many_redirects", detail, permanent=True)
+
+
+def _parse(url: str) -> httpx.URL:
+    url = url.strip()
+    if url.startswith("//"):
+        url = f"https:{url}"
+    try:
+        return httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _invalid_url("The address is malformed.") from error
+
+
+def _request(url: httpx.URL, timeout: float, headers: Mapping[str, str]) -> httpx.Request:
+    try:
+        check_url(url)  # a guarded transport does so, too; any other does not
+    except InvalidAddress as error:
+        raise _invalid_url(str(error)) from error
+    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+    return httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+
+
+@contextmanager
+def _answer(
+    transport: httpx.BaseTransport, request: httpx.Request, timeout: float
+) -> Iterator[httpx.Response]:
+    try:
+        with closing(transport.handle_request(request)) as response:
+            response.request = request
+            yield response
+    except httpx.HTTPError as error:
+        raise _fetch_error(error, request.url.host, timeout) from error
+
+
+def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
+    """Where a redirect from `url` leads."""
+    try:
+        return url.join(response.headers["Location"])
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _invalid_url(f"{url.host} redirected to something that is not an address.") from error
+
+
+def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
+    permanent = False
+    match error:
+        case BlockedAddress():
+            code, permanent = "blocked_address", True
+            detail = (
+                f"{host} is in a private network, from which pictures are fetched only if whoever runs this "
+                "service allows it (FETCH_ALLOWED_NETWORKS)."
+            )
+        case UnknownName():
+            code, detail, permanent = "dns", f"There is no host named {host}.", True
+        case UnresolvedName():
+            code, detail = "dns", f"The name {host} could not be looked up just now."
+        case TLSError():
+            code, detail, permanent = "tls", f"No secure connection to {host} is possible: {error}.", True
+        case httpx.TimeoutException():
+            code, detail = "timeout", f"{host} took longer than {timeout:g} seconds."
+        case httpx.ConnectError():
+            code, detail = "connect", f"{host} could not be reached."
+        case httpx.RemoteProtocolError():
+            code, detail = "connect", f"{host} sent an answer that is broken or incomplete."
+        case _:
+            code, detail = "connect", f"{host} broke off before its answer was complete."
+    return FetchError(code, detail, permanent=permanent)
+
+
+def _fetched(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
+    data = _picture(response, max_bytes)
+    etag, last_modified = (_validator(response, name) for name in ("ETag", "Last-Modified"))
+    return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
+
+
+def _validator(response: httpx.Response, name: str) -> str:
+    value: str = response.headers.get(name, "")
+    return value if len(value) <= LONGEST_VALIDATOR and value.isascii() and value.isprintable() else ""
+
+
+def _picture(response: httpx.Response, max_bytes: int) -> bytes:
+    host = response.request.url.host
+    if not response.is_success:
+        _drain(response)
+        raise _status_error(response, host)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    gzipped = encoding in ("gzip", "x-gzip")
+    if not gzipped and encoding not in ("", "identity"):
+        raise _unreadable(host)
+    length = response.headers.get("Content-Length", "0")
+    if length.isdecimal() and float(length) > max_bytes:
+        raise _too_large(host, max_bytes)
+    pieces = _limited(_raw(response), host, max_bytes)
+    if gzipped:
+        pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
+    body = BytesIO()  # holds what has come about once; a list to be joined would hold it twice
+    body.writelines(pieces)
+    if not body.tell():
+        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
+    return body.getvalue()
+
+
+def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[bytes]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(host, max_bytes)
+        yield piece
+
+
+def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
+    """Undo gzip in pieces of bounded size, however much they inflate to."""
+    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
+    try:
+        for piece in pieces:
+            rest = piece
+            while rest and not inflater.eof:
+                yield inflater.decompress(rest, INFLATE_BYTES)
+                rest = inflater.unconsumed_tail
+    except zlib.error as error:
+        raise _unreadable(host) from error
+    if not inflater.eof:
+        raise _unreadable(host)
+
+
+def _drain(response: httpx.Response) -> None:
+    """Read a short rest, so that the connection can be used again; a long one is cheaper to hang up on."""
+    size = 0
+    with suppress(httpx.HTTPError):
+        for chunk in _raw(response):
+            size += len(chunk)
+            if size > DRAIN_BYTES:
+                return
+
+
+def _raw(response: httpx.Response) -> Iterator[bytes]:
+    # Not `iter_raw()`: that refuses the bodies of a `MockTransport`, which are read beforehand.
+    return iter(cast(httpx.SyncByteStream, response.stream))
+
+
+def _status_error(response: httpx.Response, host: str) -> FetchError:
+    status = response.status_code
+    answer = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
+    return FetchError(
+        f"http_{status}",
+        f"{host} answered {answer}.",
+        permanent=status not in _TRANSIENT_STATUSES,
+        retry_after=retry_after(response) if status in (429, 503) else None,
+    )
+
+
+def _invalid_url(detail: str) -> FetchError:
+    return FetchError("invalid_url", detail, permanent=True)
+
+
+def _too_large(host: str, max_bytes: int) -> FetchError:
+    return FetchError("too_large", f"{host} sent more than {max_bytes / 1e6:g} MB.", permanent=True)
+
+
+def _unreadable(host: str) -> FetchError:
+    detail = f"{host} sent the picture in a form that cannot be read."
+    return FetchError("not_an_image", detail, permanent=True)

@@ -1,0 +1,23 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+
+from products.accounts.models import ApiToken
+
+
+class Command(BaseCommand):
+    help = "Prints a new API token for a user. It cannot be shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("user", help="the user's name")
+        parser.add_argument("--name", default="", help="what the token is for")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = get_user_model().objects.filter(username=options["user"]).first()
+        if user is None:
+            raise CommandError(
+                f"There is no user {options['user']!r}; `manage.py createsuperuser` makes one."
+            )
+        self.stdout.write(ApiToken.objects.issue(user, options["name"]))

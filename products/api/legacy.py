@@ -1,0 +1,116 @@
+"""The two endpoints of the earlier system: `POST /upload` and `GET /status/{request_id}`."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import api_view, parser_classes
+from rest_framework.generics import get_object_or_404
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request as ApiRequest
+from rest_framework.response import Response
+
+from products.api.serializers import CatalogueField, RequestSerializer
+from products.api.views import REFUSED_UPLOAD, submit
+from products.catalogue import Catalogue
+from products.models import Image, Product, Request, RequestStatus
+
+LEGACY_PRODUCTS = 100
+
+
+class LegacyProductSerializer(serializers.Serializer[Product]):
+    """A product as the earlier system answered it: all strings, URLs joined by commas."""
+
+    id = serializers.UUIDField()
+    serial_number = serializers.CharField()
+    product_name = serializers.CharField()
+    input_image_urls = serializers.CharField()
+    status = serializers.ChoiceField(RequestStatus.choices)
+    output_image_urls = serializers.CharField()
+
+
+class LegacySerializer(RequestSerializer):
+    """What POST /upload and GET /status/{request_id} answer; for the schema alone."""
+
+    request_id = serializers.UUIDField()
+    products = LegacyProductSerializer(many=True)  # type: ignore[assignment]  # not the total here
+
+    class Meta(RequestSerializer.Meta):
+        fields = [*RequestSerializer.Meta.fields, "request_id"]
+
+
+class LegacyUploadSerializer(serializers.Serializer[Request]):
+    """What the earlier system's upload takes."""
+
+    file = CatalogueField(help_text="The catalogue, CSV or XLSX.")
+
+
+@extend_schema(
+    request={"multipart/form-data": LegacyUploadSerializer},
+    responses={201: LegacySerializer, **REFUSED_UPLOAD},
+)
+@api_view(["POST"])
+@parser_classes([MultiPartParser])
+def legacy_upload(request: ApiRequest) -> Response:
+    """Upload as the earlier system took it: the field `file` alone."""
+    batch, _is_new = submit(request, file_only=True)
+    return Response(_legacy(batch, request), status.HTTP_201_CREATED)
+
+
+@extend_schema(responses=LegacySerializer)
+@api_view(["GET"])
+def legacy_status(request: ApiRequest, request_id: str) -> Response:
+    """The status of a Request in the shape that legacy_upload() answers."""
+    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=request_id)
+    return Response(_legacy(batch, request))
+
+
+def _legacy(batch: Request, request: ApiRequest) -> dict[str, Any]:
+    """The Request, its id a second time, and the first products; those are known before they are ingested."""
+    products = []
+    for pk, serial_number, product_name, urls, shown in _legacy_rows(batch):
+        outputs = [request.build_absolute_uri(i.output_path) if i and i.output_path else "" for i in shown]
+        products.append(
+            {
+                "id": str(pk),
+                "serial_number": serial_number,
+                "product_name": product_name,
+                "input_image_urls": ",".join(urls),
+                "status": Product.status_of([i.status if i else batch.status_of_missing for i in shown]),
+                "output_image_urls": ",".join(outputs) if any(outputs) else "",
+            }
+        )
+    return {
+        **RequestSerializer(batch, context={"request": request}).data,
+        "request_id": str(batch.pk),
+        "products": products,
+    }
+
+
+def _legacy_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list[Image | None]]]:
+    """Id, serial number, name, URLs and Images of the first products: the file's until they are ingested."""
+    if batch.ingested_rows >= min(LEGACY_PRODUCTS, batch.products_total):
+        for product in batch.products.with_images()[:LEGACY_PRODUCTS]:
+            images = product.images_in_order
+            urls = [image.url for image in images]
+            yield product.pk, product.serial_number, product.product_name, urls, [*images]
+    else:
+        with batch.source.open("rb") as file:
+            for row in islice(Catalogue(file, **batch.reading), LEGACY_PRODUCTS):
+                pk, urls = Product.id_for(batch.pk, row.number), row.image_urls
+                yield pk, row.serial_number, row.product_name, urls, [None] * len(urls)
+
+
+#: Without the prefix `/api/`, as the earlier system had them.
+urlpatterns = [
+    path("upload", legacy_upload),
+    path("status/<str:request_id>", legacy_status),
+]
+named_urls = [
+    path("upload", legacy_upload, name="upload"),
+    path("status/<str:request_id>", legacy_status, name="status"),
+]

@@ -1,0 +1,70 @@
+"""What the OpenAPI schema says of every call: who may make it, and which errors it is answered with."""
+
+from typing import Any, Literal
+
+from django.conf import settings
+from drf_spectacular import openapi
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import serializers
+from rest_framework.pagination import CursorPagination
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """One thing that is wrong."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    attr = serializers.CharField(allow_null=True, help_text="The field or option that it is about.")
+    line = serializers.IntegerField(required=False, help_text="In the catalogue.")
+    column = serializers.IntegerField(required=False)
+
+
+class ErrorsSerializer(serializers.Serializer[Any]):
+    """The shape of every error."""
+
+    type = serializers.CharField(help_text="validation_error, client_error or server_error")
+    errors = ErrorSerializer(many=True)  # type: ignore[assignment]  # the contract's name, also DRF's
+
+
+class AutoSchema(openapi.AutoSchema):
+    """Declares the errors that follow from what a call is; others stand beside the view, as answers do."""
+
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        errors = {
+            code: self._get_response_for_code(ErrorsSerializer, code, ["application/json"])
+            for code in self._error_codes()
+        }
+        return {**errors, **bodies}
+
+    def _error_codes(self) -> list[str]:
+        codes = ["400"]
+        if self.view.permission_classes and any(self.get_auth()):
+            codes += ["401", "403"]
+        has_id = any(parameter["in"] == "path" for parameter in self._get_parameters())
+        if has_id or isinstance(self._get_paginator(), CursorPagination):
+            codes.append("404")
+        codes.append("406")
+        if self.method in {"POST", "PUT", "PATCH"} and self.get_request_serializer():
+            codes.append("415")
+        return codes
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    """Names the token in the OpenAPI schema."""
+
+    target_class = "products.accounts.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token ie_…"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    """Names the session cookie in the OpenAPI schema."""
+
+    target_class = "products.accounts.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}

@@ -1,0 +1,23 @@
+"""Pages of requests, and pictures shown on them."""
+
+from django.urls import path, re_path
+
+from products.pages import requests, upload
+from products.pages.media import image, media
+from products.pages.thumbnails import thumbnail
+
+urlpatterns = [
+    path("", upload.home, name="home"),
+    path("drafts/<uuid:pk>/", upload.draft, name="draft"),
+    path("requests/", requests.requests, name="requests"),
+    path("requests/<uuid:pk>/", requests.request_page, name="request"),
+    path("requests/<uuid:pk>/progress/", requests.request_progress, name="request-progress"),
+    path("requests/<uuid:pk>/products/", requests.request_products, name="request-products"),
+    path("requests/<uuid:pk>/failures/", requests.request_failures, name="request-failures"),
+    path("requests/<uuid:pk>/retry/", requests.retry, name="request-retry"),
+    path("requests/<uuid:pk>/cancel/", requests.cancel, name="request-cancel"),
+    path("requests/<uuid:pk>/delete/", requests.delete, name="request-delete"),
+    path("thumbnails/<uuid:pk>/", thumbnail, name="thumbnail"),
+    path("images/<uuid:pk>", image, name="image"),
+    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", media),
+]

@@ -1,0 +1,185 @@
+"""Every address there is, tried by nobody and by the wrong user.
+
+The list is the URL resolver's own, so that a new address is tried without being named here; one with an id
+has to say whose that is, or the run fails.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
+from processing.workers.models import Worker
+from products.accounts.models import ApiToken
+from products.models import Draft, Image, Product, Request
+from tests.support.factories import JPEG, client_of, ingest, make_csv, make_user, settle, submit
+
+pytestmark = pytest.mark.django_db
+
+MODELS = (Request, Product, Image, ApiToken, Draft, WebhookEndpoint, WebhookDelivery)
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+SECRET = "annssecret"
+#: A source that one of the addresses asks for, and that cannot be had without asking anybody.
+INSIDE = "http://127.0.0.1/a.jpg"
+GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
+#: What strangers may see: nothing in it belongs to anyone. Pictures have addresses that nobody can guess.
+PUBLIC = {
+    *("login/", "logout/", "admin/login/", "admin/logout/", "admin/password_change/", "healthz", "readyz"),
+    *("api/schema/", "api/docs/"),
+    *("images/<uuid:pk>", r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)"),
+    "api/webhook",  # who may call it proves that by a signature
+}
+#: Sums over everybody's work, for staff and tokens.
+TOTALS = "metrics"
+#: A form that shows nothing of whoever fills it in.
+PASSWORD = "account/password/"
+
+
+def routes(resolver: URLResolver, before: str = "") -> Iterator[str]:
+    """The routes below a resolver as they are written, without the marks of a regular expression's ends."""
+    for entry in resolver.url_patterns:
+        route = before + str(entry.pattern).removeprefix("^").removesuffix("$").removesuffix(r"\Z")
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, route)
+        elif isinstance(entry, URLPattern):
+            yield route
+
+
+ROUTES = sorted(set(routes(get_resolver())))
+ADMIN = [route for route in ROUTES if route.startswith("admin/") and route not in PUBLIC]
+OWN = [route for route in ROUTES if route not in {*PUBLIC, *ADMIN}]
+WITH_ID = [route for route in OWN if GROUP.search(route)]
+
+
+@dataclass
+class Anns:
+    """A user with something of everything, and clients of others."""
+
+    user: User = field(default_factory=make_user)
+    bob: Client = field(default_factory=lambda: client_of(make_user("bob")))
+
+    def __post_init__(self) -> None:
+        rows = ((1, f"{SECRET} chair", f"{INSIDE}?{SECRET}"),)
+        self.batch = ingest(submit(self.user, make_csv(*rows), f"{SECRET}.csv"))
+        self.batch = settle(self.batch, {f"{INSIDE}?{SECRET}": JPEG})
+        self.draft = Draft.objects.keep(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
+        ApiToken.objects.issue(self.user, f"{SECRET} token")
+        self.token = ApiToken.objects.get()
+        url = f"https://shop.example/{SECRET}"
+        self.endpoint = WebhookEndpoint.objects.create(owner=self.user, url=url)
+        self.delivery = self.endpoint.deliveries.create(event=Event.TEST, payload=f'{{"{SECRET}": 1}}')
+
+    def path(self, route: str, *, unknown: bool = False) -> str:
+        """The address of what Ann has there, or of what nobody has."""
+        ids = {
+            "requests/": (self.batch.pk, uuid4()),
+            "api/requests/": (self.batch.pk, uuid4()),
+            "drafts/": (self.draft.pk, uuid4()),
+            "thumbnails/": (self.batch.images.get().pk, uuid4()),
+            "sources/": (self.batch.images.get().pk, uuid4()),
+            "status/": (self.batch.pk, uuid4()),
+            "api/status/": (self.batch.pk, uuid4()),
+            "account/tokens/": (self.token.pk, self.token.pk + 1),
+            "webhooks/": (self.endpoint.pk, uuid4()),
+            "api/webhooks/": (self.endpoint.pk, uuid4()),
+            "deliveries/": (self.delivery.pk, uuid4()),
+            "api/deliveries/": (self.delivery.pk, uuid4()),
+        }
+        start = route[: match.start()] if (match := GROUP.search(route)) else None
+        assert start is None or start in ids, f"say here whose id {route} takes"
+        return "/" + (GROUP.sub(str(ids[start][unknown]), route) if start else route).replace("\\", "")
+
+    def state(self) -> list[Any]:
+        """All rows there are."""
+        return [list(model.objects.values()) for model in MODELS]
+
+
+@pytest.fixture
+def anns(db: None) -> Anns:
+    Worker.objects.create()  # so that nothing waits in vain
+    return Anns()
+
+
+def test_the_lists_are_not_empty() -> None:
+    assert {"", "account/", "upload", "api/requests/", "requests/<uuid:pk>/"} <= set(OWN)
+    assert r"api/requests/(?P<pk>[^/.]+)/retry/" in WITH_ID
+    assert "admin/products/request/<path:object_id>/change/" in ADMIN
+
+
+@pytest.mark.parametrize("route", OWN)
+def test_nobody_is_asked_to_log_in_whatever_the_method(anns: Anns, client: Client, route: str) -> None:
+    before, path = anns.state(), anns.path(route)
+    answers = {method: client.generic(method, path) for method in METHODS}
+    for method, answer in answers.items():
+        if answer.status_code == 302:
+            assert answer.headers["Location"] == f"/login/?next={path}", method
+        else:
+            assert answer.status_code in {401, 405}, method
+        assert SECRET not in answer.content.decode(), method
+    assert {answer.status_code for answer in answers.values()} != {405}
+    assert anns.state() == before
+
+
+@pytest.mark.parametrize("route", WITH_ID)
+def test_what_is_somebody_elses_is_not_found_whatever_the_method(anns: Anns, route: str) -> None:
+    before, unknown = anns.state(), anns.path(route, unknown=True)
+    codes = set()
+    for method in METHODS:
+        answer = anns.bob.generic(method, anns.path(route))
+        assert answer.status_code in {404, 405}, method
+        assert answer.status_code == anns.bob.generic(method, unknown).status_code, method
+        codes.add(answer.status_code)
+    assert 404 in codes
+    assert anns.state() == before
+
+
+@pytest.mark.parametrize("route", WITH_ID)
+def test_ones_own_is_found_by_at_least_one_method(anns: Anns, route: str) -> None:
+    codes = {client_of(anns.user).generic(method, anns.path(route)).status_code for method in ("GET", "POST")}
+    assert codes & {200, 202, 302, 400}  # 400: what is asked of it is not said
+
+
+@pytest.mark.parametrize("route", [route for route in OWN if route not in {*WITH_ID, TOTALS, PASSWORD}])
+def test_lists_show_nothing_of_somebody_else(anns: Anns, route: str) -> None:
+    answer = anns.bob.get(anns.path(route))
+    assert answer.status_code in {200, 405}
+    assert SECRET not in answer.content.decode()
+    own = client_of(anns.user).get(anns.path(route))
+    assert own.status_code == 405 or SECRET in own.content.decode()
+
+
+@pytest.mark.parametrize("route", sorted(PUBLIC - {"logout/", "admin/logout/"}))
+def test_what_strangers_may_see_shows_nothing_of_anyone(anns: Anns, client: Client, route: str) -> None:
+    path = "/media/images/00/00.jpg" if route.startswith("media/") else f"/{route}"
+    answer = client.get(path)
+    assert answer.status_code in {200, 302, 404, 405}
+    assert SECRET not in answer.content.decode()
+
+
+@pytest.mark.parametrize("route", ADMIN)
+@pytest.mark.parametrize("who", ["nobody", "a user", "staff without rights"])
+def test_the_admin_shows_nothing_to_those_who_have_no_right(
+    anns: Anns, client: Client, route: str, who: str
+) -> None:
+    staff = client_of(make_user("sue", is_staff=True))
+    asking = {"nobody": client, "a user": anns.bob, "staff without rights": staff}[who]
+    before = anns.state()
+    for key in (anns.batch.pk, anns.token.pk, anns.user.pk):
+        path = "/" + GROUP.sub(str(key), route)
+        for method in ("GET", "POST"):
+            answer = asking.generic(method, path)
+            if who == "staff without rights":
+                assert answer.status_code < 500
+            else:
+                assert answer.status_code == 302
+                assert answer.headers["Location"].startswith(("/admin/login/", "/login/")), method
+            assert SECRET not in answer.content.decode()
+    assert anns.state() == before

@@ -1,0 +1,71 @@
+"""Every picture of the corpus, to every format, judged by libvips and by the bare structure of the file."""
+
+from functools import cache
+
+import pytest
+from PIL import Image
+
+from processing.compress import Compressed, Facts, Options, compress
+from tests.support.corpus import CLEAR, SOUND
+from tests.support.pictures import difference
+from tests.support.reader import metadata, seen
+
+CAP = 50_000_000
+#: What quality 95 loses of such grain and hard edges, on average of a channel.
+CODEC = 3.5
+FORMATS = {"jpeg": "jpeg", "mpo": "jpeg", "heif": "jpeg", "webp": "webp", "avif": "avif"}
+
+
+@cache
+def source(name: str) -> bytes:
+    return SOUND[name].file()
+
+
+def made(name: str, format: str, **limits: int) -> Compressed:
+    return compress(source(name), Options(quality=95, format=format, **limits), max_pixels=CAP)
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """The picture on white."""
+    paper = Image.new("RGBA", image.size, "white")
+    paper.alpha_composite(image.convert("RGBA"))
+    return paper.convert("RGB")
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_picture_comes_out_as_it_is_shown_and_without_metadata(name: str, format: str) -> None:
+    sound, result = SOUND[name], made(name, format)
+    target = FORMATS.get(sound.format, "png") if format == "original" else format
+    output = seen(result.data)
+    assert metadata(result.data) == []
+    assert output.size == sound.shows.size
+    assert difference(shown(output), shown(sound.shows)) < sound.tolerance + CODEC
+    assert result.source == Facts(len(source(name)), 96, 64, sound.format)
+    assert result.output == Facts(len(result.data), 96, 64, target)
+    if result.kept:
+        assert sound.format == target
+        assert len(result.data) <= len(source(name))
+
+
+@pytest.mark.parametrize("format", ["webp", "avif", "original"])
+@pytest.mark.parametrize(
+    "name", [name for name, sound in SOUND.items() if sound.shows.mode in ("LA", "RGBA")]
+)
+def test_transparency_stays_where_the_format_has_any(name: str, format: str) -> None:
+    result = made(name, format)
+    alpha = seen(result.data).getchannel("A") if result.output.format != "jpeg" else None
+    if alpha is None:
+        assert SOUND[name].format == "heif"
+    else:
+        assert difference(alpha, CLEAR.getchannel("A")) < 1
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_picture_can_be_made_smaller(name: str) -> None:
+    sound, result = SOUND[name], made(name, "jpeg", max_width=48)
+    expected = shown(sound.shows).resize((48, 32), Image.Resampling.LANCZOS)
+    output = seen(result.data)
+    assert output.size == (48, 32)
+    assert difference(shown(output), expected) < sound.tolerance + CODEC
+    assert not result.kept

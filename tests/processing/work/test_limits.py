@@ -1,0 +1,297 @@
+"""What pictures may not do: be too large, take memory nobody reserved, or end more than themselves."""
+
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import simplejpeg
+from PIL import Image, ImageFile
+from pytest import MonkeyPatch
+
+from processing.compress import CompressError, Options, compress
+from processing.isolation import MEMORY_PER_PIXEL
+from tests.support import pictures
+from tests.support.corpus import SOUND, frames
+from tests.support.pictures import decoded, encoded, png_chunk
+
+CAP = 50_000_000
+WIDTH = HEIGHT = 50_000
+FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF"]
+
+
+def refused(data: bytes, *, max_pixels: int = CAP) -> CompressError:
+    with pytest.raises(CompressError) as caught:
+        compress(data, Options(), max_pixels=max_pixels)
+    return caught.value
+
+
+def patched(data: bytes, at: int, *values: int, layout: str) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into(layout, changed, at, *values)
+    return bytes(changed)
+
+
+def huge(format: str, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A small file that announces a huge picture."""
+    image = pictures.photo(64, 48)
+    plain = encoded(image, format if format != "animated WEBP" else "PNG")
+    makers: dict[str, Callable[[], bytes]] = {
+        "JPEG": lambda: patched(plain, plain.index(b"\xff\xc0") + 5, height, width, layout=">HH"),
+        "PNG": lambda: png_header(width, height),
+        "GIF": lambda: patched(plain, 6, width, height, layout="<HH"),
+        "BMP": lambda: patched(plain, 18, width, height, layout="<ii"),
+        "TIFF": lambda: tiff({256: width, 257: height, 273: 8, 278: height, 279: 100}),
+        "WEBP": lambda: webp(plain[12:], width, height),
+        "animated WEBP": lambda: webp(frames("WEBP", image)[30:], width, height, animated=True),
+        "AVIF": lambda: patched(plain, plain.index(b"ispe") + 8, width, height, layout=">II"),
+        "HEIF": lambda: patched(plain, plain.index(b"ispe") + 8, width, height, layout=">II"),
+    }
+    return makers[format]()
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"\0")) + png_chunk(b"IEND", b"")
+
+
+def webp(chunks: bytes, width: int, height: int, *, animated: bool = False) -> bytes:
+    sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<II", 10, 2 if animated else 0) + sizes + chunks
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def tiff(tags: dict[int, int], compression: int = 1) -> bytes:
+    """A grey TIFF of these tags, with next to no pixels."""
+    tags = {258: 8, 259: compression, 262: 1, 277: 1, **tags}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(104)
+
+
+# --- The cap ---
+
+
+@pytest.mark.parametrize("format", [*FORMATS, "animated WEBP"])
+def test_a_picture_that_announces_too_many_pixels_is_refused_undecoded(
+    format: str, monkeypatch: MonkeyPatch
+) -> None:
+    source = huge(format)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *args, **options: pytest.fail("decoded"))
+    assert refused(source).code == "too_many_pixels"
+
+
+@pytest.mark.parametrize("compression", [1, 5, 7, 8, 32773, 32946])
+def test_a_tile_larger_than_the_cap_is_refused_though_the_picture_is_small(compression: int) -> None:
+    tiles = {322: 40_000, 323: 40_000, 324: 8, 325: 100}
+    assert refused(tiff({256: 64, 257: 64, **tiles}, compression)).code == "too_many_pixels"
+
+
+def test_refusing_huge_pictures_takes_next_to_no_memory(tmp_path: Path) -> None:
+    sources = [huge(format) for format in [*FORMATS, "animated WEBP"]]
+    sources += [tiff({256: 64, 257: 64, 322: 40_000, 323: 40_000, 324: 8, 325: 100}, 5)]
+    assert added_memory(tmp_path, sources, CAP, threads=1) < 20_000_000
+
+
+@pytest.mark.parametrize("size", [(10_000, 5_001), (30_000, 30_000), (2_000_000, 2_000_000)])
+def test_the_cap_holds_whatever_the_announced_size(size: tuple[int, int]) -> None:
+    assert refused(png_header(*size)).code == "too_many_pixels"
+
+
+def test_the_cap_counts_pixels_and_includes_its_own_value() -> None:
+    source = pictures.photo_jpeg(100, 50)
+    assert compress(source, Options(), max_pixels=5_000).output.width == 100
+    error = refused(source, max_pixels=4_999)
+    assert error.code == "too_many_pixels"
+    assert "4,999" in error.detail
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_the_cap_holds_for_every_picture_there_is(name: str) -> None:
+    source = SOUND[name].file()
+    assert refused(source, max_pixels=96 * 64 - 1).code == "too_many_pixels"
+    needed = 128 * 128 if name == "TIFF: compressed tiles" else 96 * 64  # one tile covers it all
+    assert compress(source, Options(), max_pixels=needed).output.width == 96
+
+
+def test_a_cap_above_pillows_own_limit_counts_alone(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compress(pictures.rgba_png(), Options(), max_pixels=CAP).output.width == 320
+
+
+def test_pillows_own_limit_stays_as_it_is_below_the_cap(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_000_000)
+    compress(pictures.photo_jpeg(), Options(), max_pixels=1_000_000)
+    assert Image.MAX_IMAGE_PIXELS == 89_000_000
+
+
+# --- What is tried at all ---
+
+
+@pytest.mark.parametrize("format", ["PPM", "TGA", "PCX", "SGI", "ICO", "JPEG2000", "DDS", "IM", "QOI"])
+def test_formats_that_are_not_listed_are_not_tried(format: str, monkeypatch: MonkeyPatch) -> None:
+    source = encoded(pictures.photo(16, 16), format)
+    assert decoded(source).format in (format, "JPEG2000")  # Pillow could
+    Image.init()
+    for name in set(Image.OPEN) - {*FORMATS, "MPO"}:
+        monkeypatch.setitem(Image.OPEN, name, (lambda *args: pytest.fail("tried"), None))
+    assert refused(source).code in ("not_an_image", "unsupported_format")
+
+
+def test_without_its_extra_heic_is_called_by_its_name() -> None:
+    program = """
+import sys
+sys.modules["pillow_heif"] = None  # as if it were not installed
+from processing.compress import CompressError, Options, compress
+try:
+    compress(sys.stdin.buffer.read(), Options(), max_pixels=10_000)
+except CompressError as error:
+    print(error.code, error)
+"""
+    heic = encoded(pictures.photo(64, 48), "HEIF")
+    ended = subprocess.run([sys.executable, "-c", program], input=heic, check=True, capture_output=True)
+    assert ended.stdout.decode().strip() == "unsupported_format HEIC pictures cannot be read."
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_frames_and_pages_beyond_the_first_are_never_decoded(format: str, monkeypatch: MonkeyPatch) -> None:
+    source = frames(format)
+    kind = type(decoded(source))
+    seek = kind.seek
+
+    def seek_the_first(image: Image.Image, frame: int) -> None:
+        assert frame == 0
+        seek(image, frame)
+
+    monkeypatch.setattr(kind, "seek", seek_the_first)
+    assert compress(source, Options(format="original"), max_pixels=CAP).output.width == 96
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "TIFF"])
+def test_frames_and_pages_beyond_the_first_may_be_damaged(format: str) -> None:
+    first, source = encoded(pictures.photo(96, 64), format), frames(format)
+    damaged = source[: len(first) + 200] + b"\xff" * (len(source) - len(first) - 200)
+    assert compress(damaged, Options(), max_pixels=CAP).output.width == 96
+
+
+# --- Decoders that fail ---
+
+
+@pytest.mark.parametrize(
+    "error", [BufferError, RecursionError, KeyError, OSError, SystemError, ZeroDivisionError]
+)
+@pytest.mark.parametrize("format", FORMATS)
+def test_whatever_a_decoder_raises_the_picture_is_corrupt(
+    format: str, error: type[Exception], monkeypatch: MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    source = encoded(pictures.photo(16, 16), format)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", fail)
+    assert refused(source).code == "corrupt_image"
+
+
+def test_memory_that_runs_out_is_not_held_against_the_picture(monkeypatch: MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(MemoryError):
+        compress(pictures.rgba_png(16, 16), Options(), max_pixels=CAP)
+
+
+def test_a_heic_that_turns_out_larger_than_it_says_is_corrupt() -> None:
+    source = encoded(pictures.photo(64, 48), "HEIF")
+    smaller = patched(source, source.index(b"ispe") + 8, 32, 16, layout=">II")
+    assert refused(smaller).code == "corrupt_image"
+
+
+# --- Memory ---
+
+
+def test_decoding_happens_within_the_reservation() -> None:
+    events: list[object] = []
+
+    @contextmanager
+    def reserve(pixels: int) -> Iterator[None]:
+        events.append(pixels)
+        yield
+        events.append("released")
+
+    compress(pictures.photo_jpeg(40, 30), Options(), max_pixels=CAP, reserve=reserve)
+    assert events == [1200, "released"]
+    with pytest.raises(CompressError):
+        compress(pictures.truncated(pictures.rgba_png(40, 30)), Options(), max_pixels=CAP, reserve=reserve)
+    assert events[2:] == [1200]  # the error went through it
+    with pytest.raises(CompressError):
+        compress(huge("PNG"), Options(), max_pixels=CAP, reserve=reserve)
+    assert len(events) == 3
+
+
+MEASURE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from pathlib import Path
+from threading import Barrier
+
+from processing.budget import PixelBudget, share_freed_memory
+from processing.compress import CompressError, Options, compress
+
+def peak():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+cap, threads, warm, *sources = sys.argv[1:]
+cap, threads = int(cap), int(threads)
+share_freed_memory()
+budget, start = PixelBudget(cap), Barrier(threads)
+
+def work(data, format):
+    start.wait()
+    try:
+        compress(data, Options(format=format), max_pixels=cap, reserve=budget.taken)
+    except CompressError as error:
+        assert error.code == "too_many_pixels", error.code
+
+for format in ("jpeg", "webp", "avif"):
+    compress(Path(warm).read_bytes(), Options(format=format), max_pixels=cap)
+data = [Path(source).read_bytes() for source in sources]
+before = peak()
+with ThreadPoolExecutor(threads) as executor:
+    list(executor.map(work, data, cycle(("jpeg", "original", "webp", "avif"))))
+print(peak() - before)
+"""
+
+
+def added_memory(directory: Path, sources: list[bytes], cap: int, *, threads: int) -> int:
+    """Bytes that a process grows by at most while its threads make pictures of these, all at once."""
+    paths = [directory / str(number) for number in range(1 + len(sources))]
+    for path, data in zip(paths, [pictures.rgba_png(16, 16), *sources], strict=True):
+        path.write_bytes(data)
+    command = [sys.executable, "-c", MEASURE, str(cap), str(threads), *map(str, paths)]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=100).stdout)
+
+
+def test_memory_stays_bounded_when_twenty_pictures_of_the_allowed_size_arrive_together(
+    tmp_path: Path,
+) -> None:
+    width, height = 1000, 600
+    sources = []
+    for seed in range(5):
+        image = pictures.photo(width, height, seed=seed)
+        clear = image.convert("RGBA")
+        clear.putalpha(image.convert("L"))
+        sources += [encoded(image, "JPEG"), encoded(clear, "PNG", compress_level=1)]
+        sources += [encoded(clear, "WEBP", method=0), encoded(image.convert("CMYK"), "TIFF")]
+    assert len(set(sources)) == 20
+    bound = (64 << 20) + MEMORY_PER_PIXEL * width * height
+    assert added_memory(tmp_path, sources, width * height, threads=20) < bound

@@ -1,0 +1,405 @@
+import logging
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.utils import timezone
+from pytest import LogCaptureFixture, MonkeyPatch
+from pytest_django import Settings
+
+from processing.compress import compress
+from processing.hosts.backoff import Hosts, Pause
+from processing.hosts.models import PausedHost
+from processing.storage.outputs import LocalStorage
+from processing.work import attempts, places
+from processing.work import pipeline as pipelines
+from processing.work.attempts import PATIENCE, RETRY_DELAYS, STORAGE_DELAY
+from processing.work.models import Memory
+from processing.work.pipeline import Pipeline
+from processing.work.places import Places
+from products.models import Image, Request
+from products.models.image import ImageQuerySet
+from tests.support.batches import JPEG, Gate, completed, held, ingested
+from tests.support.origin import Answer, Origin
+from tests.support.parallel import wait_until
+from tests.support.pictures import decoded, photo_jpeg, rgba_png, truncated
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_pool")]
+
+
+class FullDisk(LocalStorage):
+    def _save(self, name: str, content: object) -> str:
+        raise OSError(28, "No space left on device")
+
+
+def hand_in(batch: Request, pipeline: Pipeline) -> None:
+    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1000))
+
+
+def work(batch: Request, pipeline: Pipeline) -> Request:
+    """Have all its due Images tried once; the Request as it is then."""
+    hand_in(batch, pipeline)
+    wait_until(lambda: not held())
+    batch.refresh_from_db()
+    return batch
+
+
+def the_image(pipeline: Pipeline, url: str) -> Image:
+    """What becomes of this one picture in one attempt."""
+    return work(ingested(url), pipeline).images.get()
+
+
+def seconds_to_wait(image: Image) -> float:
+    return (image.due_at - timezone.now()).total_seconds()
+
+
+# --- One picture ---
+
+
+def test_a_picture_is_fetched_compressed_stored_and_recorded(
+    pipeline: Pipeline, origin: Origin, tmp_path: Path
+) -> None:
+    data = rgba_png(200, 100)
+    batch = work(ingested(origin.add("/chair.png", data)), pipeline)
+
+    assert (batch.status, batch.images_completed) == (Request.Status.COMPLETED, 1)
+    image = batch.images.get()
+    assert (image.status, image.attempts, image.claimed_by) == ("completed", 1, None)
+    assert (image.source_bytes, image.source_format) == (len(data), "png")
+    output = (tmp_path / image.output_key).read_bytes()
+    assert image.output_bytes == len(output) == batch.bytes_output
+    assert decoded(output).size == (image.output_width, image.output_height) == (200, 100)
+    assert (decoded(output).format, image.output_format) == ("JPEG", "jpeg")
+
+
+def test_the_options_of_the_request_are_kept_to(pipeline: Pipeline, origin: Origin, tmp_path: Path) -> None:
+    batch = ingested(origin.add("/chair.jpg", photo_jpeg(200, 100)), format="webp", max_width=50, quality=20)
+    image = work(batch, pipeline).images.get()
+    output = decoded((tmp_path / image.output_key).read_bytes())
+    assert (output.format, output.size) == ("WEBP", (50, 25))
+
+
+def test_an_answer_that_will_not_change_fails_the_image_at_once(pipeline: Pipeline, origin: Origin) -> None:
+    image = the_image(pipeline, origin.url("/gone.jpg"))
+    assert (image.status, image.error_code, image.attempts) == ("failed", "http_404", 1)
+    assert "404 Not Found" in image.error_detail
+
+
+def test_what_is_no_whole_picture_fails_at_once(pipeline: Pipeline, origin: Origin) -> None:
+    page = the_image(pipeline, origin.add("/page.jpg", b"<!doctype html><p>Hello"))
+    assert (page.status, page.error_code, page.attempts) == ("failed", "not_an_image", 1)
+    half = the_image(pipeline, origin.add("/half.png", truncated(rgba_png())))
+    assert (half.status, half.error_code) == ("failed", "corrupt_image")
+
+
+@pytest.mark.parametrize(("earlier", "delay"), list(enumerate(RETRY_DELAYS)))
+def test_an_attempt_that_fails_for_a_while_is_repeated_later(
+    earlier: int, delay: float, pipeline: Pipeline, origin: Origin
+) -> None:
+    batch = ingested(origin.add("/busy.jpg", Answer(status=503)))
+    batch.images.update(attempts=earlier)
+    image = work(batch, pipeline).images.get()
+    assert (image.status, image.error_code, image.attempts) == ("pending", "http_503", earlier + 1)
+    assert seconds_to_wait(image) <= 1.2 * delay
+    assert (image.due_at - image.request.created_at).total_seconds() >= 0.8 * delay
+    assert batch.status == Request.Status.PROCESSING
+
+
+def test_the_fifth_attempt_that_fails_is_the_last(pipeline: Pipeline, origin: Origin) -> None:
+    batch = ingested(origin.add("/busy.jpg", Answer(status=503)))
+    batch.images.update(attempts=4)
+    image = work(batch, pipeline).images.get()
+    assert (image.status, image.error_code, image.attempts) == ("failed", "http_503", 5)
+    assert batch.status == Request.Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "delay"),
+    [(429, {"Retry-After": "40"}, 40), (503, {"Retry-After": "70"}, 70), (429, {}, RETRY_DELAYS[-1])],
+)
+def test_waiting_as_the_origin_asks_costs_no_attempt(
+    status: int, headers: dict[str, str], delay: float, pipeline: Pipeline, origin: Origin
+) -> None:
+    image = the_image(pipeline, origin.add("/slowly.jpg", Answer(status=status, headers=headers)))
+    assert (image.status, image.error_code, image.attempts) == ("pending", f"http_{status}", 0)
+    assert seconds_to_wait(image) <= delay <= (image.due_at - image.request.created_at).total_seconds()
+
+
+def test_waiting_without_an_attempt_ends_a_day_after_the_last_progress(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    batch = ingested(origin.add("/slowly.jpg", Answer(status=429)))
+    batch.started_at = batch.last_progress_at = timezone.now() - PATIENCE - timedelta(seconds=1)
+    image = work(batch, pipeline).images.get()
+    assert (image.status, image.error_code) == ("failed", "http_429")
+
+
+def test_who_asks_for_rest_is_waited_for_while_other_pictures_are_completed(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    batch = ingested(origin.add("/slowly.jpg", Answer(status=429)))
+    batch.started_at = timezone.now() - 2 * PATIENCE
+    batch.last_progress_at = timezone.now() - PATIENCE / 2
+    image = work(batch, pipeline).images.get()
+    assert (image.status, image.attempts) == ("pending", 0)
+
+
+@pytest.mark.parametrize(("code", "is_given_up"), [("http_429", True), ("connect", False)])
+def test_after_a_day_pictures_of_a_host_that_asks_for_rest_fail_unasked(
+    code: str, *, is_given_up: bool, pipeline: Pipeline, origin: Origin
+) -> None:
+    batch = ingested(origin.add("/lamp.jpg", JPEG))
+    batch.started_at = batch.last_progress_at = timezone.now() - 2 * PATIENCE
+    host = batch.images.get().host
+    pipeline.hosts.learn([Pause(host, time.time() + 1000, 1, code)])
+    assert (host in pipeline.busy_hosts(batch)) is not is_given_up
+    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1))
+    wait_until(lambda: not held())
+    image = batch.images.get()
+    assert (image.status, image.error_code) == (("failed", code) if is_given_up else ("pending", ""))
+    assert origin.received == []
+
+
+def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipeline: Pipeline) -> None:
+    now = time.time()
+    pipeline.hosts.refused("shop.example", 3600, "http_429")
+    pipeline.share_pauses()
+    PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
+    elsewhere = Hosts()
+    elsewhere.learn(row.pause for row in PausedHost.objects.current())
+    assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 3600, abs=5)
+
+
+def test_what_a_redirect_leads_to_is_not_the_fault_of_the_host_that_was_asked(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    with Origin(host="127.0.0.2") as other:
+        away = {"Location": other.add("/lamp.jpg", Answer(status=503, headers={"Retry-After": "3600"}))}
+        image = the_image(pipeline, origin.add("/lamp.jpg", Answer(status=302, headers=away)))
+    assert (image.status, image.error_code) == ("pending", "http_503")
+    assert pipeline.hosts.paused() == {}
+
+
+def test_what_cannot_be_remembered_is_completed_nevertheless(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    def refuse(memories: object) -> None:
+        raise DatabaseError("no room")
+
+    monkeypatch.setattr(Memory.objects, "remember", refuse)
+    batch = work(ingested(origin.add("/lamp.jpg", JPEG)), pipeline)
+    assert batch.status == Request.Status.COMPLETED
+    wait_until(lambda: not pipeline._held)
+    assert "not remembered" in caplog.text
+
+
+def test_a_storage_that_is_full_costs_no_attempt(
+    pipeline: Pipeline, origin: Origin, settings: Settings, caplog: LogCaptureFixture
+) -> None:
+    batch = ingested(origin.add("/chair.jpg", JPEG))
+    storages = settings.STORAGES
+    settings.STORAGES = storages | {"default": {"BACKEND": f"{__name__}.FullDisk"}}
+    image = work(batch, pipeline).images.get()
+    assert (image.status, image.error_code, image.attempts) == ("pending", "storage", 0)
+    assert 0 < seconds_to_wait(image) <= STORAGE_DELAY
+    assert "No space left on device" in caplog.text
+
+    settings.STORAGES = storages
+    batch.images.update(due_at=timezone.now())
+    assert work(batch, pipeline).status == Request.Status.COMPLETED
+
+
+def test_an_unexpected_error_costs_its_picture_an_attempt_and_others_nothing(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    strange = photo_jpeg(20, 20)
+
+    def stumble(data: bytes, *args: object, **options: object) -> object:
+        return 1 / 0 if data == strange else compress(data, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(attempts, "compress", stumble)
+    urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(20)]
+    batch = work(ingested(origin.add("/strange.jpg", strange), *urls), pipeline)
+
+    assert completed(batch) == 20
+    image = batch.images.get(number=1)
+    assert (image.status, image.error_code, image.attempts) == ("pending", "crashed", 1)
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert str(image.pk) in record.getMessage()
+    assert "strange.jpg" not in record.getMessage()
+    assert "ZeroDivisionError" in caplog.text
+
+
+# --- Many pictures ---
+
+
+def test_a_host_gets_no_more_requests_at_once_than_its_limit_while_others_go_on(
+    pipeline: Pipeline, origin: Origin, gate: Gate
+) -> None:
+    slow = [origin.add(f"/slow/{number}.jpg", gate) for number in range(12)]
+    with Origin() as other:
+        quick = [other.add(f"/{number}.jpg", JPEG) for number in range(12)]
+        batch = ingested(*slow, *quick)
+        hand_in(batch, pipeline)
+        wait_until(lambda: completed(batch) == 12 and gate.waiting == 4)
+        assert held() == 12
+        gate.open()
+        wait_until(lambda: completed(batch) == 24)
+    assert gate.most_waiting == 4
+
+
+def test_pictures_that_stall_hold_up_no_others_of_their_host(
+    pipeline: Pipeline, origin: Origin, gate: Gate
+) -> None:
+    stalling = set(range(5, 40, 10))
+    urls = [origin.add(f"/{n}.jpg", gate if n in stalling else JPEG) for n in range(40)]
+    pipeline.places = Places(8, 6, pipeline.hosts, pipeline.leases)
+    batch = ingested(*urls)
+    hand_in(batch, pipeline)
+
+    wait_until(lambda: completed(batch) == 36)
+    batch.refresh_from_db()
+    assert (batch.images_completed, batch.images_pending, held()) == (36, 4, 4)
+    gate.open()
+    wait_until(lambda: completed(batch) == 40)
+
+
+def test_pictures_of_several_requests_are_recorded_with_their_own(pipeline: Pipeline, origin: Origin) -> None:
+    good, bad = ingested(origin.add("/good.jpg", JPEG)), ingested(origin.url("/bad.jpg"))
+    hand_in(good, pipeline)
+    hand_in(bad, pipeline)
+    wait_until(lambda: not Request.objects.active().exists())
+    good.refresh_from_db()
+    bad.refresh_from_db()
+    assert (good.status, bad.status) == (Request.Status.COMPLETED, Request.Status.FAILED)
+
+
+def test_a_request_that_is_removed_meanwhile_does_not_keep_others_from_being_recorded(
+    pipeline: Pipeline, origin: Origin, gate: Gate
+) -> None:
+    removed, kept = ingested(origin.add("/1.jpg", gate)), ingested(origin.add("/2.jpg", gate))
+    hand_in(removed, pipeline)
+    hand_in(kept, pipeline)
+    wait_until(lambda: gate.waiting == 2)
+    removed.remove()
+    gate.open()
+    wait_until(lambda: completed(kept) == 1)
+    assert list(Request.objects.all()) == [kept]
+
+
+def test_outcomes_wait_for_a_database_that_breaks_off(
+    pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
+) -> None:
+    batch = ingested(origin.add("/chair.jpg", JPEG))
+    images = Image.objects.claim(batch, pipeline.worker_id, 10)
+    with transaction.atomic():
+        Request.objects.locked().get(pk=batch.pk)
+        pipeline.submit(images)
+        wait_until(lambda: hang_up(waiting_for_lock=True))
+        wait_until(lambda: "wait for the database" in caplog.text)
+    wait_until(lambda: completed(batch) == 1)
+    batch.refresh_from_db()
+    assert (batch.status, origin.count("/chair.jpg")) == (Request.Status.COMPLETED, 1)
+
+
+def test_a_connection_that_broke_while_nothing_was_to_write_costs_nothing(
+    pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
+) -> None:
+    first, second = (ingested(origin.add(f"/{number}.jpg", JPEG)) for number in range(2))
+    work(first, pipeline)
+    wait_until(lambda: hang_up(waiting_for_lock=False))
+    assert work(second, pipeline).status == Request.Status.COMPLETED
+    assert "wait for the database" not in caplog.text
+
+
+def hang_up(*, waiting_for_lock: bool) -> bool:
+    """Break the connections of other threads that wait for a lock, or for something else; whether any did."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees the same all the time
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND (wait_event_type = 'Lock') = %s",
+            [waiting_for_lock],
+        )
+        return bool(cursor.fetchall())
+
+
+# --- Places that are full ---
+
+
+def test_what_waits_behind_a_host_that_stalls_is_given_back_untouched(
+    pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
+    hand_in(batch, pipeline)
+    wait_until(lambda: gate.waiting == 4)
+    pipeline.give_back_idle()
+    assert held() == 10
+
+    monkeypatch.setattr(places, "STALLED_AFTER", 0)
+    pipeline.give_back_idle()
+    assert held() == 4
+    given_back = batch.images.filter(claimed_by=None).values_list("status", "attempts", "crashes")
+    assert list(given_back) == [("pending", 0, 0)] * 6
+    gate.open()
+    wait_until(lambda: completed(batch) == 4)
+
+
+def test_what_cannot_be_given_back_stays_in_hand(
+    pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OperationalError
+
+    monkeypatch.setattr(places, "STALLED_AFTER", 0)
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
+    hand_in(batch, pipeline)
+    wait_until(lambda: gate.waiting == 4)
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr(ImageQuerySet, "release", fail)
+        pipeline.give_back_idle()
+    gate.open()
+    wait_until(lambda: completed(batch) == 10)
+
+
+# --- The end ---
+
+
+def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouched(
+    origin: Origin, gate: Gate
+) -> None:
+    pipeline = Pipeline(uuid.uuid4())
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
+    hand_in(batch, pipeline)
+    wait_until(lambda: gate.waiting == 4)
+    pipeline.stop()
+    gate.open()
+    pipeline.close(20)
+
+    assert completed(batch) == 4
+    rest = batch.images.pending().values_list("claimed_by", "attempts", "crashes", "error_code")
+    assert list(rest) == [(None, 0, 0, "")] * 6
+    assert len(origin.received) == 4
+    batch.refresh_from_db()
+    assert (batch.images_completed, batch.images_pending) == (4, 6)
+
+
+def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, gate: Gate) -> None:
+    pipeline = Pipeline(uuid.uuid4())
+    batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
+    hand_in(batch, pipeline)
+    wait_until(lambda: gate.waiting == 1)
+    pipeline.close(1)
+    assert completed(batch) == 1
+    image = batch.images.pending().get()
+    assert (image.claimed_by, image.attempts, image.crashes) == (None, 0, 0)
+
+
+def test_a_process_that_is_no_worker_has_no_pipeline(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines, "_current", None)
+    with pytest.raises(RuntimeError, match="no worker"):
+        pipelines.current()

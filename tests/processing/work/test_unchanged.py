@@ -1,0 +1,312 @@
+"""A picture that has not changed since an earlier Request costs neither its bytes nor its compression."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest import MonkeyPatch
+
+from processing.compress import compress
+from processing.work import attempts
+from processing.work import models as memories
+from processing.work.fetch import Version
+from processing.work.models import Memory, Noted
+from processing.work.pipeline import Pipeline
+from processing.workers.prune import prune
+from products.models import Image, Request
+from tests.support.batches import catalogue, ingest, ingested, make_urls
+from tests.support.factories import submit
+from tests.support.origin import Answer, Handler, Origin
+from tests.support.parallel import wait_until
+from tests.support.pictures import photo_jpeg
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_pool")]
+
+JPEG, OTHER_JPEG = photo_jpeg(64, 48), photo_jpeg(64, 48, seed=1)
+MODIFIED = "Sun, 01 Nov 2026 10:00:00 GMT"
+
+
+class Shop:
+    """A route that keeps to conditions as RFC 9110 has them; `answered` are the statuses, in order."""
+
+    def __init__(self, data: bytes, *, etag: str | None = None, modified: str | None = None) -> None:
+        self.data, self.etag, self.modified = data, etag, modified
+        self.answered: list[int] = []
+
+    def __call__(self, handler: Handler) -> None:
+        asked = handler.received.headers
+        if "if-none-match" in asked:
+            is_known = asked["if-none-match"] == self.etag
+        else:
+            is_known = self.modified is not None and asked.get("if-modified-since") == self.modified
+        fields = {"ETag": self.etag, "Last-Modified": self.modified}
+        headers = {name: value for name, value in fields.items() if value is not None}
+        self.answered.append(304 if is_known else 200)
+        if is_known:
+            handler.answer(Answer(status=304, headers=headers))
+        else:
+            handler.answer(Answer(self.data, headers=headers))
+
+
+def shop(data: bytes = JPEG, **validators: str | None) -> Shop:
+    return Shop(data, **(validators or {"etag": f'"{hashlib.sha256(data).hexdigest()}"'}))
+
+
+def work(batch: Request, pipeline: Pipeline) -> Image:
+    """Have its one Image done."""
+    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1000))
+    wait_until(lambda: not pipeline._held)  # what pictures were is written after their outcomes
+    batch.refresh_from_db()
+    return batch.images.get()
+
+
+def run(url: str, pipeline: Pipeline, **options: object) -> Image:
+    """What becomes of this one picture in a new Request."""
+    return work(ingested(url, **options), pipeline)
+
+
+@pytest.fixture
+def compressions(monkeypatch: MonkeyPatch) -> list[bytes]:
+    """What has been compressed."""
+    seen: list[bytes] = []
+
+    def note(data: bytes, *arguments: object, **options: object) -> object:
+        seen.append(data)
+        return compress(data, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(attempts, "compress", note)
+    return seen
+
+
+# --- What has not changed ---
+
+
+@pytest.mark.parametrize(
+    "validators",
+    [{"etag": '"1"'}, {"etag": 'W/"1"'}, {"modified": MODIFIED}, {"etag": '"1"', "modified": MODIFIED}],
+)
+def test_what_the_origin_calls_unchanged_keeps_its_output_without_being_sent_or_decoded(
+    validators: dict[str, str], pipeline: Pipeline, origin: Origin, compressions: list[bytes]
+) -> None:
+    route = shop(JPEG, **validators)
+    url = origin.add("/lamp.jpg", route)
+    first, second = run(url, pipeline), run(url, pipeline)
+
+    assert (route.answered, compressions) == ([200, 304], [JPEG])
+    run(url, pipeline)
+    assert len(origin.clients) == 1
+    assert (first.unchanged, second.unchanged, second.status, second.attempts) == (
+        False,
+        True,
+        "completed",
+        1,
+    )
+    same = ["output_key", *Image.FACTS]
+    assert [getattr(second, name) for name in same] == [getattr(first, name) for name in same]
+    batch = second.request
+    assert (batch.status, batch.images_completed, batch.images_unchanged) == ("completed", 1, 1)
+    assert (batch.bytes_source, batch.bytes_output) == (first.source_bytes, first.output_bytes)
+
+
+def test_the_third_request_takes_over_from_the_second(pipeline: Pipeline, origin: Origin) -> None:
+    route = shop()
+    url = origin.add("/lamp.jpg", route)
+    first, second = run(url, pipeline), run(url, pipeline)
+    first.request.remove()
+    assert not Image.objects.filter(pk=first.pk).exists()
+    third = run(url, pipeline)
+    assert (route.answered, third.unchanged, third.output_key) == ([200, 304, 304], True, second.output_key)
+
+
+@pytest.mark.parametrize("etag", [None, "", '"' + "x" * 300 + '"', '"ü"'])
+def test_the_same_bytes_count_as_unchanged_where_the_origin_has_no_name_for_them_that_can_be_kept(
+    etag: str | None, pipeline: Pipeline, origin: Origin, compressions: list[bytes]
+) -> None:
+    headers = {} if etag is None else {"ETag": etag}
+    url = origin.add("/lamp.jpg", Answer(JPEG, headers=headers))
+    first, second = run(url, pipeline), run(url, pipeline)
+    assert (second.unchanged, second.output_key, compressions) == (True, first.output_key, [JPEG])
+    assert all("if-none-match" not in request.headers for request in origin.received)
+
+
+def test_an_origin_that_ignores_conditions_is_believed_by_its_bytes(
+    pipeline: Pipeline, origin: Origin, compressions: list[bytes]
+) -> None:
+    url = origin.add("/lamp.jpg", Answer(JPEG, headers={"ETag": '"1"', "Last-Modified": MODIFIED}))
+    run(url, pipeline)
+    assert run(url, pipeline).unchanged
+    assert origin.received[1].headers["if-none-match"] == '"1"'
+    assert origin.received[1].headers["if-modified-since"] == MODIFIED
+    assert compressions == [JPEG]
+
+
+def test_conditions_go_to_the_url_that_answered_and_to_no_other(pipeline: Pipeline, origin: Origin) -> None:
+    target = origin.add("/lamp-1.jpg", shop(etag='"1"'))
+    url = origin.add("/lamp.jpg", Answer(status=302, headers={"Location": target}))
+    assert not run(url, pipeline).unchanged
+    assert run(url, pipeline).unchanged
+    moved = origin.add("/lamp-2.jpg", Shop(OTHER_JPEG, etag='"1"'))  # which calls another picture the same
+    origin.add("/lamp.jpg", Answer(status=302, headers={"Location": moved}))
+    assert not run(url, pipeline).unchanged
+    asked = [(r.target, r.headers.get("if-none-match")) for r in origin.received]
+    assert asked == [
+        *[("/lamp.jpg", None), ("/lamp-1.jpg", None)],
+        *[("/lamp.jpg", None), ("/lamp-1.jpg", '"1"')],
+        *[("/lamp.jpg", None), ("/lamp-2.jpg", None)],
+    ]
+
+
+# --- What has ---
+
+
+def test_what_has_changed_is_made_anew(pipeline: Pipeline, origin: Origin, compressions: list[bytes]) -> None:
+    url = origin.add("/lamp.jpg", shop(JPEG))
+    first = run(url, pipeline)
+    origin.add("/lamp.jpg", shop(OTHER_JPEG))
+    second = run(url, pipeline)
+    assert (second.unchanged, compressions) == (False, [JPEG, OTHER_JPEG])
+    assert second.output_key != first.output_key
+    assert run(url, pipeline).unchanged
+
+
+def test_a_304_that_nobody_asked_for_is_an_error(pipeline: Pipeline, origin: Origin) -> None:
+    image = run(origin.add("/lamp.jpg", Answer(status=304)), pipeline)
+    assert (image.status, image.error_code) == ("failed", "http_304")
+
+
+@pytest.mark.parametrize(
+    "options", [{"quality": 60}, {"format": "webp"}, {"max_width": 32}, {"max_height": 32}, {"force": True}]
+)
+def test_other_options_and_force_fetch_in_full(
+    options: dict[str, object], pipeline: Pipeline, origin: Origin
+) -> None:
+    route = shop()
+    url = origin.add("/lamp.jpg", route)
+    run(url, pipeline)
+    assert not run(url, pipeline, **options).unchanged
+    assert route.answered == [200, 200]
+
+
+def test_an_origin_that_lies_is_believed_until_force(pipeline: Pipeline, origin: Origin) -> None:
+    url = origin.add("/lamp.jpg", Shop(JPEG, etag='"always"'))
+    first = run(url, pipeline)
+    origin.add("/lamp.jpg", Shop(OTHER_JPEG, etag='"always"'))
+    assert run(url, pipeline).output_key == first.output_key
+    forced = run(url, pipeline, force=True)
+    assert (forced.unchanged, forced.output_key != first.output_key) == (False, True)
+    assert run(url, pipeline).output_key == forced.output_key
+
+
+def test_nobody_profits_from_the_pictures_of_others(pipeline: Pipeline, origin: Origin) -> None:
+    route = shop()
+    url = origin.add("/lamp.jpg", route)
+    run(url, pipeline)
+    bob = User.objects.create_user("bob")
+    assert not work(ingest(submit(bob, catalogue(url))), pipeline).unchanged
+    assert route.answered == [200, 200]
+
+
+# --- What was kept and is no more ---
+
+
+def test_an_output_that_has_vanished_is_made_again(
+    pipeline: Pipeline, origin: Origin, tmp_path: Path
+) -> None:
+    route = shop()
+    url = origin.add("/lamp.jpg", route)
+    first = run(url, pipeline)
+    (tmp_path / first.output_key).unlink()
+    second = run(url, pipeline)
+    assert (second.unchanged, route.answered) == (False, [200, 200])
+    assert (tmp_path / second.output_key).exists()
+
+
+@pytest.mark.parametrize(
+    "change", [Request.remove, lambda batch: batch.images.update(output_key="", external_url="x")]
+)
+def test_without_a_row_that_refers_to_the_output_the_picture_is_fetched(
+    change: Callable[[Request], object], pipeline: Pipeline, origin: Origin
+) -> None:
+    route = shop()
+    url = origin.add("/lamp.jpg", route)
+    change(run(url, pipeline).request)
+    assert not run(url, pipeline).unchanged
+    assert route.answered == [200, 200]
+
+
+def test_a_row_that_goes_while_the_origin_is_asked_lets_the_picture_start_over(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    route = shop()
+    first = run(origin.add("/lamp.jpg", route), pipeline)
+
+    def asked(handler: Handler) -> None:
+        Request.objects.get(pk=first.request_id).remove()
+        connection.close()
+        route(handler)
+
+    second = run(origin.add("/lamp.jpg", asked), pipeline)
+    assert (second.status, second.unchanged, second.output_key, second.source_bytes) == (
+        "pending",
+        False,
+        "",
+        None,
+    )
+    assert (second.request.images_completed, second.request.images_unchanged) == (0, 0)
+    origin.add("/lamp.jpg", route)
+    again = work(second.request, pipeline)
+    assert (again.status, again.unchanged, again.output_key) == ("completed", False, first.output_key)
+    assert route.answered == [200, 304, 200]
+
+
+def test_prune_forgets_what_no_image_is_left_of(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memories, "FORGET_ROWS", 2)
+    urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(5)]
+    kept = run(origin.add("/kept.jpg", JPEG), pipeline)
+    for url in urls:
+        old = run(url, pipeline).request
+        Request.objects.filter(pk=old.pk).update(finished_at=timezone.now() - timedelta(days=3))
+    assert Memory.objects.count() == 6
+    prune(2)
+    assert [memory.image for memory in Memory.objects.all()] == [kept]
+
+
+def test_a_user_who_is_deleted_leaves_nothing_that_is_in_the_way(pipeline: Pipeline, origin: Origin) -> None:
+    run(origin.add("/lamp.jpg", JPEG), pipeline)
+    User.objects.all().delete()
+    Memory.objects.forget()
+    assert not Memory.objects.exists()
+
+
+# --- What it costs ---
+
+
+def test_what_many_pictures_were_is_written_by_one_statement_and_read_by_two(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(8))
+    images = Image.objects.claim(batch, pipeline.worker_id, 8)
+    with CaptureQueriesContext(connection) as queries:
+        assert Memory.objects.recall(images) == {}
+    assert len(queries) == 1
+    for image in images:
+        image.complete("images/00/0.jpg")
+        image.claimed_by = None
+    Image.objects.overwrite(images)
+    with CaptureQueriesContext(connection) as queries:
+        Memory.objects.remember(
+            [Noted(Memory.id_for(image), image.pk.hex, b"\0", image.url, "", "") for image in images]
+        )
+    assert sum("INSERT" in query["sql"] for query in queries) == 1
+    with CaptureQueriesContext(connection) as queries:
+        known = Memory.objects.recall(images)
+    assert len(queries) == 2
+    assert {pk: (one.version, one.output.pk, one.output.output_key) for pk, one in known.items()} == {
+        image.pk: (Version(image.url, b"\0"), image.pk, "images/00/0.jpg") for image in images
+    }

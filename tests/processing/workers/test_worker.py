@@ -1,0 +1,310 @@
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import Event
+
+import pytest
+from django.db import OperationalError, transaction
+from django.utils import timezone
+from pytest import LogCaptureFixture, MonkeyPatch
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from processing.work import ingest as ingestion
+from processing.work import lane, pipeline, tasks
+from processing.work.pipeline import Pipeline
+from processing.workers import worker
+from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.worker import Heart, Served
+from products.models import Image, Request
+from tests.processing.conftest import Broker, dramatiq_worker
+from tests.support.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
+from tests.support.origin import Origin
+from tests.support.parallel import wait_until
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("broker", "no_worker", "small_pool"),
+]
+
+
+@pytest.fixture
+def working(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Pipeline:
+    """This process as a worker's, without threads that consume messages."""
+    monkeypatch.setattr("processing.work.pipeline._current", pipeline)
+    return pipeline
+
+
+def errors(caplog: LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# --- Messages ---
+
+
+@pytest.mark.django_db
+def test_messages_are_sent_when_the_transaction_is_over_and_not_before(
+    broker: Broker, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        batch = submitted(*make_urls(1))
+        assert broker.messages() == []
+    assert broker.messages() == [("ingest", str(batch.pk), 1)]
+
+
+def test_no_message_is_sent_for_what_is_rolled_back(broker: Broker) -> None:
+    with pytest.raises(ArithmeticError), transaction.atomic():
+        submitted(*make_urls(1))
+        raise ArithmeticError
+    assert broker.messages() == []
+
+
+def test_a_retry_sends_lanes_in_a_new_epoch(broker: Broker) -> None:
+    batch = settle(ingested(*make_urls(3)), {1: "timeout"})
+    broker.flush_all()
+    before = batch.epoch
+    batch.retry()
+    batch.refresh_from_db()
+    assert batch.epoch > before
+    assert broker.messages() == [("work", str(batch.pk), batch.epoch)]
+
+
+def test_only_one_of_two_that_dispatch_a_request_does(broker: Broker) -> None:
+    batch = ingested(*make_urls(1))
+    rival = Request.objects.get()
+    broker.flush_all()
+    assert tasks.dispatch(batch)
+    assert not tasks.dispatch(rival)
+    assert broker.counts() == {"work": 1}
+
+
+@pytest.mark.parametrize(("running", "counts"), [(True, {"ingest": 1}), (False, {})])
+def test_embedded_messages_are_sent_only_in_the_process_that_works(
+    running: bool, counts: dict[str, int], broker: Broker, settings: Settings, monkeypatch: MonkeyPatch
+) -> None:
+    settings.EMBEDDED = True
+    monkeypatch.setattr(pipeline, "is_worker", lambda: running)
+    submitted(*make_urls(1))
+    assert broker.counts() == counts
+
+
+# --- The actors ---
+
+
+def test_messages_of_another_epoch_are_void(broker: Broker, working: Pipeline) -> None:
+    fresh, batch = submitted(*make_urls(1)), ingested(*make_urls(1))
+    broker.flush_all()
+    for epoch in (0, 2):
+        tasks.ingest.fn(str(fresh.pk), epoch)
+        tasks.work.fn(str(batch.pk), epoch)
+    assert broker.messages() == []
+    fresh.refresh_from_db()
+    assert (fresh.ingested_rows, held()) == (0, 0)
+
+
+@pytest.mark.parametrize("end", [Request.cancel, Request.remove, settle])
+def test_messages_for_requests_that_have_ended_are_void(
+    end: Callable[[Request], object], broker: Broker, working: Pipeline
+) -> None:
+    batch = ingested(*make_urls(1))
+    message = (str(batch.pk), batch.epoch)
+    end(batch)
+    broker.flush_all()
+    tasks.ingest.fn(*message)
+    tasks.work.fn(*message)
+    assert broker.messages() == []
+
+
+def test_an_ingest_starts_the_lanes_with_its_first_chunk_and_goes_on_behind_others(
+    broker: Broker, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "INGEST_SECONDS", 0)
+    monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
+    batch = submitted(*make_urls(5))
+    sent = []
+    while not Request.objects.get().ingested:
+        broker.flush_all()
+        tasks.ingest.fn(str(batch.pk), 1)
+        sent.append(broker.counts())
+    assert sent == [{"work": lane.LANES, "ingest": 1}, {"ingest": 1}, {}]
+    assert Image.objects.count() == 5
+
+
+def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
+    broker: Broker, monkeypatch: MonkeyPatch
+) -> None:
+    batch = submitted(*make_urls(5))
+    broker.flush_all()
+    monkeypatch.setattr(Request, "ingest", lambda *_: False)
+    tasks.ingest.fn(str(batch.pk), 1)
+    assert broker.messages() == []
+
+
+def test_an_ingest_that_stumbles_is_left_to_recovery(
+    broker: Broker, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    batch = submitted(*make_urls(1))
+    broker.flush_all()
+    monkeypatch.setattr(Request, "ingest", lambda *_: 1 / 0)
+    tasks.ingest.fn(str(batch.pk), 1)
+    assert broker.messages() == []
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_lane_goes_to_the_end_of_the_queue_after_its_slice(
+    broker: Broker, working: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SLICE_SECONDS", 0.2)
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
+    broker.flush_all()
+    tasks.work.fn(str(batch.pk), batch.epoch)
+    assert broker.messages() == [("work", str(batch.pk), batch.epoch)]
+    assert broker.delayed() == []
+
+
+def test_a_lane_with_nothing_to_do_comes_back_later(broker: Broker, working: Pipeline) -> None:
+    batch = ingested(*make_urls(1))
+    batch.images.update(due_at=timezone.now() + timedelta(seconds=30))
+    broker.flush_all()
+    tasks.work.fn(str(batch.pk), batch.epoch)
+    assert broker.messages() == broker.delayed() == [("work", str(batch.pk), batch.epoch)]
+
+
+def test_a_lane_that_stumbles_goes_on(
+    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    batch = ingested(*make_urls(1))
+    broker.flush_all()
+    monkeypatch.setattr(lane, "run", lambda *_: 1 / 0)
+    tasks.work.fn(str(batch.pk), batch.epoch)
+    assert broker.delayed() == [("work", str(batch.pk), batch.epoch)]
+    assert "ZeroDivisionError" in caplog.text
+
+
+# --- The process ---
+
+
+def test_a_worker_takes_a_request_from_its_upload_to_its_end(
+    broker: Broker, origin: Origin, caplog: LogCaptureFixture
+) -> None:
+    with dramatiq_worker():
+        batch = submitted(
+            *[origin.add(f"/{number}.jpg", JPEG) for number in range(30)], origin.url("/no.jpg")
+        )
+        wait_until(lambda: not Request.objects.active().exists())
+        assert Worker.objects.alive().count() == 1
+    batch.refresh_from_db()
+    assert (batch.status, batch.images_completed, batch.images_failed) == ("completed_with_errors", 30, 1)
+    assert not Worker.objects.exists()
+    assert errors(caplog) == []
+
+
+def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
+    broker: Broker, origin: Origin, caplog: LogCaptureFixture, monkeypatch: MonkeyPatch
+) -> None:
+    def start_slowly(
+        worker_id: uuid.UUID, start: Callable[[uuid.UUID], Pipeline] = pipeline.start
+    ) -> Pipeline:
+        time.sleep(0.5)  # for Dramatiq's threads, if they were there already, to take up messages
+        return start(worker_id)
+
+    monkeypatch.setattr(pipeline, "start", start_slowly)
+    batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(10)])
+    tasks.send_lanes(batch)
+    with dramatiq_worker():
+        wait_until(lambda: completed(batch) == 10)
+    assert errors(caplog) == []
+
+
+def test_a_worker_that_is_stopped_gives_its_pictures_back_and_the_next_one_goes_on(
+    broker: Broker, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.2)
+    batch = submitted(*[origin.add(f"/{number}.jpg", gate) for number in range(30)])
+    with dramatiq_worker():
+        wait_until(lambda: gate.waiting == 4)
+    assert held() == 0
+    assert not Worker.objects.exists()
+    rows = batch.images.values_list("status", "attempts", "crashes").distinct()
+    assert list(rows.order_by()) == [("pending", 0, 0)]
+
+    gate.open()
+    with dramatiq_worker():
+        wait_until(lambda: completed(batch) == 30)
+
+
+def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, origin: Origin) -> None:
+    dead = Worker.objects.create(seen_at=timezone.now() - DEAD_AFTER)
+    batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(5)])
+    Image.objects.claim(batch, dead.pk, 3)
+    Request.objects.update(dispatched_at=timezone.now() - timedelta(minutes=2))
+    broker.flush_all()
+    with dramatiq_worker():
+        wait_until(lambda: completed(batch) == 5)
+    assert batch.images.filter(crashes=1).count() == 3
+
+
+# --- The heart ---
+
+
+def test_a_heart_beats_until_it_is_stopped(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
+    heart = Heart(Worker(), Served(1))
+    heart.start()
+    wait_until(Worker.objects.exists)
+    first = Worker.objects.get().seen_at
+    wait_until(lambda: Worker.objects.get().seen_at > first)
+    heart.stop()
+    assert not Worker.objects.exists()
+
+
+def test_a_heart_goes_on_when_the_database_was_away(
+    working: Pipeline, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    beat = Worker.beat
+    failures = iter([OperationalError("The server is starting up.")])
+
+    def stumble(row: Worker, served_until: datetime | None) -> None:
+        for failure in failures:
+            raise failure
+        beat(row, served_until)
+
+    monkeypatch.setattr(Worker, "beat", stumble)
+    heart = Heart(Worker(), Served(1))
+    heart.start()
+    wait_until(Worker.objects.exists)
+    heart.stop()
+    assert "The server is starting up." in caplog.text
+
+
+def test_a_heart_beats_on_while_recovery_hangs(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
+    """As it does while it sends, message by message, to a broker that does not answer."""
+    hanging, released = Event(), Event()
+
+    def hang() -> None:
+        hanging.set()
+        released.wait(60)
+
+    monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
+    monkeypatch.setattr(worker, "recover", hang)
+    heart = Heart(Worker(), Served(1))
+    heart.start()
+    assert hanging.wait(60)
+    seen_at = Worker.objects.get().seen_at
+    wait_until(lambda: Worker.objects.get().seen_at > seen_at)
+    released.set()
+    heart.stop()
+
+
+def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "RECOVERY_EVERY", timedelta(0))
+    batch = ingested(*make_urls(2))
+    heart = Heart(Worker(), Served(1))
+    heart.start()
+    wait_until(Worker.objects.exists)
+    for _ in range(2):
+        Image.objects.claim(batch, uuid.uuid4(), 2)
+        wait_until(lambda: held() == 0)
+    assert list(batch.images.values_list("crashes", flat=True)) == [2, 2]
+    heart.stop()

@@ -1,0 +1,83 @@
+"""docs/api.md does what it says: its snippets, run in their order against a cluster at work."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.factories import make_csv
+from tests.support.origin import Origin
+from tests.support.pictures import photo_jpeg
+from tests.support.stack import Cluster
+
+TEXT = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path) as cluster:
+        cluster.run(workers=1)
+        yield cluster
+
+
+@pytest.fixture
+def here(tmp_path: Path, origin: Origin) -> Path:
+    """A folder with a catalogue of two pictures, of which one is missing at its shop."""
+    urls = [origin.add("/a.jpg", photo_jpeg(160, 120, seed=1)), origin.url("/missing.jpg")]
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "catalogue.csv").write_bytes(make_csv((1, "Lamp", ", ".join(urls)), (2, "Vase", urls[0])))
+    return folder
+
+
+def run(cluster: Cluster, here: Path, *command: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "SERVICE": cluster.url, "TOKEN": cluster.token()}
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def outputs(here: Path) -> list[str]:
+    with (here / "result.csv").open(newline="", encoding="utf-8") as file:
+        return [row["Output Image Urls"] for row in csv.DictReader(file)]
+
+
+def test_there_are_no_other_snippets() -> None:
+    assert TEXT.count("```") == 2 * (len(snippets("sh")) + len(snippets("python")))
+
+
+def test_the_job_with_curl(cluster: Cluster, here: Path) -> None:
+    run(cluster, here, "bash", "-euo", "pipefail", "-c", "\n".join(snippets("sh")))
+    preview, request, failures, retried = (
+        json.loads((here / f"{name}.json").read_text())
+        for name in ("preview", "request", "failures", "retried")
+    )
+    assert preview["images"] == {"total": 3, "distinct": 2}
+    assert request["options"]["format"] == "webp"
+    assert [image["error"]["code"] for image in failures["results"]] == ["http_404"]
+    assert (retried["run"], retried["images"]["pending"]) == (2, 1)
+    lamp, vase = outputs(here)
+    assert lamp.startswith(vase)
+    assert vase.endswith(".webp")
+    assert "Vase" not in (here / "failed.csv").read_text()
+    with zipfile.ZipFile(here / "images.zip") as archive:
+        assert len(archive.namelist()) == 2
+        assert archive.testzip() is None
+
+
+def test_the_job_with_python(cluster: Cluster, here: Path) -> None:
+    printed = run(cluster, here, sys.executable, "-c", "\n".join(snippets("python"))).splitlines()
+    assert printed[0] == "completed_with_errors 1 of 2"
+    assert "/missing.jpg http_404 " in printed[1]
+    assert all(url.startswith(cluster.url) for url in outputs(here))

@@ -1,0 +1,88 @@
+"""The API answers as its OpenAPI schema says, whatever it is sent.
+
+Schemathesis draws the calls from the schema: no answer is a server error, none is undeclared. The same calls
+are drawn in every run.
+"""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import schemathesis
+from django.contrib.auth.models import User
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from pytest_django import Settings
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from products.accounts.models import ApiToken
+from tests.support.factories import make_csv, make_user, three_outcomes
+
+pytestmark = pytest.mark.django_db
+
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+IDS = {"id", "request_id"}
+
+
+@pytest.fixture
+def ann() -> User:
+    return make_user()
+
+
+@pytest.fixture
+def token(ann: User) -> str:
+    return ApiToken.objects.issue(ann)
+
+
+@pytest.fixture(autouse=True)
+def in_process(settings: Settings) -> Iterator[None]:
+    """Let calls reach the application in this thread, and the test's transaction outlive them."""
+    settings.ALLOWED_HOSTS = ["localhost"]  # what Schemathesis calls it
+    ends = (request_started, request_finished)
+    for signal in ends:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in ends:
+        signal.connect(close_old_connections)
+
+
+SCHEMA: dict[str, Any] = cast(Any, SchemaGenerator)().get_schema(public=True)
+calls = schemathesis.openapi.from_dict(SCHEMA)
+calls.app = get_wsgi_application()
+drawn = hypothesis_settings(
+    max_examples=8,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@calls.parametrize()
+@drawn
+def test_no_call_is_answered_by_what_is_not_declared(case: Case[Any], token: str) -> None:
+    case.call_and_validate(headers={"Authorization": f"Token {token}"}, checks=CHECKS)
+
+
+@calls.parametrize()
+@drawn
+def test_no_call_to_what_is_there_is_answered_by_what_is_not_declared(
+    case: Case[Any], ann: User, token: str
+) -> None:
+    batch = three_outcomes(ann)
+    case.path_parameters = {name: str(batch.pk) for name in case.path_parameters or {}}
+    if isinstance(case.body, dict) and "file" in case.body:
+        case.body |= {"file": cast(Any, make_csv())}
+    case.call_and_validate(headers={"Authorization": f"Token {token}"}, checks=CHECKS)

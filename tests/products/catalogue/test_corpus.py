@@ -1,0 +1,213 @@
+"""Catalogues as shops and spreadsheets write them, each with the products that have to be found in it.
+
+`tests/catalogues` has the files. Beside each lies what was written down by hand: the options of its upload,
+encoding, delimiter and columns to be found, products as serial number, name and URLs, and warnings as line,
+column and code.
+"""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from products.models import Image, Request
+from tests.support.factories import JPEG, address_of, download, ingest, settle, submit, upload
+
+pytestmark = pytest.mark.django_db
+
+FOLDER = Path(__file__).resolve().parent / "files"
+RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A file, and what has to be found in it."""
+
+    name: str
+    data: bytes
+    options: dict[str, Any]
+    encoding: str
+    delimiter: str | None
+    columns: dict[str, Any]
+    products: list[list[Any]]
+    warnings: list[list[Any]]
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The options as a form sends them."""
+        texts = {name: value for name, value in self.options.items() if isinstance(value, str)}
+        return texts | {name: json.dumps(self.options[name]) for name in self.options.keys() - texts.keys()}
+
+    @property
+    def is_workbook(self) -> bool:
+        return self.encoding == "xlsx"
+
+
+def load(expected: Path) -> Case:
+    path = expected.with_suffix("")
+    return Case(path.name, path.read_bytes(), **json.loads(expected.read_text(encoding="utf-8")))
+
+
+CASES = [load(path) for path in sorted(FOLDER.glob("*.json"))]
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_csv = pytest.mark.parametrize(
+    "case", [case for case in CASES if not case.is_workbook], ids=lambda case: case.name
+)
+
+
+def test_every_file_has_its_expectations_and_there_are_enough() -> None:
+    files = {path.name for path in FOLDER.iterdir() if path.suffix != ".json"}
+    assert files == {case.name for case in CASES}
+    assert len(files) >= 40
+
+
+def ingested(api: Client, case: Case, data: bytes | None = None, **changed: str) -> Request:
+    """The file's Request with its Products, uploaded through the API."""
+    response = upload(api, data or case.data, case.name, **(case.form | changed))
+    assert response.status_code == 201, response.content
+    return ingest(Request.objects.get(pk=response.json()["id"]))
+
+
+def products_of(api: Client, batch: Request) -> list[list[Any]]:
+    rows = api.get(address_of(batch, "products/"), {"page_size": 1000}).json()["results"]
+    return [
+        [row["serial_number"], row["product_name"], [image["url"] for image in row["images"]]] for row in rows
+    ]
+
+
+def settled(batch: Request) -> Request:
+    """Every second picture that waits is completed, the others have failed."""
+    urls = batch.images.pending().order_by("number").values_list("url", flat=True)
+    return settle(batch, {url: "timeout" if number % 2 else JPEG for number, url in enumerate(urls)})
+
+
+def result_of(api: Client, batch: Request, **query: str) -> bytes:
+    return download(api, batch, "results.csv", **query)
+
+
+def table_of(case: Case, data: bytes) -> list[list[str]]:
+    """A result's rows as a plain reader has them, without blank ones and what precedes the header."""
+    encoding = "utf-8" if case.is_workbook else case.encoding
+    # cp1252 knows not all bytes; which characters they become is of no interest here.
+    text = data.decode(encoding, errors="replace").removeprefix("\ufeff")
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=case.delimiter or ","))
+    named = [row for row in rows if any(cell.strip() for cell in row)]
+    return [row for row in named if not row[0].startswith("sep=")]
+
+
+def fitted(cells: list[str], width: int, delimiter: str) -> list[str]:
+    """As many cells as the header has, the surplus in the last one, as it would stand there in quotes."""
+    if len(cells) > width:
+        return [*cells[: width - 1], delimiter.join(cells[width - 1 :])]
+    return cells + [""] * (width - len(cells))
+
+
+@every_case
+def test_the_products_and_urls_of_every_catalogue_are_found(api: Client, case: Case) -> None:
+    assert products_of(api, ingested(api, case)) == case.products
+
+
+@every_case
+def test_a_preview_shows_how_every_catalogue_is_read(api: Client, case: Case) -> None:
+    body = {"file": SimpleUploadedFile(case.name, case.data), **case.form}
+    response = api.post("/api/requests/preview/", body)
+    assert response.status_code == 200, response.content
+    shown = response.json()
+    assert {name: shown[name] for name in ("encoding", "delimiter", "columns")} == {
+        "encoding": case.encoding,
+        "delimiter": case.delimiter,
+        "columns": case.columns,
+    }
+    urls = [url for _serial, _name, urls in case.products for url in urls]
+    assert shown["products"] == {"total": len(case.products)}
+    assert shown["images"] == {"total": len(urls), "distinct": len(set(urls))}
+    found = [[row["serial_number"], row["product_name"], row["image_urls"]] for row in shown["rows"]]
+    assert found == case.products
+    warnings = [[warning["line"], warning["column"], warning["code"]] for warning in shown["warnings"]]
+    assert sorted(warnings, key=str) == sorted(case.warnings, key=str)
+
+
+@every_case
+def test_the_result_of_every_catalogue_is_the_input_and_three_columns(api: Client, case: Case) -> None:
+    batch = settled(ingested(api, case))
+    header, *rows = table_of(case, result_of(api, batch))
+    assert header[-3:] == RESULT_COLUMNS
+    assert {len(row) for row in rows} == {len(header)}
+    if not case.is_workbook:
+        given = table_of(case, case.data)
+        for row, cells in zip([header, *rows], given, strict=True):
+            assert row[:-3] == fitted(cells, len(given[0]), case.delimiter or "")[: len(header) - 3]
+    keys = {image.url: image.output_key for image in batch.images.all()}
+    for row, (_serial, _name, urls) in zip(rows, case.products, strict=True):
+        outputs = [keys[url] for url in urls if keys[url]]
+        assert [row[-3].count(key) for key in set(outputs)] == [outputs.count(key) for key in set(outputs)]
+
+
+@every_case
+def test_the_result_of_every_catalogue_can_be_uploaded_again(api: Client, case: Case) -> None:
+    first = settled(ingested(api, case))
+    result = result_of(api, first)
+    second = ingested(api, case, result, **({"encoding": ""} if case.is_workbook else {}))
+    assert products_of(api, second) == case.products
+    again = table_of(case, result_of(api, second))
+    assert [row[:-3] for row in again] == [row[:-3] for row in table_of(case, result)]
+    assert again[0] == table_of(case, result)[0]
+    assert {row[-3] for row in again[1:]} == {""}
+    assert result_of(api, settled(second)) == result
+
+
+@every_csv
+def test_a_replacing_result_without_pictures_is_the_input_byte_for_byte(api: Client, case: Case) -> None:
+    result = result_of(api, ingested(api, case), style="replace")
+    if table_of(case, case.data)[0][-3:] == RESULT_COLUMNS:  # those of an earlier result go
+        assert table_of(case, result) == [row[:-3] for row in table_of(case, case.data)]
+    else:
+        assert result == case.data
+
+
+@every_csv
+def test_a_replacing_result_has_the_new_urls_where_the_old_ones_were(api: Client, case: Case) -> None:
+    batch = ingested(api, case)
+    settle(batch, dict.fromkeys(batch.images.pending().values_list("url", flat=True), JPEG))
+    replaced = ingested(api, case, result_of(api, batch, style="replace"))
+    outputs = {image.url: image.output_url or image.url for image in batch.images.all()}
+    assert products_of(api, replaced) == [
+        [serial, name, [outputs[url] for url in urls]] for serial, name, urls in case.products
+    ]
+
+
+@every_case
+def test_the_failed_rows_of_every_catalogue_can_be_uploaded_as_they_are(api: Client, case: Case) -> None:
+    batch = ingested(api, case)
+    pending = batch.images.pending().order_by("-number").values_list("url", flat=True)
+    settle(batch, dict.fromkeys(pending[:1], "timeout") | dict.fromkeys(pending[1:], JPEG))
+    bad = set(batch.images.failed().values_list("url", flat=True))
+    failed = result_of(api, batch, only="failed")
+    again = ingested(api, case, failed, **({"encoding": ""} if case.is_workbook else {}))
+    expected = [[serial, urls] for serial, _name, urls in case.products if bad & set(urls)]
+    assert [[serial, urls] for serial, _name, urls in products_of(api, again)] == expected
+
+
+@every_case
+def test_a_result_for_excel_has_a_mark_and_no_formulas(api: Client, case: Case) -> None:
+    result = result_of(api, settled(ingested(api, case)), excel="1")
+    assert result.startswith(b"\xef\xbb\xbf")
+    text = result.decode("utf-8-sig")
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=case.delimiter or ","):
+        for cell in row:
+            assert cell[:1] not in set("=+-@") or cell == "-5"
+
+
+def test_two_uploads_that_are_read_differently_are_not_the_same(ann: User) -> None:
+    data = (FOLDER / "relative-lists.csv").read_bytes()
+    near = submit(ann, data, base_url="https://near.example")
+    far = submit(ann, data, base_url="https://far.example")
+    assert near.fingerprint != far.fingerprint
+    assert Image.objects.count() == 0

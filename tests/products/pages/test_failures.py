@@ -1,0 +1,97 @@
+"""Failures by cause and server, in words, with the rows behind them and another try."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from products.models import Request
+from products.results.failures import meaning_of
+from tests.support.pages import PICTURE, address, body, ingested, pictures, settle
+
+pytestmark = pytest.mark.django_db
+
+
+def failed(owner: User) -> Request:
+    """Two causes at two servers, and what is no address."""
+    other = [(f"T{n}", f"Lamp {n}", f"https://cdn.example:8443/{n}.jpg") for n in (1, 2)]
+    batch = ingested(owner, *pictures(5), *other, ("U1", "Rug", "nope"))
+    settle(batch, PICTURE, "dns", "http_404", "http_404", "http_404", "http_404", "dns")
+    return batch
+
+
+def failures_in(page: Client, batch: Request) -> str:
+    return (
+        body(page.get(address("request", batch))).partition('id="failures"')[2].partition('id="products"')[0]
+    )
+
+
+def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_first(
+    page: Client, ann: User
+) -> None:
+    shown = failures_in(page, failed(ann))
+    assert re.findall(r"<h3>(.+?)</h3>", shown) == [
+        "Picture not there (404): 4 pictures",
+        "Server not found: 2 pictures",
+        "Not an address of a picture: 1 picture",
+    ]
+    assert "The server knows no picture at this address." in shown
+    assert re.findall(r'<th scope="row">(.+?)</th><td class="number">(\d+)</td>', shown) == [
+        *(("shop.example", "3"), ("cdn.example:8443", "1")),
+        *(("cdn.example:8443", "1"), ("shop.example", "1")),
+        ("no server named", "1"),
+    ]
+
+
+def test_the_rows_behind_a_failure_are_one_link_away(page: Client, ann: User) -> None:
+    batch = failed(ann)
+    links = re.findall(r'href="([^"]+)#products">Show rows', failures_in(page, batch))
+    answer = page.get(links[0].replace("&amp;", "&"))
+    assert [product.serial_number for product in answer.context["products"]] == ["S3", "S4", "S5"]
+    assert "<strong>Picture not there (404)</strong>, at <strong>shop.example</strong>" in body(answer)
+
+
+def test_what_failed_with_one_cause_at_one_server_is_tried_again_alone(page: Client, ann: User) -> None:
+    batch = failed(ann)
+    page.post(address("request-retry", batch), {"code": "http_404", "host": "cdn.example:8443"})
+    assert list(batch.images.pending().values_list("url", flat=True)) == ["https://cdn.example:8443/1.jpg"]
+    batch.refresh_from_db()
+    assert (batch.images_pending, batch.images_failed) == (1, 6)
+
+
+def test_another_try_is_offered_where_it_can_help_and_nothing_is_at_work(page: Client, ann: User) -> None:
+    batch = failed(ann)
+    forms = failures_in(page, batch).split("<form")[1:]
+    offered = {re.findall(r'name="code" value="(.+?)"', form)[0]: form.count("<button") for form in forms}
+    assert offered == {"http_404": 3, "dns": 3, "invalid_url": 0}  # each server, and all
+    batch.retry("dns")
+    assert "<button" not in failures_in(page, batch)
+
+
+def test_of_many_servers_the_most_frequent_are_listed_and_the_rest_counted(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.results.failures.SHOWN_GROUPS", 1)
+    shown = failures_in(page, failed(ann))
+    assert "And 1 at other servers." in shown
+    assert "And 2 at other servers." in shown
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("invalid_url", "blocked_address", "dns", "connect", "timeout", "tls", "too_many_redirects"),
+        *("too_large", "not_an_image", "unsupported_format", "too_many_pixels", "corrupt_image", "storage"),
+        *("crashed", "link_expired"),
+    ],
+)
+def test_every_promised_code_has_a_meaning_of_its_own(code: str) -> None:
+    assert meaning_of(code) != meaning_of("")
+
+
+@pytest.mark.parametrize("code", ["http_418", "http_500", "http_503", "something_new", ""])
+def test_any_code_has_a_title_without_the_bare_code(code: str) -> None:
+    title, advice = meaning_of(code)
+    assert "_" not in title
+    assert advice.endswith(".")

@@ -1,0 +1,175 @@
+"""The page of one Request."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from processing.hosts.models import PausedHost
+from processing.workers.models import DEAD_AFTER, Worker
+from products.models import Image, Request
+from tests.support.factories import OTHER_URL, URL, ingest
+from tests.support.pages import PICTURE, address, body, ingested, pictures, settle, submitted
+
+pytestmark = pytest.mark.django_db
+
+
+def test_while_the_file_is_read_the_rows_are_counted(page: Client, ann: User) -> None:
+    batch = submitted(ann, *pictures(3))
+    shown = body(page.get(address("request", batch)))
+    assert "Reading the file: 0 of 3 rows" in shown
+    assert "Waiting for a worker." in shown
+    assert "No rows are read yet." in shown
+
+
+def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(4))
+    settle(batch, PICTURE, "dns")
+    shown = body(page.get(address("request", batch)))
+    assert "<title>catalogue.csv: Processing – Image Extractor</title>" in shown
+    assert f'hx-get="{address("request-progress", batch)}" hx-trigger="every 1s" hx-swap="outerHTML"' in shown
+    assert "2 of 4 pictures done" in shown
+    assert '<progress id="bar" class="hidden-visually" value="2" max="4">' in shown
+    pattern = r"\d pictures a second\. Less than a minute left\. <span [^>]+>Last progress <time"
+    assert re.search(pattern, shown)
+    assert address("request-cancel", batch) in shown
+    assert ">Retry" not in shown and "Try again" not in shown
+
+
+def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page: Client, ann: User) -> None:
+    batch = ingest(submitted(ann, *pictures(3), quality=70, max_width=800))
+    settle(batch, PICTURE, PICTURE, "http_404")
+    shown = body(page.get(address("request", batch)))
+    assert '<span class="status completed_with_errors">Completed with errors</span>' in shown
+    assert "<dt>Completed</dt><dd>2</dd>" in shown
+    assert "<dt>Size before</dt><dd>390.6 KB</dd>" in shown
+    assert "<dt>Size after</dt><dd>195.3 KB</dd>" in shown
+    assert "<dt>Saved</dt><dd>195.3 KB <small>(50 %)</small></dd>" in shown
+    assert "Quality 70, format JPEG, at most 800 px wide." in shown
+    assert "hx-get" not in shown
+    assert "<script" not in shown
+
+
+def test_hosts_that_pictures_wait_for_are_found_by_one_query_among_all_that_are_paused(
+    page: Client, ann: User
+) -> None:
+    batch = ingested(
+        ann, ("1", "Lamp", "https://slow.example/a.jpg"), ("2", "Vase", "https://down.example/b.jpg")
+    )
+    soon = timezone.now() + timedelta(minutes=1)
+    hosts = set(batch.images.values_list("host", flat=True))
+    for host in hosts | {f"other{number}.example" for number in range(9)}:
+        PausedHost.objects.create(host=host, until=soon, number=1, code="http_429")
+    with CaptureQueriesContext(connection) as queries:
+        shown = body(page.get(address("request", batch)))
+    assert set(re.findall(r"<strong>(\S+)</strong> asks for fewer requests", shown)) == hosts
+    assert sum('"host" = ' in query["sql"] for query in queries) == 1
+
+
+def test_downloads_are_offered_for_what_there_is(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    result, archive = address("api:request-results-csv", batch), address("api:request-images-zip", batch)
+
+    def offered() -> list[bool]:
+        shown = body(page.get(address("request", batch)))
+        return [f'href="{url}"' in shown for url in (result, f"{result}?only=failed", archive)]
+
+    assert offered() == [True, False, False]
+    settle(batch, "timeout")
+    assert offered() == [True, True, False]
+    settle(batch, PICTURE)
+    assert offered() == [True, True, True]
+
+
+def test_a_product_shows_each_picture_with_its_outcome(page: Client, ann: User) -> None:
+    row = ("S1", "Chair", f"{URL}, {OTHER_URL}")
+    batch = ingested(ann, row, ("S2", "Bare", ""))
+    settle(batch, PICTURE, "timeout")
+    shown = body(page.get(address("request", batch)))
+    assert '<th scope="row">S1</th>' in shown
+    image = Image.objects.get(url=URL)
+    assert f'<img src="{reverse("thumbnail", args=[image.pk])}" alt="The new picture 1 of row 1"' in shown
+    assert "<dt>Before</dt><dd>PNG, 64&nbsp;×&nbsp;48, 195.3 KB</dd>" in shown
+    after = f'<a href="{image.output_path}">JPEG, 32&nbsp;×&nbsp;24, 97.7 KB</a>'
+    assert f"<dt>After</dt><dd>{after}</dd>" in shown
+    assert f'<a class="url" href="{URL}" rel="noreferrer noopener">{URL}</a>' in shown
+    assert "Failed: It failed with timeout." in shown
+    assert "The row has no pictures." in shown
+
+
+def test_what_is_no_address_is_no_link(page: Client, ann: User) -> None:
+    shown = body(page.get(address("request", ingested(ann, ("S1", "Chair", "javascript:alert(1)")))))
+    assert '<span class="url">javascript:alert(1)</span>' in shown
+    assert 'href="javascript' not in shown
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1e3", "\N{SUPERSCRIPT TWO}", "%00"])
+def test_a_page_that_cannot_be_is_the_first(page: Client, ann: User, after: str) -> None:
+    batch = ingested(ann)
+    assert len(page.get(address("request", batch) + f"?after={after}").context["products"]) == 1
+
+
+def test_a_page_beyond_the_last_row_says_so(page: Client, ann: User) -> None:
+    path = address("request", ingested(ann))
+    assert "There are no further rows." in body(page.get(path + "?after=" + "9" * 30))
+
+
+def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
+    page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    batch = ingested(ann, *pictures(30))
+    # session, user, request, worker, two of failures; products, images; deliveries, banner
+    with django_assert_num_queries(11):
+        page.get(address("request", batch))
+
+
+def test_a_request_that_stands_still_says_so(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(4))
+    settle(batch, PICTURE)
+    path = address("request", batch)
+    assert "No progress since" not in body(page.get(path))
+    long_ago = timezone.now() - timedelta(minutes=65)
+    Request.objects.update(created_at=long_ago, started_at=long_ago, last_progress_at=long_ago)
+    shown = body(page.get(path))
+    assert f"No progress since {long_ago:%-d %B %Y, %H:%M} UTC, for 1 hour, 5 minutes." in shown
+    assert "left." not in shown
+
+
+def test_a_request_that_waits_in_vain_for_a_worker_says_since_when(
+    page: Client, ann: User, worker: Worker
+) -> None:
+    batch = ingested(ann, *pictures(2))
+    settle(batch, PICTURE)
+    paths = address("request", batch), address("request-progress", batch)
+    for path in paths:
+        assert "left." in (shown := body(page.get(path)))
+        assert "No worker" not in shown
+    worker.seen_at -= DEAD_AFTER
+    worker.save()
+    for path in paths:
+        shown = body(page.get(path))
+        assert f"No worker seen since {worker.seen_at:%-d %B %Y, %H:%M} UTC." in shown
+        assert "left." not in shown
+
+
+def test_a_finished_request_does_not_ask_for_workers(page: Client, ann: User, worker: Worker) -> None:
+    batch = ingested(ann)
+    settle(batch, PICTURE)
+    submitted(ann)  # has work that waits
+    worker.delete()
+    with CaptureQueriesContext(connection) as asked:
+        assert "No worker" not in body(page.get(address("request", batch)))
+    assert not any("processing_worker" in query["sql"] for query in asked)
+
+
+def test_a_file_that_could_not_be_ingested_says_why(page: Client, ann: User) -> None:
+    batch = submitted(ann)
+    batch.refuse("The stored file is gone.")
+    assert '<p class="problem">The stored file is gone.</p>' in body(page.get(address("request", batch)))

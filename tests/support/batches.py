@@ -1,0 +1,112 @@
+"""Requests made of URLs alone, and what becomes of their Images in the hands of a worker."""
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from threading import Condition
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from processing.work import ingest as ingestion
+from products.catalogue import Catalogue
+from products.models import Chunk, Image, Request
+from tests.support.factories import make_csv, submit
+from tests.support.origin import Answer, Handler
+from tests.support.pictures import photo_jpeg
+
+JPEG = photo_jpeg(64, 48)
+WORKER = uuid.UUID("00000000-0000-4000-8000-000000000001")
+
+
+def make_urls(count: int, host: str = "shop.example") -> list[str]:
+    return [f"http://{host}/{number}.jpg" for number in range(1, count + 1)]
+
+
+def catalogue(*products: str | Sequence[str]) -> bytes:
+    """A catalogue with one row for each argument, which is the product's URL or its list of URLs."""
+    lists = [[product] if isinstance(product, str) else product for product in products]
+    return make_csv(*((number, f"Product {number}", ",".join(urls)) for number, urls in enumerate(lists, 1)))
+
+
+def submitted(*products: str | Sequence[str], **options: Any) -> Request:
+    """A Request that is not yet ingested; products are as in `catalogue`."""
+    owner, _ = User.objects.get_or_create(username="ann")
+    return submit(owner, catalogue(*products), **options)
+
+
+def ingested(*products: str | Sequence[str], **options: Any) -> Request:
+    """A Request with its Products and Images, in however many chunks."""
+    return ingest(submitted(*products, **options))
+
+
+def ingest(batch: Request) -> Request:
+    for _ in ingestion.run(batch):
+        pass
+    batch.refresh_from_db()
+    return batch
+
+
+def chunk(batch: Request, start: int = 0, end: int | None = None) -> Chunk:
+    """Rows of its file as they go in, all or some."""
+    with batch.source.open("rb") as file:
+        return Chunk.of(batch.pk, list(Catalogue(file))[start:end])
+
+
+def complete(image: Image) -> Image:
+    """Settle it in memory, as a picture of 1,000 bytes that became one of 400, without storing any."""
+    image.source_bytes, image.source_width, image.source_height, image.source_format = 1000, 40, 30, "png"
+    image.output_bytes, image.output_width, image.output_height, image.output_format = 400, 40, 30, "jpeg"
+    image.complete(f"images/{image.pk.hex[:2]}/{image.pk.hex}.jpg")
+    return image
+
+
+def settle(batch: Request, failed: Mapping[int, str] | None = None) -> Request:
+    """Settle all its pending Images: by number with an error code if `failed` has one, else completed."""
+    while images := Image.objects.claim(batch, WORKER, 500):
+        for image in images:
+            if code := (failed or {}).get(image.number):
+                image.fail(code, "It went wrong.")
+            else:
+                complete(image)
+        batch.record(images, WORKER)
+    batch.refresh_from_db()
+    return batch
+
+
+def completed(batch: Request) -> int:
+    """How many of its Images are, as the database says."""
+    return batch.images.filter(status=Image.Status.COMPLETED).count()
+
+
+def held() -> int:
+    """How many Images are in hand of any worker."""
+    return Image.objects.exclude(claimed_by=None).count()
+
+
+class Gate:
+    """A route of an origin that answers with a picture only to those whom a test lets through."""
+
+    def __init__(self) -> None:
+        self.waiting = self.most_waiting = 0
+        self._passes = 0.0
+        self._changed = Condition()
+
+    def let_through(self, count: float) -> None:
+        """Answer so many requests, of those that wait and those still to come."""
+        with self._changed:
+            self._passes += count
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """Answer all from now on."""
+        self.let_through(math.inf)
+
+    def __call__(self, handler: Handler) -> None:
+        with self._changed:
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            assert self._changed.wait_for(lambda: self._passes >= 1, timeout=60)
+            self._passes -= 1
+            self.waiting -= 1
+        handler.answer(Answer(JPEG))

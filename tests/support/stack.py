@@ -1,0 +1,274 @@
+"""The whole product as real processes: gunicorn and worker processes on PostgreSQL and Redis, or embedded."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import cache
+from pathlib import Path
+from secrets import token_hex
+from socket import create_server
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import psycopg
+
+from tests.support.servers import redis_database
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+ISSUE_TOKEN = """
+from django.contrib.auth.models import User
+from products.models import ApiToken
+print(ApiToken.objects.issue(User.objects.create_user({user!r})))
+"""
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 90) -> T:
+    """What `condition` returns as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+def free_port() -> int:
+    with create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def with_database(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def execute(server: str, statement: str) -> None:
+    """Run SQL that no transaction may hold, such as making a database."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@cache
+def migrated_database(server: str) -> str:
+    """The name of an empty database with all tables; a copy of it is made in no time."""
+    name = f"migrated_{token_hex(4)}"
+    execute(server, f"CREATE DATABASE {name}")
+    with TemporaryDirectory() as directory:
+        Deployment(
+            Path(directory),
+            DATABASE_URL=with_database(server, name),
+            REDIS_URL="redis://127.0.0.1",
+            SECRET_KEY=token_hex(32),
+            PUBLIC_URL="http://127.0.0.1",
+        ).manage("migrate")
+    return name
+
+
+class Deployment:
+    """Processes of one installation, with a folder of their own. They end with the `with` block."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = inherited | {
+            "DATA_DIR": str(directory),
+            "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+            **environment,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.prefix: list[str] = []  # what every process is started by, if anything
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            self.end(process, signal.SIGTERM)
+        self._stack.close()
+        if error is not None:
+            sys.stderr.write(self.log())
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start one of our processes in a group of its own, logging to the deployment's log."""
+        log = self._stack.enter_context((self.directory / "log").open("ab"))
+        process = subprocess.Popen(
+            [*self.prefix, sys.executable, *command],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Send a signal, to the whole group if it is one that cannot be handed on, and wait for the end."""
+        if process.poll() is None:
+            if number == signal.SIGKILL:
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def manage(self, *arguments: str) -> str:
+        """What `manage.py` prints; it has to succeed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def log(self) -> str:
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, **options)
+
+    def query(self, statement: str) -> list[Any]:
+        """Rows from the deployment's database, read past all of its code."""
+        raise NotImplementedError
+
+    def wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when `process` serves."""
+
+        def answers() -> bool:
+            assert process.poll() is None, self.log()
+            try:
+                return httpx.get(f"{self.url}/healthz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, "the web server answers")
+
+
+class Embedded(Deployment):
+    """`manage.py serve` without any service."""
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        process = self.start("manage.py", "serve", "--bind", f"127.0.0.1:{self.port}")
+        self.wait_until_up(process)
+        return process
+
+    def query(self, statement: str) -> list[Any]:
+        with closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as connection:
+            return connection.execute(statement).fetchall()
+
+
+class Cluster(Deployment):
+    """gunicorn and workers on PostgreSQL and Redis, the run's unless given, in a database of their own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        **environment: str,
+    ) -> None:
+        self._server = database_url or os.environ["DATABASE_URL"]
+        self._database = f"stack_{token_hex(4)}"
+        super().__init__(
+            directory,
+            DATABASE_URL=with_database(self._server, self._database),
+            REDIS_URL=redis_url or redis_database(os.environ["REDIS_URL"], 1),
+            SECRET_KEY=token_hex(32),
+            **environment,
+        )
+        self.environment["PUBLIC_URL"] = self.url
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def __enter__(self) -> Self:
+        execute(self._server, f"CREATE DATABASE {self._database} TEMPLATE {migrated_database(self._server)}")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self._connection:
+            self._connection.close()
+        execute(self._server, f"DROP DATABASE {self._database} WITH (FORCE)")
+
+    def web(self) -> subprocess.Popen[bytes]:
+        """Start gunicorn; it serves when this returns."""
+        process = self._start_web()
+        self.wait_until_up(process)
+        return process
+
+    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        """Start worker processes; they are at work when this returns."""
+        before = self._worker_ids()
+        started = self._start_workers(count)
+        wait_for(lambda: len(self._worker_ids() - before) >= count, "workers are up")
+        return started
+
+    def run(self, *, workers: int) -> None:
+        """Start gunicorn and workers at the same time; all are up when this returns."""
+        web = self._start_web()
+        self._start_workers(workers)
+        self.wait_until_up(web)
+        wait_for(lambda: len(self._worker_ids()) >= workers, "workers are up")
+
+    def _start_web(self) -> subprocess.Popen[bytes]:
+        return self.start(
+            *("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"),
+            *("-b", f"127.0.0.1:{self.port}", "imageextractor.wsgi"),
+        )
+
+    def _start_workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8", "--queues", "images")
+        return [self.start(*command) for _ in range(count)]
+
+    def webhooks(self) -> subprocess.Popen[bytes]:
+        """Start a process that delivers webhooks; messages wait until it is up."""
+        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "16", "--queues", "webhooks")
+        return self.start(*command)
+
+    def _worker_ids(self) -> set[Any]:
+        return {key for (key,) in self.query("SELECT id FROM processing_worker")}
+
+    def query(self, statement: str) -> list[Any]:
+        try:
+            return self._query(statement)
+        except psycopg.OperationalError:  # the server may have been killed and started since the last one
+            return self._query(statement)
+
+    def _query(self, statement: str) -> list[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
+        return self._connection.execute(statement).fetchall()
+
+    def token(self, user: str = "tester") -> str:
+        """An API token of a new user."""
+        return self.manage("shell", "-v0", "-c", ISSUE_TOKEN.format(user=user)).strip()

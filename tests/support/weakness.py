@@ -1,0 +1,57 @@
+"""Pictures that kill what decodes them.
+
+No sound decoder dies on demand. So processes find a `sitecustomize` module, which Python imports at its
+start, and which gives simplejpeg a weakness for pictures with certain comments.
+"""
+
+from pathlib import Path
+
+from tests.support.pictures import photo_jpeg
+
+WEAKNESSES = """
+import atexit, ctypes, os, signal, sys, time
+import simplejpeg
+
+def segfault(): ctypes.string_at(0)
+def leave(): os._exit(1)
+def leave_quietly(): os._exit(0)
+def leave_after_the_answer(): atexit.register(lambda: (sys.stdout.flush(), os._exit(1)))
+def loop():
+    while True: pass
+def wait(): time.sleep(3600)
+def hog(): bytearray(5 << 30)
+def stumble(): raise BufferError
+def survive_termination(): os.kill(os.getpid(), signal.SIGTERM)
+def find_secrets(): assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL"} & set(os.environ)
+def find_django(): assert "django" not in sys.modules
+def dump_core():
+    import resource
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+def find_files():
+    names = [os.readlink(f"/proc/self/fd/{fd}") for fd in range(256) if os.path.exists(f"/proc/self/fd/{fd}")]
+    assert not [name for name in names if name.endswith("lock")]
+def volunteer(): assert open("/proc/self/oom_score_adj").read() == "1000\\n"
+
+weaknesses = {name: value for name, value in globals().items() if callable(value)}
+decode = simplejpeg.decode_jpeg
+
+def decode_jpeg(data, *args, **options):
+    for name, weakness in weaknesses.items():
+        if f"<{name}>".encode() in data:
+            weakness()
+    return decode(data, *args, **options)
+
+simplejpeg.decode_jpeg = decode_jpeg
+"""
+
+
+def make_weak_decoder(directory: Path) -> Path:
+    """Fill a new `directory`; processes with it on their PYTHONPATH have the weaknesses."""
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(WEAKNESSES)
+    return directory
+
+
+def touching(weakness: str) -> bytes:
+    """A sound picture on which a weak decoder does this."""
+    return photo_jpeg(64, 48, comment=f"<{weakness}>".encode())

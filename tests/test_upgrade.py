@@ -1,0 +1,172 @@
+"""Upgrades while the version before still works: its code on the new tables, its messages in new workers."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from ipaddress import ip_network
+from typing import Any
+from uuid import uuid4
+
+import dramatiq
+import pytest
+from django.db import connection, models
+from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
+from pytest import MonkeyPatch
+from pytest_django import Settings
+
+from processing.webhooks import sending
+from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.work import pipeline
+from products.models import Image, Request, sweeping
+from tests.processing.conftest import Broker
+from tests.support.batches import ingested, make_urls, submitted
+from tests.support.factories import JPEG, make_user
+from tests.support.origin import Answer, Origin
+from tests.support.parallel import wait_until
+
+OURS = ("products", "accounts", "processing", "webhooks")
+
+
+# --- Tables ---
+
+
+def versions() -> list[tuple[str, str]]:
+    """Return every migration of ours; the code that came with it may still run on the newest tables."""
+    return sorted(key for key in MigrationLoader(None).disk_migrations if key[0] in OURS)
+
+
+def models_at(version: tuple[str, str]) -> list[type[models.Model]]:
+    """Return the app's models as the code that came with this migration knows them."""
+    known = MigrationLoader(None).project_state([version]).apps.get_models()
+    return [model for model in known if model._meta.app_label == version[0]]
+
+
+def instance(model: type[Any], made: dict[str, Any]) -> Any:
+    """A new row with what has to be said, as old code would insert it; rows it depends on are made first."""
+    values = {}
+    for field in model._meta.concrete_fields:
+        if isinstance(field, models.ForeignKey):
+            if not field.null:
+                values[field.name] = made.get(field.related_model._meta.label) or instance(
+                    field.related_model, made
+                )
+        elif not field.has_default() and not field.null and not field.blank and not field.primary_key:
+            values[field.name] = filler(field)
+        elif isinstance(field, models.UUIDField) and field.primary_key and not field.has_default():
+            values[field.name] = uuid4()
+    made[model._meta.label] = row = model.objects.create(**values)
+    return row
+
+
+def filler(field: Any) -> Any:
+    """A value of the field's type."""
+    match field:
+        case models.DateTimeField():
+            return timezone.now()
+        case models.IntegerField():
+            return 1
+        case models.UUIDField():
+            return uuid4()
+        case models.JSONField():
+            return []
+        case models.BinaryField():
+            return b"x"
+        case _:
+            return "x"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("version", versions(), ids=".".join)
+def test_the_code_of_every_version_works_on_the_newest_tables(version: tuple[str, str]) -> None:
+    made: dict[str, Any] = {}
+    old = models_at(version)
+    assert old
+    for model in old:
+        if model._meta.label not in made:
+            instance(model, made)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for model in old:
+        row = model._default_manager.get(pk=made[model._meta.label].pk)
+        row.save()
+    for label in reversed(list(made)):
+        made[label].delete()
+
+
+# --- Messages ---
+
+#: As version 0.1.0 has put it into Redis. What changes has to be understood as well as this, not instead.
+MESSAGE = (
+    '{"queue_name":"%(queue)s","actor_name":"%(actor)s","args":%(args)s,"kwargs":{},'
+    '"options":{"redis_message_id":"%(key)s"},"message_id":"8649b818-9b28-4ece-a5bc-c21ae5897662",'
+    '"message_timestamp":1795373399993}'
+)
+
+
+@pytest.fixture
+def old_message(broker: Broker) -> Iterator[Any]:
+    """Puts a message of the version before into Redis, alone, and has a worker take it up."""
+    with ExitStack() as stack:
+
+        def put(actor: str, args: str, queue: str = "images") -> None:
+            broker.flush_all()
+            key = str(uuid4())
+            text = MESSAGE % {"queue": queue, "actor": actor, "args": args, "key": key}
+            client: Any = dramatiq.get_broker().client  # type: ignore[attr-defined]
+            client.hset(f"dramatiq:{queue}.msgs", key, text)
+            client.rpush(f"dramatiq:{queue}", key)
+            worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=2, worker_timeout=50)
+            worker.start()
+            stack.callback(worker.stop)
+
+        yield put
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: MonkeyPatch, settings: Settings) -> Iterator[None]:
+    """What a test makes of this process ends with it; what it sends goes to loopback."""
+    monkeypatch.setattr(pipeline, "_current", None)
+    settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    sending.shared_client.cache_clear()
+    yield
+    sending.shared_client.cache_clear()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_pool")
+def test_an_ingest_is_understood(old_message: Any) -> None:
+    batch = submitted(*make_urls(3))
+    old_message("ingest", f'["{batch.pk}",{batch.epoch}]')
+    wait_until(lambda: Request.objects.get().ingested)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_pool")
+def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
+    batch = ingested(origin.add("/a.jpg", Answer(JPEG)))
+    old_message("work", f'["{batch.pk}",{batch.epoch}]')
+    wait_until(lambda: Image.objects.get().status == "completed")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_pool")
+def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "SWEEP_ROWS", 1)
+    batch = ingested(*make_urls(3))
+    batch.cancel()
+    batch.refresh_from_db()
+    assert batch.sweep
+    old_message("sweep", f'["{batch.pk}",{batch.epoch}]')
+    wait_until(lambda: not Request.objects.get().sweep)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_pool")
+def test_a_delivery_is_understood(old_message: Any, origin: Origin) -> None:
+    url = origin.add("/hook", Answer(b"thanks"))
+    endpoint = WebhookEndpoint.objects.create(owner=make_user(), url=url)
+    WebhookDelivery.objects.create(endpoint=endpoint, event="test", payload="{}")
+    # As if its message were on its way, so that recovery sends none.
+    WebhookEndpoint.objects.update(called_at=timezone.now())
+    old_message("deliver", f'["{endpoint.pk}"]', queue="webhooks")
+    wait_until(lambda: WebhookDelivery.objects.get().status == DeliveryStatus.DELIVERED)
