@@ -17,6 +17,7 @@ from pytest_django import Settings
 from processing.webhooks import sending
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.work import pipeline
+from products import lifecycle
 from products.models import Image, Request, sweeping
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, submitted
@@ -153,7 +154,7 @@ def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
 def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "SWEEP_ROWS", 1)
     batch = ingested(*make_urls(3))
-    batch.cancel()
+    lifecycle.cancel(batch)
     batch.refresh_from_db()
     assert batch.sweep
     old_message("sweep", f'["{batch.pk}",{batch.epoch}]')

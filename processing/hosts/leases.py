@@ -1,4 +1,4 @@
-"""How many pictures each worker may fetch from a host at once, so that all together keep to the limit."""
+"""Leases of host slots: workers share in Redis how many pictures each may fetch from a host at once."""
 
 import logging
 import math
@@ -9,23 +9,24 @@ from typing import Any, NamedTuple
 
 import redis
 
-from processing.hosts.backoff import Pause
+from processing.hosts.rate_limit import Pause
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which the leases of a worker that says nothing any more are others'.
+#: How long a lease is valid without renewal.
 LEASE_SECONDS = 15
-#: Seconds for which a Redis that does not answer is not asked again.
-DOWN_SECONDS = 5
-#: What keys in Redis begin with; a host follows.
+#: How long Redis is not asked again after it did not answer.
+REDIS_DOWN_SECONDS = 5
+#: Prefix of keys in Redis, before the host.
 PREFIX = "imageextractor:places:"
 
-# KEYS: for each host a hash with "held wanted ends" by worker. ARGV: worker, limit, seconds; then for each
-# host how many the worker wants, how many it uses, for how many ms it leaves the host alone, and what it
-# tells others of that. Answers for each host how many it may use from now on, and what others tell. Nobody
-# gets what another holds; of the rest nobody gets so much that less than an equal share is left for who
-# wants it. Who uses more than he may holds that until he has given it back. Of a host that is left alone
-# nobody gets any.
+# KEYS: for each host a hash of "held wanted expires" by worker. ARGV: worker, limit, lease in seconds; then
+# for each host how many slots the worker wants, how many it uses, the ms of its own pause of the host, and
+# the text of that pause. Returns for each host how many slots the worker may use from now on, and the text of
+# a pause that any worker has told.
+# No worker gets slots that another holds. Of the others, no worker gets so many that those which want some
+# cannot get an equal share. Slots used above the new lease are held until they are returned. Of a paused host
+# no worker gets any.
 SHARE = """
 local worker, limit, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = tonumber(redis.call('TIME')[1])
@@ -39,11 +40,11 @@ for i, key in ipairs(KEYS) do
   local told = redis.call('GET', pause)
   local others, all = {}, redis.call('HGETALL', key)
   for j = 1, #all, 2 do
-    local held, wants, ends = string.match(all[j + 1], '(%d+) (%d+) (%d+)')
+    local held, requests, ends = string.match(all[j + 1], '(%d+) (%d+) (%d+)')
     if tonumber(ends) <= now then
       redis.call('HDEL', key, all[j])
     elseif all[j] ~= worker then
-      table.insert(others, {tonumber(held), tonumber(wants)})
+      table.insert(others, {tonumber(held), tonumber(requests)})
     end
   end
   local fair, reserved = math.floor(limit / (#others + 1)), 0
@@ -64,25 +65,25 @@ return answers
 """
 
 
-class Want(NamedTuple):
-    """How many places at a host a worker wants and how many it uses; the host's pause that it knows of."""
+class LeaseRequest(NamedTuple):
+    """How many slots of a host a worker requests and uses, and the pause of the host that it knows of."""
 
     wanted: int
     used: int
     pause: Pause | None = None
 
 
-class Share(NamedTuple):
-    """How many places at a host a worker may use: none in a pause of which any worker has told."""
+class Lease(NamedTuple):
+    """How many slots of a host a worker may use, and the pause that some worker has told; then it is none."""
 
-    places: int
+    slots: int
     pause: Pause | None = None
 
 
 class Leases:
-    """This worker's shares of the places at hosts, agreed upon in Redis.
+    """This worker's leases of host slots.
 
-    Where there is no Redis, or it does not answer, the worker has every host for itself.
+    Without Redis, or while it does not answer, the worker uses all slots of every host.
     """
 
     def __init__(self, url: str | None, worker_id: uuid.UUID) -> None:
@@ -93,35 +94,41 @@ class Leases:
             client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
             self._script = client.register_script(SHARE)
 
-    def ask(self, wants: Mapping[str, Want], limit: int) -> dict[str, Share]:
-        """By host, this worker's share of the `limit` places from now on.
+    def renew(self, requests: Mapping[str, LeaseRequest], limit: int) -> dict[str, Lease]:
+        """Return by host this worker's lease of the `limit` slots from now on.
 
-        To want and use none gives its share back. Shares run out when they are not asked for again.
+        A request that requests and uses none returns the lease. Leases expire if they are not renewed.
         """
-        if not wants or not self._script or time.monotonic() < self._down_until:
-            return dict.fromkeys(wants, Share(limit))
-        keys = [PREFIX + host for host in wants]
-        said = [word for want in wants.values() for word in (want.wanted, want.used, *_told(want.pause))]
+        if not requests or not self._script or time.monotonic() < self._down_until:
+            return dict.fromkeys(requests, Lease(limit))
+        keys = [PREFIX + host for host in requests]
+        arguments = [
+            word
+            for request in requests.values()
+            for word in (request.wanted, request.used, *_pause_arguments(request.pause))
+        ]
         try:
-            answers = self._script(keys, [self._worker_id, limit, LEASE_SECONDS, *said])
+            answers = self._script(keys, [self._worker_id, limit, LEASE_SECONDS, *arguments])
         except redis.RedisError as error:
-            logger.warning("Redis does not answer; hosts are shared with nobody for now: %s", error)
-            self._down_until = time.monotonic() + DOWN_SECONDS
-            return dict.fromkeys(wants, Share(limit))
+            logger.warning(
+                "Redis does not answer; leases are not shared with other workers for now: %s", error
+            )
+            self._down_until = time.monotonic() + REDIS_DOWN_SECONDS
+            return dict.fromkeys(requests, Lease(limit))
         return {
-            host: Share(places, _heard(host, told))
-            for host, (places, told) in zip(wants, answers, strict=True)
+            host: Lease(slots, _parse_pause(host, told))
+            for host, (slots, told) in zip(requests, answers, strict=True)
         }
 
 
-def _told(pause: Pause | None) -> tuple[int, str]:
-    """For how many ms from now a host is left alone, and what others are told of it."""
+def _pause_arguments(pause: Pause | None) -> tuple[int, str]:
+    """Return the remaining ms of a pause, and its text for other workers."""
     if pause is None:
         return 0, ""
     return math.ceil(1000 * (pause.until - time.time())), f"{pause.until} {pause.number} {pause.code}"
 
 
-def _heard(host: str, told: bytes) -> Pause | None:
+def _parse_pause(host: str, told: bytes) -> Pause | None:
     if not told:
         return None
     until, number, code = told.decode().split()

@@ -1,4 +1,4 @@
-"""Hosts that are left alone for a while."""
+"""Paused hosts, shared by all workers and shown on pages."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from processing.hosts.backoff import MOST_PAUSED, Pause
+from processing.hosts.rate_limit import MAX_PAUSED_HOSTS, Pause
 from products.models import Request
 
 FORGET_AFTER = timedelta(days=1)
@@ -16,20 +16,20 @@ FORGET_AFTER = timedelta(days=1)
 
 class PausedHostQuerySet(models.QuerySet["PausedHost"]):
     def current(self) -> Self:
-        """Those that are left alone now, at most MOST_PAUSED, the longest first."""
-        return self.filter(until__gt=timezone.now()).order_by("-until")[:MOST_PAUSED]
+        """Hosts that are paused now, the longest pauses first, at most MAX_PAUSED_HOSTS."""
+        return self.filter(until__gt=timezone.now()).order_by("-until")[:MAX_PAUSED_HOSTS]
 
     def delaying(self, batch: Request) -> Self:
-        """Those that are left alone now and that pictures of a Request wait for."""
+        """Hosts that are paused now and that pending Images of a Request are on."""
         waiting = batch.images.pending().filter(host=OuterRef("host"))
         return self.filter(Exists(waiting), until__gt=timezone.now())
 
     def over(self) -> Self:
-        """Those whose pause has ended long ago."""
+        """Hosts whose pause ended longer than FORGET_AFTER ago."""
         return self.filter(until__lt=timezone.now() - FORGET_AFTER)
 
     def tell(self, pauses: Collection[Pause]) -> None:
-        """Let all workers know of these, unless they know of longer ones."""
+        """Write pauses for all workers, unless longer ones are written already."""
         ends = {pause.host: datetime.fromtimestamp(pause.until, UTC) for pause in pauses}
         known = self.filter(host__in=ends).values_list("host", "until")
         longer = {host for host, until in known if until >= ends[host]}
@@ -49,12 +49,12 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
 
 
 class PausedHost(models.Model):
-    """A host that no worker asks for anything now: it wants fewer requests, or fails again and again."""
+    """A host that no worker sends requests to now: it asked for fewer, or failed many times in a row."""
 
     host = models.CharField("host:port", max_length=300, primary_key=True)
     until = models.DateTimeField()
-    number = models.PositiveSmallIntegerField("which pause in a row")
-    code = models.CharField("the error that it came from", max_length=30)
+    number = models.PositiveSmallIntegerField("pauses in a row")
+    code = models.CharField("error code", max_length=30)
 
     objects = PausedHostQuerySet.as_manager()
 
@@ -65,9 +65,9 @@ class PausedHost(models.Model):
         return f"{self.host} until {self.until:%Y-%m-%d %H:%M:%S}"
 
     @property
-    def wants_rest(self) -> bool:
-        """Whether it asked for that, rather than failed."""
-        return self.pause.wants_rest
+    def asks_to_wait(self) -> bool:
+        """Whether the host asked for fewer requests, rather than failed."""
+        return self.pause.asks_to_wait
 
     @property
     def pause(self) -> Pause:

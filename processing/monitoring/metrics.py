@@ -17,7 +17,7 @@ from django.utils import timezone
 from processing.webhooks.models import WebhookDelivery
 from processing.webhooks.tasks import WEBHOOKS
 from processing.work.tasks import QUEUE
-from processing.workers.models import Resends, Worker
+from processing.workers.models import Maintenance, Worker
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _of_work() -> Iterable[Metric]:
     yield Metric(
         "workers", "Worker processes for pictures seen lately.", [({}, Worker.objects.alive().count())]
     )
-    resent = Resends.so_far()
+    resent = Maintenance.requests_resent_so_far()
     yield Metric("recovery_resends_total", "Requests that recovery sent again.", [({}, resent)], "counter")
     yield Metric(
         "deliveries", "Webhook deliveries by status.", _counts(WebhookDelivery.objects.all(), "status")

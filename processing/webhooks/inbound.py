@@ -8,6 +8,7 @@ from django.db import transaction
 
 from processing.webhooks.models import InboundMessage
 from products.catalogue import url_problem
+from products.lifecycle import Outcome, record
 from products.models import Image, Product, Request
 
 #: As the earlier system joined URLs: a comma inside of one is followed by no other, nor by an empty place.
@@ -33,7 +34,7 @@ def apply(message_id: str, product_id: uuid.UUID, *, completed: bool, urls: Sequ
     product = Product.objects.with_images().filter(pk=product_id).first()
     if product is None:
         raise InvalidReport("There is no such product.")
-    outcomes = _outcomes(product, urls) if completed else {}
+    output_urls = _output_urls(product, urls) if completed else {}
     worker = uuid.uuid4()
     with transaction.atomic():
         if not InboundMessage.is_new(message_id):
@@ -42,17 +43,20 @@ def apply(message_id: str, product_id: uuid.UUID, *, completed: bool, urls: Sequ
         if batch is None:
             return
         images = batch.images.filter(places__product=product).order_by().distinct()
-        taken = batch.images.filter(pk__in=images.values("pk")).seize(worker)
-        for image in taken:
-            image.attempts += 1
-            if url := outcomes.get(image.pk):
-                image.complete_elsewhere(url)
-            else:
-                image.fail("crashed", FAILED_ELSEWHERE)
-        batch.record(taken, worker)
+        # Taken from whichever worker has claimed them, whose own outcomes are then ignored.
+        pending = list(batch.images.pending().filter(pk__in=images.values("pk")).select_for_update())
+        batch.images.filter(pk__in=[image.pk for image in pending]).update(claimed_by=worker)
+        record(batch.pk, (_outcome(image, output_urls.get(image.pk)) for image in pending), worker)
 
 
-def _outcomes(product: Product, urls: Sequence[str]) -> dict[uuid.UUID, str]:
+def _outcome(image: Image, output_url: str | None) -> Outcome:
+    attempts = image.attempts + 1
+    if output_url:
+        return Outcome.completed_elsewhere(image.pk, attempts, output_url)
+    return Outcome.failed(image.pk, attempts, "crashed", FAILED_ELSEWHERE)
+
+
+def _output_urls(product: Product, urls: Sequence[str]) -> dict[uuid.UUID, str]:
     images: list[Image] = product.images_in_order
     if len(urls) != len(images) or (images and not any(urls)):
         raise InvalidReport("The URLs do not match the product's pictures.")

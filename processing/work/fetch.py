@@ -19,7 +19,7 @@ MAX_REDIRECTS = 5
 DRAIN_BYTES = 64 * 1024
 INFLATE_BYTES = 256 * 1024
 #: Characters of an ETag or a date; what is longer is not worth keeping for every picture.
-LONGEST_VALIDATOR = 200
+MAX_VALIDATOR_LENGTH = 200
 
 _HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
@@ -44,7 +44,7 @@ class FetchError(Exception):
         self.retry_after = retry_after
 
     @property
-    def wants_rest(self) -> bool:
+    def asks_to_wait(self) -> bool:
         """Whether the origin asked to be left alone, so that nothing is wrong with the picture."""
         return self.retry_after is not None or self.code == "http_429"
 
@@ -186,7 +186,7 @@ def _fetched(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
 
 def _validator(response: httpx.Response, name: str) -> str:
     value: str = response.headers.get(name, "")
-    return value if len(value) <= LONGEST_VALIDATOR and value.isascii() and value.isprintable() else ""
+    return value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
 
 
 def _picture(response: httpx.Response, max_bytes: int) -> bytes:

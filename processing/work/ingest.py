@@ -1,4 +1,4 @@
-"""Ingest: from the stored catalogue into Products and Images."""
+"""Ingest: the rows of a stored catalogue become Products and Images."""
 
 import logging
 from collections.abc import Generator, Iterator
@@ -6,39 +6,40 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from products.catalogue import Catalogue, CatalogueError, Row
-from products.models import Chunk, Request
+from products.lifecycle import Chunk, abort_ingest, ingest_chunk
+from products.models import Request
 
 logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2500
 CHUNK_IMAGES = 5000
-#: Of the first chunk, with which the work begins; enough to last until the next one is in.
-FIRST_ROWS = 500
+#: Rows of the first chunk, with which the work starts: enough to last until the second is ingested.
+FIRST_CHUNK_ROWS = 500
 
 
 def run(batch: Request) -> Generator[bool]:
-    """Ingest from where the last one stopped. Yields after each chunk whether the whole file is in.
+    """Ingest from where the last one stopped. Yields after each chunk whether the whole file is ingested.
 
     Ends early when another ingest of the same Request is ahead, or the Request is no longer active. A file
-    that cannot be read to its end any more fails the Request.
+    that cannot be read to its end fails the Request.
     """
     try:
         with batch.source.open("rb") as file:
             rows = Catalogue(file, **batch.reading).rows(batch.ingested_rows)
-            with closing(_ahead(Chunk.of(batch.pk, some) for some in _chunks(rows))) as chunks:
+            with closing(_read_ahead(Chunk.of(batch.pk, some) for some in _chunks(rows))) as chunks:
                 for chunk in chunks:
-                    if not batch.ingest(chunk):
+                    if not ingest_chunk(batch, chunk):
                         return
                     yield batch.ingested
         if not batch.ingested:
-            batch.refuse("The stored catalogue could not be read: it has become shorter.")
+            abort_ingest(batch, "The stored catalogue could not be read: it has become shorter.")
     except (CatalogueError, FileNotFoundError) as error:
-        logger.exception("The catalogue of %s cannot be read any more", batch.pk)
-        batch.refuse(f"The stored catalogue could not be read: {error}")
+        logger.exception("The stored catalogue of %s could not be read", batch.pk)
+        abort_ingest(batch, f"The stored catalogue could not be read: {error}")
 
 
-def _ahead(chunks: Iterator[Chunk]) -> Generator[Chunk]:
-    """Yields the chunks; a thread makes the next one while the database takes in the one before."""
+def _read_ahead(chunks: Iterator[Chunk]) -> Generator[Chunk]:
+    """Yield the chunks. A thread makes the next one while the database inserts the one before."""
     with ThreadPoolExecutor(1, "ingest") as thread:
         chunk = next(chunks, None)
         while chunk:
@@ -49,12 +50,12 @@ def _ahead(chunks: Iterator[Chunk]) -> Generator[Chunk]:
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
-    images, most = 0, min(FIRST_ROWS, CHUNK_ROWS)
+    images, max_rows = 0, min(FIRST_CHUNK_ROWS, CHUNK_ROWS)
     for row in rows:
         chunk.append(row)
         images += len(row.image_urls)
-        if len(chunk) >= most or images >= CHUNK_IMAGES:
+        if len(chunk) >= max_rows or images >= CHUNK_IMAGES:
             yield chunk
-            chunk, images, most = [], 0, CHUNK_ROWS
+            chunk, images, max_rows = [], 0, CHUNK_ROWS
     if chunk:
         yield chunk

@@ -1,4 +1,4 @@
-"""A lane: one of at most LANES messages by which a Request's Images come into workers' hands."""
+"""Lanes: at most LANES messages per Request, by each of which a worker claims Images of it for a while."""
 
 import math
 import time
@@ -7,80 +7,79 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from processing.hosts.backoff import Pause
+from processing.hosts.rate_limit import Pause
+from processing.work.claim import ClaimedImage, claim
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
 
 LANES = 8
-#: Seconds that a lane keeps a worker thread before it goes to the end of the queue, behind other Requests.
+#: How long a lane keeps a worker thread before it goes to the end of the queue, behind other Requests.
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
-#: How often a lane that is one too many in its process is sent on at once, to come to a process without one.
-MOST_SENT_ON = 0 if settings.EMBEDDED else 2
-#: Delayed messages of a worker that is killed come back late, so longer waits are left to recovery.
-LONGEST_WAIT_SECONDS = 60
+#: How often a surplus lane of a process is forwarded at once, to reach a process that has none.
+MAX_FORWARDS = 0 if settings.EMBEDDED else 2
+#: Delayed messages of a killed worker come back late, so longer waits are left to recovery.
+MAX_DELAY_SECONDS = 60
 
 
 def lanes_for(batch: Request) -> int:
-    """How many lanes a Request is worth: no more than one for each pool that its Images could fill."""
+    """Return how many lanes a Request needs: at most one for each pool that its Images could fill."""
     if not batch.ingested:
         return LANES
     return max(1, min(LANES, math.ceil(batch.images_pending / settings.FETCH_CONCURRENCY)))
 
 
-class Turn(NamedTuple):
-    """A lane's next turn: in how many seconds, and how often in a row it has been sent on by then."""
+class NextTurn(NamedTuple):
+    """When a lane is to run again, in seconds, and how often in a row it has been forwarded by then."""
 
-    delay: float
-    sent_on: int = 0
+    delay_seconds: float
+    forwards: int = 0
 
 
-def run(batch: Request, pipeline: Pipeline, sent_on: int = 0) -> Turn | None:
-    """Hand due Images to `pipeline` for a slice of time.
+def run(batch: Request, pipeline: Pipeline, forwards: int = 0) -> NextTurn | None:
+    """Claim due Images for `pipeline` for a slice of time.
 
-    Returns the next turn, None if the lane has come to its end.
+    Returns the next turn, or None if the lane is no longer needed.
     """
     deadline = time.monotonic() + SLICE_SECONDS
     with pipeline.fed_with(batch) as alone:
         if alone:
             delay = _feed(batch, pipeline, deadline)
-            return None if delay is None else Turn(delay)
-    return Turn(0, sent_on + 1) if sent_on < MOST_SENT_ON else Turn(SLICE_SECONDS)
+            return None if delay is None else NextTurn(delay)
+    return NextTurn(0, forwards + 1) if forwards < MAX_FORWARDS else NextTurn(SLICE_SECONDS)
 
 
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
-        with pipeline.places.turn(left) as room:
+        with pipeline.slots.turn(left) as room:
             busy = pipeline.busy_hosts(batch)
-            is_vain = pipeline.vain_looks.is_vain(batch, busy)
-            images = _claim(batch, pipeline, room, busy) if room and not is_vain else []
+            would_be_empty = pipeline.empty_claims.would_be_empty(batch, busy)
+            images = _claim(batch, pipeline, room, busy) if room and not would_be_empty else []
             if images:
-                pipeline.submit(images)
+                pipeline.submit(batch, images)
         if room and not images:
-            paused = pipeline.hosts.paused()
+            paused = pipeline.rate_limiter.paused()
             due = Image.objects.due().filter(request=batch).exclude(host__in=paused)
-            if not busy or not (is_vain or due.exists()):
-                return _idle(batch, paused)
-            pipeline.places.wait_for_host([host for host in busy if host not in paused], left)
+            if not busy or not (would_be_empty or due.exists()):
+                return _idle_seconds(batch, paused)
+            pipeline.slots.wait_for_host([host for host in busy if host not in paused], left)
     return 0
 
 
-def _claim(batch: Request, pipeline: Pipeline, room: int, busy: list[str]) -> list[Image]:
+def _claim(batch: Request, pipeline: Pipeline, room: int, busy: list[str]) -> list[ClaimedImage]:
     start = time.monotonic()
-    images = Image.objects.claim(batch, pipeline.worker_id, room, busy)
+    images = claim(batch, pipeline.worker_id, room, busy)
     if busy and not images:
-        pipeline.vain_looks.note(batch, busy, time.monotonic() - start)
+        pipeline.empty_claims.note(batch, busy, time.monotonic() - start)
     return images
 
 
-def _idle(batch: Request, paused: Mapping[str, Pause]) -> float | None:
-    """Nothing is due at hosts that may be asked: when to look again, or never if the work has ended or this
-    epoch is over.
-    """
+def _idle_seconds(batch: Request, paused: Mapping[str, Pause]) -> float | None:
+    """Return when to look again for due Images, None if the work has ended or this epoch is over."""
     if not Request.objects.active().filter(pk=batch.pk, epoch=batch.epoch).exists():
         return None
-    parked = Image.objects.pending().filter(request=batch, claimed_by=None)
-    next_due = parked.exclude(host__in=paused).order_by("due_at").values_list("due_at", flat=True).first()
+    waiting = Image.objects.pending().filter(request=batch, claimed_by=None)
+    next_due = waiting.exclude(host__in=paused).order_by("due_at").values_list("due_at", flat=True).first()
     moments = [pause.until for pause in paused.values()] + ([next_due.timestamp()] if next_due else [])
-    wait = min(moments) - time.time() if moments else IDLE_SECONDS
-    return min(max(wait, IDLE_SECONDS), LONGEST_WAIT_SECONDS)
+    delay = min(moments) - time.time() if moments else IDLE_SECONDS
+    return min(max(delay, IDLE_SECONDS), MAX_DELAY_SECONDS)

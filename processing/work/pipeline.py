@@ -1,8 +1,8 @@
-"""The work on pictures in this process: in hand → fetch → compress → store → flush.
+"""The work on pictures in one worker process: claimed → fetch → compress → store → flush.
 
-Lanes (processing.lane) claim Images and hand them in; threads work on them; one thread writes what has come
-of them, in bulk. An Image keeps its place from claim to outcome and nothing waits for a batch to end, so one
-slow origin holds up its own pictures alone.
+Lanes (`processing.work.lane`) claim Images and submit them; threads make the attempts; one thread writes the
+outcomes in bulk. An Image keeps its slot from claim to outcome, and nothing waits for a batch to be complete,
+so a slow origin delays its own pictures only.
 """
 
 import logging
@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from threading import Condition, Lock, Thread
 
 from django.conf import settings
@@ -19,95 +20,100 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from processing import logs
 from processing.budget import share_freed_memory
-from processing.hosts.backoff import Hosts
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
-from processing.work.attempts import Attempts, is_out_of_patience
-from processing.work.looks import VainLooks
-from processing.work.memory import Memories
-from processing.work.places import Places
-from products.models import Image, Request, RequestStatus
+from processing.hosts.rate_limit import RateLimiter
+from processing.work import known_pictures
+from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
+from processing.work.claim import ClaimedImage, EmptyClaims, release
+from processing.work.slots import Slots
+from products.lifecycle import Outcome, record
+from products.models import Image, ImageStatus, Request, RequestStatus
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
-#: How often the shares of hosts are agreed upon anew.
-SHARE_SECONDS = 0.5
+#: How often the leases of hosts are renewed.
+LEASE_RENEWAL_SECONDS = 0.5
 
 
 class Pipeline:
-    """The Images in hand of one worker process and the threads that work on them."""
+    """The Images claimed by one worker process and the threads that work on them."""
 
     def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
         self.stopping = False
-        self.hosts = Hosts()
+        self.rate_limiter = RateLimiter()
         self.leases = Leases(settings.REDIS_URL, worker_id)
-        self.places = Places(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.hosts, self.leases)
-        self._memories = Memories()
-        self._attempts = Attempts(
-            self.places, self.hosts, self._memories, lambda image: self._begin(self.places.fetched(image))
+        self.slots = Slots(
+            settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.rate_limiter, self.leases
+        )
+        self._attempts = AttemptMaker(
+            self.slots, self.rate_limiter, lambda image: self._start(self.slots.fetched(image))
         )
         self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
-        self._changed = Condition()  # guards the five that follow
+        self._changed = Condition()  # guards the four that follow
         self._closed = False
-        self._outcomes: list[Image] = []
+        self._made: list[Attempt] = []
         self._held: Counter[uuid.UUID] = Counter()
-        self._lanes: dict[uuid.UUID, str | None] = {}  # which have brought them, for the log
-        self._strays: set[uuid.UUID] = set()
-        self.vain_looks = VainLooks()
-        self._feeding = Lock()  # guards the Requests of which a lane runs here
+        self._suspects: set[uuid.UUID] = set()
+        self.empty_claims = EmptyClaims()
+        self._feeding = Lock()  # guards the set of Requests that a lane here is feeding
         self._fed: set[uuid.UUID] = set()
         self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
         self._flusher.start()
-        Thread(target=self._begin_until_closed, name="hosts", daemon=True).start()
+        Thread(target=self._start_until_closed, name="hosts", daemon=True).start()
 
-    def submit(self, images: list[Image]) -> None:
-        """Take claimed Images in hand."""
-        self._memories.recall(images)
+    def submit(self, batch: Request, images: list[ClaimedImage]) -> None:
+        """Take claimed Images of a Request."""
+        known = known_pictures.recall(batch, (image.url for image in images))
+        lane = logs.subject().get("lane")
+        images = [replace(image, known=known.get(image.url), lane=lane) for image in images]
         with self._changed:
-            self._held.update(image.pk for image in images)
-            self._lanes.update(dict.fromkeys((image.pk for image in images), logs.subject().get("lane")))
-        self._begin(self.places.add([image for image in images if not self._is_given_up(image)]))
-        self._give_back(self.places.drop_slow())
+            self._held.update(image.id for image in images)
+        self._start(self.slots.add([image for image in images if not self._has_given_up(image)]))
+        self._give_back(self.slots.drop_slow())
         if self.stopping:  # since the claim
-            self._release(self.places.stop())
+            self._release(self.slots.stop())
 
     def busy_hosts(self, batch: Request) -> list[str]:
-        """Hosts that no Image of a Request is to be claimed of: it could only wait, and not fail for that."""
-        busy = self.places.busy_hosts()
-        if is_out_of_patience(batch):
-            resting = {host for host, pause in self.hosts.paused().items() if pause.wants_rest}
-            busy = [host for host in busy if host not in resting]
+        """Return the hosts of which no Image of a Request is to be claimed now.
+
+        An Image of a host that has asked to wait for longer than the Request's patience is claimed, to fail.
+        """
+        busy = self.slots.busy_hosts()
+        if has_lost_patience(batch):
+            waiting = {host for host, pause in self.rate_limiter.paused().items() if pause.asks_to_wait}
+            busy = [host for host in busy if host not in waiting]
         return busy
 
-    def _is_given_up(self, image: Image) -> bool:
-        """Whether an Image fails since its host has been left alone for too long."""
-        if not is_out_of_patience(image.request):
+    def _has_given_up(self, image: ClaimedImage) -> bool:
+        """Fail an Image whose host has asked to wait for too long. Return whether it was failed."""
+        if not has_lost_patience(image.batch):
             return False
-        pause = self.hosts.paused().get(image.host)
-        if pause is None or not pause.wants_rest:
+        pause = self.rate_limiter.paused().get(image.host)
+        if pause is None or not pause.asks_to_wait:
             return False
-        image.fail(pause.code, f"{image.host} could not be asked for a day: it asks for fewer requests.")
-        self._settle(image)
+        detail = f"{image.host} has been asking for fewer requests for a day."
+        self._add_outcome(Attempt(image, Outcome.failed(image.id, image.attempts, pause.code, detail)))
         return True
 
     def share_pauses(self) -> None:
-        """Tell other workers which hosts are to be left alone, and heed what they tell."""
-        PausedHost.objects.tell(self.hosts.take_news())
-        self.hosts.learn(row.pause for row in PausedHost.objects.current())
+        """Tell other workers which hosts are paused, and learn it from them."""
+        PausedHost.objects.tell(self.rate_limiter.take_news())
+        self.rate_limiter.learn(row.pause for row in PausedHost.objects.current())
 
     @contextmanager
     def fed_with(self, batch: Request) -> Iterator[bool]:
-        """Whether this thread is the only one that claims Images of a Request for this process.
+        """Yield whether this thread is the only lane of a Request in this process.
 
-        Several would only ask the database for each other's Images.
+        Several would only claim each other's Images.
         """
         with self._feeding:
             alone = batch.pk not in self._fed
             self._fed.add(batch.pk)
         try:
-            with self.places.fed() if alone else nullcontext():
+            with self.slots.fed() if alone else nullcontext():
                 yield alone
         finally:
             if alone:
@@ -115,150 +121,160 @@ class Pipeline:
                     self._fed.remove(batch.pk)
 
     def give_back_idle(self) -> None:
-        """Release Images that wait behind full places, for whichever worker has some free, and those of
-        Requests that have ended meanwhile."""
-        waiting = self.places.waiting_requests()
+        """Release Images that wait while all slots are taken, and those of Requests that have ended."""
+        waiting = self.slots.waiting_requests()
         working = Request.objects.filter(pk__in=waiting, status=RequestStatus.PROCESSING)
         ended = waiting - set(working.values_list("pk", flat=True)) if waiting else set()
-        self._give_back(
-            self.places.drop_requests(ended) + self.places.drop_slow() + self.places.drop_stalled()
-        )
+        self._give_back(self.slots.drop_requests(ended) + self.slots.drop_slow() + self.slots.drop_stalled())
 
-    def give_back_strays(self) -> None:
-        """Release Images that were claimed for this worker without its knowing, at the second look.
+    def release_unknown_claims(self) -> None:
+        """Release Images that are claimed for this worker, but that it does not hold, at the second look.
 
-        A claim whose COMMIT went through while its answer was lost makes such.
+        They arise when a claim is committed and the answer to the COMMIT is lost.
         """
         claimed = Image.objects.filter(claimed_by=self.worker_id).values_list("pk", flat=True)
         with self._changed:
             held = set(self._held)
-        strays = set(claimed) - held
-        Image.objects.filter(pk__in=strays & self._strays, claimed_by=self.worker_id).release(crashed=False)
-        self._strays = strays
+        unknown = set(claimed) - held
+        release(
+            Image.objects.filter(pk__in=unknown & self._suspects, claimed_by=self.worker_id), crashed=False
+        )
+        self._suspects = unknown
 
-    def _begin(self, images: list[Image]) -> None:
+    def _start(self, images: list[ClaimedImage]) -> None:
         for image in images:
             self._threads.submit(self._work, image)
 
-    def _begin_until_closed(self) -> None:
-        """What begins because time has passed: hosts are asked again, or have places that others had."""
+    def _start_until_closed(self) -> None:
+        """Start Images as time passes: the pause of a host ends, or other workers return leases."""
         renew_at = time.monotonic()
         while not self._closed:
-            time.sleep(self.places.seconds_to_begin(most=SHARE_SECONDS))
+            time.sleep(self.slots.seconds_to_start(at_most=LEASE_RENEWAL_SECONDS))
             if time.monotonic() >= renew_at:
-                self.places.renew_shares()
-                renew_at = time.monotonic() + SHARE_SECONDS
-            self._begin(self.places.begin())
+                self.slots.renew_leases()
+                renew_at = time.monotonic() + LEASE_RENEWAL_SECONDS
+            self._start(self.slots.start())
 
-    def _give_back(self, images: list[Image]) -> None:
+    def _give_back(self, images: list[ClaimedImage]) -> None:
         try:
             self._release(images)
         except DatabaseError:
-            self._begin(self.places.add(images))
+            self._start(self.slots.add(images))
             raise
 
-    def _release(self, images: list[Image]) -> None:
+    def _release(self, images: list[ClaimedImage]) -> None:
         if images:
-            held = Image.objects.filter(pk__in=[image.pk for image in images], claimed_by=self.worker_id)
-            held.release(crashed=False)
-            self._let_go(images)
+            ids = [image.id for image in images]
+            release(Image.objects.filter(pk__in=ids, claimed_by=self.worker_id), crashed=False)
+            self._forget(images)
 
-    def _let_go(self, images: list[Image]) -> None:
-        self._memories.let_go(images)
+    def _forget(self, images: list[ClaimedImage]) -> None:
         with self._changed:
-            self._held -= Counter(image.pk for image in images)
-            for image in images:
-                self._lanes.pop(image.pk, None)
+            self._held -= Counter(image.id for image in images)
 
-    # --- Work, in the threads ---
+    # --- Attempts, in the threads ---
 
-    def _work(self, image: Image) -> None:
-        """Work on an Image and then on others that begin in its place, since to change threads costs more."""
-        following: list[Image] = [image]
+    def _work(self, image: ClaimedImage) -> None:
+        """Work on an Image and then on those that start in its place: changing threads costs more."""
+        following: list[ClaimedImage] = [image]
         while following:
             first, *others = following
-            self._begin(others)
+            self._start(others)
             following = self._work_on(first)
 
-    def _work_on(self, image: Image) -> list[Image]:
-        with logs.about(request_id=image.request_id, lane=self._lanes.get(image.pk), image_id=image.pk):
-            self._attempts.make(image)
-            if image.is_failed:
-                logger.info("Failed: %s", image.error_code)
-        self._settle(image)
-        return self.places.done(image)
+    def _work_on(self, image: ClaimedImage) -> list[ClaimedImage]:
+        with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
+            attempt = self._attempts.make(image)
+            if attempt.outcome.status == ImageStatus.FAILED:
+                logger.info("Failed: %s", attempt.outcome.error_code)
+        self._add_outcome(attempt)
+        return self.slots.done(image)
 
-    def _settle(self, image: Image) -> None:
-        """Hand an Image to the flush."""
+    def _add_outcome(self, attempt: Attempt) -> None:
+        """Leave an attempt to the next flush."""
         with self._changed:
-            self._outcomes.append(image)
+            self._made.append(attempt)
             self._changed.notify_all()
 
     # --- Flush, in a thread of its own ---
 
     def _flush_until_closed(self) -> None:
-        while outcomes := self._collect():
-            by_request: defaultdict[uuid.UUID, list[Image]] = defaultdict(list)
-            for image in outcomes:
-                by_request[image.request_id].append(image)
-            for request_id, images in by_request.items():
+        while attempts := self._collect():
+            by_request: defaultdict[uuid.UUID, list[Attempt]] = defaultdict(list)
+            for attempt in attempts:
+                by_request[attempt.image.request_id].append(attempt)
+            for request_id, made in by_request.items():
                 with logs.about(request_id=request_id):
-                    self._record(images[0].request, images)
+                    self._flush(request_id, made)
         connection.close()
 
-    def _collect(self) -> list[Image]:
-        """Half a second's outcomes, fewer if nothing is in hand and no lane feeds; none when all is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._outcomes or self._closed)
-        self.places.wait_until_empty(FLUSH_SECONDS)
-        with self._changed:
-            outcomes, self._outcomes = self._outcomes, []
-            return outcomes
+    def _collect(self) -> list[Attempt]:
+        """Return the attempts of half a second, or fewer if no Image is held and no lane is feeding.
 
-    def _record(self, batch: Request, images: list[Image]) -> None:
+        Returns none when the pipeline is closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._made or self._closed)
+        self.slots.wait_until_empty(FLUSH_SECONDS)
+        with self._changed:
+            attempts, self._made = self._made, []
+            return attempts
+
+    def _flush(self, request_id: uuid.UUID, attempts: list[Attempt]) -> None:
         close_old_connections()
         try:
-            batch.record(images, self.worker_id)
+            written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id)
         except Exception:
-            logger.exception("Outcomes of %d images of %s wait for the database", len(images), batch.pk)
+            logger.exception("Outcomes of %d images of %s wait for the database", len(attempts), request_id)
             time.sleep(1)
             with self._changed:
                 if not self._closed:
-                    self._outcomes += images
+                    self._made += attempts
             return
         try:
-            self._memories.write(images)
-        except DatabaseError:  # costs no more than to fetch them again
-            logger.exception("What %d images of %s are is not remembered", len(images), batch.pk)
-        self._let_go(images)
+            self._remember(attempts, written)
+        except DatabaseError:  # costs no more than fetching them again
+            logger.exception("The versions of %d pictures of %s were not stored", len(attempts), request_id)
+        self._forget([attempt.image for attempt in attempts])
+
+    def _remember(self, attempts: list[Attempt], written: list[Outcome]) -> None:
+        """Store the versions of pictures whose Images have been completed."""
+        completed = {outcome.id for outcome in written if outcome.status == ImageStatus.COMPLETED}
+        pictures = [
+            (attempt.image.batch, attempt.image.url, attempt.image.id, attempt.version)
+            for attempt in attempts
+            if attempt.version and attempt.image.id in completed
+        ]
+        if pictures:
+            known_pictures.remember(pictures)
 
     # --- The end ---
 
     def stop(self) -> None:
-        """Claim and begin nothing more, and give back what has not begun."""
+        """Claim and start nothing more, and release Images that have not started."""
         self.stopping = True
-        self._release(self.places.stop())
+        self._release(self.slots.stop())
 
-    def close(self, grace: float) -> None:
-        """Finish what has begun within `grace` seconds, write it, and give back the rest."""
-        deadline = time.monotonic() + grace
+    def close(self, grace_seconds: float) -> None:
+        """Finish what has started within `grace_seconds`, write it, and release the rest."""
+        deadline = time.monotonic() + grace_seconds
         self.stop()
-        self.places.wait_until_empty(grace - FLUSH_SECONDS)
-        self.places.renew_shares()  # gives them back
+        self.slots.wait_until_empty(grace_seconds - FLUSH_SECONDS)
+        self.slots.renew_leases()  # which returns them
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._flusher.join(timeout=max(FLUSH_SECONDS, deadline - time.monotonic()))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._attempts.close()
-        Image.objects.filter(claimed_by=self.worker_id).release(crashed=False)
+        release(Image.objects.filter(claimed_by=self.worker_id), crashed=False)
 
 
 _current: Pipeline | None = None
 
 
 def start(worker_id: uuid.UUID) -> Pipeline:
-    """Make this process a worker's."""
+    """Make this process a worker."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     share_freed_memory()
     _current = Pipeline(worker_id)
@@ -266,12 +282,12 @@ def start(worker_id: uuid.UUID) -> Pipeline:
 
 
 def is_worker() -> bool:
-    """Whether this process is a worker's."""
+    """Return whether this process is a worker."""
     return _current is not None
 
 
 def current() -> Pipeline:
-    """The Pipeline of this process. Raises RuntimeError in a process that is no worker's."""
+    """Return the pipeline of this process. Raises RuntimeError in a process that is no worker."""
     if _current is None:
-        raise RuntimeError("This process is no worker: processing.pipeline.start() was not called.")
+        raise RuntimeError("This process is no worker: processing.work.pipeline.start() was not called.")
     return _current

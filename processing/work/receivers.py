@@ -1,4 +1,4 @@
-"""What processing does when products or its own models announce something."""
+"""Messages and log lines that follow from signals of Requests."""
 
 import logging
 from typing import Any
@@ -7,22 +7,21 @@ from django.dispatch import receiver
 
 from processing import logs
 from processing.work.tasks import dispatch
-from products.lifecycle.signals import request_finished, request_submitted
+from products.lifecycle.signals import request_finished, request_submitted, sweep_started
 from products.models import Request
 
 logger = logging.getLogger(__name__)
 
 
-@receiver(request_submitted)
-def start_work(batch: Request, **_kwargs: Any) -> None:
-    """Send the first messages."""
+@receiver([request_submitted, sweep_started])
+def send_messages(batch: Request, **_kwargs: Any) -> None:
+    """Send the messages for a Request that needs work."""
     dispatch(batch)
 
 
-@receiver(request_submitted)
-@receiver(request_finished)
-def note(batch: Request, **_kwargs: Any) -> None:
-    """A line in the log for each turn of a Request."""
+@receiver([request_submitted, request_finished])
+def log_status(batch: Request, **_kwargs: Any) -> None:
+    """Log the start and the end of each run."""
     with logs.about(request_id=batch.pk):
         logger.info(
             "Run %d is %s: %d products, %d of %d images completed, %d failed",

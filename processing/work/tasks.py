@@ -1,7 +1,8 @@
-"""The actors. A message carries keys: a Request's id and epoch (of an epoch that is over it is void) and how
-often a lane was sent on, or an endpoint's id.
+"""Actors that work on Requests, and the messages for them.
 
-Each actor may run twice or never: the rows say what is to be done, and recovery sends messages again.
+A message carries the Request's id and epoch, and is ignored in any other epoch; a lane's message also says
+how often it was forwarded. Each actor may run twice or never: rows say what is to be done, and recovery sends
+lost messages again.
 """
 
 import logging
@@ -18,21 +19,22 @@ from django.utils import timezone
 from processing import logs
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline
+from products import lifecycle
 from products.models import Request
 
 logger = logging.getLogger(__name__)
 
 QUEUE = "images"
-#: Seconds that an ingest keeps a worker thread before it goes to the end of the queue.
+#: How long an ingest or a sweep keeps a worker thread before it goes to the end of the queue.
 INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
 
 
 @dramatiq.actor(queue_name=QUEUE)
 def ingest(request_id: str, epoch: int) -> None:
-    """Ingest for a slice of time, then go to the end of the queue; lanes start with the first chunk."""
+    """Ingest for a slice of time, then go to the end of the queue. Lanes start with the first chunk."""
     try:
-        batch = _live(request_id, epoch)
+        batch = _active(request_id, epoch)
         if batch is None or batch.ingested:
             return
         is_first, deadline = batch.ingested_rows == 0, None
@@ -40,96 +42,104 @@ def ingest(request_id: str, epoch: int) -> None:
             if is_first:
                 send_lanes(batch)
             is_first = False
-            # Coming to where the last slice ended does not count, else it could take up all of this one.
+            # From the first chunk on: skipping what earlier slices have read could take up the whole slice.
             deadline = deadline or time.monotonic() + INGEST_SECONDS
             if not complete and time.monotonic() > deadline:
                 _send_again(ingest, batch)
                 break
     except Exception:
-        logger.exception("Ingest of %s stopped; recovery takes it up again", request_id)
+        logger.exception("Ingest of %s stopped; recovery resumes it", request_id)
 
 
 @dramatiq.actor(queue_name=QUEUE)
-def work(request_id: str, epoch: int, sent_on: int = 0) -> None:
-    """Be a lane for a slice of time, then go to the end of the queue."""
+def work(request_id: str, epoch: int, forwards: int = 0) -> None:
+    """Run a lane for a slice of time, then go to the end of the queue."""
     try:
-        batch = _live(request_id, epoch)
-        turn = lane.run(batch, pipeline.current(), sent_on) if batch else None
+        batch = _active(request_id, epoch)
+        turn = lane.run(batch, pipeline.current(), forwards) if batch else None
         if batch and turn:
-            _send_again(work, batch, turn.delay, turn.sent_on)
+            _send_again(work, batch, turn.delay_seconds, turn.forwards)
     except Exception:
-        logger.exception("A lane of %s stumbled and goes on", request_id)
+        logger.exception("A lane of %s failed and goes on", request_id)
         work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))
 
 
 @dramatiq.actor(queue_name=QUEUE)
 def sweep(request_id: str, epoch: int) -> None:
-    """Let rows follow their Request for a slice of time, then go to the end of the queue."""
+    """Sweep for a slice of time, then go to the end of the queue."""
     deadline = time.monotonic() + SWEEP_SECONDS
     try:
         batch = Request.objects.unsettled().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
-        while batch and batch.sweep_on():
+        while batch and lifecycle.sweep(batch):
             if time.monotonic() > deadline:
                 _send_again(sweep, batch)
                 break
     except Exception:
-        logger.exception("A sweep of %s stopped; recovery takes it up again", request_id)
+        logger.exception("A sweep of %s stopped; recovery resumes it", request_id)
 
 
 def can_send() -> bool:
-    """Whether messages of this process reach a worker: embedded, only those of the one that it lives in."""
+    """Return whether messages of this process reach a worker: embedded, only if it is the worker itself."""
     return not settings.EMBEDDED or pipeline.is_worker()
 
 
 def dispatch(batch: Request) -> bool:
-    """Send all messages that a Request needs now, in a new epoch, once the transaction is over.
+    """Send all messages that a Request needs now, in a new epoch, when the transaction commits.
 
-    A process that cannot send marks the Request for recovery elsewhere. False when it does, or when somebody
-    else has just sent them.
+    Returns False if another process has just sent them, or if this process cannot send: then the Request is
+    marked for recovery in a process that can.
     """
     if not can_send():
         Request.objects.filter(pk=batch.pk).update(dispatched_at=None)
         return False
-    if not batch.new_epoch():
+    now = timezone.now()
+    mine = Request.objects.unsettled().filter(pk=batch.pk, epoch=batch.epoch)
+    if not mine.update(epoch=batch.epoch + 1, dispatched_at=now):
         return False
+    batch.epoch, batch.dispatched_at = batch.epoch + 1, now
     transaction.on_commit(lambda: _send_all(batch), robust=True)
     return True
 
 
+def send_lanes(batch: Request) -> None:
+    """Send as many lanes as the Request needs."""
+    _note_message(batch)
+    for _ in range(lane.lanes_for(batch)):
+        work.send(str(batch.pk), batch.epoch)
+
+
 def _send_all(batch: Request) -> None:
-    """Send what is to be done in this epoch; what a broker that is down does not take is left to recovery."""
+    """Send the messages of this epoch. What a broker that is down does not take is left to recovery."""
     try:
         if batch.sweep:
             sweep.send(str(batch.pk), batch.epoch)
         if batch.is_active and not batch.ingested:
             ingest.send(str(batch.pk), batch.epoch)
-        if batch.is_active and batch.ingested_rows:  # else they start with the first chunk
+        if batch.is_active and batch.ingested_rows:  # else lanes start with the first chunk
             send_lanes(batch)
     except redis.RedisError as error:
         logger.warning("The broker took no message for %s: %s", batch.pk, error)
         Request.objects.filter(pk=batch.pk, epoch=batch.epoch).update(dispatched_at=None)
 
 
-def _send_again(actor: dramatiq.Actor[..., None], batch: Request, delay: float = 0, sent_on: int = 0) -> None:
-    """Send a Request's message again, to run in `delay` seconds, and note for recovery when that is.
-
-    Of one that is sent on from worker to worker it is noted already.
-    """
-    if not sent_on:
-        batch.note_message(timezone.now() + timedelta(seconds=delay))
+def _send_again(
+    actor: dramatiq.Actor[..., None], batch: Request, delay_seconds: float = 0, forwards: int = 0
+) -> None:
+    """Send a Request's message again. That of a forwarded lane is noted already."""
+    if not forwards:
+        _note_message(batch, delay_seconds)
     actor.send_with_options(
-        args=(str(batch.pk), batch.epoch, *([sent_on] if sent_on else [])),
-        delay=round(delay * 1000) or None,
+        args=(str(batch.pk), batch.epoch, *([forwards] if forwards else [])),
+        delay=round(delay_seconds * 1000) or None,
         lane=logs.subject().get("lane"),
     )
 
 
-def send_lanes(batch: Request) -> None:
-    """Send as many lanes as the Request is worth."""
-    batch.note_message(timezone.now())
-    for _ in range(lane.lanes_for(batch)):
-        work.send(str(batch.pk), batch.epoch)
+def _note_message(batch: Request, delay_seconds: float = 0) -> None:
+    """Note for recovery when the last message of this epoch is due."""
+    due_at = timezone.now() + timedelta(seconds=delay_seconds)
+    Request.objects.filter(pk=batch.pk, epoch=batch.epoch).update(dispatched_at=due_at)
 
 
-def _live(request_id: str, epoch: int) -> Request | None:
+def _active(request_id: str, epoch: int) -> Request | None:
     return Request.objects.active().filter(pk=uuid.UUID(request_id), epoch=epoch).first()

@@ -1,4 +1,4 @@
-"""Who works, and when who next prunes."""
+"""Worker processes, and the state that they share."""
 
 import os
 import socket
@@ -31,14 +31,14 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
 
 class Worker(models.Model):
-    """One worker process. It writes `seen_at` every 10 s; unseen for 30 s, it counts as dead."""
+    """One worker process. It writes `seen_at` every HEARTBEAT; unseen for DEAD_AFTER, it counts as dead."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     host = models.CharField(max_length=255, default=this_host)
     pid = models.PositiveIntegerField(default=this_process)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
-    # All messages sent until then that are not lost have reached this worker or another.
+    # Messages sent before this moment have been received by a worker, or are lost.
     served_until = models.DateTimeField(null=True, blank=True)
 
     objects = WorkerQuerySet.as_manager()
@@ -50,41 +50,37 @@ class Worker(models.Model):
         return f"{self.host}:{self.pid}"
 
     def beat(self, served_until: datetime | None = None) -> None:
-        """Say that this process lives; inserts the row again if it was taken for dead meanwhile."""
+        """Write a heartbeat. Inserts the row again if this worker was taken for dead meanwhile."""
         self.seen_at, self.served_until = timezone.now(), served_until
         self.save()
 
 
-class Resends(models.Model):
-    """The one row that counts how often recovery has sent Requests again."""
+class Maintenance(models.Model):
+    """The one row of state that all workers share: when to prune next, and a counter of recovery."""
 
-    count = models.PositiveBigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return str(self.count)
-
-    @classmethod
-    def add(cls, count: int) -> None:
-        row, _ = cls.objects.get_or_create(pk=1)
-        cls.objects.filter(pk=row.pk).update(count=models.F("count") + count)
-
-    @classmethod
-    def so_far(cls) -> int:
-        count: int = cls.objects.aggregate(count=models.Sum("count", default=0))["count"]
-        return count
-
-
-class Pruning(models.Model):
-    """The one row by which workers agree on who prunes next: whoever moves `due_at` on."""
-
-    due_at = models.DateTimeField(default=timezone.now)
+    prune_due_at = models.DateTimeField(default=timezone.now)
+    requests_resent = models.PositiveBigIntegerField(default=0)
 
     def __str__(self) -> str:
-        return f"due at {self.due_at:%Y-%m-%d %H:%M}"
+        return f"prune due at {self.prune_due_at:%Y-%m-%d %H:%M}"
 
     @classmethod
-    def take_turn(cls) -> bool:
-        """True for one worker a day."""
-        row, _ = cls.objects.get_or_create(pk=1)
+    def take_prune_turn(cls) -> bool:
+        """Return True to one worker per PRUNE_EVERY."""
         now = timezone.now()
-        return cls.objects.filter(pk=row.pk, due_at__lte=now).update(due_at=now + PRUNE_EVERY) == 1
+        return cls._row().filter(prune_due_at__lte=now).update(prune_due_at=now + PRUNE_EVERY) == 1
+
+    @classmethod
+    def count_resent(cls, requests: int) -> None:
+        """Count Requests whose messages recovery has sent again."""
+        cls._row().update(requests_resent=models.F("requests_resent") + requests)
+
+    @classmethod
+    def requests_resent_so_far(cls) -> int:
+        """Return the number counted by `count_resent`."""
+        return cls.objects.values_list("requests_resent", flat=True).first() or 0
+
+    @classmethod
+    def _row(cls) -> "models.QuerySet[Maintenance]":
+        row, _ = cls.objects.get_or_create(pk=1)
+        return cls.objects.filter(pk=row.pk)

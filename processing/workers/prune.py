@@ -21,7 +21,8 @@ from django.utils import timezone
 from processing.hosts.models import PausedHost
 from processing.storage.outputs import output_folders
 from processing.webhooks.models import WebhookDelivery
-from processing.work.models import Memory
+from processing.work.models import KnownPicture
+from products import lifecycle
 from products.models import Image, Request
 
 #: Younger files stay. No worker has an Image in hand for as long.
@@ -55,7 +56,7 @@ def prune(days: int) -> Pruned:
     moment = timezone.now() - timedelta(days=min(days, LONGEST_DAYS))
     requests = _remove_requests(moment)
     WebhookDelivery.objects.tests_before(moment).delete()
-    Memory.objects.forget()
+    KnownPicture.objects.delete_orphaned()
     PausedHost.objects.over().delete()
     files = size = 0
     for deleted in _delete_unused():
@@ -68,7 +69,7 @@ def _remove_requests(finished_before: datetime) -> int:
     removed = 0
     for pk in list(old.order_by("finished_at").values_list("pk", flat=True)):
         batch = old.filter(pk=pk).first()
-        removed += batch is not None and batch.remove(only_finished=True)
+        removed += batch is not None and lifecycle.delete(batch, only_finished=True)
     return removed
 
 

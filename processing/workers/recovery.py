@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from processing.webhooks.signals import deliveries_due
+from processing.work.claim import release
 from processing.work.tasks import can_send, dispatch
-from processing.workers.models import Resends, Worker
+from processing.workers.models import Maintenance, Worker
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ class Recovered:
 
 def recover() -> Recovered:
     """One round: release what dead workers held, and send again what nobody works on."""
-    released = Image.objects.exclude(claimed_by__in=Worker.objects.alive().values("pk")).release(crashed=True)
+    released = release(
+        Image.objects.exclude(claimed_by__in=Worker.objects.alive().values("pk")), crashed=True
+    )
     died, _ = Worker.objects.dead().delete()
     if died:
         # Nobody knows whether they were ingesting; one that goes on elsewhere loses a chunk at most.
@@ -43,7 +46,7 @@ def recover() -> Recovered:
     if released:
         logger.warning("%d images were in hand of dead workers and are released", released)
     if sent:
-        Resends.add(sent)
+        Maintenance.count_resent(sent)
         logger.info("%d requests had nobody working on them and were sent again", sent)
     return Recovered(released, sent, _call_endpoints())
 

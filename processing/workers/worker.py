@@ -18,7 +18,7 @@ from processing.storage.outputs import require_bucket
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.workers import embedded
-from processing.workers.models import HEARTBEAT, Pruning, Worker
+from processing.workers.models import HEARTBEAT, Maintenance, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import recover
 
@@ -159,7 +159,7 @@ class Heart(Thread):
                 close_old_connections()
                 if now >= beat_at:
                     self._worker.beat(self._served.until())
-                    pipeline.current().give_back_strays()
+                    pipeline.current().release_unknown_claims()
                     beat_at = now + HEARTBEAT
                 if not self._rounds.ident:  # not before recovery can see that this worker lives
                     self._rounds.start()
@@ -183,7 +183,7 @@ class Heart(Thread):
 
 def _prune_in_turn() -> None:
     days = settings.RETENTION_DAYS
-    if days and Pruning.take_turn():
+    if days and Maintenance.take_prune_turn():
         # In a thread, since it may take longer than a heart may be silent.
         Thread(target=_prune, args=[days], name="prune", daemon=True).start()
 
@@ -193,6 +193,6 @@ def _prune(days: int) -> None:
     try:
         logger.info("Pruned; %s", prune(days))
     except Exception:
-        logger.exception("Pruning broke off; what is left is found at the next turn")
+        logger.exception("Maintenance broke off; what is left is found at the next turn")
     finally:
         connection.close()

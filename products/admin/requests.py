@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from products import lifecycle
 from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, list_url
 from products.models import Image, Product, Request
 from products.results.archive import results_zip
@@ -199,7 +200,7 @@ class RequestAdmin(ActingAdmin):
     @admin.action(description="Retry what failed", permissions=["control"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         batches = list(queryset)
-        count = sum(batch.retry() for batch in batches)
+        count = sum(lifecycle.retry(batch) for batch in batches)
         # Not by `queryset`: what it filters by may have changed.
         runs = dict(Request.objects.filter(pk__in=[b.pk for b in batches]).values_list("pk", "run"))
         changed = [batch for batch in batches if runs.get(batch.pk) != batch.run]
@@ -207,7 +208,7 @@ class RequestAdmin(ActingAdmin):
 
     @admin.action(description="Cancel", permissions=["control"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
-        changed = [batch for batch in queryset if batch.cancel()]
+        changed = [batch for batch in queryset if lifecycle.cancel(batch)]
         self.report(request, changed, f"Requests that were canceled: {len(changed)}.", "Canceled.")
 
     @admin.action(description="Export result CSV", permissions=["view"])
@@ -226,7 +227,7 @@ class RequestAdmin(ActingAdmin):
         if not is_confirmed(request):
             question = "Delete these requests with all of their rows? Those still at work stay."
             return self.ask(request, queryset, "prune", question, forms.Form())
-        changed = [batch for batch in queryset if batch.remove(only_finished=True)]
+        changed = [batch for batch in queryset if lifecycle.delete(batch, only_finished=True)]
         text = f"Requests that were deleted: {len(changed)}."
         text += " Files that only they needed go with the next prune."
         self.report(request, changed, text, "Pruned.")

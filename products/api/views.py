@@ -21,6 +21,7 @@ from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from products import lifecycle
 from products.api.preview import PreviewSerializer
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
@@ -32,8 +33,8 @@ from products.api.serializers import (
     SubmissionSerializer,
 )
 from products.catalogue import Reading
+from products.lifecycle import preview_catalogue
 from products.lifecycle.limits import check_open_work, count_upload
-from products.lifecycle.submit import preview_catalogue
 from products.models import ImageStatus, Request, RequestStatus
 from products.results.archive import images_zip
 from products.results.changes import changes_csv
@@ -97,7 +98,7 @@ def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bo
     upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
     key = _idempotency_key(request)
-    return Request.objects.submit(cast(User, request.user), idempotency_key=key, **upload.validated_data)
+    return lifecycle.submit(cast(User, request.user), idempotency_key=key, **upload.validated_data)
 
 
 def _idempotency_key(request: ApiRequest) -> str | None:
@@ -159,7 +160,7 @@ class RequestViewSet(
         return Response(PreviewSerializer(preview_catalogue(options["file"], **reading)).data)
 
     def perform_destroy(self, instance: Request) -> None:
-        instance.remove()
+        lifecycle.delete(instance)
 
     @extend_schema(request=RetrySerializer, responses={200: RequestSerializer, 429: ErrorsSerializer})
     @action(detail=True, methods=["post"])
@@ -169,7 +170,7 @@ class RequestViewSet(
         wanted = RetrySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         check_open_work(request.user)
-        batch.retry(wanted.validated_data.get("code"))
+        lifecycle.retry(batch, wanted.validated_data.get("code"))
         return self._answer(batch)
 
     @extend_schema(request=None, responses=RequestSerializer)
@@ -177,7 +178,7 @@ class RequestViewSet(
     def cancel(self, request: ApiRequest, pk: str) -> Response:
         """Stop the work and keep what is done."""
         batch = self.get_object()
-        batch.cancel()
+        lifecycle.cancel(batch)
         return self._answer(batch)
 
     def _answer(self, batch: Request) -> Response:

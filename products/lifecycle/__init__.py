@@ -1,0 +1,49 @@
+"""Every transition of a Request.
+
+    submit ──▶ pending ──first rows──▶ processing ──all settled──▶ completed | completed_with_errors | failed
+                  │                        │
+                  ├───────  cancel  ───────┴──▶ canceled
+                  └──── abort_ingest ──────┴──▶ failed
+
+    retry:  completed_with_errors | failed | canceled | completed ──▶ processing, as the next `run`
+    delete: any status ──▶ the rows are deleted
+
+A transition is a transaction that locks the Request row first and its Images after that, so that status,
+counters and rows agree at every moment and two writers cannot deadlock. It returns False, 0 or None when
+the Request is not (or no longer) in a status that allows it: losing a race is not an error.
+
+Cancel, retry and delete change the Request row at once. Its other rows follow in sweeps of some thousand:
+the first in the same transaction, the rest in the background (`sweep`).
+"""
+
+from products.lifecycle.drafts import discard_draft, keep_draft
+from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk
+from products.lifecycle.record import Outcome, PictureFacts, record
+from products.lifecycle.submit import (
+    IdempotencyConflict,
+    check_catalogue,
+    file_too_large,
+    preview_catalogue,
+    submit,
+)
+from products.lifecycle.transitions import cancel, delete, retry, sweep
+
+__all__ = [
+    "Chunk",
+    "IdempotencyConflict",
+    "Outcome",
+    "PictureFacts",
+    "abort_ingest",
+    "cancel",
+    "check_catalogue",
+    "delete",
+    "discard_draft",
+    "file_too_large",
+    "ingest_chunk",
+    "keep_draft",
+    "preview_catalogue",
+    "record",
+    "retry",
+    "submit",
+    "sweep",
+]

@@ -1,10 +1,15 @@
-"""What products tells the rest of the project. Both are sent inside the transaction that makes them true."""
+"""Signals by which products tell the rest of the project what happened to a Request.
+
+Each is sent inside the transaction that makes it true, with the Request as `batch`.
+"""
 
 from django.dispatch import Signal
 
-#: A Request is waiting for work: newly submitted, to be tried again, or with rows that are to follow a
-#: cancel or a delete. `batch` is the Request.
+#: A Request was submitted or retried and needs work.
 request_submitted = Signal()
 
-#: A Request has ended, once per `run`, in whichever final status `batch.status` says.
+#: A Request has finished, once per `run`. `batch.status` is its final status.
 request_finished = Signal()
+
+#: A cancel or a delete has left rows for a sweep in the background.
+sweep_started = Signal()

@@ -1,17 +1,69 @@
-"""What a catalogue has to be before it becomes a Request."""
+"""Submitting a catalogue: checking it, storing it, and creating its Request."""
 
 import hashlib
 import json
 from typing import Any, Unpack
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.files import File
+from django.db import IntegrityError, transaction
 
-from products.catalogue import Catalogue, CatalogueError, Preview, Problem, Reading, Summary, preview, survey
+from products.catalogue import (
+    Catalogue,
+    CatalogueError,
+    Preview,
+    Problem,
+    Reading,
+    Summary,
+    preview,
+    survey,
+)
+from products.lifecycle.signals import request_submitted
+from products.models import Request
+from products.models.files import shown_name
 
 
 class IdempotencyConflict(Exception):
-    """The key was used before, for another file or other options."""
+    """The idempotency key was used before, for another file or other options."""
+
+
+def submit(
+    owner: User,
+    file: "File[bytes]",
+    *,
+    strict: bool = False,
+    idempotency_key: str | None = None,
+    **options: Any,
+) -> tuple[Request, bool]:
+    """Check a catalogue, store it and create its Request.
+
+    Returns the Request and whether it is new: the same `idempotency_key` with the same file and options
+    returns the first Request again. `options` are fields of the Request.
+
+    Raises CatalogueError where the file is refused, and IdempotencyConflict where the key was used for
+    another file or other options; nothing is stored then.
+    """
+    batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
+    summary = check_catalogue(file, strict=strict, **batch.reading)
+    batch.filename = shown_name(file)
+    batch.fingerprint = _fingerprint(file, strict=strict, **options)
+    batch.products_total, batch.urls_total = summary.rows, summary.urls
+    if idempotency_key and (earlier := _same_submission(batch)):
+        return earlier, False
+    file.seek(0)
+    batch.source.save(batch.filename, file, save=False)
+    try:
+        with transaction.atomic():
+            batch.save(force_insert=True)
+            request_submitted.send(Request, batch=batch)
+    except BaseException as error:
+        batch.source.delete(save=False)
+        lost_race = idempotency_key and isinstance(error, IntegrityError)
+        if lost_race and (earlier := _same_submission(batch)):
+            return earlier, False
+        raise
+    return batch, True
 
 
 def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unpack[Reading]) -> Summary:
@@ -22,24 +74,33 @@ def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unp
 
 
 def file_too_large() -> Problem:
-    """What is wrong with a file over UPLOAD_MAX_BYTES."""
+    """Return the problem of a file of more than UPLOAD_MAX_BYTES."""
     limit = f"{settings.UPLOAD_MAX_BYTES:,} bytes"
     return Problem("file_too_large", f"The file has more than {limit}; no larger one is accepted.")
 
 
 def preview_catalogue(file: "File[bytes]", **reading: Unpack[Reading]) -> Preview:
-    """What a catalogue would be read as, storing and fetching nothing. Raises what an upload would raise.
+    """Return how a catalogue would be read. Nothing is stored or fetched.
 
-    The limits are checked first, since a preview keeps something of every URL in memory.
+    Raises CatalogueError as `submit` does. The limits are checked first, since a preview holds something of
+    every URL in memory.
     """
     check_catalogue(file, **reading)
     return preview(Catalogue(file, **reading))
 
 
-def fingerprint(file: "File[bytes]", **options: Any) -> str:
-    """What makes two submissions the same: SHA-256 over the file and the options."""
+def _fingerprint(file: "File[bytes]", **options: Any) -> str:
+    """Return the SHA-256 over file and options by which two submissions are the same."""
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     file.seek(0)
     for chunk in file.chunks():
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def _same_submission(batch: Request) -> Request | None:
+    """Return the Request that already has the idempotency key of `batch`. Raises IdempotencyConflict."""
+    earlier = Request.objects.filter(owner=batch.owner, idempotency_key=batch.idempotency_key).first()
+    if earlier and earlier.fingerprint != batch.fingerprint:
+        raise IdempotencyConflict
+    return earlier

@@ -1,26 +1,19 @@
-"""The catalogue: a Request, its Products, the distinct Images that they show, and who shows which.
+"""The catalogue in the database: Requests, their Products, the distinct Images of those, and drafts.
 
-Every transition is a conditional update. A transaction that writes a Request and Images locks the Request
-first, so that counters, status and rows always agree and two writers can never wait for each other.
+Models are rows and queries; `products.lifecycle` changes them.
 """
 
-from products.accounts.models import ApiToken
-from products.models.chunk import Chunk
 from products.models.draft import Draft
-from products.models.image import Image, Output
+from products.models.image import Image
 from products.models.product import Product, ProductImage, ProductQuerySet
-from products.models.request import Request
-from products.models.request_set import RequestQuerySet
+from products.models.request import Request, RequestQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus
 
 __all__ = [
-    "ApiToken",
-    "Chunk",
     "Draft",
     "Format",
     "Image",
     "ImageStatus",
-    "Output",
     "Product",
     "ProductImage",
     "ProductQuerySet",

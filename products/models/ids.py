@@ -1,4 +1,4 @@
-"""Ids that follow from what they are of."""
+"""Ids of Products and Images, derived from their Request so that the same row or URL has the same id."""
 
 import json
 from collections.abc import Iterable
@@ -13,9 +13,19 @@ _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def uuid5_digits(namespace: UUID, name: str) -> str:
-    """What uuid.uuid5() returns, in 32 hex digits and a quarter of the time."""
+    """Return `uuid.uuid5(namespace, name)` as 32 hex digits, in a quarter of the time."""
     digits = sha1(namespace.bytes + name.encode(), usedforsecurity=False).hexdigest()
     return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
+
+
+def product_id(request_id: UUID, row_number: int) -> str:
+    """Return the id of a row's Product, as 32 hex digits."""
+    return uuid5_digits(request_id, f"row {row_number}")
+
+
+def image_id(request_id: UUID, url: str) -> str:
+    """Return the id of a URL's Image, as 32 hex digits. It makes the URL unique in the Request."""
+    return uuid5_digits(request_id, url)
 
 
 def in_one(ids: Iterable[UUID]) -> RawSQL:

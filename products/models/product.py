@@ -1,24 +1,20 @@
-"""The rows of a catalogue, and which pictures each shows."""
+"""Products: the rows of a catalogue, and the places of Images in them."""
 
 import uuid
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
-from products.models import bulk
-from products.models.chunk import Chunk, image_id, product_id
+from products.models.ids import image_id, product_id
+from products.models.image import Image
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
-if TYPE_CHECKING:
-    from products.models.image import Image
-
-
-#: Characters of a serial number that are in the index by which it is found.
+#: Characters of a serial number in its index.
 INDEXED_SERIAL = 100
 
 
@@ -27,7 +23,7 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.prefetch_related(Prefetch("places", ProductImage.objects.select_related("image")))
 
     def in_status(self, status: str) -> Self:
-        """Those of which `status_of` would say so, found by the database."""
+        """Products whose derived status (`Product.status_of`) is this one."""
         places = ProductImage.objects.filter(product=OuterRef("pk"), image__request=OuterRef("request"))
         pending, completed, failed, canceled = (
             Exists(places.filter(image__status=one))
@@ -48,8 +44,8 @@ class ProductQuerySet(models.QuerySet["Product"]):
         }[RequestStatus(status)]
 
     def found_by(self, batch: Request, words: str) -> Self:
-        """Those of `batch` whose serial number or name contains these words, or that show this very URL."""
-        if "://" in words:  # the URL's id is known, so that no text has to be searched
+        """Products of `batch` whose serial number or name contains `words`, or that show the URL `words`."""
+        if "://" in words:  # its id follows from the URL: no text search
             shown = ProductImage.objects.filter(
                 product=OuterRef("pk"), image=uuid.UUID(image_id(batch.pk, words))
             )
@@ -57,35 +53,27 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(Q(serial_number__icontains=words) | Q(product_name__icontains=words))
 
     def with_failure(self, code: str, host: str) -> Self:
-        """Those that show an Image which failed with `code`, at `host` if that is given."""
+        """Products that show an Image which failed with `code`, on `host` if given."""
         failed = ProductImage.objects.filter(image__status=ImageStatus.FAILED, image__error_code=code)
         failed = failed.filter(image__host=host) if host else failed
         return self.filter(Exists(failed.filter(product=OuterRef("pk"), image__request=OuterRef("request"))))
 
-    def insert(self, batch: Request, chunk: Chunk) -> None:
-        names = ("id", "row_number", "serial_number", "product_name", "cells")
-        bulk.insert(Product(request=batch), names, chunk.products)
-
     def first_rows(self, count: int) -> "ProductQuerySet":
-        """At most `count` of them, as a queryset that can be written to."""
+        """Return at most `count` rows as a queryset that, unlike a slice, can be updated and deleted."""
         return Product.objects.filter(pk__in=list(self.order_by().values_list("pk", flat=True)[:count]))
-
-    def discard(self) -> int:
-        """Delete the rows, which show no Images any more; delete() would load them all to make sure."""
-        return self._raw_delete(self.db) or 0  # None where nothing can match
 
 
 class Product(models.Model):
-    """One row of the catalogue. Its id follows from the Request's id and the row number."""
+    """One row of the catalogue. Its id is derived from the Request's id and the row number."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     request = models.ForeignKey(Request, models.CASCADE, related_name="products", db_index=False)
     row_number = models.PositiveIntegerField()
     serial_number = models.TextField(blank=True)
     product_name = models.TextField(blank=True)
-    cells = models.JSONField(help_text="The row's cells as they were.")
+    cells = models.JSONField(help_text="The row's cells, unchanged.")
     images: "models.ManyToManyField[Image, ProductImage]" = models.ManyToManyField(
-        "Image", through="ProductImage", related_name="products"
+        Image, through="ProductImage", related_name="products"
     )
 
     objects = ProductQuerySet.as_manager()
@@ -109,13 +97,13 @@ class Product(models.Model):
 
     @staticmethod
     def has_serial(serial: str) -> Q:
-        """The condition that the serial number is exactly this one, found by its beginning."""
+        """Return the condition that the serial number is exactly this one, in a form its index serves."""
         beginning = Exact(Left("serial_number", INDEXED_SERIAL), serial[:INDEXED_SERIAL])
         return Q(beginning, serial_number=serial)
 
     @staticmethod
     def status_of(images: Collection[str]) -> str:
-        """A Product's status from those of its Images, in the words of a Request's."""
+        """Return the status of a Product whose Images have these statuses."""
         if ImageStatus.PENDING in images:
             return RequestStatus.PENDING
         if all(status == ImageStatus.COMPLETED for status in images):
@@ -125,8 +113,8 @@ class Product(models.Model):
         return RequestStatus.FAILED if ImageStatus.FAILED in images else RequestStatus.CANCELED
 
     @property
-    def images_in_order(self) -> list["Image"]:
-        """As in the row, repeated where the row repeats them; fetched by with_images()."""
+    def images_in_order(self) -> list[Image]:
+        """Images in the order of the row, with its repetitions. Load them with `with_images()`."""
         return [place.image for place in self.places.all()]
 
     @property
@@ -138,7 +126,7 @@ class ProductImage(models.Model):
     """The place of an Image in a Product."""
 
     product = models.ForeignKey(Product, models.CASCADE, related_name="places", db_index=False)
-    image = models.ForeignKey("Image", models.CASCADE, related_name="places")
+    image = models.ForeignKey(Image, models.CASCADE, related_name="places")
     position = models.PositiveIntegerField(help_text="From 0, over all picture columns of the row.")
 
     class Meta:

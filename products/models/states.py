@@ -1,10 +1,10 @@
-"""The words for states and formats."""
+"""Statuses and output formats."""
 
 from django.db import models
 
 
 class RequestStatus(models.TextChoices):
-    """Of a Request, and, derived, of each of its Products."""
+    """Status of a Request and, derived from its Images, of a Product."""
 
     PENDING = "pending", "Pending"
     PROCESSING = "processing", "Processing"
@@ -15,7 +15,7 @@ class RequestStatus(models.TextChoices):
 
 
 class Sweep(models.TextChoices):
-    """What a Request has gone through already and its rows have yet to follow, some thousand at a time."""
+    """A change that a Request row has undergone already and its other rows follow some thousand at a time."""
 
     CANCEL = "cancel", "Cancel"
     RETRY = "retry", "Retry"
@@ -23,7 +23,7 @@ class Sweep(models.TextChoices):
 
 
 class ImageStatus(models.TextChoices):
-    """Of an Image."""
+    """Status of an Image."""
 
     PENDING = "pending", "Pending"
     COMPLETED = "completed", "Completed"
@@ -32,7 +32,7 @@ class ImageStatus(models.TextChoices):
 
 
 class Format(models.TextChoices):
-    """What pictures are turned into."""
+    """Format of outputs."""
 
     JPEG = "jpeg", "JPEG"
     WEBP = "webp", "WebP"

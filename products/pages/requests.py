@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarget
 
+from products import lifecycle
 from products.accounts.authentication import HtmxRequest, UserRequest
 from products.lifecycle.limits import check_open_work
 from products.models import Request
@@ -110,7 +111,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.error(request, error.detail)
         return redirect(batch)
     if form.is_valid():
-        batch.retry(form.cleaned_data["code"] or None, form.cleaned_data["host"] or None)
+        lifecycle.retry(batch, form.cleaned_data["code"] or None, form.cleaned_data["host"] or None)
         batch.refresh_from_db()
     if batch.is_active:
         messages.success(request, "Trying again.")
@@ -124,7 +125,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stop the work and keep what is done."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
-    if batch.cancel():
+    if lifecycle.cancel(batch):
         messages.success(request, "Canceled. What was done by then is kept.")
     else:
         messages.warning(request, "It had finished already.")
@@ -136,7 +137,7 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Remove the Request with its rows."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
-    batch.remove()
+    lifecycle.delete(batch)
     messages.success(request, f"{batch.filename} is deleted.")
     return redirect("home")
 

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
+from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.catalogue import CatalogueError, read_header
 from products.lifecycle.limits import check_open_work, count_upload
@@ -55,14 +56,14 @@ def _take(request: UserRequest, form: UploadForm) -> Draft | Request:
     """Keep the file as a draft where a preview is wanted; else make a Request of it at once."""
     file = form.cleaned_data["file"]
     if request.POST.get("step") != "preview":
-        return Request.objects.submit(request.user, file, **form.cleaned_options)[0]
+        return lifecycle.submit(request.user, file, **form.cleaned_options)[0]
     try:
         check_catalogue(file)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # only which columns matter can be said by hand
     file.seek(0)
-    return Draft.objects.keep(request.user, file, **form.cleaned_options)
+    return lifecycle.keep_draft(request.user, file, **form.cleaned_options)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -126,6 +127,6 @@ def _header(file: "File[bytes]", encoding: str) -> list[str]:
 def _start(request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm) -> Request:
     check_open_work(request.user)
     options = {**form.cleaned_options, **form.reading}
-    batch, _is_new = Request.objects.submit(request.user, file, idempotency_key=_key(draft.pk), **options)
-    draft.discard()
+    batch, _is_new = lifecycle.submit(request.user, file, idempotency_key=_key(draft.pk), **options)
+    lifecycle.discard_draft(draft)
     return batch

@@ -26,7 +26,9 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from processing.work import ingest as ingestion
+from processing.work.claim import claim
 from processing.workers import recovery
+from products import lifecycle
 from products.models import Image, Request
 
 TABLES = ("products_image", "products_product", "products_productimage")
@@ -50,7 +52,7 @@ def ingest_file(path: str) -> dict[str, Any]:
     """The same into a new database, from the file on."""
     call_command("migrate", verbosity=0)
     with Path(path).open("rb") as file:
-        batch, _ = Request.objects.submit(User.objects.create_user("bench"), File(file, "catalogue.csv"))
+        batch, _ = lifecycle.submit(User.objects.create_user("bench"), File(file, "catalogue.csv"))
     return ingest(str(batch.pk))
 
 
@@ -66,12 +68,12 @@ def _statements(batch: Request) -> list[str]:
     """What a worker says to the database: claim, look for more, flush, give back, recover. Nothing stays."""
     worker = uuid.uuid4()
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-        images = Image.objects.claim(batch, worker, 32)
-        Image.objects.claim(batch, worker, 32, ["busy.example.com"])
+        images = claim(batch, worker, 32)
+        claim(batch, worker, 32, ["busy.example.com"])
         Image.objects.due().filter(request=batch).exists()
         for image in images[:16]:
             image.complete(f"images/00/{image.pk}.jpg")
-        batch.record(images[:16], worker)
+        lifecycle.record(batch.pk, images[:16], worker)
         Image.objects.filter(claimed_by=worker).release(crashed=False)
         recovery.recover()
         transaction.set_rollback(True)

@@ -20,6 +20,7 @@ from pytest_django.live_server_helper import LiveServer
 from processing.hosts.models import PausedHost
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
+from products import lifecycle
 from products.accounts.models import ApiToken
 from products.models import Image, Product, Request
 from tests.support.factories import JPEG, ingest, make_csv, make_user, settle, submit
@@ -222,7 +223,7 @@ def test_requests_are_acted_on_in_the_list(boss: "Page", live_server: LiveServer
         choose(boss, "export", rows=3)
     assert download.value.suggested_filename == "results.zip"
     other.refresh_from_db()
-    other.cancel()
+    lifecycle.cancel(other)
     visit(boss, live_server, path)
     choose(boss, "prune", rows=3)
     expect(boss.locator("#content li")).to_have_count(3)

@@ -12,8 +12,9 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from processing.webhooks.models import WebhookEndpoint
+from products import lifecycle
 from products.accounts.models import ApiToken
-from products.models import Draft, Request
+from products.models import Request
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
 from tests.support.watching import Watch
 
@@ -45,7 +46,7 @@ def at_work(owner: User) -> Request:
 
 def draft(owner: User, header: tuple[str, ...]) -> str:
     data = ContentFile(make_csv(*ROWS, (4, "", "nope"), header=header), f"{LONG}.csv")
-    return Draft.objects.keep(owner, data).get_absolute_url()
+    return lifecycle.keep_draft(owner, data).get_absolute_url()
 
 
 def endpoint(owner: User) -> WebhookEndpoint:

@@ -12,6 +12,7 @@ from django.core.files.base import ContentFile
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
+from products import lifecycle
 from products.accounts.models import ApiToken
 from products.models import Draft, Image, Product, Request
 from tests.support.factories import HEADER, JPEG, OTHER_URL, ingest, make_csv, make_user, settle, submit
@@ -48,7 +49,7 @@ def batch(boss: User) -> Request:
     Request.objects.update(error=HOSTILE)
     ApiToken.objects.issue(boss, HOSTILE[:100])
     hostile = make_csv((HOSTILE, HOSTILE, HOSTILE_URL), header=(*HEADER[:2], f"{HOSTILE}{HEADER[2]}"))
-    Draft.objects.keep(boss, ContentFile(hostile, HOSTILE_NAME))
+    lifecycle.keep_draft(boss, ContentFile(hostile, HOSTILE_NAME))
     batch.refresh_from_db()
     return batch
 

@@ -21,9 +21,11 @@ from pytest_django import Settings
 
 from processing.storage.outputs import store
 from processing.work import ingest as ingestion
+from processing.work.claim import claim
 from processing.workers.models import DEAD_AFTER, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import Recovered, recover
+from products import lifecycle
 from products.lifecycle.signals import request_finished
 from products.models import Image, Output, Product, ProductImage, Request, sweeping
 from tests.support.batches import WORKER, complete, held, make_urls, submitted
@@ -106,7 +108,7 @@ def working(per_round: int = 1) -> list[Request]:
 
 
 def claimed(batch: Request, count: int = IMAGES, worker: uuid.UUID = WORKER) -> list[Image]:
-    return Image.objects.claim(batch, worker, count)
+    return claim(batch, worker, count)
 
 
 def failed(image: Image) -> Image:
@@ -120,23 +122,23 @@ def failed(image: Image) -> Image:
 def flush(batch: Request, images: list[Image], worker: uuid.UUID = WORKER) -> int:
     """Record in steps, each of which repeats an Image of the one before; how many Images were taken."""
     starts = range(0, len(images), STEP)
-    return sum(batch.record(images[max(0, at - 1) : at + STEP], worker) for at in starts)
+    return sum(lifecycle.record(batch.pk, images[max(0, at - 1) : at + STEP], worker) for at in starts)
 
 
 def cancel(batch: Request) -> int:
-    done = batch.cancel()
+    done = lifecycle.cancel(batch)
     sweep(batch)
     return done
 
 
 def retry(batch: Request) -> int:
-    again = batch.retry()
+    again = lifecycle.retry(batch)
     sweep(batch)
     return again
 
 
 def delete(batch: Request) -> int:
-    batch.remove()
+    lifecycle.delete(batch)
     sweep(batch)
     return 0
 
@@ -150,7 +152,7 @@ def prune_old() -> int:
 
 
 def sweep(batch: Request) -> None:
-    while batch.sweep_on():
+    while lifecycle.sweep(batch):
         pass
 
 
@@ -158,7 +160,7 @@ def work(batch: Request) -> int:
     """Claim and record for as long as there is something to claim; how many Images were taken."""
     taken = 0
     while images := claimed(batch, STEP):
-        taken += batch.record([complete(image) for image in images], WORKER)
+        taken += lifecycle.record(batch.pk, [complete(image) for image in images], WORKER)
     return taken
 
 
@@ -255,7 +257,7 @@ def test_a_retry_against_the_finish_that_it_waits_for(endings: Endings) -> None:
 
     def sides(batch: Request) -> list[Callable[[], int]]:
         images = claimed(batch)
-        batch.record([failed(image) for image in images[:2]], WORKER)
+        lifecycle.record(batch.pk, [failed(image) for image in images[:2]], WORKER)
         return [partial(retry, batch), partial(flush, batch, [complete(image) for image in images[2:]])]
 
     results = race(batches, sides)
@@ -331,7 +333,7 @@ def test_two_retries(endings: Endings) -> None:
 
     def sides(batch: Request) -> list[Callable[[], int]]:
         first, *others = claimed(batch)
-        batch.record([complete(first), *map(failed, others)], WORKER)
+        lifecycle.record(batch.pk, [complete(first), *map(failed, others)], WORKER)
         return [partial(retry, batch)] * 2
 
     results = race(batches, sides)
@@ -346,7 +348,7 @@ def test_a_cancel_against_the_retry_of_what_is_active_or_has_ended(endings: Endi
 
     def sides(batch: Request) -> list[Callable[[], int]]:
         first, *others = claimed(batch)[: next(shares)]
-        batch.record([complete(first), *map(failed, others)], WORKER)
+        lifecycle.record(batch.pk, [complete(first), *map(failed, others)], WORKER)
         return [partial(cancel, batch), partial(retry, batch)]
 
     results = race(batches, sides)
@@ -367,7 +369,7 @@ def test_a_prune_against_the_reuse_of_an_output(endings: Endings, settings: Sett
         first, *others = claimed(earlier)
         first.complete(store(str(earlier.pk).encode(), "jpg"))
         os.utime(default_storage.path(first.output_key), times=(long_ago.timestamp(),) * 2)
-        earlier.record([first, *map(failed, others)], WORKER)
+        lifecycle.record(earlier.pk, [first, *map(failed, others)], WORKER)
         Request.objects.filter(pk=earlier.pk).update(finished_at=long_ago)
         (image,) = claimed(pairs[earlier], 1)
         image.take_over(Output(*(getattr(first, name) for name in Output._fields)))

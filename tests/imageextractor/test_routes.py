@@ -18,6 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
+from products import lifecycle
 from products.accounts.models import ApiToken
 from products.models import Draft, Image, Product, Request
 from tests.support.factories import JPEG, client_of, ingest, make_csv, make_user, settle, submit
@@ -70,7 +71,7 @@ class Anns:
         rows = ((1, f"{SECRET} chair", f"{INSIDE}?{SECRET}"),)
         self.batch = ingest(submit(self.user, make_csv(*rows), f"{SECRET}.csv"))
         self.batch = settle(self.batch, {f"{INSIDE}?{SECRET}": JPEG})
-        self.draft = Draft.objects.keep(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
+        self.draft = lifecycle.keep_draft(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
         ApiToken.objects.issue(self.user, f"{SECRET} token")
         self.token = ApiToken.objects.get()
         url = f"https://shop.example/{SECRET}"

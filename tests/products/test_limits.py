@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
+from products import lifecycle
 from products.accounts import login_limit
 from products.models import Request
 from tests.support.factories import (
@@ -160,7 +161,7 @@ def test_who_has_enough_open_requests_gets_no_more_until_one_is_finished(
         "attr": None,
     }
     assert Request.objects.count() == 2
-    batches[0].cancel()
+    lifecycle.cancel(batches[0])
     assert upload(api, make_csv()).status_code == 201
 
 

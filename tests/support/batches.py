@@ -9,8 +9,11 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from processing.work import ingest as ingestion
+from processing.work.claim import ClaimedImage, claim
+from products import lifecycle
 from products.catalogue import Catalogue
-from products.models import Chunk, Image, Request
+from products.lifecycle import Chunk, Outcome, PictureFacts
+from products.models import Image, Request
 from tests.support.factories import make_csv, submit
 from tests.support.origin import Answer, Handler
 from tests.support.pictures import photo_jpeg
@@ -53,23 +56,30 @@ def chunk(batch: Request, start: int = 0, end: int | None = None) -> Chunk:
         return Chunk.of(batch.pk, list(Catalogue(file))[start:end])
 
 
-def complete(image: Image) -> Image:
-    """Settle it in memory, as a picture of 1,000 bytes that became one of 400, without storing any."""
-    image.source_bytes, image.source_width, image.source_height, image.source_format = 1000, 40, 30, "png"
-    image.output_bytes, image.output_width, image.output_height, image.output_format = 400, 40, 30, "jpeg"
-    image.complete(f"images/{image.pk.hex[:2]}/{image.pk.hex}.jpg")
-    return image
+def complete(image: ClaimedImage) -> Outcome:
+    """Return the outcome of a picture of 1,000 bytes that became one of 400, without storing any."""
+    return Outcome.completed(
+        image.id,
+        image.attempts + 1,
+        output_key=f"images/{image.id.hex[:2]}/{image.id.hex}.jpg",
+        source=PictureFacts(1000, 40, 30, "png"),
+        output=PictureFacts(400, 40, 30, "jpeg"),
+    )
+
+
+def fail(image: ClaimedImage, code: str, detail: str = "It went wrong.") -> Outcome:
+    """Return the outcome of a picture that failed."""
+    return Outcome.failed(image.id, image.attempts + 1, code, detail)
 
 
 def settle(batch: Request, failed: Mapping[int, str] | None = None) -> Request:
     """Settle all its pending Images: by number with an error code if `failed` has one, else completed."""
-    while images := Image.objects.claim(batch, WORKER, 500):
-        for image in images:
-            if code := (failed or {}).get(image.number):
-                image.fail(code, "It went wrong.")
-            else:
-                complete(image)
-        batch.record(images, WORKER)
+    codes = {batch.images.get(number=number).pk: code for number, code in (failed or {}).items()}
+    while images := claim(batch, WORKER, 500):
+        outcomes = [
+            fail(image, codes[image.id]) if image.id in codes else complete(image) for image in images
+        ]
+        lifecycle.record(batch.pk, outcomes, WORKER)
     batch.refresh_from_db()
     return batch
 

@@ -16,7 +16,10 @@ from django.test import Client
 
 from processing.storage.outputs import store
 from processing.work import ingest as ingestion
-from products.models import Image, Request
+from processing.work.claim import ClaimedImage, claim
+from products import lifecycle
+from products.lifecycle import Outcome, PictureFacts
+from products.models import Request
 from tests.support.pictures import photo_jpeg
 
 HEADER = ("Serial Number", "Product Name", "Input Image Urls")
@@ -72,7 +75,7 @@ def download(client: Client, batch: Request, name: str, **query: str) -> bytes:
 
 def submit(owner: User, data: bytes | None = None, name: str = "catalogue.csv", **options: Any) -> Request:
     """A new Request, not yet ingested."""
-    return Request.objects.submit(owner, ContentFile(data or make_csv(), name), **options)[0]
+    return lifecycle.submit(owner, ContentFile(data or make_csv(), name), **options)[0]
 
 
 def ingest(batch: Request) -> Request:
@@ -85,26 +88,26 @@ def ingest(batch: Request) -> Request:
 def settle(batch: Request, outcomes: Mapping[str, bytes | str]) -> Request:
     """The same Request with these outcomes by URL: a JPEG that is stored, or the code of a failure."""
     worker = uuid.uuid4()
-    taken = Image.objects.claim(batch, worker, batch.images_pending)
+    taken = claim(batch, worker, batch.images_pending)
     images = [image for image in taken if image.url in outcomes]
     assert len(images) == len(outcomes), "only Images that wait for a worker can be settled"
-    for image in images:
-        settle_image(image, outcomes[image.url])
-    batch.record(images, worker)
+    lifecycle.record(batch.pk, [outcome_of(image, outcomes[image.url]) for image in images], worker)
     batch.images.filter(claimed_by=worker).update(claimed_by=None)
     batch.refresh_from_db()
     return batch
 
 
-def settle_image(image: Image, outcome: bytes | str) -> None:
-    """Settle in memory, as a worker does; a picture counts as twice as large before."""
-    if isinstance(outcome, str):
-        image.fail(outcome, f"It failed with {outcome}.")
-        return
-    image.complete(store(outcome, "jpg"))
-    image.source_bytes, image.output_bytes = 2 * len(outcome), len(outcome)
-    image.source_width, image.source_height, image.source_format = 64, 48, "png"
-    image.output_width, image.output_height, image.output_format = 32, 24, "jpeg"
+def outcome_of(image: ClaimedImage, result: bytes | str) -> Outcome:
+    """Return the outcome of a picture that was stored, from a source twice as large, or that failed."""
+    if isinstance(result, str):
+        return Outcome.failed(image.id, image.attempts, result, f"It failed with {result}.")
+    return Outcome.completed(
+        image.id,
+        image.attempts,
+        output_key=store(result, "jpg"),
+        source=PictureFacts(2 * len(result), 64, 48, "png"),
+        output=PictureFacts(len(result), 32, 24, "jpeg"),
+    )
 
 
 def stored_catalogues() -> set[Path]:

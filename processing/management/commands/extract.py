@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from processing.monitoring.health import no_worker_sentence, no_worker_since
 from processing.workers import embedded
+from products import lifecycle
 from products.accounts.authentication import local_user
 from products.api.fields import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
@@ -80,7 +81,7 @@ class Command(BaseCommand):
             try:
                 Progress(batch, follows_others=not here).follow()
             except KeyboardInterrupt:
-                batch.cancel()
+                lifecycle.cancel(batch)
                 raise CommandError("Canceled. No result was written.", returncode=130) from None
         return batch
 
@@ -90,7 +91,7 @@ class Command(BaseCommand):
         chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
         try:
             with options["file"].open("rb") as file:
-                batch, _is_new = Request.objects.submit(
+                batch, _is_new = lifecycle.submit(
                     local_user(), File(file, _printable(options["file"].name)), **chosen
                 )
         except OSError as error:

@@ -10,8 +10,8 @@ from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from processing.budget import PixelBudget
+from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
-from products.models import Image
 from tests.support.batches import completed, held, ingested
 from tests.support.origin import Origin
 from tests.support.parallel import wait_until
@@ -106,7 +106,7 @@ def test_the_pipeline_keeps_to_the_budget_with_and_without_children(
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(*[origin.add(f"/{seed}.jpg", photo_jpeg(64, 48, seed=seed)) for seed in range(6)])
     batch.images.update(crashes=crashes)
-    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 10))
+    pipeline.submit(claim(batch, pipeline.worker_id, 10))
     wait_until(lambda: not held())
     pipeline.close(20)
     assert (completed(batch), most[0]) == (6, 64 * 48)

@@ -15,6 +15,7 @@ from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.compress import Compressed, CompressError, Options, compress
 from processing.isolation import SECONDS, compress_isolated
+from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
 from tests.support.batches import held, ingested
@@ -193,7 +194,7 @@ def test_a_picture_that_was_in_hand_of_no_dead_worker_gets_no_child(
 
 
 def worked_on(batch: Request, pipeline: Pipeline) -> list[Image]:
-    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1000))
+    pipeline.submit(claim(batch, pipeline.worker_id, 1000))
     wait_until(lambda: not held())
     batch.refresh_from_db()
     return list(batch.images.order_by("number"))

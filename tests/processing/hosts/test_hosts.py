@@ -4,7 +4,7 @@ import pytest
 from pytest import MonkeyPatch
 
 from processing.hosts import backoff as module
-from processing.hosts.backoff import (
+from processing.hosts.rate_limit import (
     CAREFUL,
     FAILURES,
     FORGET_AFTER,

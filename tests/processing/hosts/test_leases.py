@@ -11,8 +11,8 @@ import redis
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.hosts import leases as module
-from processing.hosts.backoff import Pause
 from processing.hosts.leases import Leases, Share, Want
+from processing.hosts.rate_limit import Pause
 from tests.support.parallel import together, wait_until
 from tests.support.servers import Redis
 

@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
+from products import lifecycle
 from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.factories import URL, client_of, ingest, make_user, settle, submit
@@ -196,7 +197,7 @@ def test_a_page_offers_what_can_be_done(boss: Client, ann: User, endpoint: Webho
 
 def test_an_action_on_a_row_that_is_gone_leads_away(boss: Client, ann: User) -> None:
     batch = finished(ann)
-    batch.remove()
+    lifecycle.delete(batch)
     assert on_page(boss, "retry", batch).status_code == 302
 
 

@@ -16,8 +16,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from processing.monitoring import health
 from processing.monitoring.health import Check, no_worker_since
+from processing.work.claim import claim
 from processing.workers.models import DEAD_AFTER, Worker
-from products.models import Image
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.parallel import together, wait_until
 
@@ -55,7 +55,7 @@ def test_work_that_waits_without_a_worker_waits_since_the_last_one_was_seen(wait
     worker = dead_worker()
     batch = submitted(*make_urls(1)) if waiting == "unread" else ingested(*make_urls(1))
     if waiting == "in hand of the dead":
-        assert Image.objects.claim(batch, worker.pk, 1)
+        assert claim(batch, worker.pk, 1)
     assert no_worker_since() == worker.seen_at
 
 

@@ -12,8 +12,10 @@ from pytest import LogCaptureFixture
 
 from processing import logs
 from processing.logs import JsonFormatter, MessageMiddleware, TextFormatter, about
+from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.work.tasks import work
+from products import lifecycle
 from tests.support.batches import Gate, ingested, make_urls
 from tests.support.factories import address_of, client_of, make_user
 from tests.support.parallel import wait_until
@@ -101,7 +103,7 @@ def test_a_picture_that_fails_is_logged_with_its_request_lane_and_id(
     batch = ingested("http://127.0.0.1:1/a.jpg")
     Image.objects.update(attempts=4)
     with about(lane="a-lane"):
-        pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1))
+        pipeline.submit(claim(batch, pipeline.worker_id, 1))
     wait_until(lambda: "Failed" in lines.getvalue())
     line = next(line for line in read(lines) if line["message"].startswith("Failed"))
     image = batch.images.get()
@@ -132,7 +134,7 @@ def test_what_machines_ask_every_few_seconds_is_no_line(client: Client, lines: i
 def test_a_request_is_logged_when_it_is_submitted_and_when_it_has_finished(caplog: LogCaptureFixture) -> None:
     caplog.set_level("INFO", "processing.work.receivers")
     batch = ingested(*make_urls(2))
-    batch.cancel()
+    lifecycle.cancel(batch)
     messages = [
         record.getMessage() for record in caplog.records if record.name == "processing.work.receivers"
     ]

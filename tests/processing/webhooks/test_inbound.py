@@ -14,7 +14,9 @@ from pytest_django import Settings
 from processing.webhooks.inbound import split_urls
 from processing.webhooks.models import InboundMessage, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.signing import new_secret
-from products.models import Image, Product, Request
+from processing.work.claim import claim
+from products import lifecycle
+from products.models import Product, Request
 from tests.support.batches import WORKER, complete, ingested, make_urls
 from tests.support.parallel import together
 from tests.support.receivers import signed
@@ -106,10 +108,10 @@ def test_an_empty_place_is_a_failure() -> None:
 
 def test_what_is_settled_stays_and_a_worker_that_had_the_rest_in_hand_comes_too_late() -> None:
     batch, product, _ = two_products()
-    first, second, third = Image.objects.claim(batch, WORKER, 3)
-    assert batch.record([complete(first)], WORKER) == 1
+    first, second, third = claim(batch, WORKER, 3)
+    assert lifecycle.record(batch.pk, [complete(first)], WORKER) == 1
     report(about(product, DONE))
-    assert batch.record([complete(second), complete(third)], WORKER) == 1
+    assert lifecycle.record(batch.pk, [complete(second), complete(third)], WORKER) == 1
     urls = [url for _, url in states(batch)]
     assert urls[1] == DONE[1] and DONE[0] not in urls
     batch.refresh_from_db()
@@ -118,7 +120,7 @@ def test_what_is_settled_stays_and_a_worker_that_had_the_rest_in_hand_comes_too_
 
 def test_what_belongs_to_a_request_that_has_ended_stays() -> None:
     batch, product, _ = two_products()
-    batch.cancel()
+    lifecycle.cancel(batch)
     before = states(batch)
     assert report(about(product, DONE)).json() == TAKEN
     assert states(batch) == before
@@ -131,7 +133,7 @@ def test_a_message_that_comes_again_has_no_effect() -> None:
     batch, product, _ = two_products()
     assert report(about(product, None, "Failed")).json() == TAKEN
     report(about(Product.objects.get(request=batch, row_number=2), None, "Failed"), message_id="m2")
-    assert batch.retry() == 3
+    assert lifecycle.retry(batch) == 3
     assert report(about(product, None, "Failed")).json() == TAKEN
     assert {status for status, _ in states(batch)} == {"pending"}
     assert report(about(product, None, "Failed"), message_id="m3").json() == TAKEN

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from products import lifecycle
 from products.models import Request
 from tests.processing.conftest import Broker
 from tests.support.factories import client_of, ingest, make_csv, make_user, submit, upload
@@ -258,16 +259,16 @@ def test_an_upload_with_a_url_that_is_none_is_refused(api: Client) -> None:
 
 def test_a_retry_makes_no_second_endpoint(ann: User) -> None:
     batch = ingest(submit(ann, webhook_url=URL))
-    assert batch.cancel() and batch.retry() == 1
+    assert lifecycle.cancel(batch) and lifecycle.retry(batch) == 1
     assert WebhookEndpoint.objects.count() == 1
 
 
 def test_with_a_request_its_endpoint_and_deliveries_go(ann: User) -> None:
     batch = submit(ann, webhook_url=URL)
     WebhookEndpoint.objects.create(owner=ann, url=URL, events=["request.canceled"])
-    batch.cancel()
+    lifecycle.cancel(batch)
     assert WebhookDelivery.objects.count() == 2
-    batch.remove()
+    lifecycle.delete(batch)
     assert not Request.objects.exists()
     assert WebhookEndpoint.objects.get().request is None
     assert not WebhookDelivery.objects.exists()

@@ -27,6 +27,7 @@ from processing.webhooks import sending
 from processing.webhooks.delivering import drain
 from processing.webhooks.events import ping
 from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
+from products import lifecycle
 from products.models import Request
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.factories import make_user
@@ -185,9 +186,9 @@ def test_each_run_is_told_anew_and_a_cancel_only_to_who_wants_to_know(
 ) -> None:
     finishes, both = endpoint_for(OK, "/one"), endpoint_for(OK, "/two", events=[*Event.values[:2]])
     batch = settle(ingested(*make_urls(2)), failed={1: "timeout"})
-    assert batch.retry() == 1
+    assert lifecycle.retry(batch) == 1
     batch.refresh_from_db()
-    assert batch.cancel()
+    assert lifecycle.cancel(batch)
     for endpoint in (finishes, both):
         drain(endpoint.pk, client)
     told = [(m["type"], m["data"]["run"]) for m in messages(origin, "/one", finishes.secret)]
@@ -207,7 +208,7 @@ def test_the_url_of_an_upload_is_told_of_that_request_alone(origin: Origin, clie
     batch = submitted(*make_urls(1), webhook_url=origin.add("/once", OK))
     other = submitted(*make_urls(2))
     for one in (batch, other):
-        one.cancel()
+        lifecycle.cancel(one)
     endpoint = WebhookEndpoint.objects.get()
     drain(endpoint.pk, client)
     (message,) = messages(origin, "/once", endpoint.secret)
@@ -218,10 +219,10 @@ def test_the_longest_file_name_leaves_the_payload_small(endpoint_for: NewEndpoin
     endpoint_for(OK)
     batch = submitted(*make_urls(1))
     Request.objects.filter(pk=batch.pk).update(filename="“\u2028\U0001f600" * 85)
-    assert Request.objects.get().cancel() and not WebhookDelivery.objects.exists()
+    assert lifecycle.cancel(Request.objects.get()) and not WebhookDelivery.objects.exists()
     WebhookEndpoint.objects.update(events=[Event.CANCELED])
     batch = submitted(*make_urls(1), name="“\u2028\U0001f600" * 80 + ".csv")
-    batch.cancel()
+    lifecycle.cancel(batch)
     assert 0 < len(WebhookDelivery.objects.get().body) < 20_000
 
 
@@ -231,7 +232,7 @@ def test_an_end_that_is_rolled_back_leaves_no_delivery(endpoint_for: NewEndpoint
     endpoint_for(OK, events=[Event.CANCELED])
     batch = submitted(*make_urls(1))
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        batch.cancel()
+        lifecycle.cancel(batch)
         assert WebhookDelivery.objects.count() == 1
         _ = 1 / 0
     assert not WebhookDelivery.objects.exists()

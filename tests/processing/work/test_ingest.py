@@ -8,6 +8,7 @@ from django.core.files.storage import storages
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.work import ingest as ingestion
+from products import lifecycle
 from products.catalogue import Catalogue, Row
 from products.models import Image, Product, Request
 from products.models.image import ImageQuerySet
@@ -84,7 +85,7 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
     assert len(contents(batch)) == 4
 
 
-@pytest.mark.parametrize("end", [Request.cancel, Request.new_epoch, Request.remove])
+@pytest.mark.parametrize("end", [lifecycle.cancel, Request.new_epoch, lifecycle.delete])
 def test_an_ingest_ends_with_its_epoch(end: object) -> None:
     batch = submitted(*make_urls(5))
     steps = ingestion.run(batch)

@@ -11,9 +11,11 @@ from pytest import MonkeyPatch
 
 from processing.storage.outputs import StorageError
 from processing.work import attempts, lane, looks, places
+from processing.work.claim import claim
 from processing.work.lane import Turn
 from processing.work.pipeline import Pipeline
-from processing.work.places import Places
+from processing.work.slots import Places
+from products import lifecycle
 from products.models import Image, Request
 from products.models.image import ImageQuerySet
 from tests.support.batches import JPEG, Gate, chunk, completed, held, ingested, make_urls, settle, submitted
@@ -84,7 +86,7 @@ def test_a_lane_claims_no_more_than_the_pool_has_places(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
-    pipeline.places = Places(8, 100, pipeline.hosts, pipeline.leases)
+    pipeline.slots = Places(8, 100, pipeline.rate_limiter, pipeline.leases)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     lane.run(batch, pipeline)
     lane.run(batch, pipeline)
@@ -100,7 +102,7 @@ def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None
 
 def test_what_is_claimed_while_the_worker_stops_is_given_back(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(3))
-    images = Image.objects.claim(batch, pipeline.worker_id, 3)
+    images = claim(batch, pipeline.worker_id, 3)
     pipeline.stop()
     pipeline.submit(images)
     assert held() == 0
@@ -158,7 +160,7 @@ def test_a_lane_does_not_look_again_and_again_for_pictures_of_other_hosts_than_t
 # --- Nothing to do ---
 
 
-@pytest.mark.parametrize("sent_on", range(lane.MOST_SENT_ON + 1))
+@pytest.mark.parametrize("sent_on", range(lane.MAX_FORWARDS + 1))
 def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
     sent_on: int, pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
@@ -168,7 +170,7 @@ def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
     turn = lane.run(batch, pipeline, sent_on)
     pipeline.stop()
     first.join(30)
-    may_find_a_process_without = sent_on < lane.MOST_SENT_ON
+    may_find_a_process_without = sent_on < lane.MAX_FORWARDS
     assert turn == (Turn(0, sent_on + 1) if may_find_a_process_without else Turn(lane.SLICE_SECONDS))
 
 
@@ -177,7 +179,7 @@ def test_a_lane_with_nothing_due_comes_back_when_something_is(
     due_in: float, delay: float, pipeline: Pipeline
 ) -> None:
     batch = ingested(*make_urls(3))
-    Image.objects.claim(batch, OTHER_WORKER, 1)
+    claim(batch, OTHER_WORKER, 1)
     batch.images.filter(number=2).update(due_at=timezone.now() + timedelta(seconds=due_in))
     batch.images.filter(number=3).update(due_at=timezone.now() + timedelta(hours=3))
     turn = lane.run(batch, pipeline)
@@ -188,18 +190,18 @@ def test_a_lane_with_nothing_due_comes_back_when_something_is(
 
 def test_a_lane_whose_images_are_all_in_hand_comes_back_soon(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(2))
-    Image.objects.claim(batch, OTHER_WORKER, 2)
+    claim(batch, OTHER_WORKER, 2)
     assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
 
 
 def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -> None:
     batch = submitted(*make_urls(2))
-    batch.ingest(chunk(batch, 0, 1))
+    lifecycle.ingest_chunk(batch, chunk(batch, 0, 1))
     assert settle(batch).images_pending == 0
     assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
 
 
-@pytest.mark.parametrize("end", [Request.new_epoch, Request.cancel, Request.remove, settle])
+@pytest.mark.parametrize("end", [Request.new_epoch, lifecycle.cancel, lifecycle.delete, settle])
 def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(2))
     end(Request.objects.get(pk=batch.pk))
@@ -213,7 +215,7 @@ def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: 
 def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_places(
     pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
-    pipeline.places = Places(8, 100, pipeline.hosts, pipeline.leases)
+    pipeline.slots = Places(8, 100, pipeline.rate_limiter, pipeline.leases)
     large, small = (
         ingested(*[origin.add(f"/{count}/{number}.jpg", gate) for number in range(count)])
         for count in (100, 10)
@@ -221,7 +223,7 @@ def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_places(
     lanes = [run_in_thread(large, pipeline)]
     wait_until(lambda: held() == 16)
     lanes.append(run_in_thread(small, pipeline))
-    wait_until(lambda: len(pipeline.places._turns) == 2)
+    wait_until(lambda: len(pipeline.slots._turns) == 2)
     gate.let_through(16)  # while one turn is for 8 places at most
     wait_until(lambda: small.images.due().count() < 10)
     assert large.images.due().exists()

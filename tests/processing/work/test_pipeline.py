@@ -11,15 +11,17 @@ from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import Settings
 
 from processing.compress import compress
-from processing.hosts.backoff import Hosts, Pause
 from processing.hosts.models import PausedHost
+from processing.hosts.rate_limit import Hosts, Pause
 from processing.storage.outputs import LocalStorage
 from processing.work import attempts, places
 from processing.work import pipeline as pipelines
-from processing.work.attempts import PATIENCE, RETRY_DELAYS, STORAGE_DELAY
+from processing.work.attempt import PATIENCE, RETRY_DELAYS, STORAGE_DELAY
+from processing.work.claim import claim
 from processing.work.models import Memory
 from processing.work.pipeline import Pipeline
-from processing.work.places import Places
+from processing.work.slots import Places
+from products import lifecycle
 from products.models import Image, Request
 from products.models.image import ImageQuerySet
 from tests.support.batches import JPEG, Gate, completed, held, ingested
@@ -36,7 +38,7 @@ class FullDisk(LocalStorage):
 
 
 def hand_in(batch: Request, pipeline: Pipeline) -> None:
-    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1000))
+    pipeline.submit(claim(batch, pipeline.worker_id, 1000))
 
 
 def work(batch: Request, pipeline: Pipeline) -> Request:
@@ -154,9 +156,9 @@ def test_after_a_day_pictures_of_a_host_that_asks_for_rest_fail_unasked(
     batch = ingested(origin.add("/lamp.jpg", JPEG))
     batch.started_at = batch.last_progress_at = timezone.now() - 2 * PATIENCE
     host = batch.images.get().host
-    pipeline.hosts.learn([Pause(host, time.time() + 1000, 1, code)])
+    pipeline.rate_limiter.learn([Pause(host, time.time() + 1000, 1, code)])
     assert (host in pipeline.busy_hosts(batch)) is not is_given_up
-    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1))
+    pipeline.submit(claim(batch, pipeline.worker_id, 1))
     wait_until(lambda: not held())
     image = batch.images.get()
     assert (image.status, image.error_code) == (("failed", code) if is_given_up else ("pending", ""))
@@ -165,7 +167,7 @@ def test_after_a_day_pictures_of_a_host_that_asks_for_rest_fail_unasked(
 
 def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipeline: Pipeline) -> None:
     now = time.time()
-    pipeline.hosts.refused("shop.example", 3600, "http_429")
+    pipeline.rate_limiter.refused("shop.example", 3600, "http_429")
     pipeline.share_pauses()
     PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
     elsewhere = Hosts()
@@ -180,7 +182,7 @@ def test_what_a_redirect_leads_to_is_not_the_fault_of_the_host_that_was_asked(
         away = {"Location": other.add("/lamp.jpg", Answer(status=503, headers={"Retry-After": "3600"}))}
         image = the_image(pipeline, origin.add("/lamp.jpg", Answer(status=302, headers=away)))
     assert (image.status, image.error_code) == ("pending", "http_503")
-    assert pipeline.hosts.paused() == {}
+    assert pipeline.rate_limiter.paused() == {}
 
 
 def test_what_cannot_be_remembered_is_completed_nevertheless(
@@ -256,7 +258,7 @@ def test_pictures_that_stall_hold_up_no_others_of_their_host(
 ) -> None:
     stalling = set(range(5, 40, 10))
     urls = [origin.add(f"/{n}.jpg", gate if n in stalling else JPEG) for n in range(40)]
-    pipeline.places = Places(8, 6, pipeline.hosts, pipeline.leases)
+    pipeline.slots = Places(8, 6, pipeline.rate_limiter, pipeline.leases)
     batch = ingested(*urls)
     hand_in(batch, pipeline)
 
@@ -284,7 +286,7 @@ def test_a_request_that_is_removed_meanwhile_does_not_keep_others_from_being_rec
     hand_in(removed, pipeline)
     hand_in(kept, pipeline)
     wait_until(lambda: gate.waiting == 2)
-    removed.remove()
+    lifecycle.delete(removed)
     gate.open()
     wait_until(lambda: completed(kept) == 1)
     assert list(Request.objects.all()) == [kept]
@@ -294,7 +296,7 @@ def test_outcomes_wait_for_a_database_that_breaks_off(
     pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
 ) -> None:
     batch = ingested(origin.add("/chair.jpg", JPEG))
-    images = Image.objects.claim(batch, pipeline.worker_id, 10)
+    images = claim(batch, pipeline.worker_id, 10)
     with transaction.atomic():
         Request.objects.locked().get(pk=batch.pk)
         pipeline.submit(images)

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from pytest import MonkeyPatch
 
-from processing.hosts.backoff import Hosts
 from processing.hosts.leases import Leases
+from processing.hosts.rate_limit import Hosts
 from processing.work import places
-from processing.work.places import MOST_AHEAD, Places
+from processing.work.slots import MOST_AHEAD, Places
 from products.models import Image
 
 THREADS, PER_HOST = 8, 4

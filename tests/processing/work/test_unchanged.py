@@ -15,10 +15,12 @@ from pytest import MonkeyPatch
 from processing.compress import compress
 from processing.work import attempts
 from processing.work import models as memories
+from processing.work.claim import claim
 from processing.work.fetch import Version
 from processing.work.models import Memory, Noted
 from processing.work.pipeline import Pipeline
 from processing.workers.prune import prune
+from products import lifecycle
 from products.models import Image, Request
 from tests.support.batches import catalogue, ingest, ingested, make_urls
 from tests.support.factories import submit
@@ -60,7 +62,7 @@ def shop(data: bytes = JPEG, **validators: str | None) -> Shop:
 
 def work(batch: Request, pipeline: Pipeline) -> Image:
     """Have its one Image done."""
-    pipeline.submit(Image.objects.claim(batch, pipeline.worker_id, 1000))
+    pipeline.submit(claim(batch, pipeline.worker_id, 1000))
     wait_until(lambda: not pipeline._held)  # what pictures were is written after their outcomes
     batch.refresh_from_db()
     return batch.images.get()
@@ -118,7 +120,7 @@ def test_the_third_request_takes_over_from_the_second(pipeline: Pipeline, origin
     route = shop()
     url = origin.add("/lamp.jpg", route)
     first, second = run(url, pipeline), run(url, pipeline)
-    first.request.remove()
+    lifecycle.delete(first.request)
     assert not Image.objects.filter(pk=first.pk).exists()
     third = run(url, pipeline)
     assert (route.answered, third.unchanged, third.output_key) == ([200, 304, 304], True, second.output_key)
@@ -228,7 +230,7 @@ def test_an_output_that_has_vanished_is_made_again(
 
 
 @pytest.mark.parametrize(
-    "change", [Request.remove, lambda batch: batch.images.update(output_key="", external_url="x")]
+    "change", [lifecycle.delete, lambda batch: batch.images.update(output_key="", external_url="x")]
 )
 def test_without_a_row_that_refers_to_the_output_the_picture_is_fetched(
     change: Callable[[Request], object], pipeline: Pipeline, origin: Origin
@@ -291,7 +293,7 @@ def test_a_user_who_is_deleted_leaves_nothing_that_is_in_the_way(pipeline: Pipel
 
 def test_what_many_pictures_were_is_written_by_one_statement_and_read_by_two(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(8))
-    images = Image.objects.claim(batch, pipeline.worker_id, 8)
+    images = claim(batch, pipeline.worker_id, 8)
     with CaptureQueriesContext(connection) as queries:
         assert Memory.objects.recall(images) == {}
     assert len(queries) == 1

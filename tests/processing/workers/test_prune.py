@@ -17,11 +17,13 @@ from pytest_django import Settings
 
 from processing.storage.outputs import LocalStorage, store
 from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
+from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
 from processing.workers.models import PRUNE_EVERY, Pruning, Worker
 from processing.workers.prune import CHUNK, GRACE, Pruned, prune
 from processing.workers.worker import Heart, Served
+from products import lifecycle
 from products.models import Image, Request
 from tests.support.batches import WORKER, ingested, make_urls, submitted
 from tests.support.parallel import together, wait_until
@@ -60,10 +62,10 @@ def age_files(age: timedelta = GRACE + timedelta(minutes=1)) -> None:
 def finished(*pictures: bytes, days_ago: float = 0) -> Request:
     """A Request that finished so long ago, with these outputs."""
     batch = ingested(*make_urls(len(pictures)))
-    images = Image.objects.claim(batch, WORKER, len(pictures))
+    images = claim(batch, WORKER, len(pictures))
     for image, picture in zip(images, pictures, strict=True):
         image.complete(store(picture, "jpg"))
-    batch.record(images, WORKER)
+    lifecycle.record(batch.pk, images, WORKER)
     Request.objects.filter(pk=batch.pk).update(finished_at=timezone.now() - timedelta(days=days_ago))
     batch.refresh_from_db()
     assert batch.status == Request.Status.COMPLETED
@@ -80,7 +82,9 @@ def test_requests_that_finished_long_ago_go_with_their_rows() -> None:
     assert not Image.objects.filter(request_id=old.pk).exists()
 
 
-@pytest.mark.parametrize("end", [Request.cancel, lambda batch: batch.refuse("It cannot be read.")])
+@pytest.mark.parametrize(
+    "end", [lifecycle.cancel, lambda batch: lifecycle.abort_ingest(batch, "It cannot be read.")]
+)
 def test_requests_that_ended_otherwise_go_too(end: Callable[[Request], object]) -> None:
     end(ingested(*make_urls(1)))
     Request.objects.update(finished_at=timezone.now() - 2 * DAY)
@@ -91,7 +95,7 @@ def test_active_requests_never_go() -> None:
     waiting, processing, again = submitted(*make_urls(1)), ingested(*make_urls(1)), finished(b"", days_ago=90)
     again.images.update(status="failed", error_code="timeout")
     Request.objects.filter(pk=again.pk).update(status="failed", images_completed=0, images_failed=1)
-    assert again.retry()
+    assert lifecycle.retry(again)
     Request.objects.update(created_at=timezone.now() - 90 * DAY, started_at=timezone.now() - 90 * DAY)
     age_files()
     assert prune(0) == NOTHING
@@ -101,7 +105,7 @@ def test_active_requests_never_go() -> None:
 
 def test_a_request_that_is_tried_again_at_the_last_moment_stays(monkeypatch: MonkeyPatch) -> None:
     first, second = finished(b"1", days_ago=3), finished(b"2", days_ago=2)
-    remove = Request.remove
+    remove = lifecycle.delete
 
     def retry_and_remove(batch: Request, *, only_finished: bool) -> bool:
         if batch == second:
@@ -156,7 +160,7 @@ def test_a_shared_file_stays_until_the_last_image_that_shows_it_goes() -> None:
     assert prune(days=2).files == 2  # `own` and the catalogue
     assert not Request.objects.filter(pk=first.pk).exists()
     assert default_storage.exists(shared)
-    second.remove()
+    lifecycle.delete(second)
     assert prune(days=2).files == 2
     assert not default_storage.exists(shared)
 
@@ -169,7 +173,7 @@ def test_files_that_a_request_needs_stay_however_old_they_are() -> None:
 
 
 def test_young_files_stay_until_they_are_a_day_old() -> None:
-    finished(b"picture").remove()
+    lifecycle.delete(finished(b"picture"))
     age_files(GRACE - timedelta(minutes=1))
     assert prune(30) == NOTHING
     assert (len(outputs()), len(catalogues())) == (1, 1)
@@ -179,7 +183,7 @@ def test_young_files_stay_until_they_are_a_day_old() -> None:
 
 def test_a_file_that_is_stored_again_is_young_again() -> None:
     """A worker stores it at this moment, and has not written its row yet."""
-    finished(b"picture").remove()
+    lifecycle.delete(finished(b"picture"))
     age_files()
     key = store(b"picture", "jpg")
     prune(30)
@@ -189,7 +193,7 @@ def test_a_file_that_is_stored_again_is_young_again() -> None:
 def test_a_file_that_is_stored_between_the_look_at_rows_and_that_at_the_file_stays(
     monkeypatch: MonkeyPatch,
 ) -> None:
-    finished(b"picture").remove()
+    lifecycle.delete(finished(b"picture"))
     age_files()
     size_of = LocalStorage.size
 
@@ -252,7 +256,7 @@ def test_more_files_than_are_asked_about_at_once_are_told_apart(folder: Path) ->
 
 
 def test_a_file_that_another_prune_has_deleted_is_no_error(monkeypatch: MonkeyPatch) -> None:
-    finished(b"picture").remove()
+    lifecycle.delete(finished(b"picture"))
     age_files()
     size_of = LocalStorage.size
 

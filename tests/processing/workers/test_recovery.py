@@ -13,6 +13,7 @@ from processing.work import ingest as ingestion
 from processing.work.lane import LANES
 from processing.workers.models import DEAD_AFTER, Worker
 from processing.workers.recovery import LOST_AFTER, Recovered, recover, take_over
+from products import lifecycle
 from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import complete, ingested, make_urls, settle, submitted
@@ -34,7 +35,7 @@ def dead_worker() -> Worker:
 
 
 def claim(batch: Request, worker: Worker, count: int) -> list[Image]:
-    return Image.objects.claim(batch, worker.pk, count)
+    return claim(batch, worker.pk, count)
 
 
 def silent(batch: Request) -> Request:
@@ -67,7 +68,7 @@ def test_what_a_dead_worker_had_in_hand_is_released_and_counted_as_a_crash() -> 
 
 def test_what_a_worker_without_a_row_had_in_hand_is_released() -> None:
     batch = ingested(*make_urls(1))
-    Image.objects.claim(batch, uuid.uuid4(), 1)
+    claim(batch, uuid.uuid4(), 1)
     assert recover() == Recovered(1, 0, 0)
 
 
@@ -78,7 +79,7 @@ def test_a_worker_taken_for_dead_loses_its_claims_but_not_its_row() -> None:
     recover()
     worker.beat()
     assert Worker.objects.alive().get() == worker
-    assert batch.record([complete(image) for image in images], worker.pk) == 0
+    assert lifecycle.record(batch.pk, [complete(image) for image in images], worker.pk) == 0
 
 
 # --- Messages ---

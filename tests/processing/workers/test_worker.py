@@ -13,10 +13,12 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline, tasks
+from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
 from processing.workers.models import DEAD_AFTER, Worker
 from processing.workers.worker import Heart, Served
+from products import lifecycle
 from products.models import Image, Request
 from tests.processing.conftest import Broker, dramatiq_worker
 from tests.support.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
@@ -64,7 +66,7 @@ def test_a_retry_sends_lanes_in_a_new_epoch(broker: Broker) -> None:
     batch = settle(ingested(*make_urls(3)), {1: "timeout"})
     broker.flush_all()
     before = batch.epoch
-    batch.retry()
+    lifecycle.retry(batch)
     batch.refresh_from_db()
     assert batch.epoch > before
     assert broker.messages() == [("work", str(batch.pk), batch.epoch)]
@@ -103,7 +105,7 @@ def test_messages_of_another_epoch_are_void(broker: Broker, working: Pipeline) -
     assert (fresh.ingested_rows, held()) == (0, 0)
 
 
-@pytest.mark.parametrize("end", [Request.cancel, Request.remove, settle])
+@pytest.mark.parametrize("end", [lifecycle.cancel, lifecycle.delete, settle])
 def test_messages_for_requests_that_have_ended_are_void(
     end: Callable[[Request], object], broker: Broker, working: Pipeline
 ) -> None:
@@ -237,7 +239,7 @@ def test_a_worker_that_is_stopped_gives_its_pictures_back_and_the_next_one_goes_
 def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, origin: Origin) -> None:
     dead = Worker.objects.create(seen_at=timezone.now() - DEAD_AFTER)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(5)])
-    Image.objects.claim(batch, dead.pk, 3)
+    claim(batch, dead.pk, 3)
     Request.objects.update(dispatched_at=timezone.now() - timedelta(minutes=2))
     broker.flush_all()
     with dramatiq_worker():
@@ -304,7 +306,7 @@ def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPat
     heart.start()
     wait_until(Worker.objects.exists)
     for _ in range(2):
-        Image.objects.claim(batch, uuid.uuid4(), 2)
+        claim(batch, uuid.uuid4(), 2)
         wait_until(lambda: held() == 0)
     assert list(batch.images.values_list("crashes", flat=True)) == [2, 2]
     heart.stop()

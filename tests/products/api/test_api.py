@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from products import lifecycle
 from products.models import Product, Request
 from tests.support.factories import (
     JPEG,
@@ -83,7 +84,7 @@ def test_the_list_shows_a_request_as_it_shows_itself(api: Client, ann: User) -> 
 
 def test_the_list_can_be_narrowed_to_a_status(api: Client, ann: User) -> None:
     failed, canceled, _pending = three_outcomes(ann), submit(ann), submit(ann)
-    canceled.cancel()
+    lifecycle.cancel(canceled)
     for status, batch in {"completed_with_errors": failed, "canceled": canceled}.items():
         assert [item["id"] for item in items(api, f"/api/requests/?status={status}")] == [str(batch.pk)]
     assert items(api, "/api/requests/?status=completed") == []
@@ -93,7 +94,7 @@ def test_the_filter_holds_on_every_page(api: Client, ann: User) -> None:
     for number in range(6):
         batch = submit(ann)
         if number % 2:
-            batch.cancel()
+            lifecycle.cancel(batch)
     found = list(pages(api, "/api/requests/?status=canceled&page_size=2"))
     assert [[item["status"] for item in page["results"]] for page in found] == [
         ["canceled"] * 2,
@@ -218,7 +219,7 @@ def test_products_can_be_narrowed_to_a_status(api: Client, ann: User) -> None:
     rows = [(number, "Chair", "|".join(urls)) for number, urls in enumerate(shown, 1)]
     batch = settle(ingest(submit(ann, make_csv(*rows))), {URL: JPEG, OTHER_URL: "timeout"})
     check_statuses(api, batch, {"completed": [1, 2], "failed": [3, 7], "pending": [4, 6]}, mixed=[5])
-    batch.cancel()
+    lifecycle.cancel(batch)
     check_statuses(api, batch, {"completed": [1, 2], "failed": [3, 7], "canceled": [4]}, mixed=[5, 6])
 
 

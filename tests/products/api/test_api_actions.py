@@ -6,6 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from processing.work.claim import claim
+from products import lifecycle
 from products.models import Image, Product, ProductImage, Request
 from tests.support.factories import (
     JPEG,
@@ -127,7 +129,7 @@ def test_a_deleted_request_is_gone_with_its_rows_and_no_other(api: Client, ann: 
 
 def test_a_request_under_way_can_be_deleted(api: Client, ann: User) -> None:
     batch = ingest(submit(ann))
-    claimed = Image.objects.claim(batch, uuid.uuid4(), 1)
+    claimed = claim(batch, uuid.uuid4(), 1)
     assert api.delete(address_of(batch)).status_code == 204
     claimed[0].fail("timeout", "Too late.")
-    assert batch.record(claimed, claimed[0].claimed_by or uuid.uuid4()) == 0
+    assert lifecycle.record(batch.pk, claimed, claimed[0].claimed_by or uuid.uuid4()) == 0

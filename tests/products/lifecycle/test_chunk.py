@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from products import lifecycle
 from products.catalogue import Row
 from products.models import Chunk, Image, Product, bulk
 from tests.support.batches import chunk, make_urls, submitted
@@ -44,7 +45,7 @@ def test_texts_go_in_as_they_are() -> None:
         Row(number, number, [odd, odd], "", odd, odd, [f"http://shop.example/{number}{odd}"])
         for number, odd in enumerate(ODD, 1)
     ]
-    assert batch.ingest(Chunk.of(batch.pk, rows))
+    assert lifecycle.ingest_chunk(batch, Chunk.of(batch.pk, rows))
     products = batch.products.with_images()
     assert [(product.serial_number, product.product_name, product.cells) for product in products] == [
         (odd, odd, [odd, odd]) for odd in ODD
@@ -57,7 +58,7 @@ def test_texts_go_in_as_they_are() -> None:
 @pytest.mark.django_db
 def test_rows_are_those_that_a_model_would_have_made() -> None:
     batch = submitted(["http://shop.example/1.jpg", "HTTP://shop.example:80/2.jpg"], "chair.jpg")
-    assert batch.ingest(chunk(batch))
+    assert lifecycle.ingest_chunk(batch, chunk(batch))
     good, other, bad = batch.images.order_by("number")
     made = Image(request=batch, due_at=batch.created_at)
     same = {"id", "number", "url", "host", "status", "error_code", "error_detail", "settled_at"}
@@ -75,7 +76,7 @@ def test_rows_are_those_that_a_model_would_have_made() -> None:
 @pytest.mark.django_db
 def test_those_ids_are_known_that_have_a_row() -> None:
     batch = submitted(*make_urls(3))
-    assert batch.ingest(chunk(batch))
+    assert lifecycle.ingest_chunk(batch, chunk(batch))
     ids = [pk.hex for pk in batch.images.values_list("pk", flat=True)]
     assert sorted(bulk.known(Image, [*ids, uuid.uuid4().hex])) == sorted(ids)
     assert bulk.known(Image, []) == []
@@ -86,8 +87,8 @@ def test_how_many_statements_a_chunk_takes_does_not_depend_on_its_size() -> None
     counts = []
     for size in 3, 300:
         batch = submitted(*make_urls(2 * size))
-        batch.ingest(chunk(batch, 0, size))
+        lifecycle.ingest_chunk(batch, chunk(batch, 0, size))
         with CaptureQueriesContext(connection) as queries:
-            batch.ingest(chunk(batch, size))
+            lifecycle.ingest_chunk(batch, chunk(batch, size))
         counts.append(len(queries))
     assert counts[0] == counts[1]

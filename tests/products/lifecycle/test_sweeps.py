@@ -9,7 +9,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from processing.work import tasks
+from processing.work.claim import claim
 from processing.workers.recovery import recover
+from products import lifecycle
 from products.lifecycle.signals import request_finished
 from products.models import Image, ImageStatus, Product, Request, RequestStatus, sweeping
 from tests.support.factories import ingest, make_csv, submit
@@ -46,17 +48,17 @@ def sweep(batch: Request) -> None:
 
 
 def fail_all(batch: Request) -> None:
-    images = Image.objects.claim(batch, WORKER, IMAGES)
+    images = claim(batch, WORKER, IMAGES)
     for image in images:
         image.fail("http_404", "Gone.")
-    batch.record(images, WORKER)
+    lifecycle.record(batch.pk, images, WORKER)
 
 
 def test_a_cancel_is_true_at_once_and_its_rows_follow(batch: Request) -> None:
-    assert batch.cancel()
+    assert lifecycle.cancel(batch)
     assert counted(batch) == {"canceled": 10, "pending": 15}
     assert batch.status == RequestStatus.CANCELED
-    assert Image.objects.claim(batch, WORKER, IMAGES) == []
+    assert claim(batch, WORKER, IMAGES) == []
 
     sweep(batch)
     assert counted(batch) == {"canceled": IMAGES}
@@ -65,7 +67,7 @@ def test_a_cancel_is_true_at_once_and_its_rows_follow(batch: Request) -> None:
 
 def test_a_retry_finishes_only_when_all_rows_have_followed(batch: Request) -> None:
     fail_all(batch)
-    assert batch.retry() == IMAGES
+    assert lifecycle.retry(batch) == IMAGES
     assert counted(batch) == {"pending": 10, "failed": 15}
 
     fail_all(batch)
@@ -81,23 +83,23 @@ def test_a_retry_finishes_only_when_all_rows_have_followed(batch: Request) -> No
 def test_a_retry_takes_what_failed_by_a_clock_that_is_ahead(batch: Request) -> None:
     fail_all(batch)
     batch.images.update(settled_at=timezone.now() + timedelta(seconds=5))
-    batch.retry()
+    lifecycle.retry(batch)
     sweep(batch)
     assert counted(batch) == {"pending": IMAGES}
 
 
 def test_a_retry_in_the_middle_of_a_cancel_wins(batch: Request) -> None:
-    batch.cancel()
-    assert batch.retry() == IMAGES
+    lifecycle.cancel(batch)
+    assert lifecycle.retry(batch) == IMAGES
     sweep(batch)
     assert counted(batch) == {"pending": IMAGES}
     assert batch.status == RequestStatus.PROCESSING
 
 
 def test_a_deleted_request_is_out_of_sight_at_once_and_then_gone(batch: Request, ann: User) -> None:
-    batch.remove()
+    lifecycle.delete(batch)
     assert not Request.objects.visible_to(ann).exists()
-    assert batch.retry() == 0
+    assert lifecycle.retry(batch) == 0
     assert Product.objects.exists()
 
     sweep(batch)
@@ -106,7 +108,7 @@ def test_a_deleted_request_is_out_of_sight_at_once_and_then_gone(batch: Request,
     assert not Image.objects.exists()
 
 
-@pytest.mark.parametrize("act", [Request.cancel, Request.remove], ids=["cancel", "delete"])
+@pytest.mark.parametrize("act", [lifecycle.cancel, lifecycle.delete], ids=["cancel", "delete"])
 def test_what_a_sweep_has_left_is_found_by_recovery(batch: Request, act: Callable[[Request], object]) -> None:
     act(batch)
     Request.objects.update(dispatched_at=None)
@@ -121,9 +123,9 @@ def test_each_run_finishes_once(batch: Request) -> None:
 
     request_finished.connect(note)
     try:
-        batch.cancel()
+        lifecycle.cancel(batch)
         sweep(batch)
-        batch.retry()
+        lifecycle.retry(batch)
         sweep(batch)
         fail_all(batch)
     finally:

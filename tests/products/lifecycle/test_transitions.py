@@ -9,6 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from processing.work.claim import claim
+from products import lifecycle
 from products.lifecycle.signals import request_finished
 from products.models import Image, Product, ProductImage, Request
 from tests.support.batches import WORKER, chunk, complete, ingest, ingested, make_urls, settle, submitted
@@ -40,7 +42,7 @@ def working(count: int) -> Request:
 
 
 def claimed(batch: Request, count: int = 100, worker: uuid.UUID = WORKER) -> list[Image]:
-    return Image.objects.claim(batch, worker, count)
+    return claim(batch, worker, count)
 
 
 def counters(batch: Request) -> dict[str, int]:
@@ -76,8 +78,8 @@ def test_a_url_that_is_shown_more_than_once_is_one_image_with_a_place_for_each_s
 def test_images_are_numbered_in_the_order_in_which_they_first_appear_over_all_chunks() -> None:
     a, b, c, d = make_urls(4)
     batch = submitted([c, a], [a, b], [c, d], [b, a])
-    assert batch.ingest(chunk(batch, 0, 2))
-    assert batch.ingest(chunk(batch, 2))
+    assert lifecycle.ingest_chunk(batch, chunk(batch, 0, 2))
+    assert lifecycle.ingest_chunk(batch, chunk(batch, 2))
 
     assert list(batch.images.values_list("number", "url")) == [(1, c), (2, a), (3, b), (4, d)]
 
@@ -90,7 +92,7 @@ def test_the_same_url_in_two_requests_is_two_images() -> None:
 def test_a_request_starts_to_be_processed_with_its_first_rows() -> None:
     batch = submitted(*make_urls(2))
     assert (batch.status, batch.started_at) == (Status.PENDING, None)
-    batch.ingest(chunk(batch, 0, 1))
+    lifecycle.ingest_chunk(batch, chunk(batch, 0, 1))
     batch.refresh_from_db()
     assert batch.status == Status.PROCESSING
     assert batch.started_at is not None
@@ -122,16 +124,16 @@ def test_a_request_with_nothing_but_invalid_urls_is_failed(finished: list[Ending
 def test_rows_that_are_in_already_are_not_ingested_again() -> None:
     batch = submitted(*make_urls(3))
     rival = Request.objects.get(pk=batch.pk)
-    assert batch.ingest(chunk(batch, 0, 2))
-    assert not rival.ingest(chunk(batch, 0, 2))
+    assert lifecycle.ingest_chunk(batch, chunk(batch, 0, 2))
+    assert not lifecycle.ingest_chunk(rival, chunk(batch, 0, 2))
     assert Product.objects.count() == 2
 
 
-@pytest.mark.parametrize("end", [Request.cancel, Request.new_epoch, Request.remove])
+@pytest.mark.parametrize("end", [lifecycle.cancel, Request.new_epoch, lifecycle.delete])
 def test_an_ingest_stops_when_its_epoch_is_over(end: Callable[[Request], object]) -> None:
     batch = submitted(*make_urls(2))
     end(Request.objects.get(pk=batch.pk))
-    assert not batch.ingest(chunk(batch))
+    assert not lifecycle.ingest_chunk(batch, chunk(batch))
     assert not Product.objects.exists()
 
 
@@ -168,13 +170,13 @@ def test_a_claim_takes_nothing_once_its_epoch_is_over_or_the_request_has_ended()
     successor.new_epoch()
     assert claimed(batch) == []
     assert len(claimed(successor, 1)) == 1
-    successor.refuse("The end.")
+    lifecycle.abort_ingest(successor, "The end.")
     assert claimed(successor) == []
 
 
 def test_a_claim_leaves_images_of_busy_hosts() -> None:
     batch = ingested(*make_urls(2, "busy.example"), *make_urls(2, "idle.example:8080"))
-    images = Image.objects.claim(batch, WORKER, 10, ["busy.example"])
+    images = claim(batch, WORKER, 10, ["busy.example"])
     assert {image.host for image in images} == {"idle.example:8080"}
     assert len(claimed(batch)) == 2
 
@@ -214,7 +216,7 @@ def test_a_claim_reads_its_index_and_never_the_whole_table() -> None:
         cursor.execute("ANALYZE")
         for busy_hosts in [], ["busy.example", "other.example"]:
             with CaptureQueriesContext(connection) as queries:
-                Image.objects.claim(batches[0], WORKER, 64, busy_hosts)
+                claim(batches[0], WORKER, 64, busy_hosts)
             select = next(query["sql"] for query in queries if "SKIP LOCKED" in query["sql"])
             cursor.execute(f"EXPLAIN {select}")
             plan = "\n".join(line for [line] in cursor.fetchall())
@@ -235,7 +237,7 @@ def test_recorded_outcomes_are_stored_and_counted() -> None:
     failed.fail("timeout", "shop.example took longer than 30 seconds.")
     later.attempts = 1
     later.postpone(timedelta(seconds=5), "http_503", "shop.example answered 503.")
-    assert batch.record(images[:3], WORKER) == 3
+    assert lifecycle.record(batch.pk, images[:3], WORKER) == 3
 
     stored = {image.number: image for image in batch.images.all()}
     assert (stored[1].status, stored[1].output_key) == ("completed", done.output_key)
@@ -254,7 +256,7 @@ def test_an_outcome_never_changes_what_identifies_an_image() -> None:
     [image] = claimed(batch)
     url = image.url
     image.url, image.number, image.crashes = "http://elsewhere.example/", 7, 9
-    assert batch.record([complete(image)], WORKER) == 1
+    assert lifecycle.record(batch.pk, [complete(image)], WORKER) == 1
     stored = batch.images.get()
     assert (stored.url, stored.number, stored.crashes, stored.status) == (url, 1, 0, "completed")
 
@@ -262,8 +264,8 @@ def test_an_outcome_never_changes_what_identifies_an_image() -> None:
 def test_the_same_outcomes_flushed_twice_count_once() -> None:
     batch = working(3)
     images = [complete(image) for image in claimed(batch, 2)]
-    assert batch.record(images, WORKER) == 2
-    assert batch.record(images, WORKER) == 0
+    assert lifecycle.record(batch.pk, images, WORKER) == 2
+    assert lifecycle.record(batch.pk, images, WORKER) == 0
     assert counters(batch) == {"total": 3, "completed": 2, "pending": 1}
     assert batch.bytes_output == 800
 
@@ -271,10 +273,10 @@ def test_the_same_outcomes_flushed_twice_count_once() -> None:
 def test_what_is_finished_after_a_cancel_is_not_counted(finished: list[Ending]) -> None:
     batch = working(3)
     images = [complete(image) for image in claimed(batch, 2)]
-    batch.record(images[:1], WORKER)
+    lifecycle.record(batch.pk, images[:1], WORKER)
     assert Request.objects.get(pk=batch.pk).cancel()
 
-    assert batch.record(images[1:], WORKER) == 0
+    assert lifecycle.record(batch.pk, images[1:], WORKER) == 0
     assert counters(batch) == {"total": 3, "completed": 1, "canceled": 2}
     assert counters(batch) == rows_by_status(batch)
     assert finished == [(batch.pk, 1, Status.CANCELED)]
@@ -288,9 +290,9 @@ def test_an_outcome_of_a_worker_that_lost_its_claim_is_not_taken() -> None:
     assert again.crashes == 1
 
     image.fail("timeout", "Too late.")
-    assert batch.record([image], WORKER) == 0
+    assert lifecycle.record(batch.pk, [image], WORKER) == 0
     assert batch.images.get().claimed_by == OTHER_WORKER
-    assert batch.record([complete(again)], OTHER_WORKER) == 1
+    assert lifecycle.record(batch.pk, [complete(again)], OTHER_WORKER) == 1
     assert counters(batch) == {"total": 1, "completed": 1}
 
 
@@ -298,7 +300,7 @@ def test_an_outcome_for_a_removed_request_is_not_taken() -> None:
     batch = working(1)
     images = [complete(image) for image in claimed(batch)]
     Request.objects.get(pk=batch.pk).remove()
-    assert batch.record(images, WORKER) == 0
+    assert lifecycle.record(batch.pk, images, WORKER) == 0
     assert not Image.objects.exists()
 
 
@@ -306,14 +308,14 @@ def test_a_flush_costs_few_queries(django_assert_max_num_queries: DjangoAssertNu
     batch = working(65)
     images = [complete(image) for image in claimed(batch, 64)]
     with django_assert_max_num_queries(8):
-        assert batch.record(images, WORKER) == 64
+        assert lifecycle.record(batch.pk, images, WORKER) == 64
 
 
 def test_error_details_may_contain_what_the_database_cannot_store() -> None:
     batch = working(1)
     [image] = claimed(batch)
     image.fail("connect", "The answer was \0.")
-    assert batch.record([image], WORKER) == 1
+    assert lifecycle.record(batch.pk, [image], WORKER) == 1
     assert batch.images.get().error_detail == "The answer was ."
 
 
@@ -339,11 +341,11 @@ def test_the_end_tells_how_much_went_well(
 
 def test_a_request_does_not_end_before_all_of_its_file_is_in(finished: list[Ending]) -> None:
     batch = submitted(*make_urls(3))
-    batch.ingest(chunk(batch, 0, 2))
+    lifecycle.ingest_chunk(batch, chunk(batch, 0, 2))
     settle(batch)
     assert (batch.status, batch.images_pending, finished) == (Status.PROCESSING, 0, [])
 
-    batch.ingest(chunk(batch, 2))
+    lifecycle.ingest_chunk(batch, chunk(batch, 2))
     assert settle(batch).status == Status.COMPLETED
     assert len(finished) == 1
 
@@ -358,20 +360,20 @@ def test_a_receiver_of_the_end_that_fails_takes_the_flush_back_with_it() -> None
     request_finished.connect(refuse)
     try:
         with pytest.raises(ArithmeticError):
-            batch.record(images, WORKER)
+            lifecycle.record(batch.pk, images, WORKER)
     finally:
         request_finished.disconnect(refuse)
     assert counters(batch) == {"total": 1, "pending": 1}
     assert batch.images.get().claimed_by == WORKER
 
-    assert batch.record(images, WORKER) == 1
+    assert lifecycle.record(batch.pk, images, WORKER) == 1
     assert counters(batch) == {"total": 1, "completed": 1}
 
 
 def test_a_file_that_cannot_be_ingested_fails_the_request_once(finished: list[Ending]) -> None:
     batch = submitted(*make_urls(2))
-    assert batch.refuse("It is gone. " * 100)
-    assert not batch.refuse("It is still gone.")
+    assert lifecycle.abort_ingest(batch, "It is gone. " * 100)
+    assert not lifecycle.abort_ingest(batch, "It is still gone.")
     batch.refresh_from_db()
     assert batch.status == Status.FAILED
     assert batch.error.startswith("It is gone.")
@@ -381,7 +383,7 @@ def test_a_file_that_cannot_be_ingested_fails_the_request_once(finished: list[En
 def test_the_remaining_time_follows_from_the_pace_of_this_run() -> None:
     batch = working(4)
     assert batch.eta_seconds is None
-    batch.record([complete(image) for image in claimed(batch, 1)], WORKER)
+    lifecycle.record(batch.pk, [complete(image) for image in claimed(batch, 1)], WORKER)
     started = timezone.now() - timedelta(seconds=100)
     Request.objects.filter(pk=batch.pk).update(started_at=started)
     batch.refresh_from_db()
@@ -394,10 +396,10 @@ def test_the_remaining_time_follows_from_the_pace_of_this_run() -> None:
 
 def test_a_cancel_keeps_what_is_done_and_stops_the_rest(finished: list[Ending]) -> None:
     batch = working(3)
-    batch.record([complete(image) for image in claimed(batch, 1)], WORKER)
+    lifecycle.record(batch.pk, [complete(image) for image in claimed(batch, 1)], WORKER)
     claimed(batch, 1)
-    assert batch.cancel()
-    assert not batch.cancel()
+    assert lifecycle.cancel(batch)
+    assert not lifecycle.cancel(batch)
     assert counters(batch) == {"total": 3, "completed": 1, "canceled": 2}
     assert not Image.objects.exclude(claimed_by=None).exists()
     assert finished == [(batch.pk, 1, Status.CANCELED)]
@@ -405,7 +407,7 @@ def test_a_cancel_keeps_what_is_done_and_stops_the_rest(finished: list[Ending]) 
 
 def test_a_finished_request_cannot_be_canceled() -> None:
     batch = settle(working(1))
-    assert not batch.cancel()
+    assert not lifecycle.cancel(batch)
     assert batch.status == Status.COMPLETED
 
 
@@ -415,12 +417,12 @@ def test_a_retry_takes_failed_and_canceled_images_again_as_new(finished: list[En
     first.attempts = 5
     first.fail("timeout", "Too slow.")
     second.fail("http_404", "Not there.")
-    batch.record([first, second, complete(third)], WORKER)
+    lifecycle.record(batch.pk, [first, second, complete(third)], WORKER)
     Request.objects.get(pk=batch.pk).cancel()
     batch.images.update(crashes=1)
     batch.refresh_from_db()
 
-    assert batch.retry() == 3
+    assert lifecycle.retry(batch) == 3
     assert counters(batch) == {"total": 5, "completed": 1, "failed": 1, "pending": 3}
     assert counters(batch) == rows_by_status(batch)
     assert (batch.status, batch.run, batch.images_before_run) == (Status.PROCESSING, 2, 2)
@@ -437,21 +439,21 @@ def test_a_retry_takes_failed_and_canceled_images_again_as_new(finished: list[En
 
 def test_a_retry_of_one_error_leaves_the_others() -> None:
     batch = settle(working(3), {1: "http_404", 2: "timeout"})
-    assert batch.retry("timeout") == 1
+    assert lifecycle.retry(batch, "timeout") == 1
     assert list(batch.images.pending().values_list("number", flat=True)) == [2]
     assert counters(batch) == {"total": 3, "completed": 1, "failed": 1, "pending": 1}
 
 
 def test_a_retry_never_takes_invalid_urls() -> None:
     batch = ingested("chair.jpg")
-    assert batch.retry() == 0
-    assert batch.retry("invalid_url") == 0
+    assert lifecycle.retry(batch) == 0
+    assert lifecycle.retry(batch, "invalid_url") == 0
     assert (batch.status, batch.run) == (Status.FAILED, 1)
 
 
 def test_there_is_nothing_to_retry_while_a_request_is_active_or_where_all_went_well() -> None:
     batch = working(2)
-    assert batch.retry() == 0
+    assert lifecycle.retry(batch) == 0
     assert settle(batch).retry() == 0
     batch.refresh_from_db()
     assert (batch.status, batch.run) == (Status.COMPLETED, 1)
@@ -459,10 +461,10 @@ def test_there_is_nothing_to_retry_while_a_request_is_active_or_where_all_went_w
 
 def test_a_retry_of_a_request_that_was_canceled_during_ingest_takes_in_the_rest() -> None:
     batch = submitted(*make_urls(3))
-    batch.ingest(chunk(batch, 0, 1))
-    batch.cancel()
+    lifecycle.ingest_chunk(batch, chunk(batch, 0, 1))
+    lifecycle.cancel(batch)
     batch.refresh_from_db()
-    assert batch.retry() == 1
+    assert lifecycle.retry(batch) == 1
     batch.refresh_from_db()
     assert settle(ingest(batch)).status == Status.COMPLETED
     assert counters(batch) == {"total": 3, "completed": 3}
@@ -471,19 +473,23 @@ def test_a_retry_of_a_request_that_was_canceled_during_ingest_takes_in_the_rest(
 def test_what_a_retry_completes_late_from_before_a_cancel_counts_once() -> None:
     batch = working(1)
     [before] = claimed(batch)
-    batch.cancel()
+    lifecycle.cancel(batch)
     batch.refresh_from_db()
-    batch.retry()
+    lifecycle.retry(batch)
     batch.refresh_from_db()
     [now] = claimed(batch)
-    assert batch.record([complete(before)], WORKER) + batch.record([complete(now)], WORKER) == 1
+    assert (
+        lifecycle.record(batch.pk, [complete(before)], WORKER)
+        + lifecycle.record(batch.pk, [complete(now)], WORKER)
+        == 1
+    )
     assert counters(batch) == {"total": 1, "completed": 1}
 
 
 def test_a_removed_request_leaves_no_rows_and_others_theirs() -> None:
     kept, removed = working(2), ingested(make_urls(3), make_urls(2))
     claimed(removed, 1)
-    removed.remove()
+    lifecycle.delete(removed)
     assert list(Request.objects.all()) == [kept]
     assert set(Image.objects.values_list("request", flat=True)) == {kept.pk}
     assert set(Product.objects.values_list("request", flat=True)) == {kept.pk}

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from products import lifecycle
 from products.models import Request
 from tests.support.pages import PICTURE, address, body, ingested, pictures, settle, submitted
 
@@ -39,7 +40,7 @@ def test_retry_of_one_code_leaves_the_others_alone(page: Client, ann: User) -> N
 
 def test_retry_resumes_what_was_canceled_before_any_row_was_read(page: Client, ann: User) -> None:
     batch = submitted(ann)
-    batch.cancel()
+    lifecycle.cancel(batch)
     assert address("request-retry", batch) in body(page.get(address("request", batch)))
     assert "Trying again." in body(page.post(address("request-retry", batch), follow=True))
 

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from products import lifecycle
 from products.models import Draft, Request
 from tests.support.factories import (
     OTHER_URL,
@@ -88,7 +89,7 @@ def test_two_clicks_on_start_lead_to_one_request(page: Client, ann: User) -> Non
     assert [answer.headers["Location"] for answer in answers] == [batch.get_absolute_url()] * 4
     assert not Draft.objects.exists()
     assert len(stored_catalogues() - before) == 1
-    batch.remove()
+    lifecycle.delete(batch)
     assert page.get(path).status_code == 404
 
 

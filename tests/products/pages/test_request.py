@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from processing.hosts.models import PausedHost
 from processing.workers.models import DEAD_AFTER, Worker
+from products import lifecycle
 from products.models import Image, Request
 from tests.support.factories import OTHER_URL, URL, ingest
 from tests.support.pages import PICTURE, address, body, ingested, pictures, settle, submitted
@@ -171,5 +172,5 @@ def test_a_finished_request_does_not_ask_for_workers(page: Client, ann: User, wo
 
 def test_a_file_that_could_not_be_ingested_says_why(page: Client, ann: User) -> None:
     batch = submitted(ann)
-    batch.refuse("The stored file is gone.")
+    lifecycle.abort_ingest(batch, "The stored file is gone.")
     assert '<p class="problem">The stored file is gone.</p>' in body(page.get(address("request", batch)))

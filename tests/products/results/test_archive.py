@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from products import lifecycle
 from products.models import Request
 from tests.support.factories import (
     JPEG,
@@ -94,7 +95,7 @@ def test_pictures_of_earlier_runs_stay_in_the_zip_while_others_are_tried_again(
     batch = settle(
         ingest(submit(ann, make_csv((1, "Chair", f"{URL} {OTHER_URL}")))), {URL: JPEG, OTHER_URL: "timeout"}
     )
-    batch.retry()
+    lifecycle.retry(batch)
     assert batch.images.pending().count() == 1
     assert list(zip_of(api, batch)) == ["1-1.jpg"]
 

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from products import lifecycle
 from products.models import Request
 from tests.support.factories import (
     JPEG,
@@ -84,7 +85,7 @@ def test_what_has_no_outcome_yet_is_what_it_is() -> None:
     finished(ann, a=JPEG, b=JPEG)
     batch = ingest(submit(ann, make_csv((1, "Lamp", url("a")), (2, "Vase", url("b")))))
     assert kinds_of(client_of(ann), batch) == {"a": "pending", "b": "pending"}
-    batch.cancel()
+    lifecycle.cancel(batch)
     assert kinds_of(client_of(ann), batch) == {"a": "canceled", "b": "canceled"}
 
 
@@ -95,7 +96,7 @@ def test_compared_is_with_the_latest_earlier_result_of_the_same_owner_and_file_n
     finished(ann, "other.csv", a=OTHER_JPEG)
     finished(bob, a=OTHER_JPEG)
     finished(ann, a=BROKEN)  # failed as a whole: no result
-    finished(ann, a=JPEG).remove()
+    lifecycle.delete(finished(ann, a=JPEG))
     batch = finished(ann, a=JPEG)
     finished(ann, a=OTHER_JPEG)
     assert batch.earlier == wanted

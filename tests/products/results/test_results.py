@@ -9,6 +9,7 @@ from django.test import Client
 from pytest import MonkeyPatch
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from products import lifecycle
 from products.models import Request
 from products.results import table as results
 from tests.support.factories import (
@@ -178,7 +179,7 @@ def test_a_result_costs_one_query_for_a_thousand_rows(
 
 def test_a_canceled_request_keeps_what_is_done_in_its_result(api: Client, ann: User) -> None:
     batch = settle(ingest(submit(ann, make_csv((1, "Chair", URL), (2, "Table", OTHER_URL)))), {URL: JPEG})
-    batch.cancel()
+    lifecycle.cancel(batch)
     assert [row[3:] for row in rows_of(result_of(api, batch))[1:]] == [
         [output_of(batch, URL), "completed", ""],
         ["", "canceled", ""],
@@ -228,7 +229,7 @@ def test_pictures_of_earlier_runs_stay_in_the_result_while_others_are_tried_agai
 ) -> None:
     data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"))
     batch = settle(ingest(submit(ann, data)), {URL: JPEG, OTHER_URL: "timeout"})
-    batch.retry()
+    lifecycle.retry(batch)
     assert rows_of(result_of(api, batch))[1][3:] == [f"{output_of(batch, URL)} ", "pending", ""]
 
 

@@ -1,0 +1,207 @@
+"""Rate limits of hosts: how fast this worker requests each host, and when it pauses.
+
+Rate limits adapt to what the host answers. A host that refuses requests (429, or 503 with Retry-After) is
+paused, then requested at a lower rate; a host that fails many times in a row is paused as well.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+
+#: Failures in a row after which a host is paused.
+MAX_FAILURES_IN_A_ROW = 10
+#: Seconds of the first pause and of each that follows in a row. After the last of them a host that fails is
+#: requested without further pauses: a host that is down for good delays a Request by half a minute.
+PAUSE_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
+#: The rate after a refusal, as a share of the rate of answers before it; and the factor by which each answer
+#: raises it.
+RATE_AFTER_REFUSAL, RATE_INCREASE = 0.8, 1.002
+#: The same for a host that refused before it had answered anything: seconds between requests, and the factor
+#: by which each answer raises the rate. A host that always refuses gets few requests.
+FIRST_INTERVAL_SECONDS, FIRST_RATE_INCREASE = 1.0, 1.2
+#: Limits to the seconds between two requests. Less than the minimum is no rate limit.
+MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS = 2.0, 0.001
+#: After so long without a request, earlier answers say nothing about the rate; and a host is forgotten.
+RATE_WINDOW_SECONDS, FORGET_SECONDS = 10.0, 600.0
+#: Paused hosts that are told to other workers: each claim query names them all.
+MAX_PAUSED_HOSTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A host (host:port) that gets no requests until `until` (Unix time).
+
+    `number` counts its pauses in a row, `code` is the error code that caused it.
+    """
+
+    host: str
+    until: float
+    number: int
+    code: str
+
+    @property
+    def asks_to_wait(self) -> bool:
+        """Whether the host asked for fewer requests, rather than failed."""
+        return self.code in ("http_429", "http_503")
+
+
+@dataclass(slots=True)
+class _HostState:
+    counting_since: float  # all times are Unix times, since workers tell each other
+    last_request_at: float
+    paused_until: float = 0.0
+    code: str = ""
+    pauses_in_a_row: int = 0
+    failures_in_a_row: int = 0
+    answers: int = 0  # since `counting_since`
+    refused_at: float | None = None  # a refusal that has not changed the rate yet
+    interval: float = 0.0
+    rate_increase: float = RATE_INCREASE
+    next_at: float = 0.0
+
+    def pause(self, host: str, now: float) -> Pause | None:
+        if now >= self.paused_until:
+            return None
+        return Pause(host, self.paused_until, self.pauses_in_a_row, self.code)
+
+    def can_be_forgotten(self, now: float) -> bool:
+        is_default = not (self.refused_at or self.interval or self.pauses_in_a_row or self.failures_in_a_row)
+        return now >= self.paused_until and (is_default or now - self.last_request_at > FORGET_SECONDS)
+
+
+class RateLimiter:
+    """The rate limits of all hosts in this process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards the two that follow
+        self._hosts: dict[str, _HostState] = {}
+        self._news: list[Pause] = []
+
+    def answered(self, host: str) -> None:
+        """Note an answer, be it a picture or a definite error."""
+        with self._lock:
+            state = self._state(host)
+            state.pauses_in_a_row = state.failures_in_a_row = 0
+            state.answers += 1
+            state.interval /= state.rate_increase
+            if state.interval < MIN_INTERVAL_SECONDS:
+                state.interval = 0.0
+
+    def refused(self, host: str, retry_after: float | None, code: str) -> None:
+        """Note that the host asked for fewer requests, and for none within `retry_after` seconds if given.
+
+        Refusals of requests that were under way when an earlier one was refused change nothing.
+        """
+        with self._lock:
+            state, now = self._state(host), time.time()
+            if now >= state.paused_until:
+                state.refused_at = now
+                seconds = PAUSE_SECONDS[min(state.pauses_in_a_row, len(PAUSE_SECONDS) - 1)]
+                self._pause_next(host, state, seconds, code)
+            if retry_after is not None and now + retry_after > state.paused_until:
+                self._pause_until(host, state, now + retry_after, code)
+
+    def failed(self, host: str, code: str) -> None:
+        """Note that the host could not be reached, or could not answer."""
+        with self._lock:
+            state = self._state(host)
+            state.failures_in_a_row += 1
+            if (
+                time.time() >= state.paused_until
+                and state.failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+                and state.pauses_in_a_row < len(PAUSE_SECONDS)
+            ):
+                self._pause_next(host, state, PAUSE_SECONDS[state.pauses_in_a_row], code)
+
+    def try_start(self, host: str) -> bool:
+        """Return whether a request may be made now, and count it if so."""
+        with self._lock:
+            state, now = self._state(host), time.time()
+            if now < max(state.paused_until, state.next_at):
+                return False
+            if state.refused_at is not None:
+                _lower_rate(state, state.refused_at)
+            elif now - state.last_request_at > RATE_WINDOW_SECONDS:
+                state.answers, state.counting_since = 0, now
+            state.last_request_at, state.next_at = now, now + state.interval
+            return True
+
+    def ready_in(self, host: str) -> float:
+        """Return in how many seconds a request may be made."""
+        with self._lock:
+            state = self._hosts.get(host)
+            return max(0.0, max(state.paused_until, state.next_at) - time.time()) if state else 0.0
+
+    def requests_per_second(self, host: str) -> int | None:
+        """Return how many requests may be made within a second, None if there is no limit."""
+        with self._lock:
+            state = self._hosts.get(host)
+            if state is None or (not state.interval and time.time() >= state.paused_until):
+                return None
+            return 0 if time.time() < state.paused_until else max(1, round(1 / state.interval))
+
+    def pause_of(self, host: str) -> Pause | None:
+        """Return the pause of a host, if it is paused."""
+        with self._lock:
+            state = self._hosts.get(host)
+            return state.pause(host, time.time()) if state else None
+
+    def paused(self) -> dict[str, Pause]:
+        """Return the pauses by host, the longest MAX_PAUSED_HOSTS of them."""
+        with self._lock:
+            now = time.time()
+            pauses = [pause for host, state in self._hosts.items() if (pause := state.pause(host, now))]
+        pauses.sort(key=lambda pause: pause.until, reverse=True)
+        return {pause.host: pause for pause in pauses[:MAX_PAUSED_HOSTS]}
+
+    def take_news(self) -> list[Pause]:
+        """Return the pauses that have begun here since the last call, the latest of each host."""
+        with self._lock:
+            news, self._news = {pause.host: pause for pause in self._news}, []
+            return list(news.values())
+
+    def learn(self, pauses: Iterable[Pause]) -> None:
+        """Apply pauses that have begun in other workers, and limit the rate of hosts that refused them."""
+        with self._lock:
+            for pause in pauses:
+                state = self._state(pause.host)
+                if pause.until > state.paused_until:
+                    state.paused_until, state.code = pause.until, pause.code
+                    state.pauses_in_a_row = max(state.pauses_in_a_row, pause.number)
+                    if pause.code == "http_429" and not state.interval:
+                        state.refused_at = state.refused_at or time.time()
+
+    def forget(self, but: Iterable[str]) -> None:
+        """Forget hosts that have no rate limit and no pause, except those in `but`."""
+        with self._lock:
+            now = time.time()
+            over = [host for host, state in self._hosts.items() if state.can_be_forgotten(now)]
+            for host in over:
+                if host not in but:
+                    del self._hosts[host]
+
+    def _state(self, host: str) -> _HostState:
+        if host not in self._hosts:
+            now = time.time()
+            self._hosts[host] = _HostState(counting_since=now, last_request_at=now)
+        return self._hosts[host]
+
+    def _pause_next(self, host: str, state: _HostState, seconds: float, code: str) -> None:
+        state.pauses_in_a_row += 1
+        self._pause_until(host, state, time.time() + seconds, code)
+
+    def _pause_until(self, host: str, state: _HostState, until: float, code: str) -> None:
+        state.paused_until, state.code, state.failures_in_a_row = until, code, 0
+        self._news.append(Pause(host, until, state.pauses_in_a_row, code))
+
+
+def _lower_rate(state: _HostState, refused_at: float) -> None:
+    """Set the rate after a refusal by the answers before it, those of requests then under way included."""
+    if state.answers:
+        rate = RATE_AFTER_REFUSAL * state.answers / max(1.0, refused_at - state.counting_since)
+        state.interval = min(max(1 / rate, state.interval), MAX_INTERVAL_SECONDS)
+        state.rate_increase = RATE_INCREASE
+    elif not state.interval:
+        state.interval, state.rate_increase = FIRST_INTERVAL_SECONDS, FIRST_RATE_INCREASE
+    state.answers, state.counting_since, state.refused_at = 0, time.time(), None

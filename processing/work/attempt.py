@@ -1,0 +1,183 @@
+"""One attempt at a picture: fetch → compress → store, and the outcome of it."""
+
+import logging
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import BoundedSemaphore
+
+from django.conf import settings
+from django.utils import timezone
+
+from processing.budget import PixelBudget
+from processing.compress import Compressed, CompressError, Options, compress
+from processing.hosts.rate_limit import RateLimiter
+from processing.http.transport import guarded_transport
+from processing.isolation import compress_isolated
+from processing.storage.outputs import StorageError, is_stored, store
+from processing.work.claim import ClaimedImage
+from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.slots import Slots
+from products.lifecycle import Outcome, PictureFacts
+from products.models import Request
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait after each failed attempt but the last: five attempts in all.
+RETRY_DELAYS_SECONDS = (2, 5, 15, 30)
+#: Waiting for a storage that is down or a host that asks for fewer requests costs no attempt, but ends when
+#: a Request has made no progress for so long.
+PATIENCE = timedelta(hours=24)
+STORAGE_RETRY_SECONDS = 5
+
+
+def has_lost_patience(batch: Request) -> bool:
+    """Return whether a Request has made no progress for longer than PATIENCE."""
+    moments = [moment for moment in (batch.started_at, batch.last_progress_at) if moment]
+    return bool(moments) and timezone.now() - max(moments) > PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was made: its outcome, and the version of the picture that was fetched, if it was."""
+
+    image: ClaimedImage
+    outcome: Outcome
+    version: Version | None = None
+
+
+class AttemptMaker:
+    """Makes attempts, in any number of threads, with as many codecs at once as there are CPUs.
+
+    `on_fetched` is called with each image as soon as nothing more is requested from its host.
+    """
+
+    def __init__(
+        self, slots: Slots, rate_limiter: RateLimiter, on_fetched: Callable[[ClaimedImage], None]
+    ) -> None:
+        self._slots = slots
+        self._rate_limiter = rate_limiter
+        self._on_fetched = on_fetched
+        self._transport = guarded_transport(
+            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+        )
+        self._codec = BoundedSemaphore(os.cpu_count() or 1)
+        self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
+
+    def close(self) -> None:
+        """Close kept connections."""
+        self._transport.close()
+
+    def make(self, image: ClaimedImage) -> Attempt:
+        """Make one attempt. Raises nothing: every error becomes an outcome."""
+        try:
+            return self._make(image)
+        except FetchError as error:
+            outcome = _fetch_failed(image, error)
+        except CompressError as error:
+            outcome = Outcome.failed(image.id, image.attempts + 1, error.code, error.detail)
+        except StorageError as error:
+            logger.warning("Storage did not take the output of image %s: %s", image.id, error)
+            self._slots.pause_claims()  # so that pictures are not fetched again and again for nothing
+            outcome = _wait(
+                image, STORAGE_RETRY_SECONDS, "storage", "The finished picture could not be stored."
+            )
+        except Exception:
+            logger.exception("Unexpected error with image %s", image.id)
+            outcome = _retry(
+                image, "crashed", "The picture could not be processed because of an internal error."
+            )
+        return Attempt(image, outcome)
+
+    def _make(self, image: ClaimedImage) -> Attempt:
+        try:
+            known = image.known if image.known and is_stored(image.known.stored.key) else None
+            fetched = self._fetch(image, known.version if known else None)
+        finally:
+            self._on_fetched(image)
+        if known and fetched.version.sha256 == known.version.sha256:
+            stored = known.stored
+            outcome = Outcome.completed(
+                image.id,
+                image.attempts + 1,
+                output_key=stored.key,
+                source=stored.source,
+                output=stored.output,
+                taken_from=stored.image_id,
+            )
+        else:
+            outcome = self._compress_and_store(image, fetched.data)
+        return Attempt(image, outcome, fetched.version)
+
+    def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
+        try:
+            fetched = fetch(
+                self._transport,
+                image.url,
+                timeout=settings.FETCH_TIMEOUT,
+                max_bytes=settings.FETCH_MAX_BYTES,
+                user_agent=settings.FETCH_USER_AGENT,
+                known=known,
+            )
+        except FetchError as error:
+            if error.permanent or error.elsewhere:
+                self._rate_limiter.answered(image.host)
+            elif error.asks_to_wait:
+                self._rate_limiter.refused(image.host, error.retry_after, error.code)
+            else:
+                self._rate_limiter.failed(image.host, error.code)
+            raise
+        self._rate_limiter.answered(image.host)
+        return fetched
+
+    def _compress_and_store(self, image: ClaimedImage, data: bytes) -> Outcome:
+        result = self._compress(image, data)
+        key = store(result.data, result.extension)
+        self._slots.resume_claims()
+        return Outcome.completed(
+            image.id,
+            image.attempts + 1,
+            output_key=key,
+            source=PictureFacts(
+                result.source.bytes, result.source.width, result.source.height, result.source.format
+            ),
+            output=PictureFacts(
+                result.output.bytes, result.output.width, result.output.height, result.output.format
+            ),
+        )
+
+    def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
+        batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
+        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
+        with self._codec:
+            if not image.crashes:
+                return compress(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+            # It may have killed a worker: this process does not even read its header.
+            with self._pixels.taken(max_pixels):
+                return compress_isolated(data, options, max_pixels=max_pixels)
+
+
+def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:
+    if error.permanent:
+        return Outcome.failed(image.id, image.attempts + 1, error.code, error.detail)
+    if error.asks_to_wait:
+        return _wait(image, error.retry_after or RETRY_DELAYS_SECONDS[-1], error.code, error.detail)
+    return _retry(image, error.code, error.detail)
+
+
+def _retry(image: ClaimedImage, code: str, detail: str) -> Outcome:
+    """Count an attempt and try again after a delay, or fail if it was the last."""
+    attempts = image.attempts + 1
+    if attempts > len(RETRY_DELAYS_SECONDS):
+        return Outcome.failed(image.id, attempts, code, detail)
+    jitter = random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
+    return Outcome.postponed(image.id, attempts, RETRY_DELAYS_SECONDS[attempts - 1] * jitter, code, detail)
+
+
+def _wait(image: ClaimedImage, seconds: float, code: str, detail: str) -> Outcome:
+    """Try again later without counting an attempt, or fail if the Request has lost its patience."""
+    if has_lost_patience(image.batch):
+        return Outcome.failed(image.id, image.attempts + 1, code, detail)
+    return Outcome.postponed(image.id, image.attempts, seconds, code, detail)

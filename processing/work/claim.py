@@ -1,0 +1,114 @@
+"""Claiming Images for a worker, and releasing them."""
+
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F
+
+from processing.work.known_pictures import KnownOutput
+from products.models import Image, Request, RequestStatus
+from products.models.image import ImageQuerySet
+
+#: Rows released by one statement.
+RELEASE_ROWS = 5000
+#: A claim that finds nothing has read all due Images of a Request. It is not repeated for so many times the
+#: time it took, nor for so many seconds.
+EMPTY_CLAIM_BACKOFF = 20
+MIN_EMPTY_CLAIM_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedImage:
+    """An Image that this worker has claimed, with everything that an attempt at it needs to know.
+
+    `batch` is shared by the Images of one claim and is only read. `known` is the output made of the same
+    picture by an earlier Request, if there is one. `lane` names the lane that claimed it, for the log.
+    """
+
+    id: uuid.UUID
+    url: str
+    host: str
+    attempts: int
+    crashes: int
+    batch: Request
+    known: KnownOutput | None = None
+    lane: str | None = None
+
+    @property
+    def request_id(self) -> uuid.UUID:
+        return self.batch.pk
+
+
+def claim(
+    batch: Request, worker_id: uuid.UUID, limit: int, excluded_hosts: Collection[str] = ()
+) -> list[ClaimedImage]:
+    """Claim up to `limit` due Images of a Request for a worker, those due first first.
+
+    Returns none once the Request's epoch is over, and none of `excluded_hosts` (host:port).
+    """
+    with transaction.atomic():
+        due = Image.objects.due().filter(
+            request=batch, request__status=RequestStatus.PROCESSING, request__epoch=batch.epoch
+        )
+        if excluded_hosts:
+            due = due.exclude(host__in=excluded_hosts)
+        due = due.order_by("due_at", "number").only("url", "host", "attempts", "crashes")
+        images = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
+        if images:
+            Image.objects.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker_id)
+    return [
+        ClaimedImage(image.pk, image.url, image.host, image.attempts, image.crashes, batch)
+        for image in images
+    ]
+
+
+def release(images: ImageQuerySet, *, crashed: bool) -> int:
+    """Release those of these Images that are claimed. Return their number.
+
+    `crashed` counts a crash for each: its worker died with it. Rows that are locked by a flush are skipped,
+    since the worker that flushes them is alive.
+    """
+    with transaction.atomic():
+        claimed = images.pending().exclude(claimed_by=None)
+        ids = list(claimed.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        return sum(
+            Image.objects.filter(pk__in=ids[start : start + RELEASE_ROWS]).update(
+                claimed_by=None, crashes=F("crashes") + (1 if crashed else 0)
+            )
+            for start in range(0, len(ids), RELEASE_ROWS)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _EmptyClaim:
+    excluded_hosts: frozenset[str]
+    retry_at: float  # on the monotonic clock
+
+
+class EmptyClaims:
+    """The last claim of each Request that found nothing because the hosts of all due Images were excluded.
+
+    One thread at a time asks about a Request.
+    """
+
+    def __init__(self) -> None:
+        self._claims: dict[uuid.UUID, _EmptyClaim] = {}
+
+    def would_be_empty(self, batch: Request, excluded_hosts: Collection[str]) -> bool:
+        """Return whether a claim that excluded these hosts, or fewer, has just found nothing."""
+        empty = self._claims.get(batch.pk)
+        return (
+            empty is not None
+            and empty.excluded_hosts.issubset(excluded_hosts)
+            and time.monotonic() < empty.retry_at
+        )
+
+    def note(self, batch: Request, excluded_hosts: Collection[str], seconds: float) -> None:
+        """Note a claim that took so many seconds and found nothing."""
+        now = time.monotonic()
+        self._claims = {pk: empty for pk, empty in list(self._claims.items()) if now < empty.retry_at}
+        backoff = max(EMPTY_CLAIM_BACKOFF * seconds, MIN_EMPTY_CLAIM_SECONDS)
+        self._claims[batch.pk] = _EmptyClaim(frozenset(excluded_hosts), now + backoff)

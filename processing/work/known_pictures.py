@@ -1,0 +1,90 @@
+"""Outputs of earlier Requests, used again where a picture has not changed.
+
+Read in bulk for each claim and written in bulk for each flush.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from processing.work.fetch import Version
+from processing.work.models import KnownPicture
+from products.lifecycle import PictureFacts
+from products.models import Image, ImageStatus, Request, bulk
+from products.models.ids import uuid5_digits
+
+_COLUMNS = ("id", "image_id", "source_hash", "url", "etag", "last_modified")
+_OUTPUT_COLUMNS = (
+    *("id", "status", "output_key"),
+    *("source_bytes", "source_width", "source_height", "source_format"),
+    *("output_bytes", "output_width", "output_height", "output_format"),
+)
+
+
+class StoredOutput(NamedTuple):
+    """The output of a completed Image: its storage key, and the facts of source and output."""
+
+    image_id: uuid.UUID
+    key: str
+    source: PictureFacts
+    output: PictureFacts
+
+
+class KnownOutput(NamedTuple):
+    """The output made of a picture at a version of it."""
+
+    version: Version
+    stored: StoredOutput
+
+
+def known_picture_id(batch: Request, url: str) -> str:
+    """Return the id of the KnownPicture for a URL, as 32 hex digits.
+
+    It depends on the owner and on all options that change outputs.
+    """
+    options = f"{batch.quality} {batch.format} {batch.max_width} {batch.max_height}"
+    return uuid5_digits(uuid.NAMESPACE_URL, f"{batch.owner_id} {options} {url}")
+
+
+def recall(batch: Request, urls: Iterable[str]) -> dict[str, KnownOutput]:
+    """Return by URL the outputs known of these pictures, none where `batch.force` is set.
+
+    Only those whose Image still exists and is completed; whether the file is still stored is not checked.
+    """
+    if batch.force:
+        return {}
+    url_by_id = {known_picture_id(batch, url): url for url in urls}
+    rows = bulk.read(KnownPicture, _COLUMNS, list(url_by_id))
+    # Two look-ups by key: PostgreSQL would answer a join of tables it has not analyzed yet by a full scan.
+    outputs = _stored_outputs([image_id for _, image_id, *_ in rows]) if rows else {}
+    return {
+        url_by_id[pk]: KnownOutput(Version(url, source_hash, etag, last_modified), outputs[image_id])
+        for pk, image_id, source_hash, url, etag, last_modified in rows
+        if image_id in outputs
+    }
+
+
+def remember(pictures: Iterable[tuple[Request, str, uuid.UUID, Version]]) -> None:
+    """Write the versions of completed pictures, each as (Request, URL, id of the Image, version)."""
+    rows = [
+        (
+            known_picture_id(batch, url),
+            image_id.hex,
+            version.sha256,
+            version.url,
+            version.etag,
+            version.last_modified,
+        )
+        for batch, url, image_id, version in pictures
+    ]
+    # In the order of ids, so that two workers that write the same rows cannot deadlock.
+    bulk.upsert(KnownPicture, _COLUMNS, sorted(rows))
+
+
+def _stored_outputs(ids: list[str]) -> dict[str, StoredOutput]:
+    """Return by id the outputs of those of these Images that are completed and have one in storage."""
+    return {
+        pk: StoredOutput(uuid.UUID(pk), key, PictureFacts(*facts[:4]), PictureFacts(*facts[4:]))
+        for pk, status, key, *facts in bulk.read(Image, _OUTPUT_COLUMNS, ids)
+        if status == ImageStatus.COMPLETED and key
+    }

@@ -1,0 +1,107 @@
+"""Inserting the rows of a catalogue as Products and Images."""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from products.catalogue import Row, host_of, url_problem
+from products.lifecycle.transitions import settle, stop
+from products.models import Image, ImageStatus, Product, ProductImage, Request, RequestStatus, bulk
+from products.models.ids import image_id, product_id
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows of a catalogue in the form in which `bulk.insert` takes them, made without asking the database.
+
+    `products` are (id, row number, serial number, name, cells as JSON), `images` by id (URL, host, problem of
+    the URL or None), `places` (id of Product, id of Image, position). Ids are 32 hex digits.
+    """
+
+    products: list[tuple[str, int, str, str, str]]
+    images: dict[str, tuple[str, str, str | None]]
+    places: list[tuple[str, str, int]]
+
+    @classmethod
+    def of(cls, request_id: uuid.UUID, rows: Iterable[Row]) -> "Chunk":
+        """Return the chunk that holds these rows."""
+        chunk = cls([], {}, [])
+        for row in rows:
+            product = product_id(request_id, row.number)
+            cells = json.dumps(row.cells)
+            chunk.products.append((product, row.number, row.serial_number, row.product_name, cells))
+            for position, url in enumerate(row.image_urls):
+                image = image_id(request_id, url)
+                if image not in chunk.images:
+                    chunk.images[image] = url, host_of(url), url_problem(url)
+                chunk.places.append((product, image, position))
+        return chunk
+
+
+def ingest_chunk(batch: Request, chunk: Chunk) -> bool:
+    """Insert the next rows of `batch`, in one transaction with the step of its `ingested_rows`.
+
+    False when another ingest has made that step, or this epoch of the Request is over. `batch` is reloaded.
+    """
+    with transaction.atomic():
+        mine = Request.objects.active().filter(
+            pk=batch.pk, epoch=batch.epoch, ingested_rows=batch.ingested_rows
+        )
+        now = timezone.now()
+        if not mine.update(ingested_rows=F("ingested_rows") + len(chunk.products), last_progress_at=now):
+            return False
+        batch.refresh_from_db()
+        if batch.status == RequestStatus.PENDING:
+            batch.status, batch.started_at = RequestStatus.PROCESSING, now
+        names = ("id", "row_number", "serial_number", "product_name", "cells")
+        bulk.insert(Product(request=batch), names, chunk.products)
+        _insert_images(batch, chunk.images)
+        bulk.insert(ProductImage(), ("product_id", "image_id", "position"), chunk.places)
+        settle(batch)
+        return True
+
+
+def abort_ingest(batch: Request, error: str) -> bool:
+    """Fail a Request whose file cannot be read to its end. False when it has finished already."""
+    with transaction.atomic():
+        locked = Request.objects.locked().active().filter(pk=batch.pk).first()
+        if locked is None:
+            return False
+        locked.error = error[:500]
+        stop(locked, RequestStatus.FAILED)
+        return True
+
+
+def _insert_images(batch: Request, images: Mapping[str, tuple[str, str, str | None]]) -> None:
+    """Insert those Images that are not there yet, numbered on, and count them.
+
+    Images whose URL has a problem are failed from the start. The caller holds the Request's lock, so nobody
+    else numbers or inserts Images of it.
+    """
+    new = dict(images)
+    if batch.images_total:
+        for known in bulk.known(Image, list(new)):
+            del new[known]
+    good, bad = [], []
+    for number, (pk, (url, host, problem)) in enumerate(new.items(), start=batch.images_total + 1):
+        if problem:
+            bad.append((pk, number, url, host, problem))
+        else:
+            good.append((pk, number, url, host))
+    names = ("id", "number", "url", "host")
+    bulk.insert(Image(request=batch, due_at=batch.created_at), names, good)
+    failed = Image(
+        request=batch,
+        due_at=batch.created_at,
+        status=ImageStatus.FAILED,
+        error_code="invalid_url",
+        settled_at=timezone.now(),
+    )
+    bulk.insert(failed, (*names, "error_detail"), bad)
+    batch.images_total += len(new)
+    batch.images_failed += len(bad)

@@ -1,0 +1,207 @@
+"""Recording the outcomes of attempts."""
+
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import NamedTuple, Self
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from products.lifecycle.transitions import settle
+from products.models import Image, ImageStatus, Request, bulk
+
+
+class PictureFacts(NamedTuple):
+    """Size in bytes and pixels, and format, of a source or an output."""
+
+    bytes: int
+    width: int
+    height: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result of an attempt at an Image: completed, failed, or pending until the next attempt.
+
+    The fields are those of Image, but for `source` and `output`. `taken_from` is the Image whose stored
+    output is used again; `record` makes sure that it still refers to that output.
+    """
+
+    id: uuid.UUID
+    status: ImageStatus
+    attempts: int
+    due_at: datetime
+    settled_at: datetime | None = None
+    error_code: str = ""
+    error_detail: str = ""
+    unchanged: bool = False
+    output_key: str = ""
+    external_url: str = ""
+    source: PictureFacts | None = None
+    output: PictureFacts | None = None
+    taken_from: uuid.UUID | None = None
+
+    @classmethod
+    def completed(
+        cls,
+        image_id: uuid.UUID,
+        attempts: int,
+        *,
+        output_key: str,
+        source: PictureFacts,
+        output: PictureFacts,
+        taken_from: uuid.UUID | None = None,
+    ) -> Self:
+        """Return the outcome with an output in storage: a new one, or that of the Image `taken_from`."""
+        now = timezone.now()
+        return cls(
+            id=image_id,
+            status=ImageStatus.COMPLETED,
+            attempts=attempts,
+            due_at=now,
+            settled_at=now,
+            unchanged=taken_from is not None,
+            output_key=output_key,
+            source=source,
+            output=output,
+            taken_from=taken_from,
+        )
+
+    @classmethod
+    def completed_elsewhere(cls, image_id: uuid.UUID, attempts: int, url: str) -> Self:
+        """Return the outcome of an Image that an external worker completed with an output at `url`."""
+        now = timezone.now()
+        return cls(
+            id=image_id,
+            status=ImageStatus.COMPLETED,
+            attempts=attempts,
+            due_at=now,
+            settled_at=now,
+            external_url=url,
+        )
+
+    @classmethod
+    def failed(cls, image_id: uuid.UUID, attempts: int, code: str, detail: str) -> Self:
+        """Return the outcome of an Image that will not be tried again."""
+        now = timezone.now()
+        return cls(
+            id=image_id,
+            status=ImageStatus.FAILED,
+            attempts=attempts,
+            due_at=now,
+            settled_at=now,
+            error_code=code,
+            error_detail=detail.replace("\0", ""),  # PostgreSQL stores none
+        )
+
+    @classmethod
+    def postponed(
+        cls, image_id: uuid.UUID, attempts: int, delay_seconds: float, code: str, detail: str
+    ) -> Self:
+        """Return the outcome of an Image that is due again after a delay, with its error so far."""
+        return cls(
+            id=image_id,
+            status=ImageStatus.PENDING,
+            attempts=attempts,
+            due_at=timezone.now() + timedelta(seconds=delay_seconds),
+            error_code=code,
+            error_detail=detail.replace("\0", ""),
+        )
+
+    def without_output(self) -> Self:
+        """Return the outcome as if nothing had been taken over: pending, and due at once."""
+        return replace(
+            self,
+            status=ImageStatus.PENDING,
+            settled_at=None,
+            unchanged=False,
+            output_key="",
+            source=None,
+            output=None,
+            taken_from=None,
+        )
+
+
+_NO_FACTS = (None, None, None, "")
+_FIELDS = (
+    *("id", "status", "attempts", "due_at", "settled_at", "error_code", "error_detail"),
+    *("unchanged", "output_key", "external_url"),
+)
+_values = attrgetter(*_FIELDS)
+#: The columns of Image that an outcome writes, in the order of `_row`.
+_COLUMNS = (
+    *_FIELDS,
+    "claimed_by",
+    *("source_bytes", "source_width", "source_height", "source_format"),
+    *("output_bytes", "output_width", "output_height", "output_format"),
+)
+
+
+def _row(outcome: Outcome) -> tuple[object, ...]:
+    return *_values(outcome), None, *(outcome.source or _NO_FACTS), *(outcome.output or _NO_FACTS)
+
+
+def record(request_id: uuid.UUID, outcomes: Iterable[Outcome], worker_id: uuid.UUID) -> list[Outcome]:
+    """Write the outcomes of Images that `worker_id` holds, and return those that were written.
+
+    An Image that is no longer pending, or no longer held by this worker, keeps what it has. An outcome whose
+    taken-over output has vanished is written as pending, to be fetched in full.
+    """
+    by_id = {outcome.id: outcome for outcome in outcomes}
+    with transaction.atomic():
+        batch = Request.objects.locked().filter(pk=request_id).first()
+        if batch is None:
+            return []
+        held = batch.images.pending().filter(pk__in=by_id, claimed_by=worker_id)
+        written = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
+        written = _confirm_outputs(written)
+        bulk.update(Image, _COLUMNS, map(_row, written))
+        _count(batch, written)
+        settle(batch)
+        return written
+
+
+def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
+    """Return the outcomes, those without output to which no row refers any more.
+
+    The rows that refer to the others are locked until the end of the transaction, which writes the outcomes:
+    so prune finds a row that refers to each output at any moment.
+    """
+    sources = {outcome.taken_from for outcome in outcomes if outcome.taken_from}
+    if not sources:
+        return outcomes
+    kept = _lock_outputs(sources)
+    return [
+        outcome if outcome.taken_from is None or outcome.taken_from in kept else outcome.without_output()
+        for outcome in outcomes
+    ]
+
+
+def _lock_outputs(ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Return which of these Images have a stored output, and keep them from being deleted until the commit.
+
+    FOR KEY SHARE blocks nothing but deletes. It waits for nobody: rows that are being deleted are skipped.
+    """
+    referring = Image.objects.filter(pk__in=ids, status=ImageStatus.COMPLETED)
+    referring = referring.exclude(output_key="").order_by()
+    if not connection.features.has_select_for_update:  # SQLite has one writer at a time
+        return set(referring.values_list("pk", flat=True))
+    statement, parameters = referring.only("pk").query.sql_with_params()
+    return {image.pk for image in Image.objects.raw(f"{statement} FOR KEY SHARE SKIP LOCKED", parameters)}
+
+
+def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
+    """Move the counters of the Request by the outcomes written."""
+    completed = [outcome for outcome in outcomes if outcome.status == ImageStatus.COMPLETED]
+    failed = sum(outcome.status == ImageStatus.FAILED for outcome in outcomes)
+    if completed or failed:
+        batch.last_progress_at = timezone.now()
+    batch.images_completed += len(completed)
+    batch.images_failed += failed
+    batch.images_unchanged += sum(outcome.unchanged for outcome in completed)
+    batch.bytes_source += sum(outcome.source.bytes for outcome in completed if outcome.source)
+    batch.bytes_output += sum(outcome.output.bytes for outcome in completed if outcome.output)
