@@ -10,11 +10,16 @@ from threading import BoundedSemaphore
 from django.conf import settings
 from django.utils import timezone
 
-from processing.budget import PixelBudget
-from processing.compress import Compressed, CompressError, Options, compress
+from processing.compress import (
+    Compressed,
+    CompressError,
+    Options,
+    PixelBudget,
+    compress,
+    compress_isolated,
+)
 from processing.fetch import Fetched, FetchError, Version, fetch
 from processing.hosts import Hosts
-from processing.isolation import compress_isolated
 from processing.memory import Memories
 from processing.places import Places
 from processing.storage import StorageError, store

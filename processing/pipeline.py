@@ -19,7 +19,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from processing import logs
 from processing.attempts import Attempts, is_out_of_patience
-from processing.budget import share_freed_memory
+from processing.compress import configure_malloc
 from processing.hosts import Hosts
 from processing.leases import Leases
 from processing.looks import VainLooks
@@ -260,7 +260,7 @@ _current: Pipeline | None = None
 def start(worker_id: uuid.UUID) -> Pipeline:
     """Make this process a worker's."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
-    share_freed_memory()
+    configure_malloc()
     _current = Pipeline(worker_id)
     return _current
 

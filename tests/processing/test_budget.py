@@ -9,7 +9,7 @@ import pytest
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
-from processing.budget import PixelBudget
+from processing.compress import PixelBudget
 from processing.pipeline import Pipeline
 from products.models import Image
 from tests.batches import completed, held, ingested
