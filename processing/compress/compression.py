@@ -52,7 +52,8 @@ def _compress(image: Image.Image, data: bytes, options: Options) -> Compressed:
     check_sides(size, target)
 
     only_quality_changes = size == source_size and orientation == 1 and is_srgb(image)
-    may_keep, output = only_quality_changes and target == source_format, None
+    may_keep = only_quality_changes and target == source_format
+    output = None
     if only_quality_changes and target == "jpeg" and image.format in JPEG_FORMATS:
         output = jpeg_from_jpeg(image, data, options.quality)
     if output is None:

@@ -98,7 +98,7 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def oriented(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return the width and height of an image once it is turned upright, or of an upright one as stored."""
+    """Swap width and height if an image of this EXIF orientation is turned by 90 degrees to be upright."""
     width, height = size
     return (height, width) if orientation >= 5 else size
 
@@ -147,7 +147,7 @@ def _decode_jpeg(image: Image.Image, data: bytes, size: tuple[int, int]) -> Imag
             image.load()
         return image
     height, width = pixels.shape[:2]
-    raw_mode = "CMYK;I" if image.mode == "CMYK" else image.mode  # Adobe stores CMYK inverted, and so do all
+    raw_mode = "CMYK;I" if image.mode == "CMYK" else image.mode  # JPEGs store CMYK inverted
     return Image.frombuffer(image.mode, (width, height), pixels, "raw", raw_mode, 0, 1)
 
 
