@@ -1,4 +1,4 @@
-"""Files of finished pictures."""
+"""Encode pictures."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ import simplejpeg
 from PIL import Image
 
 from processing.compress.decode import TURBO_COLORSPACES, turbo_pixels
-from processing.compress.values import CompressError
+from processing.compress.types import CompressError
 
-# Longest side that a format can hold. JPEG allows 65,535 but libjpeg stops at 65,500; AVIF allows 65,536 but
-# libavif, and with it most browsers, open no more than 32,768.
-LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768}
-# What "original" makes of a source; HEIC, which few browsers show, becomes JPEG;
-# GIF, BMP and TIFF become PNG.
-KEPT_FORMATS = {"jpeg": "jpeg", "mpo": "jpeg", "heif": "jpeg", "webp": "webp", "avif": "avif"}
+#: Output formats of the option "original", by source format. All other formats become PNG. HEIC becomes JPEG,
+#: since few browsers display it.
+ORIGINAL_FORMATS = {"jpeg": "jpeg", "mpo": "jpeg", "heif": "jpeg", "webp": "webp", "avif": "avif"}
+# Pixels. JPEG allows 65,535, but libjpeg stops at 65,500. AVIF allows 65,536, but libavif, and with it most
+# browsers, open no more than 32,768.
+_MAX_SIDES = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768}
 
 
-def refuse_longer_than_format(size: tuple[int, int], target: str) -> None:
-    limit = LONGEST_SIDE.get(target)
+def check_sides(size: tuple[int, int], target: str) -> None:
+    """Raise CompressError if the format ``target`` does not allow this width or height."""
+    limit = _MAX_SIDES.get(target)
     if limit and max(size) > limit:
         detail = (
-            f"A {target.upper()} picture can be at most {limit:,} pixels long, this one is {max(size):,}: "
-            "set a maximum width and height or choose another format."
+            f"{target.upper()} pictures can be at most {limit:,} pixels wide or high. This one has "
+            f"{max(size):,}. Set a maximum width and height, or choose another format."
         )
         raise CompressError("unsupported_format", detail)
 
 
 def jpeg_from_jpeg(image: Image.Image, data: bytes, quality: int) -> bytes | None:
-    """The same picture in another quality; None where libjpeg-turbo alone does not do."""
-    # The encoder halves the resolution of colours: of those that were one before it makes the same again.
+    """Encode a JPEG again with another quality. Return None if libjpeg-turbo cannot do it alone.
+
+    Raise CompressError if the picture is damaged.
+    """
+    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
     pixels = turbo_pixels(image, data, reduction=1, smooth=False)
     if pixels is None:
         return None
@@ -40,18 +44,14 @@ def jpeg_from_jpeg(image: Image.Image, data: bytes, quality: int) -> bytes | Non
     return cast(bytes, jpeg)
 
 
-def encoded(picture: Image.Image, target: str, quality: int) -> bytes:
-    """The file of a picture, with nothing in it but the picture."""
-    if target == "jpeg" and picture.mode in ("LA", "RGBA"):
-        picture = _on_white(picture)
-    picture.info.clear()  # Pillow writes profiles and comments that it finds here
+def encode(image: Image.Image, target: str, quality: int) -> bytes:
+    """Encode an image without metadata. JPEG gets a white background if the image has transparency."""
+    if target == "jpeg" and image.mode in ("LA", "RGBA"):
+        background = Image.new(image.mode.removesuffix("A"), image.size, "white")
+        background.paste(image.convert(background.mode), mask=image.getchannel("A"))
+        image = background
+    image.info.clear()  # Pillow would write the profile and the comment that it finds here
     settings = {} if target == "png" else {"quality": quality}
     file = BytesIO()
-    picture.save(file, target, **settings)
+    image.save(file, target, **settings)
     return file.getvalue()
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    paper = Image.new(picture.mode.removesuffix("A"), picture.size, "white")
-    paper.paste(picture.convert(paper.mode), mask=picture.getchannel("A"))
-    return paper

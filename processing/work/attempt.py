@@ -11,11 +11,9 @@ from threading import BoundedSemaphore
 from django.conf import settings
 from django.utils import timezone
 
-from processing.budget import PixelBudget
-from processing.compress import Compressed, CompressError, Options, compress
+from processing.compress import Compressed, CompressError, Options, PixelBudget, compress, compress_isolated
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
-from processing.isolation import compress_isolated
 from processing.storage.outputs import StorageError, is_stored, store
 from processing.work.claim import ClaimedImage
 from processing.work.fetch import Fetched, FetchError, Version, fetch

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from processing import logs
-from processing.budget import share_freed_memory
+from processing.compress import configure_malloc
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
 from processing.hosts.rate_limit import RateLimiter
@@ -276,7 +276,7 @@ _current: Pipeline | None = None
 def start(worker_id: uuid.UUID) -> Pipeline:
     """Make this process a worker."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
-    share_freed_memory()
+    configure_malloc()
     _current = Pipeline(worker_id)
     return _current
 

@@ -9,9 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from processing.compress import CompressError, Options
+from processing.compress import CompressError, Options, compress_isolated
 from processing.http.transport import guarded_transport
-from processing.isolation import compress_isolated
 from processing.work.fetch import FetchError, fetch
 from products.pages.thumbnails import SIDE, image_with_output
 

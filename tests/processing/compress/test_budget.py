@@ -9,7 +9,7 @@ import pytest
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
-from processing.budget import PixelBudget
+from processing.compress import PixelBudget
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from tests.support.batches import completed, held, ingested

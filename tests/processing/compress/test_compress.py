@@ -9,7 +9,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
-from processing.compress import Compressed, CompressError, Facts, Options, compress
+from processing.compress import Compressed, CompressError, ImageInfo, Options, compress
 from tests.support import pictures
 from tests.support.pictures import BLUE, GREEN, RED, YELLOW, decoded, difference, encoded, png_chunk
 from tests.support.reader import psnr
@@ -59,8 +59,8 @@ def test_the_default_is_a_jpeg_of_quality_50_with_halved_colour_resolution(sourc
 def test_the_facts_of_source_and_output_are_those_of_the_files() -> None:
     source = encoded(pictures.photo(200, 100), "PNG")
     result = made(source, max_width=50)
-    assert result.source == Facts(bytes=len(source), width=200, height=100, format="png")
-    assert result.output == Facts(bytes=len(result.data), width=50, height=25, format="jpeg")
+    assert result.source == ImageInfo(bytes=len(source), width=200, height=100, format="png")
+    assert result.output == ImageInfo(bytes=len(result.data), width=50, height=25, format="jpeg")
     assert decoded(result.data).size == (50, 25)
 
 
@@ -522,7 +522,7 @@ def test_what_is_no_picture_is_called_so(data: bytes, says: str) -> None:
 )
 def test_pictures_of_other_kinds_are_named(data: bytes, kind: str) -> None:
     error = refused(data)
-    assert (error.code, error.detail) == ("unsupported_format", f"{kind} pictures cannot be read.")
+    assert (error.code, error.detail) == ("unsupported_format", f"{kind} pictures are not supported.")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -546,4 +546,4 @@ def test_no_damage_makes_anything_but_a_compress_error() -> None:
 
 def test_an_error_finds_its_way_out_of_a_child_process() -> None:
     error = pickle.loads(pickle.dumps(refused(b"")))  # noqa: S301
-    assert (error.code, str(error)) == ("not_an_image", "The file is not a picture: it is empty.")
+    assert (error.code, str(error)) == ("not_an_image", "The file is empty.")

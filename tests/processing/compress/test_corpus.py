@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from PIL import Image
 
-from processing.compress import Compressed, Facts, Options, compress
+from processing.compress import Compressed, ImageInfo, Options, compress
 from tests.support.corpus import CLEAR, SOUND
 from tests.support.pictures import difference
 from tests.support.reader import metadata, seen
@@ -41,8 +41,8 @@ def test_a_sound_picture_comes_out_as_it_is_shown_and_without_metadata(name: str
     assert metadata(result.data) == []
     assert output.size == sound.shows.size
     assert difference(shown(output), shown(sound.shows)) < sound.tolerance + CODEC
-    assert result.source == Facts(len(source(name)), 96, 64, sound.format)
-    assert result.output == Facts(len(result.data), 96, 64, target)
+    assert result.source == ImageInfo(len(source(name)), 96, 64, sound.format)
+    assert result.output == ImageInfo(len(result.data), 96, 64, target)
     if result.kept:
         assert sound.format == target
         assert len(result.data) <= len(source(name))

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from pytest import LogCaptureFixture, MonkeyPatch
 
-from processing.compress import Compressed, CompressError, Options, compress
-from processing.isolation import SECONDS, compress_isolated
+from processing.compress import Compressed, CompressError, Options, compress, compress_isolated
+from processing.compress.child_process import TIMEOUT_SECONDS
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
@@ -49,12 +49,12 @@ def lock(tmp_path: Path) -> Iterator[Path]:
 
 
 def isolated(
-    data: bytes, options: Options | None = None, *, max_pixels: int = CAP, seconds: int = SECONDS
+    data: bytes, options: Options | None = None, *, max_pixels: int = CAP, seconds: int = TIMEOUT_SECONDS
 ) -> Compressed:
     return compress_isolated(data, options or Options(), max_pixels=max_pixels, seconds=seconds)
 
 
-def refused(data: bytes, *, max_pixels: int = CAP, seconds: int = SECONDS) -> CompressError:
+def refused(data: bytes, *, max_pixels: int = CAP, seconds: int = TIMEOUT_SECONDS) -> CompressError:
     with pytest.raises(CompressError) as caught:
         isolated(data, max_pixels=max_pixels, seconds=seconds)
     return caught.value
@@ -102,7 +102,7 @@ def test_a_picture_that_cannot_be_read_is_refused_as_it_would_be_in_this_process
 def test_a_picture_whose_child_dies_is_refused_as_crashed(weakness: str) -> None:
     error = refused(touching(weakness))
     assert error.code == "crashed"
-    assert error.detail.startswith("The picture makes the program that reads it fail.")
+    assert error.detail.startswith("The picture crashes the image decoder.")
 
 
 def test_a_decoder_that_stumbles_does_not_die() -> None:

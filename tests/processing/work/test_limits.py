@@ -14,8 +14,7 @@ import simplejpeg
 from PIL import Image, ImageFile
 from pytest import MonkeyPatch
 
-from processing.compress import CompressError, Options, compress
-from processing.isolation import MEMORY_PER_PIXEL
+from processing.compress import BYTES_PER_PIXEL, CompressError, Options, compress
 from tests.support import pictures
 from tests.support.corpus import SOUND, frames
 from tests.support.pictures import decoded, encoded, png_chunk
@@ -157,7 +156,7 @@ except CompressError as error:
 """
     heic = encoded(pictures.photo(64, 48), "HEIF")
     ended = subprocess.run([sys.executable, "-c", program], input=heic, check=True, capture_output=True)
-    assert ended.stdout.decode().strip() == "unsupported_format HEIC pictures cannot be read."
+    assert ended.stdout.decode().strip() == "unsupported_format HEIC pictures are not supported."
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
@@ -244,15 +243,14 @@ from itertools import cycle
 from pathlib import Path
 from threading import Barrier
 
-from processing.budget import PixelBudget, share_freed_memory
-from processing.compress import CompressError, Options, compress
+from processing.compress import CompressError, Options, PixelBudget, compress, configure_malloc
 
 def peak():
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 cap, threads, warm, *sources = sys.argv[1:]
 cap, threads = int(cap), int(threads)
-share_freed_memory()
+configure_malloc()
 budget, start = PixelBudget(cap), Barrier(threads)
 
 def work(data, format):
@@ -293,5 +291,5 @@ def test_memory_stays_bounded_when_twenty_pictures_of_the_allowed_size_arrive_to
         sources += [encoded(image, "JPEG"), encoded(clear, "PNG", compress_level=1)]
         sources += [encoded(clear, "WEBP", method=0), encoded(image.convert("CMYK"), "TIFF")]
     assert len(set(sources)) == 20
-    bound = (64 << 20) + MEMORY_PER_PIXEL * width * height
+    bound = (64 << 20) + BYTES_PER_PIXEL * width * height
     assert added_memory(tmp_path, sources, width * height, threads=20) < bound
