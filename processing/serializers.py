@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from processing.inbound import split_urls
 from processing.models import EVENT_CHOICES, DeliveryStatus, WebhookDelivery, WebhookEndpoint, default_events
-from products.catalogue.urls import MAX_URL
+from products.catalogue import MAX_URL
 from products.models import Request
 from products.serializers import RequestSerializer, check_url
 
