@@ -4,7 +4,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from processing.webhooks.models import EVENT_CHOICES, DeliveryStatus, WebhookEndpoint, default_events
-from products.catalogue import url_problem
+from products.catalogue import MAX_URL, url_problem
 from products.catalogue.urls import MAX_URL
 
 

@@ -13,6 +13,7 @@ from processing.webhooks.models import (
     default_events,
 )
 from products.api.serializers import RequestSerializer, check_url
+from products.catalogue import MAX_URL
 from products.catalogue.urls import MAX_URL
 from products.models import Request
 

@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from products.api.fields import BaseUrlField, ColumnsField, EncodingField
-from products.catalogue import url_problem
+from products.catalogue import MAX_URL, url_problem
 from products.catalogue.urls import MAX_URL
 from products.models import Format, Image, Product, Request
 

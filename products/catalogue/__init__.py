@@ -1,29 +1,28 @@
-"""Reads a catalogue as people have it: CSV or XLSX, whatever its encoding, delimiter, columns and separators.
+"""Reads product catalogues, CSV or XLSX, with any encoding, delimiter and column names, and writes results.
 
-Pure: the standard library and openpyxl only. Files are read as streams, so memory does not grow with them
-(a workbook's texts excepted). What makes a file as a whole unusable raises `CatalogueError`; a bad row or
-cell is a `Problem`, which `survey` and `preview` collect.
+Uses the standard library and openpyxl only. CSV files are streamed, so memory does not grow with their size;
+openpyxl holds the shared strings of a workbook. A file that cannot be used raises `CatalogueError`; a bad row
+or cell is a `Problem` in the report of `validate` or `preview`.
 """
 
-from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, Columns
-from products.catalogue.encoding import ENCODINGS, known_encoding
-from products.catalogue.preview import Preview, preview
+from products.catalogue.columns import ColumnNames, Columns
+from products.catalogue.encoding import ENCODINGS, Encoding, known_encoding
+from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
 from products.catalogue.problems import CatalogueError, Problem
 from products.catalogue.reading import Catalogue, Reading, Row, read_header
-from products.catalogue.survey import FIRST_PROBLEMS, Summary, survey
-from products.catalogue.table import MAX_ROW
-from products.catalogue.urls import check_base_url, host_of, split_urls, url_problem
-from products.catalogue.writing import Writer
+from products.catalogue.records import quote_cell
+from products.catalogue.urls import MAX_URL, check_base_url, host_of, split_urls, url_problem
+from products.catalogue.writing import Writer, escape_formula
 
 __all__ = [
     "ENCODINGS",
     "FIRST_PROBLEMS",
-    "MAX_ROW",
-    "RESULT_COLUMNS",
+    "MAX_URL",
     "Catalogue",
     "CatalogueError",
     "ColumnNames",
     "Columns",
+    "Encoding",
     "Preview",
     "Problem",
     "Reading",
@@ -31,11 +30,13 @@ __all__ = [
     "Summary",
     "Writer",
     "check_base_url",
+    "escape_formula",
     "host_of",
     "known_encoding",
     "preview",
+    "quote_cell",
     "read_header",
     "split_urls",
-    "survey",
     "url_problem",
+    "validate",
 ]

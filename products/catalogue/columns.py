@@ -1,4 +1,4 @@
-"""Which columns matter, by the names in the header."""
+"""Finds the columns for serial number, product name and pictures by their names in the header."""
 
 import re
 import unicodedata
@@ -7,8 +7,8 @@ from typing import TypedDict
 
 from products.catalogue.problems import CatalogueError, list_names, refusal
 
-# The names of each column, best first; case, punctuation and spacing make no difference. Columns named on one
-# line are read together: pictures stand in several columns, which may be numbered, too.
+# Known names of each column, best first; case, punctuation and spaces are ignored. Names in one tuple are a
+# group: pictures are read from all columns of the best group, and from columns with a number appended.
 ALIASES: dict[str, list[tuple[str, ...]]] = {
     "serial": [
         *(("Serial Number",), ("S. No.",), ("Sr No",)),
@@ -24,7 +24,7 @@ ALIASES: dict[str, list[tuple[str, ...]]] = {
     ],
 }
 
-# What a result has after its input's columns. One that is uploaded again gets them anew.
+# Columns that a result adds after those of its input. They are replaced when a result is uploaded again.
 RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
 
 _PUNCTUATION = re.compile(r"[\W_]+")
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r" ?\d+$")
 
 
 class ColumnNames(TypedDict, total=False):
-    """Columns by their names in the header, as a caller gives them and a preview shows them."""
+    """Columns by their names in the header, as given by a caller and shown in a preview."""
 
     serial: str
     name: str
@@ -41,9 +41,9 @@ class ColumnNames(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where the columns that matter stand, as indices into a row's cells.
+    """Indices of the columns that are read.
 
-    `unused` are those whose names would have done, had there not been better ones.
+    `unused` are further columns with a known name, passed over for a better one.
     """
 
     serial: int
@@ -52,80 +52,79 @@ class Columns:
     unused: tuple[int, ...] = ()
 
     def names(self, header: list[str]) -> ColumnNames:
-        """What they are called."""
+        """Return the names of the columns that are read."""
         images = [header[index].strip() for index in self.images]
         return {"serial": header[self.serial].strip(), "name": header[self.name].strip(), "images": images}
 
 
 def find_columns(header: list[str], line: int, names: ColumnNames | None = None) -> Columns:
-    """The columns that `names` names and, for what it leaves out, the best of those that are known by name.
+    """Return the columns given by `names`; for those not given, the ones with the best known name.
 
-    Raises CatalogueError where one is missing or two have the same name.
+    `line` is the line of the header, for errors. Raises CatalogueError if a column is missing or two have
+    the same name.
     """
-    places = _places(header, line)
-    found: dict[str, list[int]] = {}
-    others: list[int] = []
-    for role, named in _wanted(names or {}).items():
-        if unknown := [name for name in named if normalise(name) not in places]:
-            raise _missing(unknown, header, line)
-        found[role] = [places[normalise(name)] for name in named]
-    for role in ALIASES.keys() - found.keys():
-        best, *worse = _candidates(role, places) or [[]]
-        found[role] = best
-        others += [index for group in worse for index in group]
-    if missing := [families[0][0] for role, families in ALIASES.items() if not found[role]]:
-        raise _missing(missing, header, line)
-    used = {index for indices in found.values() for index in indices}
-    images = tuple(sorted(set(found["images"])))
-    return Columns(found["serial"][0], found["name"][0], images, tuple(sorted(set(others) - used)))
-
-
-def is_result(header: list[str]) -> bool:
-    """Whether the header ends in the columns of a result."""
-    ending = header[-len(RESULT_COLUMNS) :]
-    return list(map(normalise, ending)) == list(map(normalise, RESULT_COLUMNS))
-
-
-def normalise(header: str) -> str:
-    """The form in which names of columns are compared."""
-    return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", header).casefold()).strip() or header.strip()
-
-
-def _places(header: list[str], line: int) -> dict[str, int]:
-    """Where each normalised name stands. Columns without a name have none."""
-    places: dict[str, int] = {}
-    for index, name in enumerate(header):
-        key = normalise(name)
-        if key and places.setdefault(key, index) != index:
-            detail = f"Two columns have the same name: {list_names([header[places[key]], name])}."
-            raise refusal("duplicate_column", detail, line, index + 1)
-    return places
-
-
-def _wanted(names: ColumnNames) -> dict[str, list[str]]:
-    """The names that a caller gives, by what the columns are for."""
-    every = {
+    names = names or {}
+    given = {
         "serial": [names.get("serial", "")],
         "name": [names.get("name", "")],
         "images": names.get("images", []),
     }
-    return {role: named for role, named in every.items() if any(named)}
+    positions = _positions(header, line)
+    found: dict[str, list[int]] = {}
+    unused: set[int] = set()
+    for role, wanted in given.items():
+        if any(wanted):
+            if unknown := [name for name in wanted if normalise(name) not in positions]:
+                raise _missing_columns(unknown, header, line)
+            found[role] = [positions[normalise(name)] for name in wanted]
+        else:
+            best, *others = _known_groups(role, positions) or [[]]
+            found[role] = best
+            unused.update(*others)
+    if missing := [groups[0][0] for role, groups in ALIASES.items() if not found[role]]:
+        raise _missing_columns(missing, header, line)
+    unused.difference_update(*found.values())
+    images = tuple(sorted(set(found["images"])))
+    return Columns(found["serial"][0], found["name"][0], images, tuple(sorted(unused)))
 
 
-def _candidates(role: str, places: dict[str, int]) -> list[list[int]]:
-    """The columns that could be it, best first, those of one family together."""
+def is_result(header: list[str]) -> bool:
+    """Return whether the header ends in RESULT_COLUMNS."""
+    ending = header[-len(RESULT_COLUMNS) :]
+    return list(map(normalise, ending)) == list(map(normalise, RESULT_COLUMNS))
+
+
+def normalise(name: str) -> str:
+    """Return a column name in the form in which names are compared."""
+    return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip() or name.strip()
+
+
+def _positions(header: list[str], line: int) -> dict[str, int]:
+    """Return the index of each normalised name, without empty ones. Raise CatalogueError on duplicates."""
+    positions: dict[str, int] = {}
+    for index, name in enumerate(header):
+        key = normalise(name)
+        if key and positions.setdefault(key, index) != index:
+            detail = f"Two columns have the same name: {list_names([header[positions[key]], name])}."
+            raise refusal("duplicate_column", detail, line, index + 1)
+    return positions
+
+
+def _known_groups(role: str, positions: dict[str, int]) -> list[list[int]]:
+    """Return the columns with a known name for this role, one list per group, best first."""
     groups = []
-    for family in ALIASES[role]:
-        known = set(map(normalise, family))
+    for aliases in ALIASES[role]:
+        known = set(map(normalise, aliases))
         group = [
             index
-            for key, index in places.items()
+            for key, index in positions.items()
             if key in known or (role == "images" and _NUMBER.sub("", key) in known)
         ]
-        groups += [group] if group else []
+        if group:
+            groups.append(group)
     return groups
 
 
-def _missing(names: list[str], header: list[str], line: int) -> CatalogueError:
+def _missing_columns(names: list[str], header: list[str], line: int) -> CatalogueError:
     detail = f"Missing columns: {list_names(names)}. Found in the file: {list_names(header)}."
     return refusal("missing_column", detail, line)

@@ -1,14 +1,14 @@
-"""How the bytes of a catalogue become text, and text becomes bytes again."""
+"""The encoding of a catalogue: detected on reading, used again on writing."""
 
 import codecs
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
 from products.catalogue.problems import CatalogueError, refusal
 
-BLOCK = 256 * 1024
-#: What a caller may name, in Python's spelling. In all but UTF-16 the bytes of ASCII stand for nothing else.
+BLOCK_BYTES = 256 * 1024
+#: Encodings a caller may choose, by Python's names. In all but UTF-16 a byte below 0x20 is always a control
+#: character, never part of another one.
 ENCODINGS = frozenset(
     [
         *("utf-8", "utf-16", "utf-16-le", "utf-16-be"),
@@ -20,110 +20,108 @@ ENCODINGS = frozenset(
     ]
 )
 
-_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BINARY = bytes(set(range(0x20)) - set(b"\t\n\r\f"))
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """An encoding by Python's name, and the byte order mark that the file starts with; b"" if it has none."""
+    """An encoding by Python's name, and the byte order mark at the start of the file (b"" if none)."""
 
     name: str
-    mark: bytes = b""
+    bom: bytes = b""
 
     def decoder(self) -> codecs.IncrementalDecoder:
-        """Decodes what follows the mark. Five bytes mean nothing in cp1252 and are kept nevertheless."""
+        """Return a strict decoder for the bytes after the byte order mark.
+
+        The five bytes that cp1252 leaves undefined are decoded nevertheless, see `_keep_undefined`.
+        """
         return codecs.getincrementaldecoder(self.name)(_KEEP_UNDEFINED if self.name == "cp1252" else "strict")
 
     def encode(self, text: str) -> bytes:
-        """Text as the file has it. What the encoding does not know becomes `?`."""
+        """Encode text for the file. Characters that the encoding lacks become `?`."""
         return text.encode(self.name, _KEEP_UNDEFINED if self.name == "cp1252" else "replace")
 
 
 def known_encoding(name: str) -> str:
-    """Python's name of an encoding, whichever name it is known by. ValueError for all but ENCODINGS."""
+    """Return Python's name of an encoding, given any of its names. Raise ValueError if not in ENCODINGS."""
     try:
         found = codecs.lookup(name.strip()).name.removesuffix("-sig")
     except (LookupError, ValueError):
         found = ""
     if found not in ENCODINGS:
-        raise ValueError(
-            "There is no such encoding. Known are utf-8, utf-16, cp1252, gbk, mac-roman and others."
-        )
+        raise ValueError("Unknown encoding. Supported are utf-8, utf-16, cp1252, gbk, mac-roman and others.")
     return found
 
 
 def find_encoding(file: IO[bytes], wanted: str = "") -> Encoding:
-    """Tells in one pass how the text is encoded: as `wanted`, else by its mark, else UTF-8 or cp1252.
+    """Return the encoding of a file: `wanted` if given, else by its byte order mark, else UTF-8 or cp1252.
 
-    What is not UTF-8 from end to end is taken for cp1252, the commonest code page of Excel. Raises
-    CatalogueError where the bytes are no text, or not of the encoding that is wanted or marked.
+    A file that is not valid UTF-8 as a whole is read as cp1252, the most common code page of Excel. Reads
+    the whole file once, or twice for cp1252. Raises CatalogueError if the file is not text, or not valid in
+    the encoding that is wanted or marked.
     """
     file.seek(0)
     start = file.read(3)
+    marked = next((Encoding(name, bom) for bom, name in _BOMS.items() if start.startswith(bom)), None)
     if wanted:
-        encoding = _named(wanted, start)
-        _check(file, encoding, f"The file is not encoded as {wanted}.")
+        if marked and marked.name.startswith(wanted):
+            encoding = marked
+        else:
+            encoding = Encoding("utf-16-le" if wanted == "utf-16" else wanted)
+        _check_text(file, encoding, f"The file is not encoded as {wanted}.")
         return encoding
-    for mark, name in _MARKS.items():
-        if start.startswith(mark):
-            _check(file, Encoding(name, mark), f"The file is marked as {name.upper()} but is not.")
-            return Encoding(name, mark)
+    if marked:
+        name = marked.name.upper()
+        _check_text(file, marked, f"The file has a {name} byte order mark but is not valid {name}.")
+        return marked
     try:
-        _check(file, Encoding("utf-8"))
+        _check_text(file, Encoding("utf-8"))
     except UnicodeDecodeError:
-        _check(file, Encoding("cp1252"))
+        _check_text(file, Encoding("cp1252"))
         return Encoding("cp1252")
     return Encoding("utf-8")
 
 
-def _named(wanted: str, start: bytes) -> Encoding:
-    """The encoding of that name, with its mark if the file has it. UTF-16 is little-endian without."""
-    for mark, name in _MARKS.items():
-        if start.startswith(mark) and name.startswith(wanted):
-            return Encoding(name, mark)
-    return Encoding("utf-16-le" if wanted == "utf-16" else wanted)
+def _check_text(file: IO[bytes], encoding: Encoding, if_undecodable: str = "") -> None:
+    """Raise CatalogueError if the file contains control characters or cannot be decoded.
 
-
-def _check(file: IO[bytes], encoding: Encoding, refused: str = "") -> None:
-    """Raises CatalogueError where the file is no text.
-
-    Where it cannot be decoded, too, with the sentence `refused`; UnicodeDecodeError if there is none.
+    `if_undecodable` is the sentence for the second case; without it, UnicodeDecodeError is raised.
     """
-    decoder, line = encoding.decoder(), 1
-    for block in _blocks(file, len(encoding.mark)):
+    decoder, line, at_end = encoding.decoder(), 1, False
+    file.seek(len(encoding.bom))
+    while not at_end:
+        block = file.read(BLOCK_BYTES)
+        at_end = not block
         try:
-            text = decoder.decode(block, final=not block)
+            text = decoder.decode(block, final=at_end)
         except UnicodeDecodeError as error:
-            if not refused:
+            if not if_undecodable:
                 raise
             line += error.object[: error.start].count(b"\n")
-            raise refusal("unsupported_encoding", f"{refused} See line {line}.", line) from None
-        written = text.encode() if encoding.name.startswith("utf-16") else block
-        if len(written.translate(None, _BINARY)) < len(written):
-            raise _not_text(written, line)
-        line += written.count(b"\n")
-
-
-def _blocks(file: IO[bytes], start: int) -> Iterator[bytes]:
-    """Yields the bytes of a file from `start`, and nothing at last."""
-    file.seek(start)
-    while block := file.read(BLOCK):
-        yield block
-    yield b""
+            raise refusal("unsupported_encoding", f"{if_undecodable} See line {line}.", line) from None
+        # Control characters can be searched as bytes in all encodings but UTF-16.
+        ascii_based = text.encode() if encoding.name.startswith("utf-16") else block
+        if len(ascii_based.translate(None, _BINARY)) < len(ascii_based):
+            raise _not_text(ascii_based, line)
+        line += ascii_based.count(b"\n")
 
 
 def _not_text(block: bytes, line: int) -> CatalogueError:
-    place = min(found for control in _BINARY if (found := block.find(control)) >= 0)
-    line += block.count(b"\n", 0, place)
-    byte = f"0x{block[place]:02X}"
-    detail = f"This is not a CSV file: line {line} contains the byte {byte}, which no text does."
+    """Return the error for a block with control characters that starts in line `line`."""
+    position = min(found for control in _BINARY if (found := block.find(control)) >= 0)
+    line += block.count(b"\n", 0, position)
+    detail = (
+        f"This is not a CSV file. Line {line} contains the byte 0x{block[position]:02X}, which is not text."
+    )
     return refusal("not_text", detail, line)
 
 
 def _keep_undefined(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Five bytes mean nothing in cp1252. They become the control characters of the same number, as in
-    browsers, and bytes again on output; U+FFFD would lose them."""
+    """Error handler of cp1252: map its five undefined bytes to the control characters of the same number.
+
+    Browsers do the same. Encoding turns them back into the same bytes, which U+FFFD would lose.
+    """
     if isinstance(error, UnicodeDecodeError):
         return error.object[error.start : error.end].decode("latin-1"), error.end
     if isinstance(error, UnicodeEncodeError):

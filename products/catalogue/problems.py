@@ -1,11 +1,11 @@
-"""What is wrong with a catalogue, in codes and sentences."""
+"""Problems of a catalogue: a code, a sentence for the user, and where in the file."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, as a code and a sentence, and where: line and cell of the row, both from 1."""
+    """One problem, and where it is: the line of the file and the cell of the row, both from 1, or None."""
 
     code: str
     detail: str
@@ -14,7 +14,7 @@ class Problem:
 
 
 class CatalogueError(Exception):
-    """The file is refused. `problems` says why; as a string it is their sentences."""
+    """The file is refused. `problems` holds the reasons; `str()` joins their sentences."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(" ".join(problem.detail for problem in problems))
@@ -22,16 +22,16 @@ class CatalogueError(Exception):
 
 
 def refusal(code: str, detail: str, line: int | None = None, column: int | None = None) -> CatalogueError:
-    """The error of a file that has this one problem."""
+    """Return the error for a file refused because of a single problem."""
     return CatalogueError([Problem(code, detail, line, column)])
 
 
 def list_names(names: list[str]) -> str:
-    """The first of these names of columns, quoted, in one line."""
+    """Return the first 30 column names, quoted and shortened, as one line of text."""
     listed = [f"“{shorten(name.strip(), 60)}”" for name in names[:30]]
     return ", ".join(listed) + (" …" if len(names) > 30 else "") or "nothing"
 
 
 def shorten(text: str, length: int) -> str:
-    """At most so many characters of a text, and a sign where there are more."""
+    """Return at most `length` characters of a text, followed by an ellipsis if it was cut."""
     return text if len(text) <= length else f"{text[:length]}…"

@@ -1,48 +1,49 @@
-"""URLs of pictures: several in a cell, and what keeps one from being tried."""
+"""URLs of pictures: splits cells with several, replaces them in place, and checks each."""
 
 import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-MAX_URL = 2_048
+MAX_URL = 2_048  # characters
 
+# Soft separators may be part of a URL, hard ones never are.
 _SOFT, _HARD = " \xa0,;", "|\t\r\n"
-_ANY = _SOFT + _HARD
+_SEPARATORS = _SOFT + _HARD
 URL_START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:)?//")
-# The first line finds the start of a run of separators: beginning with a plain character set is what the
-# engine is fast at, and trying every place of a long run would take quadratic time.
+# The first line matches the start of a run of separators. Beginning with a plain character set makes the
+# search fast, and not trying every position of a long run keeps it linear.
 _SPLIT = re.compile(
-    rf"[{_ANY}](?<![{_ANY}]{{2}})"
-    rf"(?:(?<=[{_HARD}])|[{_SOFT}]*+(?:[{_HARD}]|(?={URL_START.pattern})))[{_ANY}]*+"
+    rf"[{_SEPARATORS}](?<![{_SEPARATORS}]{{2}})"
+    rf"(?:(?<=[{_HARD}])|[{_SOFT}]*+(?:[{_HARD}]|(?={URL_START.pattern})))[{_SEPARATORS}]*+"
 )
 _SEPARATOR = re.compile(r" ?(?:[,;|\t]|\r?\n) ?")
-_NO_PICTURE = "no_selection"  # Magento's word
-# A scheme in the middle of a word; behind a slash or an equals sign it may belong to a URL inside the URL.
-_GLUED = re.compile(r"[a-z0-9]https?://", re.IGNORECASE)
-_SEPARATING = re.compile(r"[,;\s]")
+_NO_PICTURE = "no_selection"  # Magento writes this into cells without a picture
+# A scheme within a word. After a slash or an equals sign it may belong to a URL that the URL contains.
+_MISSING_SEPARATOR = re.compile(r"[a-z0-9]https?://", re.IGNORECASE)
+_SEPARATOR_OR_SPACE = re.compile(r"[,;\s]")
 _PICTURE_NAME = r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)"
-_SCHEMELESS = re.compile(
+_MISSING_SCHEME = re.compile(
     rf"{_PICTURE_NAME}(?:\?[^\s,;]*+)?[,;\s]+(?:www\.|[^\s,;:]*{_PICTURE_NAME}(?![\w.]))", re.IGNORECASE
 )
-# Spares nearly every URL the closer look. Its parts add up to less than MAX_URL.
-_USUAL_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::\d{1,4})?/[!-~]{0,1700}")
+# A fast path: nearly every URL matches and is valid. The lengths of its parts add up to less than MAX_URL.
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::\d{1,4})?/[!-~]{0,1700}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 
 
 def split_urls(cell: str, base_url: str = "") -> list[str]:
-    """Splits a cell into its URLs, in order.
+    """Return the URLs of a cell, in order.
 
-    `|`, tab and line end always separate; `,` `;` and space only before a scheme or `//`, since URLs contain
-    them. So a list without schemes (`a.jpg, b.jpg`) stays in one piece, to which `url_problem` objects. Only
-    with a `base_url`, below which such paths are then taken to be, is it split at `,` and `;` as well.
+    `|`, tab and line end always separate. Comma, semicolon and space separate only before a scheme or `//`,
+    since URLs may contain them, so that a list of paths (`a.jpg, b.jpg`) stays one piece, which `url_problem`
+    reports. With a `base_url`, paths are split at comma and semicolon too and joined to it.
     """
     pieces = _split(cell, base_url)
-    return [_below(base_url, piece) for piece in pieces] if base_url else pieces
+    return [_absolute_url(piece, base_url) for piece in pieces] if base_url else pieces
 
 
 def replace_urls(cell: str, outputs: Iterator[str], base_url: str = "") -> str:
-    """The cell with each of its URLs replaced by the next of `outputs`, where that is not ""."""
+    """Return the cell with each URL replaced by the next of `outputs`, or kept where that is ""."""
     written, end = [], 0
     for piece in _split(cell, base_url):
         start = cell.index(piece, end)
@@ -52,7 +53,7 @@ def replace_urls(cell: str, outputs: Iterator[str], base_url: str = "") -> str:
 
 
 def separator_in(cell: str, base_url: str = "") -> str:
-    """What stands between the first two URLs of a cell; "" if there are not as many."""
+    """Return the separator between the first two URLs of a cell; "" if there are fewer than two."""
     first, *others = _split(cell, base_url) or [""]
     if not others:
         return ""
@@ -61,8 +62,8 @@ def separator_in(cell: str, base_url: str = "") -> str:
 
 
 def host_of(url: str) -> str:
-    """host:port of a URL in lower case, as far as it names them; "" if it names none."""
-    if _USUAL_URL.fullmatch(url):
+    """Return the host of a URL in lower case, with the port if the URL has one; "" if there is no host."""
+    if _PLAIN_URL.fullmatch(url):
         return url.split("/", 3)[2].lower()
     try:
         return urlsplit(url).netloc.rpartition("@")[2].lower()[:300]
@@ -71,26 +72,26 @@ def host_of(url: str) -> str:
 
 
 def check_base_url(url: str) -> str:
-    """The same URL; ValueError where nothing can be below it."""
+    """Return the URL; raise ValueError if paths cannot be joined to it."""
     if problem := url_problem(url):
         raise ValueError(problem)
     if "?" in url or "#" in url:
-        raise ValueError("The URL goes on after its path.")
+        raise ValueError("The URL must not contain ? or #.")
     return url
 
 
-def url_doubt(url: str) -> tuple[str, str] | None:
-    """What may be meant as two URLs but cannot be told from one: a code and a sentence, or None."""
-    if "://" in url[8:] and _GLUED.search(url):
-        return "glued_urls", "Two URLs may be glued together here. They are read as one."
-    if _SEPARATING.search(url) and _SCHEMELESS.search(url):
-        return "missing_scheme", "A second URL without https:// may follow here. They are read as one."
+def url_warning(url: str) -> tuple[str, str] | None:
+    """Return a code and a sentence if the URL looks like two URLs that could not be separated, else None."""
+    if "://" in url[8:] and _MISSING_SEPARATOR.search(url):
+        return "glued_urls", "This may be two URLs without a separator. It is read as one."
+    if _SEPARATOR_OR_SPACE.search(url) and _MISSING_SCHEME.search(url):
+        return "missing_scheme", "This may contain a second URL without https://. It is read as one."
     return None
 
 
 def url_problem(url: str) -> str | None:
-    """Says in a sentence why a URL cannot be that of a picture; None if it can be tried."""
-    if _USUAL_URL.fullmatch(url):
+    """Return a sentence if no picture can be fetched from the URL, else None."""
+    if _PLAIN_URL.fullmatch(url):
         return None
     if not url.strip():
         return "The URL is empty."
@@ -112,29 +113,32 @@ def _host_problem(url: str) -> str | None:
     if "@" in parts.netloc:
         return "The URL contains a user name or password."
     if not parts.hostname:
-        return "The URL names no host."
+        return "The URL has no host."
     if _NOT_IN_HOST.search(parts.netloc):
         return "The URL has an invalid host or port."
     return None
 
 
 def _split(cell: str, base_url: str) -> list[str]:
-    """The URLs of a cell as they stand there."""
-    cell = cell.strip(_ANY)
+    """Return the URLs of a cell as written there; with a `base_url`, paths too."""
+    cell = cell.strip(_SEPARATORS)
     if not cell or cell == _NO_PICTURE:
         return []
     pieces = _SPLIT.split(cell)
-    return [part for piece in pieces for part in _paths(piece)] if base_url else pieces
+    if not base_url:
+        return pieces
+    urls = []
+    for piece in pieces:
+        if URL_START.match(piece):
+            urls.append(piece)
+        else:
+            paths = (part.strip(_SEPARATORS) for part in re.split("[,;]", piece))
+            urls += [path for path in paths if path and path != _NO_PICTURE]
+    return urls
 
 
-def _paths(piece: str) -> list[str]:
-    if URL_START.match(piece):
-        return [piece]
-    return [path for part in re.split("[,;]", piece) if (path := part.strip(_ANY)) and path != _NO_PICTURE]
-
-
-def _below(base_url: str, piece: str) -> str:
-    """The URL that is meant. Magento's paths begin with a slash and are below its folder all the same."""
+def _absolute_url(piece: str, base_url: str) -> str:
     if piece.startswith("//"):
         return f"{urlsplit(base_url).scheme}:{piece}"
+    # Magento's paths start with a slash but are relative to its media folder, so urljoin() would be wrong.
     return piece if URL_START.match(piece) else f"{base_url.rstrip('/')}/{piece.lstrip('/')}"

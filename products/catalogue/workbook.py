@@ -1,4 +1,7 @@
-"""An Excel workbook (XLSX) as records: its first sheet."""
+"""The first sheet of an Excel workbook (XLSX) as records.
+
+A small ZIP can unpack to more than fits in memory, so its size is checked before openpyxl reads it.
+"""
 
 import csv
 import zipfile
@@ -8,43 +11,50 @@ from datetime import datetime, time
 from itertools import count
 from typing import IO, Any
 from xml.etree.ElementTree import ParseError
+from xml.parsers import expat
 
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
-from products.catalogue.cells import quote
 from products.catalogue.encoding import Encoding
 from products.catalogue.problems import CatalogueError, refusal
-from products.catalogue.table import MAX_ROW, Record, cell_too_long, row_too_long
-from products.catalogue.unpacking import check_unpacked, too_large
+from products.catalogue.records import MAX_ROW_CHARS, Record, cell_too_long, quote_cell, row_too_long
 
-#: Excel's own. A row's number is only a figure in the file, up to which openpyxl would count blank rows.
-MAX_ROWS = 1_048_576
-#: Blank ones included, which openpyxl adds up to the last of each row.
-MAX_CELLS = 100_000_000
+#: All parts of the ZIP together.
+MAX_UNPACKED_BYTES = 500_000_000
+#: Larger parts are parsed once to count their elements.
+MAX_UNCHECKED_BYTES = 5_000_000
+#: Rows or shared strings in one part. openpyxl keeps some memory for each until the end.
+MAX_GROUPS = 2_000_000
+#: Elements of one row or shared string, which openpyxl holds in memory together. A cell has up to three, a
+#: row in Excel at most 16,384 cells.
+MAX_GROUP_ELEMENTS = 100_000
+#: Excel's limit. openpyxl yields a blank row for every number that the file skips, however large.
+MAX_SHEET_ROWS = 1_048_576
+#: Blank cells count: openpyxl adds them up to the last cell of each row.
+MAX_SHEET_CELLS = 100_000_000
 
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
-# openpyxl has no error of its own for a broken file: these are what its parsing meets.
-_BROKEN = (
+# openpyxl has no exception of its own for damaged files: these are the ones its parsing runs into.
+_DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, ParseError, InvalidFileException, EOFError, OSError, RuntimeError),
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
 )
 
 
 def is_workbook(file: IO[bytes]) -> bool:
-    """Whether the file begins as an XLSX does. CatalogueError where it begins as those before XLSX did."""
+    """Return whether the file starts like an XLSX. Raise CatalogueError for XLS and encrypted files."""
     file.seek(0)
     start = file.read(4)
     if start == _OLE:
-        raise refusal(
-            "unsupported_workbook", "This is an old or protected Excel file: please save it as XLSX or CSV."
-        )
+        detail = "This is an old or password-protected Excel file. Save it as XLSX or CSV."
+        raise refusal("unsupported_workbook", detail)
     return start == _ZIP
 
 
 class Workbook:
-    """The records of the first sheet. Their text is that of a CSV in UTF-8 with commas."""
+    """The records of the first sheet. Their text is CSV with commas, in UTF-8."""
 
     encoding = Encoding("utf-8")
     delimiter = ","
@@ -52,51 +62,80 @@ class Workbook:
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
-            check_unpacked(file)
-            # data_only: what formulas came to, not the formulas.
+            _check_size(file)
+            # data_only: the results of formulas, not the formulas.
             self._sheet: Any = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
-            self._sheet.reset_dimensions()  # which some programs write wrongly, and openpyxl would stop there
-        except _BROKEN as error:
+            self._sheet.reset_dimensions()  # some programs write a wrong size, at which openpyxl would stop
+        except _DAMAGED as error:
             raise _unreadable() from error
 
     def records(self) -> Iterator[Record]:
-        """Yields the rows that are not blank, none shorter than the first, which is the header."""
+        """Yield the rows that are not blank, padded to the width of the first, which is the header."""
         width = cells_read = 0
         rows = self._sheet.iter_rows(values_only=True)
         for line in count(1):
             try:
                 values = next(rows, None)
-            except _BROKEN as error:
+            except _DAMAGED as error:
                 raise _unreadable() from error
             if values is None:
                 return
             cells_read += len(values)
-            if line > MAX_ROWS or cells_read > MAX_CELLS:
-                raise too_large()
-            cells = _trimmed([_text(value) for value in values])
+            if line > MAX_SHEET_ROWS or cells_read > MAX_SHEET_CELLS:
+                raise _too_large()
+            cells = [_text(value) for value in values]
+            while cells and not cells[-1].strip():
+                cells.pop()
             if cells:
                 _check_lengths(cells, line)
                 width = width or len(cells)
                 cells += [""] * (width - len(cells))
-                yield Record(line, cells, ",".join(quote(cell, ",") for cell in cells) + "\r\n")
+                yield Record(line, cells, ",".join(quote_cell(cell, ",") for cell in cells) + "\r\n")
+
+
+def _check_size(file: IO[bytes]) -> None:
+    """Raise CatalogueError if the workbook is too large once unpacked, or one of _DAMAGED."""
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        # The sizes given in the file can be relied on: zipfile reads no further than that.
+        if sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES:
+            raise _too_large()
+        for part in parts:
+            if part.file_size > MAX_UNCHECKED_BYTES:
+                with archive.open(part) as source:
+                    _count_elements(source)
+
+
+def _count_elements(part: IO[bytes]) -> None:
+    """Raise CatalogueError if there are too many rows or shared strings, or too many elements in one."""
+    groups = elements = 0
+
+    def start(name: str, _attributes: object) -> None:
+        nonlocal groups, elements
+        elements += 1
+        if name.rpartition(":")[2] in {"row", "si"}:
+            groups, elements = groups + 1, 0
+        if groups > MAX_GROUPS or elements > MAX_GROUP_ELEMENTS:
+            raise _too_large()
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    try:
+        parser.ParseFile(part)
+    except expat.ExpatError:
+        return  # not XML, like a picture; or damaged, which openpyxl reports
 
 
 def _check_lengths(cells: list[str], line: int) -> None:
-    """As in a CSV, which the result will be."""
+    """Apply the limits of a CSV, since the result is one."""
     if max(map(len, cells)) > csv.field_size_limit():
         raise cell_too_long(line)
-    if sum(map(len, cells)) > MAX_ROW:
+    if sum(map(len, cells)) > MAX_ROW_CHARS:
         raise row_too_long(line)
 
 
-def _trimmed(cells: list[str]) -> list[str]:
-    while cells and not cells[-1].strip():
-        cells.pop()
-    return cells
-
-
 def _text(value: Any) -> str:
-    """A cell's value as a CSV has it; numbers and dates without the format they are shown in."""
+    """Return a cell's value as in a CSV. Number and date formats are ignored."""
     match value:
         case None:
             return ""
@@ -109,7 +148,10 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _too_large() -> CatalogueError:
+    return refusal("workbook_too_large", "The Excel workbook is too large once unpacked. Save it as CSV.")
+
+
 def _unreadable() -> CatalogueError:
-    return refusal(
-        "unreadable_workbook", "The Excel workbook cannot be read: it is damaged, or another kind of ZIP."
-    )
+    detail = "The Excel workbook cannot be read. It is damaged or not an XLSX file."
+    return refusal("unreadable_workbook", detail)

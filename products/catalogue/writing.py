@@ -1,86 +1,86 @@
-"""The rows of a catalogue again, with what became of their pictures."""
+"""Writes the rows of a catalogue again, with their output URLs."""
 
+import re
 from collections.abc import Iterator, Sequence
 
-from products.catalogue.cells import defused, quote, raw_cells
 from products.catalogue.columns import RESULT_COLUMNS
 from products.catalogue.reading import Catalogue, Row
+from products.catalogue.records import quote_cell, raw_cells
 from products.catalogue.urls import replace_urls
+
+# Excel and LibreOffice take full-width signs for the start of a formula, too.
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
+
+
+def escape_formula(value: str) -> str:
+    """Return the cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
+    return f"'{value}" if _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
 
 
 class Writer:
-    """Writes a result in the dialect of its catalogue. Cells that do not change stay byte for byte.
+    """Writes a result with the encoding, delimiter and quotes of its catalogue.
 
-    After the input's own columns come those of RESULT_COLUMNS or, with `replace`, none: then the outputs
-    stand in place of the URLs that they were made from. `for_excel` is UTF-8 with a byte order mark, and no
-    cell is a formula.
+    By default RESULT_COLUMNS are added after the input's columns. With `replace` nothing is added; instead
+    the outputs take the place of the URLs they were made from. Other cells stay byte for byte the same.
+    `for_excel` writes UTF-8 with a byte order mark and escapes formulas.
     """
 
     def __init__(self, catalogue: Catalogue, *, replace: bool = False, for_excel: bool = False) -> None:
         self._catalogue = catalogue
+        self._delimiter, self._width = catalogue.delimiter, len(catalogue.header)
         self._replace, self._for_excel = replace, for_excel
-        header, _end = raw_cells(catalogue.header_text, catalogue.delimiter)
+        header, _line_end = raw_cells(catalogue.header_text, self._delimiter)
         self._quotes_all = all(cell.startswith('"') for cell in header)
 
     def start(self) -> Iterator[bytes]:
-        """What precedes the rows: byte order mark, lines before the header, header."""
+        """Yield what precedes the rows: byte order mark, lines before the header, header."""
         catalogue = self._catalogue
         if self._for_excel:
-            yield "\ufeff".encode()  # and no line like "sep=;", with which Excel takes no notice of the mark
+            # Without the lines before the header: with one like "sep=;", Excel ignores the byte order mark.
+            yield "\ufeff".encode()
         else:
-            yield catalogue.encoding.mark
+            yield catalogue.encoding.bom
             yield from map(self.encode, catalogue.preamble())
         added = () if self._replace else RESULT_COLUMNS
-        yield self.encode(self._line(catalogue.header, catalogue.header, catalogue.header_text, added))
+        yield self.encode(self._record(catalogue.header_text, catalogue.header, catalogue.header, added))
 
     def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> str:
-        """A row's line. `outputs` are aligned with its URLs, "" where there is none."""
-        if self._replace:
-            return self._line(row.cells, self._replaced(row, outputs), row.text, ())
-        urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
-        return self._line(row.cells, row.cells, row.text, (urls, status, error))
-
-    def encode(self, text: str) -> bytes:
-        return text.encode() if self._for_excel else self._catalogue.encoding.encode(text)
-
-    def _replaced(self, row: Row, outputs: Sequence[str]) -> list[str]:
-        cells, following = list(row.cells), iter(outputs)
+        """Return the text of a row. `outputs` has one entry per URL of the row, "" if there is no output."""
+        if not self._replace:
+            urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
+            return self._record(row.text, row.cells, row.cells, (urls, status, error))
+        cells, remaining = list(row.cells), iter(outputs)
         for index in self._catalogue.picture_cells(cells):
             if index < len(cells):
-                cells[index] = replace_urls(cells[index], following, self._catalogue.base_url)
-        return cells
+                cells[index] = replace_urls(cells[index], remaining, self._catalogue.base_url)
+        return self._record(row.text, row.cells, cells, ())
 
-    def _line(self, before: list[str], after: list[str], text: str, added: Sequence[str]) -> str:
-        """The line of a record that reads `text`, with other values for its cells and with `added` ones."""
-        delimiter, own_width = self._catalogue.delimiter, self._catalogue.own_width
+    def encode(self, text: str) -> bytes:
+        """Encode text for the result."""
+        return text.encode() if self._for_excel else self._catalogue.encoding.encode(text)
+
+    def _record(self, text: str, before: list[str], after: list[str], added: Sequence[str]) -> str:
+        """Return the record `text` with its cells changed from `before` to `after`, and the cells `added`."""
+        delimiter, width, input_width = self._delimiter, self._width, self._catalogue.input_width
         if self._for_excel:
-            after, added = [defused(value) for value in after], [defused(value) for value in added]
-        if after == before and len(before) == own_width == len(self._catalogue.header):
-            return self._longer(text, added)
-        raw, end = raw_cells(text, delimiter)
+            after = [escape_formula(value) for value in after]
+            added = [escape_formula(value) for value in added]
+        if added:
+            added = [quote_cell(value, delimiter, always=self._quotes_all) for value in added]
+        if after == before and len(before) == input_width == width:
+            without_end = text.rstrip("\r\n")
+            return delimiter.join([without_end, *added]) + text[len(without_end) :]
+        raw, line_end = raw_cells(text, delimiter)
         cells = [
-            old if value == was else quote(value, delimiter, always=old.startswith('"'))
-            for old, was, value in zip(raw, before, after, strict=True)
+            old if new == value else quote_cell(new, delimiter, always=old.startswith('"'))
+            for old, value, new in zip(raw, before, after, strict=True)
         ]
         if not self._replace:
-            cells = self._fitted(cells, after)[:own_width]
-            cells += self._quoted(added)
-        elif own_width < len(self._catalogue.header):
-            cells = cells[:own_width]
-        return delimiter.join(cells) + end
-
-    def _longer(self, text: str, added: Sequence[str]) -> str:
-        """A record that reads `text`, with further cells and all others as they are."""
-        without_end = text.rstrip("\r\n")
-        cells = self._catalogue.delimiter.join([without_end, *self._quoted(added)])
-        return cells + text[len(without_end) :]
-
-    def _quoted(self, added: Sequence[str]) -> list[str]:
-        return [quote(value, self._catalogue.delimiter, always=self._quotes_all) for value in added]
-
-    def _fitted(self, cells: list[str], values: list[str]) -> list[str]:
-        """As many cells as the header has: what spilled over is put back into the last one."""
-        delimiter, width = self._catalogue.delimiter, len(self._catalogue.header)
-        if len(cells) > width:
-            return [*cells[: width - 1], quote(delimiter.join(values[width - 1 :]), delimiter)]
-        return cells + [""] * (width - len(cells))
+            if len(cells) > width:  # the result has as many cells as its header: the last takes the surplus
+                cells = [*cells[: width - 1], quote_cell(delimiter.join(after[width - 1 :]), delimiter)]
+            cells += [""] * (width - len(cells))
+        if not self._replace or input_width < width:
+            cells = cells[:input_width]
+        cells += added
+        return delimiter.join(cells) + line_end

@@ -17,7 +17,7 @@ from products.catalogue import (
     Reading,
     Summary,
     preview,
-    survey,
+    validate,
 )
 from products.lifecycle.signals import request_submitted
 from products.models import Request
@@ -70,7 +70,7 @@ def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unp
     """Read a catalogue once, storing nothing. Raises CatalogueError when it is refused."""
     if file.size > settings.UPLOAD_MAX_BYTES:
         raise CatalogueError([file_too_large()])
-    return survey(Catalogue(file, **reading), strict=strict, max_urls=settings.REQUEST_MAX_IMAGES)
+    return validate(Catalogue(file, **reading), strict=strict, max_urls=settings.REQUEST_MAX_IMAGES)
 
 
 def file_too_large() -> Problem:

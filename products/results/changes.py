@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, models
 
-from products.catalogue.cells import defused, quote
+from products.catalogue import escape_formula, quote_cell
 from products.models import Image, Request
 from products.models.output_urls import Addresses
 
@@ -95,8 +95,8 @@ def changes_csv(batch: Request, earlier: Request | None, *, for_excel: bool = Fa
     if for_excel:
         yield "\ufeff".encode()
     for cells in chain([HEADER], changes(batch, earlier)):
-        values = [defused(cell) if for_excel else cell for cell in cells]
-        yield (",".join(quote(value, ",") for value in values) + "\r\n").encode()
+        values = [escape_formula(cell) if for_excel else cell for cell in cells]
+        yield (",".join(quote_cell(value, ",") for value in values) + "\r\n").encode()
 
 
 def _statement(what: str, batch: Request, earlier: Request | None) -> tuple[str, list[Any]]:

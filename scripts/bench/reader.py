@@ -15,12 +15,12 @@ from pathlib import Path
 
 import openpyxl
 
-from products.catalogue import Catalogue, Preview, Summary, preview, survey
+from products.catalogue import Catalogue, Preview, Summary, preview, validate
 from scripts.bench.catalogue import write
 
 ROWS, URLS_PER_ROW = 200_000, 5
 READINGS: dict[str, Callable[[Catalogue], Summary | Preview]] = {
-    "check of an upload": survey,
+    "check of an upload": validate,
     "preview": preview,
 }
 

@@ -1,4 +1,4 @@
-"""Whatever somebody uploads as a catalogue is read or refused, and what is read is what is there."""
+"""Any file uploaded as a catalogue is either read correctly or refused."""
 
 import csv
 import io
@@ -15,8 +15,8 @@ from products.catalogue import (
     known_encoding,
     preview,
     split_urls,
-    survey,
     url_problem,
+    validate,
 )
 from tests.support.effort import fuzz
 from tests.support.factories import URL, make_csv
@@ -37,14 +37,14 @@ edits = st.lists(st.tuples(st.integers(0, len(GOOD)), st.integers(0, 12), st.bin
 
 
 def edited(data: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
-    """The data with pieces of it replaced: at a place, so many bytes, by others."""
+    """Apply changes to the data, each an offset, the number of bytes to remove there, and bytes to insert."""
     for place, length, bytes_ in changes:
         data = data[:place] + bytes_ + data[place + length :]
     return data
 
 
 def read(data: bytes, encoding: str = "") -> list[Row] | None:
-    """The rows; None for what is refused, with reasons."""
+    """Return the rows, or None if the file is refused with reasons."""
     try:
         catalogue = Catalogue(io.BytesIO(data), encoding=encoding)
         rows = list(catalogue)
@@ -58,10 +58,10 @@ def read(data: bytes, encoding: str = "") -> list[Row] | None:
 
 
 def check(data: bytes) -> None:
-    """Read the data in every way there is; they agree with each other."""
+    """Read the data in every way and check that the results agree."""
     rows = read(data)
     try:
-        summary = survey(Catalogue(io.BytesIO(data)))
+        summary = validate(Catalogue(io.BytesIO(data)))
     except CatalogueError:
         assert not rows
         return
@@ -78,9 +78,9 @@ def check(data: bytes) -> None:
 
 
 def rewritten(data: bytes) -> bytes:
-    """The file as a result has it that puts outputs in place of URLs, without any outputs."""
+    """Return the result that replaces URLs by outputs, for no outputs: the file itself."""
     catalogue = Catalogue(io.BytesIO(data))
-    if catalogue.own_width < len(catalogue.header):
+    if catalogue.input_width < len(catalogue.header):
         return data  # the columns of an earlier result are left out
     writer = Writer(catalogue, replace=True)
     lines = [

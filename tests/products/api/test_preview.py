@@ -1,4 +1,4 @@
-"""POST /api/requests/preview/: how a catalogue would be read, before anything is done with it."""
+"""POST /api/requests/preview/ shows how a catalogue would be read, without storing or fetching anything."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def post(api: Client, data: bytes, **options: Any) -> Any:
-    """The answer; nothing is stored whatever it is."""
+    """Return the response, and check that nothing was stored."""
     before = stored_catalogues()
     body = {"file": SimpleUploadedFile("catalogue.csv", data), **options}
     response = api.post("/api/requests/preview/", body)
@@ -63,7 +63,7 @@ def test_a_preview_has_the_promised_shape(api: Client) -> None:
                 "line": 1,
                 "column": 1,
                 "code": "unused_column",
-                "detail": "The column “ID” is not read: another is preferred.",
+                "detail": "The column “ID” is not used because another column fits better.",
             },
             {"line": 3, "column": 3, "code": "blank_name", "detail": "The row has no product name."},
         ],
@@ -140,7 +140,7 @@ def test_the_rows_of_one_product_are_no_duplicates(api: Client) -> None:
     shown = preview_of(api, make_csv(*rows))
     assert [row["product_name"] for row in shown["rows"]] == ["Lamp", "Lamp", "Lamp", "Chair", ""]
     assert warnings_of(shown) == [(6, 1, "duplicate_serial"), (6, 2, "blank_name")]
-    assert shown["warnings"][0]["detail"] == "The serial number “lamp” stands in line 2 already."
+    assert shown["warnings"][0]["detail"] == "The serial number “lamp” is already used in line 2."
 
 
 def test_a_frequent_warning_does_not_hide_the_others(api: Client) -> None:
@@ -149,7 +149,7 @@ def test_a_frequent_warning_does_not_hide_the_others(api: Client) -> None:
     codes = [warning["code"] for warning in shown["warnings"]]
     assert codes == ["invalid_url"] * 20 + ["blank_name", "more"]
     assert shown["warnings"][-1]["detail"] == (
-        "There are 1,001 warnings; the first 20 of each kind are listed."
+        "There are 1,001 warnings. The first 20 of each kind are shown."
     )
 
 

@@ -183,7 +183,7 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
         (
             pictures.rgba_png(16, 12),
             "not_text",
-            r"This is not a CSV file: line 2 contains the byte 0x1A, which no text does\.",
+            r"This is not a CSV file\. Line 2 contains the byte 0x1A, which is not text\.",
             {"line": 2},
         ),
         (
@@ -201,13 +201,13 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
         (
             make_csv().decode().encode("utf-16") + b"x",
             "unsupported_encoding",
-            r"The file is marked as UTF-16-LE but is not\. See line 3\.",
+            r"The file has a UTF-16-LE byte order mark but is not valid UTF-16-LE\. See line 3\.",
             {"line": 3},
         ),
         (
             make_csv((1, "Chair", URL)) + b'2,"Table,' + URL.encode() + b"\n",
             "unclosed_quote",
-            r"The quote that opens in line 3 is never closed, .*",
+            r"The quote opened in line 3 is never closed, .*",
             {"line": 3},
         ),
     ],
@@ -253,18 +253,18 @@ def test_a_file_over_the_limit_in_pictures_is_refused_without_reading_on(
     error = error_of(upload(api, data + b'3,"never closed'))
     assert error == {
         "code": "too_many_images",
-        "detail": "The file has more than 2 picture URLs; no more are accepted.",
+        "detail": "The file has more than the 2 picture URLs allowed.",
         "attr": "file",
     }
 
 
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_file_with_too_many_rows_is_refused(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("products.catalogue.survey"), "MAX_ROWS", 2)
+    monkeypatch.setattr(import_module("products.catalogue.inspection"), "MAX_ROWS", 2)
     error = error_of(upload(api, make_csv((1, "Chair", ""), (2, "Table", ""), (3, "Lamp", ""))))
     assert error == {
         "code": "too_many_rows",
-        "detail": "The file has more than 2 rows; no more are accepted.",
+        "detail": "The file has more than the 2 rows allowed.",
         "attr": "file",
     }
 
@@ -275,7 +275,7 @@ def test_a_file_with_too_many_columns_is_refused(api: Client) -> None:
     error = error_of(upload(api, make_csv((1, "Chair", URL), header=header)))
     assert error == {
         "code": "too_many_columns",
-        "detail": "The file has more than 16,384 columns; no more are accepted.",
+        "detail": "The file has more than the 16,384 columns allowed.",
         "attr": "file",
     }
 

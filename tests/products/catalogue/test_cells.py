@@ -1,17 +1,18 @@
-"""Records taken apart into cells as they stand, judged by the csv module."""
+"""Records split into raw cells and cells quoted again, compared with the csv module."""
 
 import csv
 import itertools
 
 import pytest
 
-from products.catalogue.cells import defused, quote, raw_cells
+from products.catalogue import escape_formula, quote_cell
+from products.catalogue.records import raw_cells
 
 PIECES = ['"', '""', "a", ",", ";", "\n", " "]
 
 
 def csv_cells(text: str) -> list[str] | None:
-    """What the csv module finds in a record; None if the text is not exactly one."""
+    """Return the cells that the csv module finds; None if the text is not exactly one record."""
     try:
         first, *others = csv.reader([text, "end"])
     except csv.Error:
@@ -35,7 +36,7 @@ def test_cells_are_those_that_the_csv_module_finds_and_together_are_the_record()
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_a_quoted_cell_may_hold_delimiters_quotes_and_line_breaks(delimiter: str) -> None:
     values = ["", 'a"b', f"a{delimiter}b", "two\r\nlines", "plain", '"']
-    text = delimiter.join(quote(value, delimiter) for value in values) + "\n"
+    text = delimiter.join(quote_cell(value, delimiter) for value in values) + "\n"
     cells, end = raw_cells(text, delimiter)
     assert (delimiter.join(cells) + end, end) == (text, "\n")
     assert next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter)) == values
@@ -48,21 +49,21 @@ def test_the_line_end_is_as_it_stands_in_the_file(end: str) -> None:
 
 
 def test_quotes_are_put_where_they_have_to_be_or_everywhere() -> None:
-    assert [quote(value, ";") for value in ["a", "a,b", "a;b", 'a"b', "a\nb", "", " a "]] == [
+    assert [quote_cell(value, ";") for value in ["a", "a,b", "a;b", 'a"b', "a\nb", "", " a "]] == [
         *("a", "a,b", '"a;b"', '"a""b"', '"a\nb"', "", " a "),
     ]
-    assert quote("a", ",", always=True) == '"a"'
+    assert quote_cell("a", ",", always=True) == '"a"'
 
 
 @pytest.mark.parametrize(
     "cell", ["=1", "+a", "-a", "@a", "\ta", "\ra", "＝1", "-1+1", "+1 2", "-", "=", "--1"]
 )
-def test_what_a_spreadsheet_would_take_for_a_formula_is_defused(cell: str) -> None:
-    assert defused(cell) == f"'{cell}"
+def test_what_a_spreadsheet_would_take_for_a_formula_is_escaped(cell: str) -> None:
+    assert escape_formula(cell) == f"'{cell}"
 
 
 @pytest.mark.parametrize(
     "cell", ["", "a", "1", "-1", "+1.5", "-1,5", "-1.234,50", "-.5", "-1e5", "-3%", "a=b", " =1"]
 )
-def test_other_cells_are_left_alone(cell: str) -> None:
-    assert defused(cell) == cell
+def test_other_cells_are_not_escaped(cell: str) -> None:
+    assert escape_formula(cell) == cell

@@ -1,4 +1,4 @@
-"""Which columns are read: by rank of their names, or as the caller says."""
+"""Columns are found by the rank of their names, or as the caller names them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from products.catalogue.columns import find_columns
 
 
 def names_of(header: str, names: ColumnNames | None = None) -> tuple[ColumnNames, list[str]]:
-    """The columns found, and those that could have been."""
+    """Return the columns found, and the unused ones."""
     cells = header.split(",")
     columns = find_columns(cells, 1, names)
     return columns.names(cells), [cells[index] for index in columns.unused]

@@ -1,4 +1,4 @@
-"""Catalogues as shops and spreadsheets write them, each with the products that have to be found in it.
+"""Catalogues as shops and spreadsheets write them, each with the products expected in it.
 
 `tests/catalogues` has the files. Beside each lies what was written down by hand: the options of its upload,
 encoding, delimiter and columns to be found, products as serial number, name and URLs, and warnings as line,
@@ -28,7 +28,7 @@ RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A file, and what has to be found in it."""
+    """A file, and what is expected in it."""
 
     name: str
     data: bytes
@@ -69,7 +69,7 @@ def test_every_file_has_its_expectations_and_there_are_enough() -> None:
 
 
 def ingested(api: Client, case: Case, data: bytes | None = None, **changed: str) -> Request:
-    """The file's Request with its Products, uploaded through the API."""
+    """Upload the file through the API, ingest it and return its Request."""
     response = upload(api, data or case.data, case.name, **(case.form | changed))
     assert response.status_code == 201, response.content
     return ingest(Request.objects.get(pk=response.json()["id"]))
@@ -83,7 +83,7 @@ def products_of(api: Client, batch: Request) -> list[list[Any]]:
 
 
 def settled(batch: Request) -> Request:
-    """Every second picture that waits is completed, the others have failed."""
+    """Complete every second pending picture and fail the others."""
     urls = batch.images.pending().order_by("number").values_list("url", flat=True)
     return settle(batch, {url: "timeout" if number % 2 else JPEG for number, url in enumerate(urls)})
 
@@ -93,7 +93,7 @@ def result_of(api: Client, batch: Request, **query: str) -> bytes:
 
 
 def table_of(case: Case, data: bytes) -> list[list[str]]:
-    """A result's rows as a plain reader has them, without blank ones and what precedes the header."""
+    """Return a result's rows as the csv module reads them, without blank ones and a `sep=` line."""
     encoding = "utf-8" if case.is_workbook else case.encoding
     # cp1252 knows not all bytes; which characters they become is of no interest here.
     text = data.decode(encoding, errors="replace").removeprefix("\ufeff")
@@ -103,7 +103,7 @@ def table_of(case: Case, data: bytes) -> list[list[str]]:
 
 
 def fitted(cells: list[str], width: int, delimiter: str) -> list[str]:
-    """As many cells as the header has, the surplus in the last one, as it would stand there in quotes."""
+    """Return as many cells as the header has: padded, or with the surplus joined into the last one."""
     if len(cells) > width:
         return [*cells[: width - 1], delimiter.join(cells[width - 1 :])]
     return cells + [""] * (width - len(cells))

@@ -1,4 +1,4 @@
-"""Catalogues that are Excel workbooks, ordinary, odd, broken and hostile."""
+"""Catalogues that are Excel workbooks: ordinary, unusual, damaged and malicious."""
 
 import io
 import zipfile
@@ -6,7 +6,7 @@ from datetime import date, datetime, time
 
 import pytest
 
-from products.catalogue import Catalogue, CatalogueError, survey, unpacking, workbook
+from products.catalogue import Catalogue, CatalogueError, validate, workbook
 from tests.support.factories import HEADER, URL, make_workbook
 
 SHEET = "xl/worksheets/sheet1.xml"
@@ -19,13 +19,13 @@ def read(data: bytes) -> Catalogue:
 
 def refusal_of(data: bytes) -> str:
     with pytest.raises(CatalogueError) as refusal:
-        survey(read(data))
+        validate(read(data))
     (problem,) = refusal.value.problems
     return problem.code
 
 
 def with_part(name: str, data: bytes | str, *rows: list[object]) -> bytes:
-    """A workbook of which one part is another."""
+    """Return a workbook in which the part `name` is replaced by `data`."""
     source = zipfile.ZipFile(io.BytesIO(make_workbook(HEADER, *(rows or [[1, "Lamp", URL]]))))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -35,7 +35,7 @@ def with_part(name: str, data: bytes | str, *rows: list[object]) -> bytes:
 
 
 def with_rows(rows: str) -> bytes:
-    """A workbook whose first sheet has these rows after a header."""
+    """Return a workbook whose first sheet has these rows, as XML, after a header."""
     cells = "".join(
         f'<c r="{letter}1" t="inlineStr"><is><t>{name}</t></is></c>'
         for letter, name in zip("ABC", HEADER, strict=True)
@@ -98,7 +98,7 @@ def test_a_sheet_that_gives_its_size_wrongly_is_read_to_its_end() -> None:
 
 
 def test_cells_beyond_the_header_are_a_problem_of_their_row() -> None:
-    summary = survey(read(make_workbook(HEADER, [1, "Lamp", URL, None, "note"])))
+    summary = validate(read(make_workbook(HEADER, [1, "Lamp", URL, None, "note"])))
     assert [(problem.code, problem.line, problem.column) for problem in summary.problems] == [
         ("too_many_cells", 2, 5)
     ]
@@ -121,7 +121,7 @@ def test_a_damaged_workbook_is_refused_wherever_the_damage_is() -> None:
     for place in range(4, len(data), 7):
         damaged = data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
         try:
-            survey(read(damaged))
+            validate(read(damaged))
         except CatalogueError as error:
             codes |= {problem.code for problem in error.problems}
     assert "unreadable_workbook" in codes
@@ -154,7 +154,7 @@ def test_parts_that_are_not_what_they_should_be_refuse_the_file_or_are_not_neede
     part: str, data: str
 ) -> None:
     try:
-        survey(read(with_part(part, data)))
+        validate(read(with_part(part, data)))
     except CatalogueError as error:
         assert {problem.code for problem in error.problems} <= {"unreadable_workbook", "missing_column"}
     else:
@@ -178,7 +178,7 @@ def test_a_cell_longer_than_a_csv_has_is_refused() -> None:
 
 
 def test_rows_that_are_wider_than_all_sense_add_up_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "MAX_CELLS", 200_000)
+    monkeypatch.setattr(workbook, "MAX_SHEET_CELLS", 200_000)
     wide = "".join(f'<row r="{number}"><c r="XFD{number}"><v>1</v></c></row>' for number in range(2, 100))
     assert refusal_of(with_rows(wide)) == "workbook_too_large"
 
@@ -199,12 +199,12 @@ def test_a_small_file_that_would_take_all_memory_is_refused(rows: str) -> None:
 
 
 def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 10_000)
+    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 10_000)
     assert refusal_of(with_rows(ROW.format(2, "x" * 10_000))) == "workbook_too_large"
 
 
 def test_a_large_picture_in_a_workbook_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MAX_UNSEEN", 1000)
+    monkeypatch.setattr(workbook, "MAX_UNCHECKED_BYTES", 1000)
     file = io.BytesIO(make_workbook(HEADER, [1, "Lamp", URL]))
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("xl/media/image1.png", b"\x89PNG" + bytes(5000))

@@ -1,0 +1,202 @@
+"""Reads a whole catalogue and reports what is in it: `validate` on upload, `preview` for a user to check."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from products.catalogue.columns import ColumnNames
+from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
+from products.catalogue.reading import Catalogue, Row
+from products.catalogue.urls import host_of, url_problem, url_warning
+
+FIRST_ROWS = 100
+FIRST_PROBLEMS = 100
+#: More than any catalogue within REQUEST_MAX_IMAGES has, and few enough to read during an HTTP request.
+MAX_ROWS = 2_000_000
+MAX_COLUMNS = 16_384  # Excel's limit
+
+PREVIEW_ROWS = 20
+PREVIEW_HOSTS = 100
+#: Per code, so that a frequent warning does not hide the others.
+PREVIEW_WARNINGS = 20
+#: Duplicates are searched among the first so many, since each takes about 150 bytes of memory.
+MAX_SERIAL_NUMBERS = 250_000
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Result of `validate`. All rows and problems are counted, the first 100 of each are kept."""
+
+    rows: int
+    urls: int
+    first_rows: list[Row]
+    problems: list[Problem]
+    problem_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Result of `preview`. A workbook has the `encoding` "xlsx" and the `delimiter` None.
+
+    `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
+    the 100 hosts with the most.
+    """
+
+    encoding: str
+    delimiter: str | None
+    columns: ColumnNames
+    rows: int
+    urls: int
+    distinct: int
+    hosts: dict[str, int]
+    first_rows: list[Row]
+    warnings: list[Problem]
+
+
+def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
+    """Check a whole file in one pass, which ends where a limit is exceeded.
+
+    Raises CatalogueError if the file cannot be read as a table, has no rows, or has more rows, columns or
+    URLs than allowed; with `strict` also if there is any problem, with the first 100 of them.
+    """
+    _check_limit(len(catalogue.header), MAX_COLUMNS, "too_many_columns", "columns")
+    rows = urls = problem_count = 0
+    first_rows: list[Row] = []
+    problems: list[Problem] = []
+    for row in catalogue:
+        rows += 1
+        urls += len(row.image_urls)
+        _check_limit(rows, MAX_ROWS, "too_many_rows", "rows")
+        _check_limit(urls, max_urls, "too_many_images", "picture URLs")
+        if rows <= FIRST_ROWS:
+            first_rows.append(row)
+        found = _problems(catalogue, row)
+        problem_count += len(found)
+        problems += found[: FIRST_PROBLEMS - len(problems)]
+    if not rows:
+        raise refusal("no_rows", "The file has a header but no rows.")
+    if strict and problems:
+        raise CatalogueError(problems)
+    return Summary(rows, urls, first_rows, problems, problem_count)
+
+
+def preview(catalogue: Catalogue) -> Preview:
+    """Read a whole file. Raise CatalogueError if it cannot be read as a table."""
+    warnings = _Warnings(catalogue)
+    rows = urls = 0
+    first_rows: list[Row] = []
+    distinct: set[int] = set()
+    hosts: Counter[str] = Counter()
+    for row in catalogue:
+        rows += 1
+        urls += len(row.image_urls)
+        if rows <= PREVIEW_ROWS:
+            first_rows.append(row)
+        for url in row.image_urls:
+            if (key := hash(url)) not in distinct:
+                distinct.add(key)
+                if not url_problem(url):
+                    hosts[host_of(url)] += 1
+        warnings.check(row)
+    return Preview(
+        encoding="xlsx" if catalogue.is_workbook else catalogue.encoding.name,
+        delimiter=None if catalogue.is_workbook else catalogue.delimiter,
+        columns=catalogue.columns.names(catalogue.header),
+        rows=rows,
+        urls=urls,
+        distinct=len(distinct),
+        hosts=dict(hosts.most_common(PREVIEW_HOSTS)),
+        first_rows=first_rows,
+        warnings=warnings.listed(),
+    )
+
+
+class _Warnings:
+    """The warnings of a preview: the first of each code are kept, all are counted."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._kept: dict[str, list[Problem]] = {}
+        self._count = 0
+        self._lines: dict[int, int] = {}  # by the hash of a serial number, the line where it first appears
+        for index in catalogue.columns.unused:
+            name = shorten(catalogue.header[index].strip(), 60)
+            detail = f"The column “{name}” is not used because another column fits better."
+            self._add(Problem("unused_column", detail, catalogue.header_line, index + 1))
+
+    def check(self, row: Row) -> None:
+        """Add the warnings for a row."""
+        for problem in _problems(self._catalogue, row):
+            self._add(problem)
+        columns = self._catalogue.columns
+        if not row.serial_number:
+            detail = "The row has no serial number."
+            self._add(Problem("blank_serial", detail, row.line, columns.serial + 1))
+        if not row.product_name:
+            self._add(Problem("blank_name", "The row has no product name.", row.line, columns.name + 1))
+        if any(map(url_warning, row.image_urls)):
+            for index, url in _urls_by_cell(self._catalogue, row):
+                if warning := url_warning(url):
+                    code, detail = warning
+                    self._add(Problem(code, f"{shorten(url, 200)}: {detail}", row.line, index + 1))
+        if row.serial_number and not row.continues:
+            self._check_duplicate(row)
+
+    def _check_duplicate(self, row: Row) -> None:
+        key = hash(row.serial_number)
+        if first_line := self._lines.get(key):
+            name = shorten(row.serial_number, 60)
+            detail = f"The serial number “{name}” is already used in line {first_line}."
+            column = self._catalogue.columns.serial + 1
+            self._add(Problem("duplicate_serial", detail, row.line, column))
+        elif len(self._lines) < MAX_SERIAL_NUMBERS:
+            self._lines[key] = row.line
+
+    def _add(self, problem: Problem) -> None:
+        self._count += 1
+        kept = self._kept.setdefault(problem.code, [])
+        if len(kept) < PREVIEW_WARNINGS:
+            kept.append(problem)
+
+    def listed(self) -> list[Problem]:
+        """Return the kept warnings in the order of lines, and a last one if others were left out."""
+        warnings = [problem for kept in self._kept.values() for problem in kept]
+        warnings.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+        if len(warnings) < self._count:
+            detail = (
+                f"There are {self._count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
+            )
+            warnings.append(Problem("more", detail))
+        return warnings
+
+
+def _check_limit(number: int, limit: int | None, code: str, things: str) -> None:
+    if limit is not None and number > limit:
+        raise refusal(code, f"The file has more than the {limit:,} {things} allowed.")
+
+
+def _problems(catalogue: Catalogue, row: Row) -> list[Problem]:
+    """Return the problems of a row: too few or too many cells, and URLs that cannot be fetched."""
+    width, cells = len(catalogue.header), row.cells
+    if len(cells) == width and not any(map(url_problem, row.image_urls)):
+        return []
+    problems = []
+    sizes = f"The row has {len(cells):,} cells, the header has {width:,}."
+    if len(cells) < width:
+        problems.append(Problem("too_few_cells", sizes, row.line))
+    picture_cells = set(catalogue.picture_cells(cells))
+    surplus = range(width, len(cells))
+    if unread := [index for index in surplus if cells[index].strip() and index not in picture_cells]:
+        problems.append(Problem("too_many_cells", sizes, row.line, unread[0] + 1))
+    for index, url in _urls_by_cell(catalogue, row):
+        if reason := url_problem(url):
+            problems.append(Problem("invalid_url", f"{shorten(url, 100)}: {reason}", row.line, index + 1))
+    return problems
+
+
+def _urls_by_cell(catalogue: Catalogue, row: Row) -> Iterator[tuple[int, str]]:
+    """Yield a row's URLs, each with the index of its cell."""
+    for index in catalogue.picture_cells(row.cells):
+        if index < len(row.cells):
+            for url in catalogue.urls_in(row.cells[index]):
+                yield index, url

@@ -1,0 +1,64 @@
+"""Records: the cells of one line of a table, together with their text as CSV."""
+
+import csv
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from products.catalogue.problems import CatalogueError, refusal
+
+# A cell may have 131,072 characters. That is the csv module's limit, not changed because it is process-wide
+# and well above Excel's 32,767.
+MAX_ROW_CHARS = 1_000_000
+
+
+class Record(NamedTuple):
+    """The line a record starts in (from 1), its cells, and its text in the file with the line end."""
+
+    line: int
+    cells: list[str]
+    text: str
+
+    @property
+    def is_blank(self) -> bool:
+        return not any(map(str.strip, self.cells))
+
+
+def raw_cells(text: str, delimiter: str) -> tuple[list[str], str]:
+    """Split the text of a record into its cells, quotes included, and its line end ("" if it has none).
+
+    Finds the same cells as the csv module: a quote is special only at the start of a cell, and text after
+    the closing quote belongs to the cell.
+    """
+    cells, position, match_cell = [], 0, _cell_pattern(delimiter).match
+    while match := match_cell(text, position):
+        cells.append(match[0])
+        position = match.end()
+        if not text.startswith(delimiter, position):
+            break
+        position += 1
+    return cells, text[position:]
+
+
+@lru_cache
+def _cell_pattern(delimiter: str) -> re.Pattern[str]:
+    return re.compile(rf'(?:"[^"]*+(?:""[^"]*+)*+")?[^{re.escape(delimiter)}\r\n]*+')
+
+
+def quote_cell(value: str, delimiter: str, *, always: bool = False) -> str:
+    """Return a cell as CSV text: quoted where necessary, or always."""
+    if always or delimiter in value or '"' in value or "\n" in value or "\r" in value:
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def cell_too_long(line: int) -> CatalogueError:
+    """Return the error for a cell longer than the csv module reads."""
+    detail = f"A cell in line {line} is longer than {csv.field_size_limit():,} characters."
+    return refusal("cell_too_long", detail, line)
+
+
+def row_too_long(line: int) -> CatalogueError:
+    """Return the error for a row longer than MAX_ROW_CHARS."""
+    detail = f"The row in line {line} is longer than {MAX_ROW_CHARS:,} characters."
+    return refusal("line_too_long", detail, line)
