@@ -5,7 +5,6 @@ from django.core.exceptions import ValidationError
 
 from processing.webhooks.models import EVENT_CHOICES, DeliveryStatus, WebhookEndpoint, default_events
 from products.catalogue import MAX_URL, url_problem
-from products.catalogue.urls import MAX_URL
 
 
 def check_url(url: str) -> None:

@@ -14,7 +14,6 @@ from processing.webhooks.models import (
 )
 from products.api.serializers import RequestSerializer, check_url
 from products.catalogue import MAX_URL
-from products.catalogue.urls import MAX_URL
 from products.models import Request
 
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]

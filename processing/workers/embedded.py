@@ -1,4 +1,4 @@
-"""Embedded mode: the workers' threads inside the one process that serves or extracts."""
+"""Embedded mode: the threads of workers inside the one process that serves or extracts."""
 
 import fcntl
 import os
@@ -15,18 +15,17 @@ from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.workers.recovery import take_over
 
-#: Threads that take up messages of each queue: queues alone would not keep slow receivers from holding up
-#: pictures.
+#: Threads of each queue. Queues that share threads would let slow webhook receivers delay pictures.
 THREADS = {QUEUE: 4, WEBHOOKS: 8}
-#: Seconds that deliveries under way get at the end. What they do not settle goes out again, with its old id.
+#: Seconds for deliveries under way at shutdown. Those that do not finish are made again, with the same id.
 DELIVERY_GRACE_SECONDS = 2
 _running: list[dramatiq.Worker] = []
 
 
 def lock_data_dir() -> bool:
-    """Take the lock on DATA_DIR for this process, its forks, and what it turns into by exec.
+    """Take the lock on DATA_DIR for this process, its forks, and the program it may exec.
 
-    Who has it knows that no other worker lives. False when somebody else has it.
+    Its holder knows that no other worker is alive. Returns False if another process holds it.
     """
     descriptor = os.open(settings.DATA_DIR / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -39,18 +38,18 @@ def lock_data_dir() -> bool:
 
 
 def migrate() -> None:
-    """Create the database or bring it up to date, if it is this process's own."""
+    """Create or migrate the database if it is SQLite, which nobody else uses."""
     if _has_own_database():
         call_command("migrate", verbosity=0, interactive=False)
 
 
 def _has_own_database() -> bool:
-    """A PostgreSQL server may well have other users, of which the lock on DATA_DIR says nothing."""
+    """Return whether the lock on DATA_DIR covers the database: a PostgreSQL server may have other users."""
     return connection.vendor == "sqlite"
 
 
 def start() -> None:
-    """Start the workers in this process. The caller's process tree holds the lock on DATA_DIR."""
+    """Start the workers in this process. The caller holds the lock on DATA_DIR."""
     if _has_own_database():
         take_over()
     broker = dramatiq.get_broker()
@@ -58,11 +57,11 @@ def start() -> None:
         worker = dramatiq.Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=100)
         _running.append(worker)
         worker.start()
-        pipeline.current()  # Dramatiq only logs what goes wrong at its start; a worker without one is none
+        pipeline.current()  # raises if the start failed, which Dramatiq only logs
 
 
 def stop() -> None:
-    """Stop them, letting pictures and deliveries in hand finish for a few seconds."""
+    """Stop the workers after a few seconds for pictures and deliveries under way."""
     while _running:
         worker = _running.pop(0)
         if worker.consumer_whitelist == {WEBHOOKS}:
@@ -77,7 +76,7 @@ def is_started() -> bool:
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """The worker, for as long as the block lasts."""
+    """Run the workers for the duration of the block."""
     start()
     try:
         yield

@@ -1,14 +1,12 @@
-"""Prune: old Requests, old tests of webhooks, memories of pictures, and stored files that no row refers to.
+"""Prune: deletes old Requests and webhook tests, orphaned rows, and stored files that no row refers to.
 
-Nothing else ever deletes files.
+Nothing else deletes stored files.
 
-Safe while workers run, and safe to run twice at once. All Images of the same content share one output, so
-that any file may come to be needed again: a worker stores it first and writes its row a moment later. But
-storing a file that is there already renews its modification time, and an Image that refers to one without
-storing it does so only while another row refers to it. So nobody is about to refer to a file that no row
-refers to and that, looked at after that, has not been stored for a day.
-
-What remains is the moment between that look and the deletion.
+Safe while workers run, and when it runs twice at once. Images of the same content share one output, so any
+file may be needed again: a worker stores it first and writes its row a moment later. But storing a file that
+exists renews its modification time, and an Image takes over an output without storing it only while another
+row refers to it. So a file can be deleted if no row refers to it and if, checked after that, its modification
+time is older than GRACE. The only gap is the moment between that check and the deletion.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,19 +23,19 @@ from processing.work.models import KnownPicture
 from products import lifecycle
 from products.models import Image, Request
 
-#: Younger files stay. No worker has an Image in hand for as long.
+#: Files stored later than this ago are kept. No worker holds an Image for as long.
 GRACE = timedelta(hours=24)
-#: Files that the database is asked about at once.
-CHUNK = 500
-#: A century is as good as for ever, and dates do not go back without end.
-LONGEST_DAYS = 36_500
+#: Files looked up in the database by one query.
+CHUNK_FILES = 500
+#: More days would lead to dates before the year 1.
+MAX_DAYS = 36_500
 
 InUse = Callable[[list[str]], set[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was deleted."""
+    """Counts of deleted Requests and files."""
 
     requests: int
     files: int
@@ -48,12 +46,12 @@ class Pruned:
 
 
 def prune(days: int) -> Pruned:
-    """Delete Requests that finished more than `days` days ago, then all that is left without a row of theirs.
+    """Delete Requests that finished more than `days` days ago, then everything that no row refers to.
 
-    Tests of webhooks, which belong to no Request, go when they are as old. Raises one of
-    products.files.ERRORS where the storage does not answer; what is deleted is deleted.
+    Webhook tests of that age are deleted as well. Raises one of `products.models.files.ERRORS` if the storage
+    fails; files deleted before that stay deleted.
     """
-    moment = timezone.now() - timedelta(days=min(days, LONGEST_DAYS))
+    moment = timezone.now() - timedelta(days=min(days, MAX_DAYS))
     requests = _remove_requests(moment)
     WebhookDelivery.objects.tests_before(moment).delete()
     KnownPicture.objects.delete_orphaned()
@@ -74,7 +72,7 @@ def _remove_requests(finished_before: datetime) -> int:
 
 
 def _delete_unused() -> Iterator[int]:
-    """The size of each file that was deleted. One folder's names are in memory at a time."""
+    """Yield the size of each deleted file. One folder's names are in memory at a time."""
     for folder in output_folders():
         yield from _delete_unused_in(default_storage, folder, Image.objects.outputs_in_use)
     yield from _delete_unused_in(storages["uploads"], "", Request.objects.sources_in_use)
@@ -82,8 +80,8 @@ def _delete_unused() -> Iterator[int]:
 
 def _delete_unused_in(storage: Storage, folder: str, in_use: InUse) -> Iterator[int]:
     names = [f"{folder}/{name}".lstrip("/") for name in _list(storage, folder)]
-    for start in range(0, len(names), CHUNK):
-        some = names[start : start + CHUNK]
+    for start in range(0, len(names), CHUNK_FILES):
+        some = names[start : start + CHUNK_FILES]
         needed = in_use(some)
         for name in some:
             if name not in needed and (size := _delete(storage, name, in_use)) is not None:
@@ -98,10 +96,10 @@ def _list(storage: Storage, folder: str) -> list[str]:
 
 
 def _delete(storage: Storage, name: str, in_use: InUse) -> int | None:
-    """Delete a file that no row referred to, after another look; its size, None if it stays."""
+    """Delete a file unless a row refers to it by now. Return its size, None if it is kept."""
     try:
         size = storage.size(name)
-        # The time is looked at last: whoever stores the file before that moment renews it.
+        # The time is checked last: storing the file before that renews it.
         if in_use([name]) or storage.get_modified_time(name) > timezone.now() - GRACE:
             return None
         storage.delete(name)

@@ -1,7 +1,8 @@
-"""Recovery: rows are the truth, messages are hints. Whatever was lost is found here and sent again.
+"""Recovery: releases claims of dead workers and sends lost messages again.
 
+The rows say what is to be done, messages only speed it up: the broker's whole content may be lost.
 Safe when many workers run it at once: claims are released under row locks that others skip, and of several
-dispatches of one Request in the same epoch only one wins.
+dispatches of one Request in the same epoch only one succeeds.
 """
 
 import logging
@@ -20,13 +21,13 @@ from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
 
-#: Messages that the queue has passed by so long ago, and nobody works on, are lost. More than a lane's slice.
+#: A message is lost if workers have received messages sent so much later. Longer than a lane's slice.
 LOST_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a round has done."""
+    """Counts of one round."""
 
     images_released: int
     requests_sent: int
@@ -34,25 +35,25 @@ class Recovered:
 
 
 def recover() -> Recovered:
-    """One round: release what dead workers held, and send again what nobody works on."""
+    """Run one round: release the claims of dead workers, and resend messages for work that has stopped."""
     released = release(
         Image.objects.exclude(claimed_by__in=Worker.objects.alive().values("pk")), crashed=True
     )
     died, _ = Worker.objects.dead().delete()
     if died:
-        # Nobody knows whether they were ingesting; one that goes on elsewhere loses a chunk at most.
+        # They may have been ingesting. An ingest that goes on in another worker loses a chunk at most.
         Request.objects.active().filter(ingested_rows__lt=F("products_total")).update(dispatched_at=None)
     sent = sum(dispatch(batch) for batch in _stranded())
     if released:
-        logger.warning("%d images were in hand of dead workers and are released", released)
+        logger.warning("Released %d images claimed by dead workers", released)
     if sent:
         Maintenance.count_resent(sent)
-        logger.info("%d requests had nobody working on them and were sent again", sent)
+        logger.info("Sent messages again for %d requests that no worker was working on", sent)
     return Recovered(released, sent, _call_endpoints())
 
 
 def take_over() -> None:
-    """Count all other workers dead and all messages lost: only for who has the database for itself."""
+    """Treat all other workers as dead and all messages as lost. Only for the sole user of a database."""
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
     WebhookEndpoint.objects.all().let_go()
@@ -71,21 +72,21 @@ def _call_endpoints() -> int:
 
 
 def _stranded() -> QuerySet[Request]:
-    """Requests with something to do now, nobody doing it, and no message that is still on its way.
+    """Return Requests with work to do now that no worker does, and no message still in the queue.
 
-    How long a message waits says nothing when many do. But the queue is first in, first out: where workers
-    have come to messages that were sent later, an earlier one is lost.
+    The age of a message does not tell whether it is lost, since a full queue delays all. But the queue is
+    first in, first out: if workers have received messages that were sent later, an earlier one is lost.
     """
-    lately = timezone.now() - LOST_AFTER
+    recently = timezone.now() - LOST_AFTER
     passed = Worker.objects.alive().aggregate(until=Max("served_until"))["until"]
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     ingest_stopped = Q(ingested_rows__lt=F("products_total")) & (
-        Q(last_progress_at=None) | Q(last_progress_at__lt=lately)
+        Q(last_progress_at=None) | Q(last_progress_at__lt=recently)
     )
     lanes_gone = Exists(images.due()) & ~Exists(images.exclude(claimed_by=None))
     sweep_stopped = ~Q(sweep="")
     to_do = ingest_stopped | lanes_gone | sweep_stopped
     lost = Q(dispatched_at__lt=passed - LOST_AFTER) & to_do if passed else Q(pk=None)
-    # Who has waited longest comes first in the queue.
+    # Those that have waited longest are sent first.
     longest = F("last_progress_at").asc(nulls_first=True)
     return Request.objects.unsettled().filter(Q(dispatched_at=None) | lost).order_by(longest)

@@ -1,6 +1,6 @@
-"""This process as a worker: its row with a heartbeat, its pipeline, recovery rounds, its turns to prune.
+"""The life of a worker process: heartbeat, pipeline, recovery rounds, and its turns to prune.
 
-One that only delivers webhooks has recovery rounds and nothing else of this.
+A process that only delivers webhooks runs recovery rounds and nothing else of this.
 """
 
 import logging
@@ -24,20 +24,20 @@ from processing.workers.recovery import recover
 
 logger = logging.getLogger(__name__)
 
-#: Embedded, another process's submission is found by recovery alone, so that it looks more often.
+#: Embedded, submissions of other processes are found by recovery alone, so it runs more often.
 RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 10)
-#: How often it looks whether it is its turn to prune; not at once, since a worker that is there only for a
-#: short `extract` would not come to the end.
-PRUNE_LOOK_EVERY = timedelta(minutes=5)
-#: Seconds for pictures in hand at shutdown; below the 10 s after which container engines kill.
+#: How often a worker asks for its turn to prune, and how long after its start for the first time: the worker
+#: of a short `extract` would not finish.
+PRUNE_CHECK_EVERY = timedelta(minutes=5)
+#: Seconds for claimed pictures at shutdown; less than the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 
 
 class WorkerMiddleware(dramatiq.Middleware):
-    """Starts and stops what a worker process needs beside Dramatiq's threads."""
+    """Starts and stops the parts of a worker process beside Dramatiq's threads."""
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
-        # Not after: Dramatiq's threads take up messages before that.
+        # Not `after_worker_boot`: by then Dramatiq's threads are receiving messages.
         if settings.EMBEDDED and not embedded.is_started():
             raise SystemExit(
                 "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
@@ -47,22 +47,22 @@ class WorkerMiddleware(dramatiq.Middleware):
             row = Worker()
             row.beat()
             pipeline.start(row.pk)
-            self._served = Served(worker.worker_threads)
-            self._heart = Heart(row, self._served)
-            self._heart.start()
+            self._progress = QueueProgress(worker.worker_threads)
+            self._heartbeat = Heartbeat(row, self._progress)
+            self._heartbeat.start()
         elif not pipeline.is_worker():
-            self._rounds = Rounds()
-            self._rounds.start()
+            self._recovery = RecoveryRounds()
+            self._recovery.start()
 
     def before_process_message(self, broker: Any, message: Any) -> None:
         if message.queue_name == QUEUE:
-            self._served.begin(message.message_timestamp)
+            self._progress.begin(message.message_timestamp)
 
     def after_process_message(
         self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
     ) -> None:
         if message.queue_name == QUEUE:
-            self._served.end()
+            self._progress.end()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
         if _takes_pictures(worker):
@@ -71,24 +71,24 @@ class WorkerMiddleware(dramatiq.Middleware):
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
         if _takes_pictures(worker):
             pipeline.current().close(GRACE_SECONDS)
-            self._heart.stop()
+            self._heartbeat.stop()
         elif not pipeline.is_worker():
-            self._rounds.stop()
+            self._recovery.stop()
 
 
 def _require_bucket() -> None:
     try:
         require_bucket()
     except ImproperlyConfigured as error:
-        raise SystemExit(str(error)) from error  # dramatiq would log any other, and go on without us
+        raise SystemExit(str(error)) from error  # Dramatiq would log another exception and go on
 
 
 def _takes_pictures(worker: Any) -> bool:
-    """Whether Dramatiq's worker takes up messages about pictures; it takes up all if not told otherwise."""
+    """Return whether Dramatiq's worker consumes the queue of pictures: by default it consumes all."""
     return not worker.consumer_whitelist or QUEUE in worker.consumer_whitelist
 
 
-class Served:
+class QueueProgress:
     """How far this worker has come in the queue, which is first in, first out."""
 
     def __init__(self, threads: int) -> None:
@@ -98,25 +98,25 @@ class Served:
         self._latest: datetime | None = None
 
     def begin(self, timestamp: int) -> None:
-        """A message sent at `timestamp` (Unix time in ms) is being processed."""
+        """Note that a message sent at `timestamp` (Unix time in ms) is being processed."""
         sent_at = datetime.fromtimestamp(timestamp / 1000, UTC)
         with self._lock:
             self._running += 1
             self._latest = max(filter(None, [self._latest, sent_at]))
 
     def end(self) -> None:
-        """A message has been processed."""
+        """Note that a message has been processed."""
         with self._lock:
             self._running -= 1
 
     def until(self) -> datetime | None:
-        """What was sent before was taken up, or is lost. Now, if a thread has nothing to do."""
+        """Return the time before which all messages were received or lost: now, if a thread is idle."""
         with self._lock:
             return timezone.now() if self._running < self._threads else self._latest
 
 
-class Rounds(Thread):
-    """Runs recovery, again and again."""
+class RecoveryRounds(Thread):
+    """Runs recovery every RECOVERY_EVERY."""
 
     def __init__(self) -> None:
         super().__init__(name="recovery", daemon=True)
@@ -128,7 +128,7 @@ class Rounds(Thread):
                 close_old_connections()
                 recover()
             except Exception:
-                logger.exception("A round of recovery failed; the next one follows")
+                logger.exception("A recovery round failed; the next one follows")
             if self._stopped.wait(RECOVERY_EVERY.total_seconds()):
                 break
         connection.close()
@@ -139,40 +139,40 @@ class Rounds(Thread):
             self.join(timeout=2)
 
 
-class Heart(Thread):
-    """Says every 10 s that the worker lives, has recovery run, and gives back what it cannot work on."""
+class Heartbeat(Thread):
+    """Writes the heartbeat, starts recovery and prune, shares pauses of hosts, and releases idle claims."""
 
-    def __init__(self, worker: Worker, served: Served) -> None:
-        super().__init__(name="heart", daemon=True)
+    def __init__(self, worker: Worker, progress: QueueProgress) -> None:
+        super().__init__(name="heartbeat", daemon=True)
         self._worker = worker
-        self._served = served
+        self._progress = progress
         self._stopped = Event()
-        # A thread of its own: a round that sends to a broker that hangs outlasts what a worker may be silent.
-        self._rounds = Rounds()
+        # A thread of its own: a round that waits for the broker may last longer than DEAD_AFTER.
+        self._recovery = RecoveryRounds()
 
     def run(self) -> None:
         beat_at = timezone.now()
-        prune_at = beat_at + PRUNE_LOOK_EVERY
+        prune_at = beat_at + PRUNE_CHECK_EVERY
         while True:
             now = timezone.now()
             try:
                 close_old_connections()
                 if now >= beat_at:
-                    self._worker.beat(self._served.until())
+                    self._worker.beat(self._progress.until())
                     pipeline.current().release_unknown_claims()
                     beat_at = now + HEARTBEAT
-                if not self._rounds.ident:  # not before recovery can see that this worker lives
-                    self._rounds.start()
+                if not self._recovery.ident:  # after the first heartbeat: recovery sees this worker alive
+                    self._recovery.start()
                 if now >= prune_at:
                     _prune_in_turn()
-                    prune_at = now + PRUNE_LOOK_EVERY
+                    prune_at = now + PRUNE_CHECK_EVERY
                 pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
             except Exception:
-                logger.exception("The worker's heart stumbled and goes on")
+                logger.exception("The heartbeat failed and goes on")
             if self._stopped.wait(1):
                 break
-        self._rounds.stop()
+        self._recovery.stop()
         self._worker.delete()
         connection.close()
 
@@ -184,15 +184,15 @@ class Heart(Thread):
 def _prune_in_turn() -> None:
     days = settings.RETENTION_DAYS
     if days and Maintenance.take_prune_turn():
-        # In a thread, since it may take longer than a heart may be silent.
+        # In a thread, since it may take longer than DEAD_AFTER.
         Thread(target=_prune, args=[days], name="prune", daemon=True).start()
 
 
 def _prune(days: int) -> None:
-    """The end of the process may cut this off: the next turn finds what is left."""
+    """Prune. The end of the process may interrupt it: the next turn deletes the rest."""
     try:
         logger.info("Pruned; %s", prune(days))
     except Exception:
-        logger.exception("Maintenance broke off; what is left is found at the next turn")
+        logger.exception("Pruning failed; the next turn deletes the rest")
     finally:
         connection.close()

@@ -12,7 +12,6 @@ from rest_framework import serializers
 
 from products.api.fields import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import MAX_URL, url_problem
-from products.catalogue.urls import MAX_URL
 from products.models import Format, Image, Product, Request
 
 FactsSchema = {
