@@ -24,7 +24,7 @@ OK = Answer(b"thanks")
 ENDPOINTS, EVENTS = 20, 100
 #: 100 events for each endpoint of the one user, in one go; the path of an endpoint's URL is its number.
 BURST = """
-from processing.models import *
+from processing.webhooks.models import *
 from processing.signals import deliveries_due
 rows = list(WebhookEndpoint.objects.all())
 WebhookDelivery.objects.bulk_create(
