@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection. h11 reads heads and whatever is framed; the bytes of a picture pass it by."""
+"""One HTTP/1.1 connection. h11 parses heads and chunked bodies; bodies of known length bypass it."""
 
 import select
 import socket
@@ -12,13 +12,13 @@ from processing.http.deadline import time_left
 
 READ_BYTES = 256 * 1024
 WRITE_BYTES = 16 * 1024
-LONGEST_HEAD = 100 * 1024
+MAX_HEAD_BYTES = 100 * 1024
 
 
 class Connection:
-    """Carries one request after another. Raises what httpx raises, and heeds the thread's `deadline`.
+    """Sends one request after another, within the thread's `deadline`. Raises the exceptions of httpx.
 
-    `is_reusable` says whether the last answer has been read to its end and another may follow.
+    `is_reusable` tells whether the last response has been read to its end and another request may follow.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -29,16 +29,16 @@ class Connection:
         self._socket.close()
 
     def has_input(self) -> bool:
-        """Whether the other side has hung up, or sent what nobody asked for; either ends a connection."""
+        """Return whether the server has closed the connection, or sent data that nobody requested."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
 
     def ask(self, request: httpx.Request) -> tuple[h11.Response, Iterator[bytes]]:
-        """Send a request; the head of its answer, and the body piece by piece as it comes."""
+        """Send a request. Return the head of the response, and its body piece by piece as it arrives."""
         self.is_reusable = False
         timeouts = request.extensions.get("timeout", {})
-        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
+        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._write(_bytes_of(request, protocol), timeouts.get("write"))
         timeout = timeouts.get("read")
         head = self._head(protocol, timeout)
@@ -56,7 +56,7 @@ class Connection:
                 raise httpx.RemoteProtocolError("The connection ended without an answer.")
 
     def _sized(self, length: int, head: h11.Response, begun: bytes, timeout: float | None) -> Iterator[bytes]:
-        """A body of known length, which h11 would only copy from buffer to buffer."""
+        """Yield a body of known length, which h11 would only copy from buffer to buffer."""
         yield begun[:length]
         left = length - len(begun)
         while left > 0:
@@ -92,7 +92,7 @@ class Connection:
 
     def _write(self, data: bytes, timeout: float | None) -> None:
         try:
-            # In pieces: under TLS the timeout is granted anew whenever the other side takes a few bytes.
+            # In pieces: with TLS, the timeout starts anew whenever the server reads a few bytes.
             for start in range(0, len(data), WRITE_BYTES):
                 self._socket.settimeout(time_left(timeout))
                 self._socket.sendall(data[start : start + WRITE_BYTES])
@@ -112,7 +112,7 @@ def _bytes_of(request: httpx.Request, protocol: h11.Connection) -> bytes:
 
 
 def _length(request: httpx.Request, head: h11.Response) -> int | None:
-    """The length of an answer's body where nothing but its header tells it."""
+    """Return the length of a body that is framed by nothing but Content-Length."""
     headers = dict(head.headers)
     if request.method != "GET" or head.status_code != 200 or b"transfer-encoding" in headers:
         return None

@@ -1,4 +1,4 @@
-"""A limit of time for everything that a thread does over the network."""
+"""A deadline for everything that a thread does over guarded connections."""
 
 import time
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Give everything that this thread does over guarded connections inside the block `seconds` in all.
+    """Limit the network I/O of this thread inside the block to `seconds` in all.
 
-    Then it raises `httpx.TimeoutException`, however steadily bytes drip in. Only a name lookup cannot be
-    interrupted: it ends by the resolver's own time limit, and counts.
+    After that it raises `httpx.TimeoutException`, even while bytes keep arriving. Only a name lookup cannot
+    be interrupted: it ends by the resolver's own timeout.
     """
     token = _ends_at.set(time.monotonic() + seconds)
     try:
@@ -25,7 +25,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def time_left(timeout: float | None) -> float | None:
-    """`timeout`, or what is left until the thread's deadline if that is less."""
+    """Return `timeout`, or the seconds until the thread's deadline if they are fewer."""
     ends_at = _ends_at.get()
     if ends_at is None:
         return timeout

@@ -1,15 +1,15 @@
-"""Headers of answers."""
+"""Headers of responses."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
-LONGEST_RETRY_AFTER = 24 * 60 * 60.0
+MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60.0
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """The seconds that `Retry-After` asks for, whether as a number or as a date (RFC 9110, 10.2.3)."""
+    """Return the seconds that `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         seconds = float(value)
@@ -19,4 +19,4 @@ def retry_after(response: httpx.Response) -> float | None:
         except (ValueError, OverflowError):
             return None
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

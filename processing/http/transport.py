@@ -1,7 +1,7 @@
-"""httpx over connections of our own, whose addresses are checked where they are made.
+"""An httpx transport whose connections pass the guard, with a connection pool.
 
-httpx's own pool looks through all of its requests and connections for each of them, and copies what arrives
-several times; that costs as much as a small picture takes to compress.
+httpx's own pool searches all its requests and connections for each request and copies bodies several times,
+which costs as much as compressing a small picture.
 """
 
 import ssl
@@ -12,12 +12,11 @@ from threading import BoundedSemaphore, Lock
 
 import httpx
 
-from processing.http.addresses import IPNetwork, check_url
-from processing.http.connecting import connect, secured
 from processing.http.connection import Connection
 from processing.http.deadline import time_left
+from processing.http.guard import IPNetwork, check_url, connect, start_tls
 
-#: Below the 5 s after which many servers hang up, which may cross the next request on its way.
+#: Less than the 5 s after which many servers close an idle connection.
 KEEPALIVE_SECONDS = 4.0
 
 Origin = tuple[str, str, int]
@@ -26,10 +25,10 @@ Origin = tuple[str, str, int]
 def guarded_client(
     *, allowed_networks: Sequence[IPNetwork], user_agent: str, max_connections: int, timeout: float = 30.0
 ) -> httpx.Client:
-    """A client, for any number of threads, that connects to global addresses and `allowed_networks` only.
+    """Return a thread-safe client that connects to global addresses and `allowed_networks` only.
 
-    It keeps connections alive, and neither follows redirects nor keeps cookies nor heeds the environment
-    (proxies, certificates, `.netrc`). `timeout` is in seconds and for each step; `deadline` limits the whole.
+    It keeps connections alive. It follows no redirects, keeps no cookies, and ignores the environment
+    (proxies, certificates, `.netrc`). `timeout` limits each step, in seconds; `deadline` limits the whole.
     """
     return httpx.Client(
         transport=guarded_transport(allowed_networks=allowed_networks, max_connections=max_connections),
@@ -42,7 +41,7 @@ def guarded_client(
 
 
 def guarded_transport(*, allowed_networks: Sequence[IPNetwork], max_connections: int) -> "GuardedTransport":
-    """What a guarded client sends its requests by; certificates are checked as everywhere."""
+    """Return a transport that connects to global addresses and `allowed_networks` only."""
     return GuardedTransport(
         allowed_networks=allowed_networks,
         max_connections=max_connections,
@@ -51,9 +50,9 @@ def guarded_transport(*, allowed_networks: Sequence[IPNetwork], max_connections:
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """HTTP/1.1 over kept connections to global addresses and `allowed_networks`, for any number of threads.
+    """HTTP/1.1 with a pool of connections to global addresses and `allowed_networks`. Thread-safe.
 
-    At most `max_connections` are in use, and as many kept for whoever asks the same origin next.
+    At most `max_connections` are in use, and as many are kept idle for the next requests to their origins.
     """
 
     def __init__(
@@ -62,10 +61,10 @@ class GuardedTransport(httpx.BaseTransport):
         ssl_context.set_alpn_protocols(["http/1.1"])
         self._ssl_context = ssl_context
         self._networks = tuple(allowed_networks)
-        self._most = max_connections
+        self._max_idle = max_connections
         self._free = BoundedSemaphore(max_connections)
-        self._lock = Lock()  # guards _kept
-        self._kept: list[tuple[Origin, Connection, float]] = []  # with when it was put there, in that order
+        self._lock = Lock()  # guards _idle
+        self._idle: list[tuple[Origin, Connection, float]] = []  # with the time since when, oldest first
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         check_url(request.url)
@@ -80,13 +79,13 @@ class GuardedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         with self._lock:
-            kept, self._kept = self._kept, []
-        for _, connection, _ in kept:
+            idle, self._idle = self._idle, []
+        for _, connection, _ in idle:
             connection.close()
 
     def _answer(self, request: httpx.Request, timeout: float | None) -> httpx.Response:
         origin = _origin(request.url)
-        connection = self._take(origin) or self._connected(origin, timeout)
+        connection = self._reuse(origin) or self._connect(origin, timeout)
         try:
             head, body = connection.ask(request)
         except BaseException:
@@ -99,13 +98,13 @@ class GuardedTransport(httpx.BaseTransport):
             extensions={"reason_phrase": head.reason, "http_version": b"HTTP/" + head.http_version},
         )
 
-    def _connected(self, origin: Origin, timeout: float | None) -> Connection:
+    def _connect(self, origin: Origin, timeout: float | None) -> Connection:
         scheme, host, port = origin
         sock = connect(host, port, self._networks, timeout)
-        return Connection(secured(sock, self._ssl_context, host, timeout) if scheme == "https" else sock)
+        return Connection(start_tls(sock, self._ssl_context, host, timeout) if scheme == "https" else sock)
 
-    def _take(self, origin: Origin) -> Connection | None:
-        """A kept connection to the origin that still stands."""
+    def _reuse(self, origin: Origin) -> Connection | None:
+        """Return an idle connection to the origin that is still open."""
         while connection := self._newest(origin):
             if not connection.has_input():
                 return connection
@@ -115,9 +114,9 @@ class GuardedTransport(httpx.BaseTransport):
     def _newest(self, origin: Origin) -> Connection | None:
         with self._lock:
             self._close_old()
-            for index in reversed(range(len(self._kept))):
-                if self._kept[index][0] == origin:
-                    return self._kept.pop(index)[1]
+            for index in reversed(range(len(self._idle))):
+                if self._idle[index][0] == origin:
+                    return self._idle.pop(index)[1]
         return None
 
     def _give_back(self, origin: Origin, connection: Connection) -> None:
@@ -126,14 +125,14 @@ class GuardedTransport(httpx.BaseTransport):
             connection.close()
             return
         with self._lock:
-            self._kept.append((origin, connection, time.monotonic()))
+            self._idle.append((origin, connection, time.monotonic()))
             self._close_old()
 
     def _close_old(self) -> None:
-        """Close those that have waited too long, or behind too many others. The caller holds the lock."""
+        """Close connections that have been idle for too long, or are too many. The caller holds the lock."""
         oldest = time.monotonic() - KEEPALIVE_SECONDS
-        while self._kept and (self._kept[0][2] < oldest or len(self._kept) > self._most):
-            self._kept.pop(0)[1].close()
+        while self._idle and (self._idle[0][2] < oldest or len(self._idle) > self._max_idle):
+            self._idle.pop(0)[1].close()
 
 
 class _Body(httpx.SyncByteStream):
@@ -151,6 +150,6 @@ class _Body(httpx.SyncByteStream):
 
 
 def _origin(url: httpx.URL) -> Origin:
-    """Scheme, host as it is looked up, port."""
+    """Return scheme, host as it is resolved, and port."""
     port = url.port or (443 if url.scheme == "https" else 80)
     return url.scheme, url.raw_host.decode("ascii"), port

@@ -11,8 +11,8 @@ import httpx
 from django.conf import settings
 from django.utils import timezone
 
-from processing.http.connecting import BlockedAddress, TLSError, UnresolvedName
 from processing.http.deadline import deadline
+from processing.http.guard import BlockedAddress, TLSError, UnresolvedName
 from processing.http.headers import retry_after
 from processing.http.transport import guarded_client
 from processing.webhooks.signing import signed_headers

@@ -1,4 +1,4 @@
-"""Fetch one picture from its URL, within limits of time and size, unless it is as it was."""
+"""Fetch one picture within limits of time and size, conditionally if an earlier version is known."""
 
 import hashlib
 import zlib
@@ -10,15 +10,21 @@ from typing import cast
 
 import httpx
 
-from processing.http.addresses import InvalidAddress, check_url
-from processing.http.connecting import BlockedAddress, TLSError, UnknownName, UnresolvedName
 from processing.http.deadline import deadline
+from processing.http.guard import (
+    BlockedAddress,
+    InvalidAddress,
+    TLSError,
+    UnknownName,
+    UnresolvedName,
+    check_url,
+)
 from processing.http.headers import retry_after
 
 MAX_REDIRECTS = 5
 DRAIN_BYTES = 64 * 1024
 INFLATE_BYTES = 256 * 1024
-#: Characters of an ETag or a date; what is longer is not worth keeping for every picture.
+#: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
 
 _HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
@@ -26,12 +32,12 @@ _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
 
 
 class FetchError(Exception):
-    """Why a picture could not be fetched.
+    """A picture could not be fetched.
 
     `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
-    too_large not_an_image`, `detail` a sentence for people. If `permanent`, trying again is pointless.
-    `retry_after` is how many seconds the origin asked to be left alone (429 and 503 only, at most a day).
-    `elsewhere` says that another host is to blame, to which the one that was asked had redirected.
+    too_large not_an_image`, `detail` a sentence for users. `permanent`: a retry would fail again.
+    `retry_after`: the seconds that the host asked to wait (429 and 503 only, at most a day).
+    `elsewhere`: it happened on another host, to which the requested one had redirected.
     """
 
     elsewhere = False
@@ -45,15 +51,15 @@ class FetchError(Exception):
 
     @property
     def asks_to_wait(self) -> bool:
-        """Whether the origin asked to be left alone, so that nothing is wrong with the picture."""
+        """Whether the host asked for fewer requests: nothing is wrong with the picture."""
         return self.retry_after is not None or self.code == "http_429"
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What `url`, the last one after redirects, answered: its SHA-256, and what the origin calls it.
+    """A version of a picture: the `url` that answered, after redirects, the SHA-256, and the validators.
 
-    That is `ETag` and `Last-Modified`, each "" if there is none that can be sent again.
+    The validators `ETag` and `Last-Modified` are "" if there is none that can be sent in a condition.
     """
 
     url: str
@@ -63,14 +69,14 @@ class Version:
 
     @property
     def conditions(self) -> dict[str, str]:
-        """Headers by which only another version is sent (RFC 9110, 13.1)."""
+        """Headers of a conditional request for another version (RFC 9110, 13.1)."""
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer. `data` is empty where the origin says that it still has the version that was known."""
+    """A response. `data` is empty if the host answered 304: it still has the known version."""
 
     data: bytes
     version: Version
@@ -87,10 +93,10 @@ def fetch(
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The URL that answered with the `known` version is asked for another one only. Raises `FetchError`. The
-    total time is kept by a guarded transport; any other takes `timeout` for each step.
+    The request is conditional if it goes to the URL that answered with the `known` version. Raises FetchError.
+    A guarded transport limits the total time; any other applies `timeout` to each step.
     """
-    # A transport and no client: a client's cookies, hooks and merged headers cost as much as all the rest.
+    # By a transport: the cookies, hooks and merged headers of a client cost as much as all the rest.
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
     current = first = _parse(url)
     try:
@@ -125,7 +131,7 @@ def _parse(url: str) -> httpx.URL:
 
 def _request(url: httpx.URL, timeout: float, headers: Mapping[str, str]) -> httpx.Request:
     try:
-        check_url(url)  # a guarded transport does so, too; any other does not
+        check_url(url)  # for transports that are not guarded
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
     timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
@@ -145,7 +151,7 @@ def _answer(
 
 
 def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
-    """Where a redirect from `url` leads."""
+    """Return the target of a redirect from `url`."""
     try:
         return url.join(response.headers["Location"])
     except (httpx.InvalidURL, ValueError) as error:
@@ -204,7 +210,7 @@ def _picture(response: httpx.Response, max_bytes: int) -> bytes:
     pieces = _limited(_raw(response), host, max_bytes)
     if gzipped:
         pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
-    body = BytesIO()  # holds what has come about once; a list to be joined would hold it twice
+    body = BytesIO()  # a list of pieces would hold the data twice when joined
     body.writelines(pieces)
     if not body.tell():
         raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
@@ -221,7 +227,7 @@ def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[byt
 
 
 def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
-    """Undo gzip in pieces of bounded size, however much they inflate to."""
+    """Decompress gzip, in pieces of bounded size."""
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
     try:
         for piece in pieces:
@@ -236,7 +242,7 @@ def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
 
 
 def _drain(response: httpx.Response) -> None:
-    """Read a short rest, so that the connection can be used again; a long one is cheaper to hang up on."""
+    """Read a short body to its end, so that the connection can be reused. A long one is not worth it."""
     size = 0
     with suppress(httpx.HTTPError):
         for chunk in _raw(response):
@@ -246,7 +252,7 @@ def _drain(response: httpx.Response) -> None:
 
 
 def _raw(response: httpx.Response) -> Iterator[bytes]:
-    # Not `iter_raw()`: that refuses the bodies of a `MockTransport`, which are read beforehand.
+    # `iter_raw()` would refuse the bodies of a MockTransport, which have been read already.
     return iter(cast(httpx.SyncByteStream, response.stream))
 
 

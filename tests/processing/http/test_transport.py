@@ -9,9 +9,8 @@ from threading import Event
 import httpx
 import pytest
 
-from processing.http.addresses import is_permitted
-from processing.http.connecting import BlockedAddress, TLSError, UnknownName, UnresolvedName
 from processing.http.deadline import deadline
+from processing.http.guard import BlockedAddress, TLSError, UnknownName, UnresolvedName, is_permitted
 from processing.http.transport import GuardedTransport, guarded_client
 from tests.support.names import Names
 from tests.support.origin import Answer, Handler, Origin

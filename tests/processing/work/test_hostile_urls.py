@@ -14,8 +14,7 @@ import pytest
 from django.urls import reverse
 from pytest_django import Settings
 
-from processing.http.addresses import InvalidAddress
-from processing.http.connecting import BlockedAddress
+from processing.http.guard import BlockedAddress, InvalidAddress
 from processing.http.transport import guarded_client, guarded_transport
 from processing.work.fetch import FetchError, fetch
 from tests.support.canary import Canary
