@@ -93,7 +93,7 @@ def fetch(
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The request is conditional if it goes to the URL that answered with the `known` version. Raises FetchError.
+    The request is conditional if it goes to the URL that answered with `known`. Raises FetchError.
     A guarded transport limits the total time; any other applies `timeout` to each step.
     """
     # By a transport: the cookies, hooks and merged headers of a client cost as much as all the rest.
