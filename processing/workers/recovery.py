@@ -11,9 +11,9 @@ from datetime import timedelta
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
-from processing.webhooks.signals import deliveries_due
-from processing.work.tasks import can_send, dispatch
+from processing.webhooks.models import WebhookEndpoint
+from processing.webhooks.tasks import enqueue_lost_deliveries
+from processing.work.tasks import dispatch
 from processing.workers.models import Resends, Worker
 from products.models import Image, Request
 
@@ -45,26 +45,14 @@ def recover() -> Recovered:
     if sent:
         Resends.add(sent)
         logger.info("%d requests had nobody working on them and were sent again", sent)
-    return Recovered(released, sent, _call_endpoints())
+    return Recovered(released, sent, enqueue_lost_deliveries())
 
 
 def take_over() -> None:
     """Count all other workers dead and all messages lost: only for who has the database for itself."""
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
-    WebhookEndpoint.objects.all().let_go()
-
-
-def _call_endpoints() -> int:
-    """Send messages for endpoints with due deliveries that nobody makes; how many.
-
-    The later steps of the schedule come to be so, and what a killed worker or a lost message left.
-    """
-    if not can_send():
-        return 0
-    endpoints = WebhookDelivery.objects.endpoints_to_call()
-    deliveries_due.send(WebhookDelivery, endpoint_ids=endpoints)
-    return len(endpoints)
+    WebhookEndpoint.objects.all().release_leases()
 
 
 def _stranded() -> QuerySet[Request]:
