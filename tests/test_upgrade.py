@@ -168,6 +168,6 @@ def test_a_delivery_is_understood(old_message: Any, origin: Origin) -> None:
     endpoint = WebhookEndpoint.objects.create(owner=make_user(), url=url)
     WebhookDelivery.objects.create(endpoint=endpoint, event="test", payload="{}")
     # As if its message were on its way, so that recovery sends none.
-    WebhookEndpoint.objects.update(called_at=timezone.now())
+    WebhookEndpoint.objects.update(enqueued_at=timezone.now())
     old_message("deliver", f'["{endpoint.pk}"]', queue="webhooks")
     wait_until(lambda: WebhookDelivery.objects.get().status == DeliveryStatus.DELIVERED)

@@ -34,7 +34,7 @@ class Overview:
         return WebhookDelivery.objects.waiting()
 
     def endpoints_given_up(self) -> int:
-        return WebhookEndpoint.objects.given_up().count()
+        return WebhookEndpoint.objects.disabled_by_system().count()
 
     def hosts_paused(self) -> int:
         return PausedHost.objects.current().count()

@@ -1,1 +1,1 @@
-"""Webhooks after Standard Webhooks 1.0: signed, tried again, logged."""
+"""Webhooks by Standard Webhooks 1.0: events sent to endpoints, and reports received from external workers."""

@@ -1,4 +1,4 @@
-"""Endpoints and what was delivered to them."""
+"""Admin of endpoints and deliveries, and of Requests with their deliveries."""
 
 from django import forms
 from django.contrib import admin
@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from processing.webhooks.events import announce_again
+from processing.webhooks.events import redeliver, republish
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, link_to, list_url
 from products.admin.requests import RequestAdmin
@@ -18,25 +18,25 @@ from products.models import Request
 
 
 class ReasonForm(forms.Form):
-    """Why an endpoint is disabled: its owner reads it."""
+    """The reason to disable endpoints."""
 
     reason = forms.CharField(
         max_length=WebhookEndpoint._meta.get_field("disabled_reason").max_length,
-        initial="Staff have disabled it.",
+        initial="It was disabled by staff.",
         widget=AdminTextInputWidget,
-        help_text="The owner reads it.",
+        help_text="Shown to the owner.",
     )
 
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(ActingAdmin):
-    """Without its secrets, which nobody sees a second time."""
+    """Endpoints, without their secrets."""
 
     list_display = ["url", "owner", "enabled", "failing_since", "disabled_reason", "created_at"]
     list_filter = ["enabled"]
     list_select_related = ["owner"]
     search_fields = ["url", "owner__username"]
-    search_help_text = "A part of the URL or of the owner's name."
+    search_help_text = "Search by URL or owner."
     fields = [
         *("owner", "of_request", "url", "description", "events", "enabled", "disabled_reason"),
         *("failing_since", "resume_at", "created_at", "delivered"),
@@ -60,35 +60,43 @@ class WebhookEndpointAdmin(ActingAdmin):
         disabled = list(queryset.filter(enabled=False))
         for endpoint in disabled:
             endpoint.enable()
-        self.report(request, disabled, f"Endpoints that were enabled: {len(disabled)}.", "Enabled.")
+        self.report(request, disabled, f"Endpoints enabled: {len(disabled)}.", "Enabled.")
 
     @admin.action(description="Disable", permissions=["control"])
     def disable(self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]) -> TemplateResponse | None:
-        """Deliver nothing more, for a reason that is asked for."""
+        """Ask for a reason, then disable the endpoints."""
         form = ReasonForm(request.POST if is_confirmed(request) else None)
         if not form.is_valid():
-            question = "Disable these endpoints? What they miss is kept."
+            question = "Disable these endpoints? Events that they miss are kept."
             return self.ask(request, queryset, "disable", question, form)
         reason = form.cleaned_data["reason"]
         changed = [endpoint for endpoint in queryset if endpoint.disable(reason)]
-        text = f"Endpoints that were disabled: {len(changed)}."
+        text = f"Endpoints disabled: {len(changed)}."
         self.report(request, changed, text, f"Disabled: {reason}")
         return None
 
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ActingAdmin):
-    list_display = ["event", "endpoint", "status", "failures", "last_answer", "next_attempt_at", "created_at"]
+    list_display = [
+        "event",
+        "endpoint",
+        "status",
+        "failures",
+        "last_response",
+        "next_attempt_at",
+        "created_at",
+    ]
     list_filter = ["status", "event"]
     list_select_related = ["endpoint"]
     search_fields = ["endpoint__url"]
-    search_help_text = "A part of the endpoint's URL."
+    search_help_text = "Search by URL of the endpoint."
     fieldsets = [
         (None, {"fields": ["id", "event", "to_endpoint", "of_request", "run", "status", "created_at"]}),
-        ("Attempts", {"fields": ["failures", "next_attempt_at", "tried"]}),
-        ("Message", {"fields": ["message"]}),
+        ("Attempts", {"fields": ["failures", "next_attempt_at", "attempt_table"]}),
+        ("Payload", {"fields": ["body"]}),
     ]
-    readonly_fields = ["id", "to_endpoint", "of_request", "tried", "message"]
+    readonly_fields = ["id", "to_endpoint", "of_request", "attempt_table", "body"]
     actions = ["redeliver"]
 
     @admin.display(description="endpoint")
@@ -100,24 +108,24 @@ class WebhookDeliveryAdmin(ActingAdmin):
         return link_to(delivery.request) if delivery.request else NOTHING
 
     @admin.display
-    def last_answer(self, delivery: WebhookDelivery) -> str | None:
+    def last_response(self, delivery: WebhookDelivery) -> str | None:
         last = delivery.attempts[-1] if delivery.attempts else {}
         return last.get("error") or last.get("status")
 
     @admin.display(description="attempts")
-    def tried(self, delivery: WebhookDelivery) -> SafeString | str:
-        attempts = delivery.shown_attempts
+    def attempt_table(self, delivery: WebhookDelivery) -> SafeString | str:
+        attempts = delivery.latest_attempts
         return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else NOTHING
 
     @admin.display
-    def message(self, delivery: WebhookDelivery) -> SafeString:
+    def body(self, delivery: WebhookDelivery) -> SafeString:
         return format_html("<pre>{}</pre>", delivery.payload)
 
-    @admin.action(description="Deliver again", permissions=["control"])
+    @admin.action(description="Redeliver", permissions=["control"])
     def redeliver(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
-        changed = [delivery for delivery in queryset if delivery.redeliver()]
-        text = f"Deliveries that go out again: {len(changed)}."
-        self.report(request, changed, text, "Delivered again.")
+        changed = [delivery for delivery in queryset if redeliver(delivery)]
+        text = f"Deliveries queued: {len(changed)}."
+        self.report(request, changed, text, "Redelivered.")
 
 
 @admin.register(Request)
@@ -127,7 +135,7 @@ class RequestAndWebhooksAdmin(RequestAdmin):
     readonly_fields = [*RequestAdmin.readonly_fields, "deliveries"]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
-        """May the user deliver again? Django's own right to change a delivery says so."""
+        """Redelivering takes the permission to change deliveries."""
         return request.user.has_perm("webhooks.change_webhookdelivery")
 
     def possible_actions(self, row: Request) -> list[str]:
@@ -138,8 +146,8 @@ class RequestAndWebhooksAdmin(RequestAdmin):
         count = batch.webhook_deliveries.count()
         return link(list_url(WebhookDelivery, request__id__exact=batch.pk), f"Deliveries: {count}")
 
-    @admin.action(description="Send the webhook again", permissions=["resend"])
+    @admin.action(description="Redeliver webhooks", permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
-        sent = {batch: announce_again(batch) for batch in queryset}
-        text = f"Deliveries that go out again: {sum(sent.values())}."
-        self.report(request, [batch for batch, count in sent.items() if count], text, "Webhook sent again.")
+        sent = {batch: republish(batch) for batch in queryset}
+        text = f"Deliveries queued: {sum(sent.values())}."
+        self.report(request, [batch for batch, count in sent.items() if count], text, "Webhooks redelivered.")

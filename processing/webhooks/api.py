@@ -1,4 +1,4 @@
-"""The JSON API of webhooks: endpoints, deliveries, and what external workers report."""
+"""The JSON API: webhook endpoints, deliveries, and reports of external workers."""
 
 import time
 from typing import Any, cast
@@ -23,8 +23,8 @@ from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from processing.webhooks.events import ping
-from processing.webhooks.inbound import InvalidReport, apply
+from processing.webhooks.events import redeliver, redeliver_all, send_test_event
+from processing.webhooks.inbound import InvalidReport, apply_report
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.serializers import (
     DeliverySerializer,
@@ -44,9 +44,9 @@ from products.api.views import Pagination, status_filter, wanted_status
 
 
 class EndpointDisabled(Conflict):
-    """Nothing can be delivered."""
+    """409: nothing is delivered to a disabled endpoint."""
 
-    default_detail = "The endpoint is disabled; enable it first."
+    default_detail = "The endpoint is disabled. Enable it first."
     default_code = "endpoint_disabled"
 
 
@@ -56,16 +56,16 @@ class NewestFirst(Pagination):
 
 @extend_schema_view(create=extend_schema(responses={201: SubmittedSerializer, 200: SubmittedSerializer}))
 class RequestViewSet(products_api.RequestViewSet):
-    """Uploaded catalogues and what becomes of them."""
+    """Uploaded catalogues and their progress."""
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
-        """With the secret of the endpoint that the upload has named, in the upload's answer."""
+        """The response to an upload with a `webhook_url` has the secret of its endpoint."""
         is_upload = self.action == "create" and self.serializer_class is RequestSerializer
         return SubmittedSerializer if is_upload else super().get_serializer_class()
 
 
 class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
-    """URLs that are told when requests have ended."""
+    """URLs that receive events when requests finish."""
 
     queryset = WebhookEndpoint.objects.all()
     serializer_class = EndpointSerializer
@@ -77,7 +77,7 @@ class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
 
     @extend_schema(responses={201: NewEndpointSerializer})
     def create(self, request: ApiRequest, *args: Any, **kwargs: Any) -> Response:
-        """Register an endpoint. Its secret is in this answer only."""
+        """Register an endpoint. The secret is only in this response."""
         return super().create(request, *args, **kwargs)
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
@@ -86,22 +86,19 @@ class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
     def perform_create(self, serializer: BaseSerializer[WebhookEndpoint]) -> None:
         serializer.save(owner=cast(User, self.request.user))
 
-    def perform_destroy(self, instance: WebhookEndpoint) -> None:
-        instance.remove()
-
     @extend_schema(request=None, responses=NewEndpointSerializer)
     @action(detail=True, methods=["post"])
     def rotate(self, request: ApiRequest, pk: str) -> Response:
-        """Make a new secret, which is in this answer only; the old one signs, too, for 24 hours."""
+        """Create a new secret, which is only in this response. The old one also signs for 24 hours."""
         endpoint = self.get_object()
-        endpoint.rotate()
+        endpoint.rotate_secret()
         return Response(NewEndpointSerializer(endpoint).data)
 
     @extend_schema(request=None, responses={202: DeliverySerializer})
     @action(detail=True, methods=["post"])
     def test(self, request: ApiRequest, pk: str) -> Response:
-        """Send a test event, signed with the endpoint's secret."""
-        delivery = ping(self.get_object())
+        """Send a test event to the endpoint."""
+        delivery = send_test_event(self.get_object())
         if delivery is None:
             raise EndpointDisabled
         return Response(DeliverySerializer(delivery).data, status.HTTP_202_ACCEPTED)
@@ -109,19 +106,19 @@ class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
     @extend_schema(request=ReplaySerializer, responses={202: ReplayedSerializer})
     @action(detail=True, methods=["post"])
     def replay(self, request: ApiRequest, pk: str) -> Response:
-        """Deliver again what has failed, or what was missed while the endpoint was disabled."""
+        """Redeliver events that failed, or that were missed while the endpoint was disabled."""
         endpoint = self.get_object()
         if not endpoint.enabled:
             raise EndpointDisabled
         wanted = ReplaySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        count = endpoint.deliveries.settled(**wanted.validated_data).redeliver()
+        count = redeliver_all(endpoint.deliveries.with_status(**wanted.validated_data))
         return Response({"deliveries": count}, status.HTTP_202_ACCEPTED)
 
     @extend_schema(responses=DeliverySerializer(many=True), parameters=[status_filter(DeliveryStatus)])
     @action(detail=True, serializer_class=DeliverySerializer)
     def deliveries(self, request: ApiRequest, pk: str) -> Response:
-        """What was delivered to it or should have been, the newest first."""
+        """List the deliveries to the endpoint, newest first."""
         found: QuerySet[Any] = self.get_object().deliveries.all()
         if wanted := wanted_status(request, DeliveryStatus):
             found = found.filter(status=wanted)
@@ -129,7 +126,7 @@ class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
 
 
 class DeliveryViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[WebhookDelivery]):
-    """Events for endpoints, with every attempt to deliver them."""
+    """Deliveries of events, with every attempt."""
 
     queryset = WebhookDelivery.objects.all()
     serializer_class = DeliverySerializer
@@ -140,18 +137,18 @@ class DeliveryViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[Webhook
     @extend_schema(request=None, responses={202: DeliverySerializer})
     @action(detail=True, methods=["post"])
     def redeliver(self, request: ApiRequest, pk: str) -> Response:
-        """Deliver it again, with the same id. One that is about to be tried anyway is tried now."""
+        """Deliver the event again now, with the same id."""
         delivery = self.get_object()
-        if not delivery.redeliver():
+        if not redeliver(delivery):
             raise EndpointDisabled
         return Response(self.get_serializer(delivery).data, status.HTTP_202_ACCEPTED)
 
 
-# --- From external workers ---
+# --- Reports of external workers ---
 
 
-class Unsigned(APIException):
-    """401, whoever asks: no login helps."""
+class NotSigned(APIException):
+    """401 by the signature alone; logging in does not help."""
 
     status_code = status.HTTP_401_UNAUTHORIZED
     default_code = "invalid_signature"
@@ -171,20 +168,22 @@ class Unsigned(APIException):
 @permission_classes([])
 @parser_classes([JSONParser])
 def inbound_webhook(request: ApiRequest) -> Response:
-    """Take the outcome of a product's pictures from an external worker, signed by INBOUND_WEBHOOK_SECRET."""
+    """Report the outcome of a product's pictures, signed with INBOUND_WEBHOOK_SECRET."""
     if not settings.INBOUND_WEBHOOK_SECRET:
         raise Http404
     try:
         headers = {name.lower(): value for name, value in request.headers.items()}
         message_id = verify(settings.INBOUND_WEBHOOK_SECRET, headers, request.body, now=time.time())
     except InvalidSignature as error:
-        raise Unsigned(str(error)) from error
+        raise NotSigned(str(error)) from error
     try:
         report = ReportSerializer(data=request.data)
         report.is_valid(raise_exception=True)
-        found = report.validated_data
-        completed = found["status"] == "Completed"
-        apply(message_id, found["request_id"], completed=completed, urls=found["output_image_urls"] or [])
+        data = report.validated_data
+        completed = data["status"] == "Completed"
+        apply_report(
+            message_id, data["request_id"], completed=completed, urls=data["output_image_urls"] or []
+        )
     except (ParseError, UnsupportedMediaType, ValidationError, InvalidReport) as error:
         raise ValidationError("Invalid data", "invalid") from error
     return Response({"message": "Status updated successfully"})

@@ -7,5 +7,5 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
-        """Connect the receivers, which need models."""
+        """Connect the receivers. They import models, so not earlier."""
         from processing.webhooks import receivers  # noqa: F401, PLC0415

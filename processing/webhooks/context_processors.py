@@ -8,7 +8,8 @@ from processing.webhooks.models import WebhookEndpoint
 
 
 def webhooks(request: HttpRequest) -> dict[str, Any]:
-    """`webhooks_given_up`: the visitor's endpoints that were disabled without their doing."""
+    """Add `disabled_endpoints`: the user's endpoints that were not disabled by the user."""
     if not request.user.is_authenticated:
         return {}
-    return {"webhooks_given_up": WebhookEndpoint.objects.given_up().filter(owner=request.user.pk)}
+    endpoints = WebhookEndpoint.objects.disabled_by_system()
+    return {"disabled_endpoints": endpoints.filter(owner=request.user.pk)}

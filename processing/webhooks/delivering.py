@@ -1,77 +1,163 @@
-"""An endpoint's turn: its due deliveries go out one after another, for a slice of time."""
+"""Deliver to one endpoint: lease it, send its due deliveries one after another, and schedule retries."""
 
 import logging
+import random
 import time
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
+from django.conf import settings
+from django.core.mail import send_mail
 from django.db.models import Min
+from django.template.loader import render_to_string
 from django.utils import timezone
 
-from processing.webhooks.models import SLICE_SECONDS, WebhookDelivery, WebhookEndpoint
-from processing.webhooks.notices import tell_owner
-from processing.webhooks.schedule import delay_after, pause_after
-from processing.webhooks.secrets import SealBroken
+from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.secrets import UnreadableSecret
 from processing.webhooks.sending import Attempt, send
 
 logger = logging.getLogger(__name__)
 
-#: Delayed messages of a worker that is killed come back late, so longer waits are left to recovery.
-LONGEST_WAIT_SECONDS = 60
-GONE = "It answered 410 Gone."
-FAILING = "Nothing has got through to it for five days."
+#: A turn ends after this time, so that no endpoint occupies a worker thread for long.
+SLICE_SECONDS = 5
+#: A lease is longer than a slice and its last attempt by this much: a name lookup cannot be interrupted.
+LEASE_MARGIN_SECONDS = 10
+#: Later turns are left to recovery, because delayed messages of a killed worker come back late.
+MAX_MESSAGE_DELAY_SECONDS = 60
+
+MINUTE, HOUR = 60.0, 3600.0
+#: Seconds from each failed attempt to the next, by Standard Webhooks 1.0: ten attempts within 76 hours.
+RETRY_DELAYS = (
+    *(5.0, 5 * MINUTE, 30 * MINUTE),
+    *(2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+)
+#: Each delay is longer by a random share of up to this, to spread the retries of simultaneous failures.
+JITTER = 0.2
+#: An overloaded endpoint is paused for at most this time, unless its Retry-After is longer.
+MAX_PAUSE_SECONDS = 60.0
+#: An endpoint to which every attempt has failed for this long is disabled.
+DISABLE_AFTER = timedelta(days=5)
+GONE = "It responded with 410 Gone."
+FAILING = "All deliveries to it have failed for five days."
 
 
 def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
-    """Deliver what is due to an endpoint, unless somebody else is at it.
+    """Send the due deliveries of an endpoint for a slice of time, unless another worker holds its lease.
 
-    Returns the seconds after which to come again; None where that is not needed, or recovery's to see to.
+    Return the seconds until the next turn, or None if there is no need for one or recovery will enqueue it.
     """
     ends_at = time.monotonic() + SLICE_SECONDS
-    # Again and again: what falls due just before the release has sent its message already.
-    while endpoint := WebhookDelivery.objects.take_endpoint(endpoint_id):
+    # Repeat after each release: what fell due just before it has been enqueued while the lease was held.
+    while endpoint := _lease(endpoint_id):
         try:
-            _deliver_due(endpoint, client, ends_at)
+            _send_due(endpoint, client, ends_at)
         finally:
-            endpoint.release()
+            held = WebhookEndpoint.objects.filter(pk=endpoint_id, leased_until=endpoint.leased_until)
+            held.update(leased_until=None)
         if time.monotonic() >= ends_at:
             return 0
-    return _next_turn(endpoint_id)
+    return _seconds_to_next_turn(endpoint_id)
 
 
-def _deliver_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
-    due = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
-    while time.monotonic() < ends_at and (delivery := due.due().first()):
+def retry_delay(failures: int, retry_after: float | None) -> float | None:
+    """Return the seconds from the failure with this number to the next attempt; None after the last.
+
+    It is never shorter than the receiver's `Retry-After`, in seconds.
+    """
+    if failures > len(RETRY_DELAYS):
+        return None
+    delay = RETRY_DELAYS[failures - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311 (spreads load)
+    return max(delay, retry_after or 0)
+
+
+def _lease(endpoint_id: uuid.UUID) -> WebhookEndpoint | None:
+    """Lease an endpoint that has due deliveries; None if it has none or another worker holds the lease."""
+    lease = timedelta(seconds=SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + LEASE_MARGIN_SECONDS)
+    due = WebhookEndpoint.objects.due().filter(pk=endpoint_id)
+    if not due.update(leased_until=timezone.now() + lease):
+        return None
+    return WebhookEndpoint.objects.filter(pk=endpoint_id).first()
+
+
+def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
+    """Send due deliveries until `ends_at` or until the endpoint is paused."""
+    deliveries = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
+    while time.monotonic() < ends_at and (delivery := deliveries.due().first()):
         attempt = _attempt(delivery, client)
-        delay = None if attempt.is_gone else delay_after(delivery.failures + 1, attempt.retry_after)
-        delivery.record(attempt, delay)
+        delay = None if attempt.is_gone else retry_delay(delivery.failures + 1, attempt.retry_after)
+        _record(delivery, attempt, delay)
         if attempt.succeeded:
-            delivery.endpoint.note_success()
-        elif _failed(delivery.endpoint, attempt, delay):
+            if delivery.endpoint.failing_since:
+                WebhookEndpoint.objects.filter(pk=endpoint.pk).update(failing_since=None)
+            continue
+        pause = 0.0
+        if attempt.is_overloaded:
+            pause = max(attempt.retry_after or 0, min(delay or MAX_PAUSE_SECONDS, MAX_PAUSE_SECONDS))
+        _record_failure(delivery.endpoint, attempt, pause)
+        if pause:
             return
 
 
 def _attempt(delivery: WebhookDelivery, client: httpx.Client) -> Attempt:
     try:
-        secrets = delivery.endpoint.secrets
-    except SealBroken:
-        logger.exception("The secret of webhook endpoint %s cannot be read", delivery.endpoint_id)
-        return Attempt(timezone.now(), 0, error="secret")
+        secrets = delivery.endpoint.signing_secrets
+    except UnreadableSecret:
+        logger.exception("The secret of webhook endpoint %s cannot be decrypted", delivery.endpoint_id)
+        return Attempt(timezone.now(), error="secret")
     return send(client, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
 
 
-def _failed(endpoint: WebhookEndpoint, attempt: Attempt, delay: float | None) -> bool:
-    """Draw the consequences for the endpoint; whether it is to be left alone."""
-    pause = pause_after(delay, attempt.retry_after) if attempt.is_in_trouble else 0
-    is_given_up = endpoint.note_failure(pause)
-    if (attempt.is_gone or is_given_up) and endpoint.disable(GONE if attempt.is_gone else FAILING):
-        tell_owner(endpoint)
-    return bool(pause)
+def _record(delivery: WebhookDelivery, attempt: Attempt, delay: float | None) -> None:
+    """Store an attempt. After a failure the next one is due in `delay` seconds, or the delivery has failed.
+
+    A success counts even if the delivery is no longer pending; a failure then changes its attempts only.
+    """
+    attempts = [*delivery.attempts, attempt.as_json()]
+    row = WebhookDelivery.objects.filter(pk=delivery.pk)
+    if attempt.succeeded:
+        row.update(attempts=attempts, status=DeliveryStatus.DELIVERED, next_attempt_at=None)
+        return
+    outcome: dict[str, Any] = {"failures": delivery.failures + 1}
+    if delay is None:
+        outcome.update(status=DeliveryStatus.FAILED, next_attempt_at=None)
+    else:
+        outcome.update(next_attempt_at=timezone.now() + timedelta(seconds=delay))
+    if not row.pending().update(attempts=attempts, **outcome):
+        row.update(attempts=attempts)
 
 
-def _next_turn(endpoint_id: uuid.UUID) -> float | None:
-    """Seconds until something falls due, if that is soon and nobody has the endpoint in hand."""
+def _record_failure(endpoint: WebhookEndpoint, attempt: Attempt, pause: float) -> None:
+    """Pause the endpoint for `pause` seconds; disable it if it is gone or has failed for too long."""
+    now = timezone.now()
+    row = WebhookEndpoint.objects.filter(pk=endpoint.pk)
+    if endpoint.failing_since is None:
+        row.filter(failing_since=None).update(failing_since=now)
+    if pause:
+        row.update(resume_at=now + timedelta(seconds=pause))
+    has_failed_too_long = endpoint.failing_since is not None and now - endpoint.failing_since >= DISABLE_AFTER
+    if not (attempt.is_gone or has_failed_too_long):
+        return
+    if endpoint.disable(GONE if attempt.is_gone else FAILING):
+        logger.warning("Webhook endpoint %s was disabled: %s", endpoint.pk, endpoint.disabled_reason)
+        _notify_owner(endpoint)
+
+
+def _notify_owner(endpoint: WebhookEndpoint) -> None:
+    """Send an e-mail to the owner of a disabled endpoint, if the address is known. Log errors."""
+    if not endpoint.owner.email:
+        return
+    page = f"{settings.PUBLIC_URL}{endpoint.get_absolute_url()}"
+    text = render_to_string("webhooks/endpoint_disabled.txt", {"endpoint": endpoint, "page": page})
+    try:
+        send_mail("Your webhook endpoint was disabled", text, None, [endpoint.owner.email])
+    except OSError:  # the base class of smtplib's errors
+        logger.exception("No e-mail to the owner of webhook endpoint %s could be sent", endpoint.pk)
+
+
+def _seconds_to_next_turn(endpoint_id: uuid.UUID) -> float | None:
+    """Return the seconds until a delivery is due, if that is soon and no other worker holds the lease."""
     endpoint = WebhookEndpoint.objects.filter(pk=endpoint_id, leased_until=None).first()
     if endpoint is None:
         return None
@@ -79,4 +165,4 @@ def _next_turn(endpoint_id: uuid.UUID) -> float | None:
     if moment is None:
         return None
     wait = (max(filter(None, [moment, endpoint.resume_at])) - timezone.now()).total_seconds()
-    return max(wait, 0) if wait <= LONGEST_WAIT_SECONDS else None
+    return max(wait, 0) if wait <= MAX_MESSAGE_DELAY_SECONDS else None

@@ -1,51 +1,94 @@
-"""What receivers are told: the bodies of messages, and who gets them."""
+"""Events: publish them, send tests, redeliver.
 
-from collections.abc import Mapping
+Deliveries are written in the transaction that makes their event true (an outbox); messages follow on commit.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 
-from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.tasks import enqueue_deliveries
 from products.api.serializers import RequestSerializer
 from products.models import Request, RequestStatus
 
 
-def announce(batch: Request) -> None:
-    """Write the deliveries of a Request's end, in the transaction that ends it."""
+def publish(batch: Request) -> None:
+    """Write a delivery of a Request's end for each subscribed endpoint, once per run.
+
+    Call it in the transaction that ends the Request. To a disabled endpoint the delivery is missed.
+    """
     event = Event.CANCELED if batch.status == RequestStatus.CANCELED else Event.COMPLETED
-    moment = batch.finished_at or timezone.now()
-    WebhookDelivery.objects.write(event, payload(event, moment, RequestSerializer(batch).data), batch)
+    body = payload(event, batch.finished_at or timezone.now(), RequestSerializer(batch).data)
+    endpoints = WebhookEndpoint.objects.subscribed_to(batch, event)
+    rows = [
+        WebhookDelivery(endpoint=endpoint, event=event, payload=body, request=batch, run=batch.run)
+        for endpoint in endpoints
+    ]
+    for row in rows:
+        if not row.endpoint.enabled:
+            row.status, row.next_attempt_at = DeliveryStatus.MISSED, None
+    WebhookDelivery.objects.bulk_create(rows, ignore_conflicts=True)
+    enqueue_deliveries([endpoint.pk for endpoint in endpoints if endpoint.enabled])
 
 
-def announce_again(batch: Request) -> int:
-    """Let the message of a Request's end go out again, with its id, to every enabled endpoint; how many.
+def republish(batch: Request) -> int:
+    """Redeliver the event of a Request's end, with the same id, and return the number of deliveries.
 
-    Also to such as were not there at the end, for the first time. None while the Request is at work.
+    Endpoints that have subscribed since receive it for the first time. 0 while the Request is active.
     """
     with transaction.atomic():
         ended = Request.objects.locked().filter(pk=batch.pk, status__in=Request.FINISHED).first()
         if ended is None:
             return 0
-        announce(ended)
-        return ended.webhook_deliveries.filter(run=ended.run).redeliver()
+        publish(ended)
+        return redeliver_all(ended.webhook_deliveries.filter(run=ended.run))
 
 
-def ping(endpoint: WebhookEndpoint) -> WebhookDelivery | None:
-    """Send a test to an endpoint; None where it is disabled."""
-    data = {"endpoint_id": endpoint.pk, "message": "A test. Nothing has happened."}
+def send_test_event(endpoint: WebhookEndpoint) -> WebhookDelivery | None:
+    """Send a test event to an endpoint; None if it is disabled."""
+    data = {"endpoint_id": endpoint.pk, "message": "This is a test event."}
     with transaction.atomic():
-        if not WebhookEndpoint.objects.filter(pk=endpoint.pk).enabled_and_locked().first():
+        if not WebhookEndpoint.objects.filter(pk=endpoint.pk).lock_enabled().first():
             return None
         body = payload(Event.TEST, timezone.now(), data)
         delivery = WebhookDelivery.objects.create(endpoint=endpoint, event=Event.TEST, payload=body)
-        endpoint.call_now()
+        _deliver_now([endpoint.pk])
         return delivery
 
 
+def redeliver(delivery: WebhookDelivery) -> bool:
+    """Send a delivery now, with its id and a new retry schedule. False if its endpoint is disabled."""
+    count = redeliver_all(WebhookDelivery.objects.filter(pk=delivery.pk))
+    delivery.refresh_from_db()
+    return count == 1
+
+
+def redeliver_all(deliveries: QuerySet[WebhookDelivery]) -> int:
+    """Send the deliveries to enabled endpoints now, each with a new retry schedule. Return their number."""
+    with transaction.atomic():
+        named = WebhookEndpoint.objects.filter(pk__in=set(deliveries.values_list("endpoint", flat=True)))
+        endpoint_ids = [endpoint.pk for endpoint in named.lock_enabled()]
+        count = deliveries.filter(endpoint__in=endpoint_ids).update(
+            status=DeliveryStatus.PENDING, next_attempt_at=timezone.now(), failures=0
+        )
+        _deliver_now(endpoint_ids)
+        return count
+
+
 def payload(event: str, moment: datetime, data: Mapping[str, Any]) -> str:
-    """The body of a message about something that happened at `moment`."""
+    """Return the body of a message about an event that happened at `moment`."""
     body: bytes = JSONRenderer().render({"type": event, "timestamp": moment, "data": data})
     return body.decode()
+
+
+def _deliver_now(endpoint_ids: Sequence[uuid.UUID]) -> None:
+    """Enqueue endpoints, even those that are paused."""
+    WebhookEndpoint.objects.filter(pk__in=endpoint_ids).update(resume_at=None)
+    enqueue_deliveries(endpoint_ids)

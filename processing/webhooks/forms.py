@@ -1,26 +1,20 @@
-"""What people fill in about webhooks."""
+"""Forms of the webhook pages."""
 
 from django import forms
-from django.core.exceptions import ValidationError
 
 from processing.webhooks.models import EVENT_CHOICES, DeliveryStatus, WebhookEndpoint, default_events
-from products.catalogue import MAX_URL, url_problem
-
-
-def check_url(url: str) -> None:
-    """Refuse what cannot be an http(s) URL."""
-    if problem := url_problem(url):
-        raise ValidationError(problem, "invalid_url")
+from products.catalogue import MAX_URL
+from products.models.validators import validate_http_url
 
 
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """An endpoint as its owner describes it."""
+    """The settings of an endpoint."""
 
     url = forms.CharField(
         label="URL",
         max_length=MAX_URL,
-        validators=[check_url],
-        help_text="Where events are sent to, by POST.",
+        validators=[validate_http_url],
+        help_text="Receives events as POST requests.",
     )
     events = forms.MultipleChoiceField(
         choices=EVENT_CHOICES,
@@ -31,22 +25,22 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
     class Meta:
         model = WebhookEndpoint
         fields = ["url", "description", "events"]
-        help_texts = {"description": "For yourself."}
+        help_texts = {"description": "Only you see it."}
 
 
 class ReplayForm(forms.Form):
-    """Which deliveries are to go out again."""
+    """The deliveries to send again."""
 
     status = forms.ChoiceField(
-        label="What",
+        label="Deliveries",
         choices=[
-            (DeliveryStatus.FAILED, "what has failed"),
-            (DeliveryStatus.MISSED, "what was missed while disabled"),
+            (DeliveryStatus.FAILED, "Failed"),
+            (DeliveryStatus.MISSED, "Missed while the endpoint was disabled"),
         ],
     )
     since = forms.DateTimeField(
         label="Since",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="In UTC; empty: all.",
+        help_text="In UTC. Leave it empty to redeliver all.",
     )

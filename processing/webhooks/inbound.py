@@ -1,4 +1,4 @@
-"""What external workers report: the outcome of a Product's pictures."""
+"""Reports of external workers: the outcome of a Product's pictures."""
 
 import re
 import uuid
@@ -11,25 +11,26 @@ from products.catalogue import url_problem
 from products.lifecycle import Outcome, record
 from products.models import Image, Product, Request
 
-#: As the earlier system joined URLs: a comma inside of one is followed by no other, nor by an empty place.
-_COMMAS = re.compile(r",\s*(?=https?://|,|$)", re.IGNORECASE)
-FAILED_ELSEWHERE = "The external worker that made this picture reported a failure."
+#: Separators in a list of URLs as the earlier system wrote it. URLs may contain commas themselves, so a comma
+#: separates only if another URL, another comma or the end follows.
+_SEPARATORS = re.compile(r",\s*(?=https?://|,|$)", re.IGNORECASE)
+REPORTED_FAILURE = "The external worker reported that this picture failed."
 
 
 class InvalidReport(Exception):
-    """The report fits no Product, or not the one that it names."""
+    """The report names no Product, or its URLs do not match the Product's Images."""
 
 
 def split_urls(text: str) -> list[str]:
-    """The URLs of a text that joins them by commas; an empty one where a place is empty."""
-    return [url.strip() for url in _COMMAS.split(text)] if text.strip() else []
+    """Split URLs that are joined by commas; an empty position gives an empty string."""
+    return [url.strip() for url in _SEPARATORS.split(text)] if text.strip() else []
 
 
-def apply(message_id: str, product_id: uuid.UUID, *, completed: bool, urls: Sequence[str]) -> None:
-    """Give a Product's pending Images the reported outcome, once for each message. Raises InvalidReport.
+def apply_report(message_id: str, product_id: uuid.UUID, *, completed: bool, urls: Sequence[str]) -> None:
+    """Record the reported outcome of a Product's pending Images, once per message. Raises InvalidReport.
 
-    `urls` are aligned with the Product's Images by position; an empty one is a failure. What is settled, or
-    belongs to a Request that has ended, stays as it is.
+    `urls` correspond to the Product's Images by position; an empty one means that the Image failed. Images
+    that are no longer pending and Requests that have ended are not changed.
     """
     product = Product.objects.with_images().filter(pk=product_id).first()
     if product is None:
@@ -53,13 +54,13 @@ def _outcome(image: Image, output_url: str | None) -> Outcome:
     attempts = image.attempts + 1
     if output_url:
         return Outcome.completed_elsewhere(image.pk, attempts, output_url)
-    return Outcome.failed(image.pk, attempts, "crashed", FAILED_ELSEWHERE)
+    return Outcome.failed(image.pk, attempts, "crashed", REPORTED_FAILURE)
 
 
 def _output_urls(product: Product, urls: Sequence[str]) -> dict[uuid.UUID, str]:
     images: list[Image] = product.images_in_order
     if len(urls) != len(images) or (images and not any(urls)):
-        raise InvalidReport("The URLs do not match the product's pictures.")
+        raise InvalidReport("The number of URLs does not match the product's pictures.")
     if any(url and url_problem(url) for url in urls):
-        raise InvalidReport("A URL is none.")
+        raise InvalidReport("A URL is invalid.")
     return {image.pk: url for image, url in zip(images, urls, strict=True) if url}

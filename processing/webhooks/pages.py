@@ -1,4 +1,4 @@
-"""The pages about webhooks."""
+"""Pages of webhook endpoints and deliveries."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,25 +12,26 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from processing.webhooks.events import ping
+from processing.webhooks import events
 from processing.webhooks.forms import EndpointForm, ReplayForm
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from products.accounts.authentication import UserRequest
 
 LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
-#: A page of deliveries follows those that are tried within this time.
+#: The list of deliveries refreshes itself while an attempt is due within this time.
 SOON = timedelta(minutes=1)
+DISABLED = "This endpoint is disabled. Enable it first."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def webhooks(request: UserRequest) -> HttpResponse:
-    """The user's endpoints, a form for another, and what was delivered lately."""
+    """The user's endpoints, a form to add one, and the latest deliveries."""
     form = EndpointForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.instance.owner = request.user
-        return _show_secret(request, form.save())
+        return _secret_page(request, form.save())
     latest = WebhookDelivery.objects.filter(endpoint__owner=request.user.pk).select_related("endpoint")
     context = {
         "form": form,
@@ -43,13 +44,13 @@ def webhooks(request: UserRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def webhook(request: UserRequest, pk: UUID) -> HttpResponse:
-    """One endpoint, with a form to change it, and its deliveries in pages."""
+    """One endpoint with its settings and deliveries."""
     endpoint = _endpoint(request, pk)
     form = EndpointForm(request.POST or None, instance=endpoint)
     if request.method == "POST" and form.is_valid():
-        # Only what the form has: the rest changes under a worker's hands.
+        # Only the form's fields, since workers change others at the same time.
         endpoint.save(update_fields=[*form.fields])
-        messages.success(request, "Saved.")
+        messages.success(request, "Endpoint saved.")
         return redirect(endpoint)
     context = {
         **_deliveries(request, endpoint),
@@ -63,7 +64,7 @@ def webhook(request: UserRequest, pk: UUID) -> HttpResponse:
 @require_safe
 @login_required
 def webhook_deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The part of an endpoint's page that changes by itself."""
+    """The list of deliveries on an endpoint's page, which refreshes itself."""
     return render(request, "webhooks/_deliveries.html", _deliveries(request, _endpoint(request, pk)))
 
 
@@ -72,83 +73,86 @@ def webhook_deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
 def test(request: UserRequest, pk: UUID) -> HttpResponse:
     """Send a test event."""
     endpoint = _endpoint(request, pk)
-    if ping(endpoint):
-        messages.success(request, "A test is on its way; what comes of it appears below.")
+    if events.send_test_event(endpoint):
+        messages.success(request, "Test event sent. See the result below.")
     else:
-        messages.warning(request, "The endpoint is disabled; enable it first.")
+        messages.warning(request, DISABLED)
     return redirect(endpoint)
 
 
 @require_POST
 @login_required
 def rotate(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Make a new secret, and show it this once."""
+    """Rotate the secret and show the new one once."""
     endpoint = _endpoint(request, pk)
-    endpoint.rotate()
-    return _show_secret(request, endpoint)
+    endpoint.rotate_secret()
+    return _secret_page(request, endpoint)
 
 
 @require_POST
 @login_required
 def enable(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Deliver from now on."""
+    """Enable an endpoint."""
     endpoint = _endpoint(request, pk)
     endpoint.enable()
-    messages.success(request, "Enabled.")
+    messages.success(request, "Endpoint enabled.")
     return redirect(endpoint)
 
 
 @require_POST
 @login_required
 def disable(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Deliver nothing more."""
+    """Disable an endpoint."""
     endpoint = _endpoint(request, pk)
     endpoint.disable()
-    messages.success(request, "Disabled. What it misses is kept, and can be delivered later.")
+    messages.success(
+        request, "Endpoint disabled. You can redeliver the events that it misses after you enable it again."
+    )
     return redirect(endpoint)
 
 
 @require_POST
 @login_required
 def replay(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Deliver again what has failed or was missed."""
+    """Redeliver failed or missed events."""
     endpoint, form = _endpoint(request, pk), ReplayForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "That is no time.")
+        messages.error(request, "Enter a valid date and time.")
     elif not endpoint.enabled:
-        messages.warning(request, "The endpoint is disabled; enable it first.")
+        messages.warning(request, DISABLED)
     else:
-        count = endpoint.deliveries.settled(**form.cleaned_data).redeliver()
-        messages.success(request, f"Deliveries that go out again: {count}.")
+        count = events.redeliver_all(endpoint.deliveries.with_status(**form.cleaned_data))
+        text = "Redelivering 1 event." if count == 1 else f"Redelivering {count:,} events."
+        messages.success(request, text)
     return redirect(endpoint)
 
 
 @require_POST
 @login_required
-def remove(request: UserRequest, pk: UUID) -> HttpResponse:
+def delete(request: UserRequest, pk: UUID) -> HttpResponse:
     """Delete an endpoint with its deliveries."""
     endpoint = _endpoint(request, pk)
-    endpoint.remove()
-    messages.success(request, f"{endpoint.url} is deleted.")
+    endpoint.delete()
+    messages.success(request, f"Endpoint {endpoint.url} deleted.")
     return redirect("webhooks")
 
 
 @require_safe
 @login_required
 def delivery(request: UserRequest, pk: UUID) -> HttpResponse:
-    """One delivery: what is sent, and every attempt with its answer."""
+    """One delivery with its payload and every attempt."""
     return render(request, "webhooks/delivery.html", {"delivery": _delivery(request, pk)})
 
 
 @require_POST
 @login_required
 def redeliver(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Deliver once more, with the same id."""
+    """Redeliver one event."""
     found = _delivery(request, pk)
-    if found.redeliver():
-        messages.success(request, "It goes out again.")
+    if events.redeliver(found):
+        messages.success(request, "Redelivering the event.")
     else:
-        messages.warning(request, "The endpoint is disabled; enable it first.")
+        messages.warning(request, DISABLED)
     return redirect(found)
 
 
@@ -162,13 +166,13 @@ def _delivery(request: UserRequest, pk: UUID) -> WebhookDelivery:
 
 
 def _deliveries(request: UserRequest, endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """A page of an endpoint's deliveries, and whether one of them is about to change."""
+    """Return a page of an endpoint's deliveries, and whether to refresh it."""
     page = Paginator(endpoint.deliveries.all(), DELIVERIES_PER_PAGE).get_page(request.GET.get("page"))
     soon = timezone.now() + SOON
-    moving = [one for one in page if one.next_attempt_at and one.next_attempt_at < soon]
-    return {"endpoint": endpoint, "page": page, "is_moving": bool(moving) and endpoint.enabled}
+    has_due = any(one.next_attempt_at and one.next_attempt_at < soon for one in page)
+    return {"endpoint": endpoint, "page": page, "refreshes": has_due and endpoint.enabled}
 
 
-def _show_secret(request: UserRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    """The answer to the very POST that made the secret: it is kept nowhere on the way to another page."""
+def _secret_page(request: UserRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    """Show the secret in the response to the POST that created it, without a redirect that would store it."""
     return render(request, "webhooks/webhook_secret.html", {"endpoint": endpoint})

@@ -1,6 +1,6 @@
-"""Secrets as they are kept in the database: encrypted with keys that follow from SECRET_KEY.
+"""Encrypt secrets for the database, with keys derived from SECRET_KEY.
 
-They cannot be kept as hashes, since every delivery is signed with them.
+They cannot be stored as hashes, because every delivery is signed with them.
 """
 
 import base64
@@ -12,27 +12,27 @@ from django.utils.crypto import salted_hmac
 SALT = "processing.webhooks.secrets"
 
 
-class SealBroken(Exception):
-    """What was sealed cannot be read: neither SECRET_KEY nor one of SECRET_KEY_FALLBACKS sealed it."""
+class UnreadableSecret(Exception):
+    """The secret was encrypted neither under SECRET_KEY nor under one of SECRET_KEY_FALLBACKS."""
 
 
-def seal(text: str) -> str:
-    """`text`, encrypted with a key that follows from SECRET_KEY."""
-    return _keys().encrypt(text.encode()).decode()
+def encrypt(secret: str) -> str:
+    """Encrypt `secret` with a key derived from SECRET_KEY."""
+    return _keys().encrypt(secret.encode()).decode()
 
 
-def unseal(sealed: str) -> str:
-    """What was sealed under SECRET_KEY or one of SECRET_KEY_FALLBACKS. Raises SealBroken."""
+def decrypt(encrypted: str) -> str:
+    """Decrypt what was encrypted under SECRET_KEY or one of SECRET_KEY_FALLBACKS. Raises UnreadableSecret."""
     try:
-        return _keys().decrypt(sealed.encode()).decode()
+        return _keys().decrypt(encrypted.encode()).decode()
     except InvalidToken as error:
-        raise SealBroken from error
+        raise UnreadableSecret from error
 
 
 def _keys() -> MultiFernet:
     return MultiFernet([_key(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
 
 
-def _key(secret: str) -> Fernet:
-    digest = salted_hmac(SALT, "", secret=secret, algorithm="sha256").digest()
+def _key(secret_key: str) -> Fernet:
+    digest = salted_hmac(SALT, "", secret=secret_key, algorithm="sha256").digest()
     return Fernet(base64.urlsafe_b64encode(digest))

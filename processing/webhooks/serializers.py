@@ -1,4 +1,4 @@
-"""The JSON shapes of webhooks."""
+"""Serializers of endpoints, deliveries and reports."""
 
 from typing import Any
 
@@ -12,18 +12,19 @@ from processing.webhooks.models import (
     WebhookEndpoint,
     default_events,
 )
-from products.api.serializers import RequestSerializer, check_url
+from products.api.serializers import RequestSerializer
 from products.catalogue import MAX_URL
 from products.models import Request
+from products.models.validators import validate_http_url
 
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]
 REPORTED = [("Completed", "Completed"), ("Failed", "Failed")]
 
 
 class EndpointSerializer(serializers.ModelSerializer[WebhookEndpoint]):
-    """A registered endpoint."""
+    """A webhook endpoint."""
 
-    url = serializers.CharField(max_length=MAX_URL, validators=[check_url])
+    url = serializers.CharField(max_length=MAX_URL, validators=[validate_http_url])
     events = serializers.MultipleChoiceField(choices=EVENT_CHOICES, allow_empty=False, required=False)
     enabled = serializers.BooleanField(required=False)
 
@@ -52,26 +53,30 @@ class EndpointSerializer(serializers.ModelSerializer[WebhookEndpoint]):
 
 
 class NewEndpointSerializer(EndpointSerializer):
-    """An endpoint with its secret, which is shown on creation and rotation only."""
+    """An endpoint with its secret, which is only shown when it is created or rotated."""
 
-    secret = serializers.CharField(read_only=True, help_text="`whsec_…`: verifies what is delivered.")
+    secret = serializers.CharField(
+        read_only=True, help_text="Verifies the signatures of messages; `whsec_` and base64."
+    )
 
     class Meta(EndpointSerializer.Meta):
         fields = [*EndpointSerializer.Meta.fields, "secret"]
 
 
 class AttemptSerializer(serializers.Serializer[dict[str, Any]]):
-    """One attempt to deliver."""
+    """One attempt to deliver an event."""
 
     at = serializers.DateTimeField()
-    status = serializers.IntegerField(allow_null=True, help_text="The HTTP status, if there was an answer.")
-    ms = serializers.IntegerField(help_text="How long it took, in milliseconds.")
-    answer = serializers.CharField(help_text="The first 1,000 characters of the answer's body.")
-    error = serializers.CharField(help_text="Why it failed, as a code; empty after a success.")
+    status = serializers.IntegerField(
+        allow_null=True, help_text="HTTP status of the response, if there was one."
+    )
+    ms = serializers.IntegerField(help_text="Duration in milliseconds.")
+    answer = serializers.CharField(help_text="First 1,000 characters of the response body.")
+    error = serializers.CharField(help_text="Error code; empty after a success.")
 
 
 class DeliverySerializer(serializers.ModelSerializer[WebhookDelivery]):
-    """An event for an endpoint, and how its delivery went. `id` is the message's `webhook-id`."""
+    """The delivery of an event to an endpoint. `id` is the `webhook-id` of its messages."""
 
     attempts = AttemptSerializer(many=True, read_only=True)
 
@@ -84,20 +89,20 @@ class DeliverySerializer(serializers.ModelSerializer[WebhookDelivery]):
 
 
 class ReplaySerializer(serializers.Serializer[WebhookDelivery]):
-    """Which deliveries are to go out again."""
+    """The deliveries to send again."""
 
     status = serializers.ChoiceField(REPLAYABLE)
-    since = serializers.DateTimeField(required=False, help_text="Only events from then on.")
+    since = serializers.DateTimeField(required=False, help_text="Only events from this time on.")
 
 
 class ReplayedSerializer(serializers.Serializer[WebhookDelivery]):
-    """How many deliveries go out again."""
+    """The number of deliveries that are sent again."""
 
     deliveries = serializers.IntegerField()
 
 
 class SubmittedSerializer(RequestSerializer):
-    """A Request just uploaded; `webhook_secret` is there if the upload had a `webhook_url`."""
+    """A new request; `webhook_secret` is present if the upload had a `webhook_url`."""
 
     webhook_secret = serializers.CharField(source="webhook_endpoint.secret", required=False)
 
@@ -113,7 +118,7 @@ class SubmittedSerializer(RequestSerializer):
 
 
 class UrlsField(serializers.ListField):
-    """A list of URLs, or the earlier system's text that joins them by commas."""
+    """A list of URLs, or the same as text separated by commas, as the earlier system sent it."""
 
     child = serializers.CharField(allow_blank=True, max_length=MAX_URL)
 
@@ -123,8 +128,8 @@ class UrlsField(serializers.ListField):
 
 
 class ReportSerializer(serializers.Serializer[Request]):
-    """What an external worker reports about a Product."""
+    """The outcome of a product's pictures."""
 
-    request_id = serializers.UUIDField(help_text="The Product's id.")
+    request_id = serializers.UUIDField(help_text="Id of the product.")
     status = serializers.ChoiceField(REPORTED)
     output_image_urls = UrlsField(required=False, allow_null=True, default=list)

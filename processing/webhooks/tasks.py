@@ -1,18 +1,27 @@
-"""The actor that delivers webhooks. Its message carries an endpoint's id."""
+"""The actor that delivers webhooks, and the functions that enqueue its messages, which carry endpoint ids."""
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
 
 import dramatiq
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
 from processing.webhooks.delivering import drain
+from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.sending import shared_client
 from processing.work.tasks import can_send
 
 logger = logging.getLogger(__name__)
-#: A queue alone isolates nothing: it has workers of its own, whom slow receivers may hold up.
+
+#: The queue needs workers of its own: in shared ones, slow receivers would hold up pictures.
 WEBHOOKS = "webhooks"
+#: A message that has not been processed for so long counts as lost.
+LOST_AFTER = timedelta(seconds=30)
 
 
 @dramatiq.actor(queue_name=WEBHOOKS)
@@ -23,11 +32,36 @@ def deliver(endpoint_id: str) -> None:
         if delay is not None:
             deliver.send_with_options(args=(endpoint_id,), delay=round(delay * 1000) or None)
     except Exception:
-        logger.exception("Deliveries to %s stopped; recovery takes them up again", endpoint_id)
+        logger.exception("Deliveries to %s stopped; recovery enqueues them again", endpoint_id)
 
 
-def call(endpoint_ids: Iterable[uuid.UUID]) -> None:
-    """Send the messages that let due deliveries to these endpoints go out; if it cannot, recovery will."""
+def enqueue_deliveries(endpoint_ids: Sequence[uuid.UUID]) -> None:
+    """Enqueue a turn of each endpoint when the transaction commits.
+
+    It is no error if the broker is down or this process cannot send: recovery enqueues them later.
+    """
+    # One callback for all, so that a broker that does not respond is waited for once.
+    transaction.on_commit(partial(_send_messages, endpoint_ids), robust=True)
+
+
+def enqueue_lost_deliveries() -> int:
+    """Enqueue endpoints that have due deliveries and no recent message. Return their number.
+
+    These are late retries, for which there are no messages, and what a killed worker or broker has lost. Of
+    several processes that call this at the same time one enqueues each endpoint.
+    """
+    if not can_send():
+        return 0
+    now = timezone.now()
+    recent = now - LOST_AFTER
+    lost = WebhookEndpoint.objects.due().filter(Q(enqueued_at=None) | Q(enqueued_at__lte=recent))
+    found = list(lost.values_list("pk", flat=True))
+    claimed = [pk for pk in found if lost.filter(pk=pk).update(enqueued_at=now)]
+    enqueue_deliveries(claimed)
+    return len(claimed)
+
+
+def _send_messages(endpoint_ids: Sequence[uuid.UUID]) -> None:
     if can_send():
         for endpoint_id in endpoint_ids:
             deliver.send(str(endpoint_id))

@@ -1,4 +1,4 @@
-"""Pages and API endpoints of webhooks."""
+"""URLs of the pages and the API."""
 
 from django.urls import path
 from rest_framework.routers import SimpleRouter
@@ -14,7 +14,7 @@ urlpatterns = [
     path("webhooks/<uuid:pk>/enable/", pages.enable, name="webhook-enable"),
     path("webhooks/<uuid:pk>/disable/", pages.disable, name="webhook-disable"),
     path("webhooks/<uuid:pk>/replay/", pages.replay, name="webhook-replay"),
-    path("webhooks/<uuid:pk>/delete/", pages.remove, name="webhook-delete"),
+    path("webhooks/<uuid:pk>/delete/", pages.delete, name="webhook-delete"),
     path("deliveries/<uuid:pk>/", pages.delivery, name="delivery"),
     path("deliveries/<uuid:pk>/redeliver/", pages.redeliver, name="delivery-redeliver"),
 ]

@@ -11,15 +11,11 @@ from typing import cast
 import httpx
 
 from processing.http.deadline import deadline
+from processing.http.errors import classify, retry_after
 from processing.http.guard import (
-    BlockedAddress,
     InvalidAddress,
-    TLSError,
-    UnknownName,
-    UnresolvedName,
     check_url,
 )
-from processing.http.headers import retry_after
 
 MAX_REDIRECTS = 5
 DRAIN_BYTES = 64 * 1024
@@ -159,28 +155,27 @@ def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
 
 
 def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
-    permanent = False
-    match error:
-        case BlockedAddress():
-            code, permanent = "blocked_address", True
+    code, permanent = classify(error)
+    match code:
+        case "blocked_address":
             detail = (
                 f"{host} is in a private network, from which pictures are fetched only if whoever runs this "
                 "service allows it (FETCH_ALLOWED_NETWORKS)."
             )
-        case UnknownName():
-            code, detail, permanent = "dns", f"There is no host named {host}.", True
-        case UnresolvedName():
-            code, detail = "dns", f"The name {host} could not be looked up just now."
-        case TLSError():
-            code, detail, permanent = "tls", f"No secure connection to {host} is possible: {error}.", True
-        case httpx.TimeoutException():
-            code, detail = "timeout", f"{host} took longer than {timeout:g} seconds."
-        case httpx.ConnectError():
-            code, detail = "connect", f"{host} could not be reached."
-        case httpx.RemoteProtocolError():
-            code, detail = "connect", f"{host} sent an answer that is broken or incomplete."
+        case "dns" if permanent:
+            detail = f"There is no host named {host}."
+        case "dns":
+            detail = f"The name {host} could not be looked up just now."
+        case "tls":
+            detail = f"No secure connection to {host} is possible: {error}."
+        case "timeout":
+            detail = f"{host} took longer than {timeout:g} seconds."
+        case _ if isinstance(error, httpx.ConnectError):
+            detail = f"{host} could not be reached."
+        case _ if isinstance(error, httpx.RemoteProtocolError):
+            detail = f"{host} sent an answer that is broken or incomplete."
         case _:
-            code, detail = "connect", f"{host} broke off before its answer was complete."
+            detail = f"{host} broke off before its answer was complete."
     return FetchError(code, detail, permanent=permanent)
 
 

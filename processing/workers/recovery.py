@@ -12,10 +12,10 @@ from datetime import timedelta
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
-from processing.webhooks.signals import deliveries_due
+from processing.webhooks.models import WebhookEndpoint
+from processing.webhooks.tasks import enqueue_lost_deliveries
 from processing.work.claim import release
-from processing.work.tasks import can_send, dispatch
+from processing.work.tasks import dispatch
 from processing.workers.models import Maintenance, Worker
 from products.models import Image, Request
 
@@ -49,26 +49,14 @@ def recover() -> Recovered:
     if sent:
         Maintenance.count_resent(sent)
         logger.info("Sent messages again for %d requests that no worker was working on", sent)
-    return Recovered(released, sent, _call_endpoints())
+    return Recovered(released, sent, enqueue_lost_deliveries())
 
 
 def take_over() -> None:
     """Treat all other workers as dead and all messages as lost. Only for the sole user of a database."""
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
-    WebhookEndpoint.objects.all().let_go()
-
-
-def _call_endpoints() -> int:
-    """Send messages for endpoints with due deliveries that nobody makes; how many.
-
-    The later steps of the schedule come to be so, and what a killed worker or a lost message left.
-    """
-    if not can_send():
-        return 0
-    endpoints = WebhookDelivery.objects.endpoints_to_call()
-    deliveries_due.send(WebhookDelivery, endpoint_ids=endpoints)
-    return len(endpoints)
+    WebhookEndpoint.objects.all().release_leases()
 
 
 def _stranded() -> QuerySet[Request]:

@@ -11,8 +11,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from products.api.fields import BaseUrlField, ColumnsField, EncodingField
-from products.catalogue import MAX_URL, url_problem
+from products.catalogue import MAX_URL
 from products.models import Format, Image, Product, Request
+from products.models.validators import validate_http_url
 
 FactsSchema = {
     "type": "object",
@@ -25,12 +26,6 @@ FactsSchema = {
     },
 }
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
-
-
-def check_url(url: str) -> None:
-    """Refuse what cannot be an http(s) URL."""
-    if problem := url_problem(url):
-        raise serializers.ValidationError(problem, "invalid_url")
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -60,7 +55,7 @@ class SubmissionSerializer(serializers.Serializer[Request]):
     webhook_url = serializers.CharField(
         required=False,
         max_length=MAX_URL,
-        validators=[check_url],
+        validators=[validate_http_url],
         help_text="Is told when the work has ended.",
     )
 

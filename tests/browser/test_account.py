@@ -22,11 +22,11 @@ def test_an_endpoint_is_added_tested_and_seen_to_have_got_the_test(
 ) -> None:
     site.goto(f"{live_server.url}/webhooks/")
     site.get_by_label("URL").fill(origin.add("/hook", Answer(b"thank you")))
-    site.get_by_role("button", name="Add").click()
+    site.get_by_role("button", name="Add endpoint").click()
     secret = site.locator("code").inner_text()
-    site.get_by_role("link", name="I have it: to the endpoint").click()
-    site.get_by_role("button", name="Send a test").click()
-    row = site.get_by_role("table", name="The newest first").get_by_role("row", name="test")
+    site.get_by_role("link", name="Continue to the endpoint").click()
+    site.get_by_role("button", name="Send test event").click()
+    row = site.get_by_role("table", name="Newest first").get_by_role("row", name="test")
     expect(row).to_contain_text("Pending")
     networks = [ip_network("127.0.0.0/8")]
     with guarded_client(allowed_networks=networks, user_agent="test", max_connections=1) as client:
@@ -35,7 +35,7 @@ def test_an_endpoint_is_added_tested_and_seen_to_have_got_the_test(
     (message,) = messages(origin, "/hook", secret)
     assert message["type"] == "test"
     row.get_by_role("link").click()
-    expect(site.get_by_role("heading", name="UTC: 200")).to_be_visible()
+    expect(site.get_by_role("heading", name="UTC · 200")).to_be_visible()
 
 
 def test_a_token_is_made_used_and_revoked(site: "Page", live_server: LiveServer) -> None:
@@ -58,7 +58,7 @@ def test_an_endpoint_that_was_disabled_is_announced_and_listed_in_the_account(
     from django.contrib.auth.models import User
 
     endpoint = WebhookEndpoint.objects.create(owner=User.objects.get(), url="https://shop.example/hook")
-    endpoint.disable("It answered 410 Gone.")
+    endpoint.disable("It responded with 410 Gone.")
     site.goto(f"{live_server.url}/account/")
-    expect(site.get_by_text("is disabled and told nothing. It answered 410 Gone.")).to_be_visible()
+    expect(site.get_by_text("was disabled. It responded with 410 Gone.")).to_be_visible()
     expect(site.get_by_role("row", name="https://shop.example/hook")).to_contain_text("Disabled")

@@ -216,7 +216,7 @@ def test_requests_are_acted_on_in_the_list(boss: "Page", live_server: LiveServer
     choose(boss, "cancel", rows=3)
     said(boss, "Requests that were canceled: 2.")
     choose(boss, "resend", rows=3)
-    said(boss, "Deliveries that go out again: 1.")
+    said(boss, "Deliveries queued: 1.")
     choose(boss, "retry", rows=3)
     said(boss, "Images that are tried again: 3.")
     with boss.expect_download() as download:
@@ -240,8 +240,8 @@ def test_a_request_is_acted_on_on_its_page(boss: "Page", live_server: LiveServer
     with boss.expect_download() as download:
         boss.get_by_role("button", name="Export result CSV").click()
     assert download.value.suggested_filename.endswith(".csv")
-    boss.get_by_role("button", name="Send the webhook again").click()
-    said(boss, "Deliveries that go out again: 1.")
+    boss.get_by_role("button", name="Redeliver webhooks").click()
+    said(boss, "Deliveries queued: 1.")
     boss.get_by_role("button", name="Retry what failed").click()
     said(boss, "Images that are tried again: 1.")
     boss.get_by_role("button", name="Cancel").click()
@@ -262,28 +262,28 @@ def test_an_endpoint_is_disabled_for_a_reason_and_enabled(
     boss.get_by_role("button", name="Disable").click()
     boss.get_by_label("Reason").fill(SCRIPTS)
     boss.get_by_role("button", name="Yes").click()
-    said(boss, "Endpoints that were disabled: 1.")
+    said(boss, "Endpoints disabled: 1.")
     expect(boss.locator(".field-disabled_reason .readonly")).to_have_text(SCRIPTS)
     boss.get_by_role("button", name="Enable").click()
-    said(boss, "Endpoints that were enabled: 1.")
+    said(boss, "Endpoints enabled: 1.")
     visit(boss, live_server, list_of(WebhookEndpoint))
     choose(boss, "disable", rows=1)
     boss.get_by_role("button", name="Yes").click()
-    said(boss, "Endpoints that were disabled: 1.")
+    said(boss, "Endpoints disabled: 1.")
     choose(boss, "enable", rows=1)
-    said(boss, "Endpoints that were enabled: 1.")
+    said(boss, "Endpoints enabled: 1.")
 
 
 def test_a_delivery_shows_its_attempts_and_goes_out_again(
     boss: "Page", live_server: LiveServer, shop: Shop
 ) -> None:
     visit(boss, live_server, page_of(shop.delivery))
-    expect(boss.locator(".field-tried td.long")).to_have_text(SCRIPTS)
-    boss.get_by_role("button", name="Deliver again").click()
-    said(boss, "Deliveries that go out again: 1.")
+    expect(boss.locator(".field-attempt_table td.long")).to_have_text(SCRIPTS)
+    boss.get_by_role("button", name="Redeliver").click()
+    said(boss, "Deliveries queued: 1.")
     visit(boss, live_server, list_of(WebhookDelivery))
     choose(boss, "redeliver", rows=1)
-    said(boss, "Deliveries that go out again: 1.")
+    said(boss, "Deliveries queued: 1.")
 
 
 def test_a_token_is_issued_and_revoked(boss: "Page", live_server: LiveServer, shop: Shop) -> None:

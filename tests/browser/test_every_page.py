@@ -143,7 +143,7 @@ def test_so_are_new_secrets_and_tokens(site: "Page", live_server: LiveServer) ->
     check(site)
     site.goto(f"{live_server.url}/webhooks/")
     site.get_by_label("URL").fill(f"https://shop.example/{LONG}")
-    site.get_by_role("button", name="Add").click()
+    site.get_by_role("button", name="Add endpoint").click()
     expect(site.get_by_role("heading", name="Copy it now")).to_be_visible()
     check(site)
 

@@ -83,9 +83,9 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
 def test_an_endpoint_and_a_token(phone: "Page") -> None:
     phone.goto("/webhooks/")
     phone.get_by_label("URL").fill("https://shop.example/hook")
-    press(phone, "Add")
-    phone.get_by_role("link", name="I have it: to the endpoint").tap()
-    press(phone, "Send a test")
+    press(phone, "Add endpoint")
+    phone.get_by_role("link", name="Continue to the endpoint").tap()
+    press(phone, "Send test event")
     expect(phone.get_by_role("rowheader", name="test")).to_be_visible()
     phone.goto("/account/")
     press(phone, "Make a token")

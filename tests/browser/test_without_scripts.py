@@ -63,9 +63,9 @@ def test_from_the_upload_to_the_retry(plain: "Page") -> None:
 def test_an_endpoint_a_token_and_a_password(plain: "Page", live_server: LiveServer) -> None:
     plain.goto("/webhooks/")
     plain.get_by_label("URL").fill("https://shop.example/hook")
-    plain.get_by_role("button", name="Add").click()
-    plain.get_by_role("link", name="I have it: to the endpoint").click()
-    plain.get_by_role("button", name="Send a test").click()
+    plain.get_by_role("button", name="Add endpoint").click()
+    plain.get_by_role("link", name="Continue to the endpoint").click()
+    plain.get_by_role("button", name="Send test event").click()
     expect(plain.get_by_role("row", name="test")).to_contain_text("Pending")
     plain.goto("/account/")
     plain.get_by_role("button", name="Make a token").click()

@@ -25,13 +25,13 @@ ENDPOINTS, EVENTS = 20, 100
 #: 100 events for each endpoint of the one user, in one go; the path of an endpoint's URL is its number.
 BURST = """
 from processing.webhooks.models import *
-from processing.signals import deliveries_due
+from processing.webhooks.tasks import enqueue_deliveries
 rows = list(WebhookEndpoint.objects.all())
 WebhookDelivery.objects.bulk_create(
     WebhookDelivery(endpoint=row, event="test", payload='{{"type":"test","timestamp":"","data":{{}}}}')
     for _ in range({events}) for row in rows
 )
-deliveries_due.send(None, endpoint_ids=[row.pk for row in rows])
+enqueue_deliveries([row.pk for row in rows])
 """
 
 SERVED = "SELECT count(*) FROM webhooks_webhookdelivery WHERE event = 'test' AND status = 'delivered'"

@@ -1,4 +1,4 @@
-"""What pages of products show about webhooks, so that products need not know processing."""
+"""Webhook data for pages of products, so that products need not import processing."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ SHOWN_DELIVERIES = 10
 
 @register.inclusion_tag("webhooks/_request_deliveries.html", takes_context=True)
 def deliveries_of(context: RequestContext, batch: Request) -> dict[str, Any]:
-    """The latest webhook deliveries about a Request."""
+    """Show the latest webhook deliveries of a Request."""
     visible = WebhookDelivery.objects.visible_to(context["user"]).filter(request=batch)
     return {"deliveries": visible.select_related("endpoint")[:SHOWN_DELIVERIES]}
 
 
 @register.inclusion_tag("webhooks/_endpoint_table.html", takes_context=True)
 def own_endpoints(context: RequestContext) -> dict[str, Any]:
-    """The visitor's registered webhook endpoints."""
+    """Show the registered webhook endpoints of the user."""
     return {"endpoints": WebhookEndpoint.objects.registered().filter(owner=context["user"].pk)}

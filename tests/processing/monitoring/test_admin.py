@@ -99,7 +99,7 @@ def test_what_was_done_to_a_row_is_in_its_history(boss: Client, ann: User, endpo
     act(boss, "disable", endpoint, confirmed="yes", reason="It is slow.")
     notes = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
     assert list(notes) == [
-        *((str(batch.pk), note) for note in ("Webhook sent again.", "Tried again.", "Canceled.")),
+        *((str(batch.pk), note) for note in ("Webhooks redelivered.", "Tried again.", "Canceled.")),
         (str(endpoint.pk), "Disabled: It is slow."),
     ]
 

@@ -46,7 +46,7 @@ def about(product: Product, urls: Any = None, status: str = "Completed") -> dict
 
 
 def two_products() -> tuple[Request, Product, Product]:
-    """One that shows two pictures, and one that shows a third."""
+    """Create a Product with two pictures and one with a third."""
     one, two, three = make_urls(3)
     batch = ingested([one, two], three)
     first, second = batch.products.order_by("row_number")
@@ -57,11 +57,11 @@ def states(batch: Request) -> list[tuple[str, str]]:
     return [(image.status, image.output_url) for image in batch.images.order_by("number")]
 
 
-# --- What it does ---
+# --- Outcomes ---
 
 
 @pytest.mark.parametrize("urls", [DONE, ",".join(DONE), ", ".join(DONE)])
-def test_a_product_that_is_completed_elsewhere_shows_the_reported_urls(urls: Any) -> None:
+def test_a_completed_product_has_the_reported_urls(urls: Any) -> None:
     batch, product, _ = two_products()
     answer = report(about(product, urls))
     assert (answer.status_code, answer.json()) == (200, TAKEN)
@@ -70,7 +70,7 @@ def test_a_product_that_is_completed_elsewhere_shows_the_reported_urls(urls: Any
     assert (batch.images_completed, batch.images_pending, batch.bytes_output) == (2, 1, 0)
 
 
-def test_the_last_report_finishes_the_request_and_its_end_is_told(ann: User) -> None:
+def test_the_last_report_finishes_the_request_and_publishes_its_end(ann: User) -> None:
     batch, first, second = two_products()
     WebhookEndpoint.objects.create(owner=batch.owner, url="https://shop.example/hook")
     report(about(first, DONE))
@@ -100,13 +100,13 @@ def test_the_result_has_the_reported_urls(ann: User, client: Client) -> None:
     assert "https://cdn.example/1" in client.get(f"/requests/{batch.pk}/").content.decode()
 
 
-def test_an_empty_place_is_a_failure() -> None:
+def test_an_empty_url_is_a_failure() -> None:
     batch, product, _ = two_products()
     assert report(about(product, ["", DONE[1]])).json() == TAKEN
     assert states(batch)[:2] == [("failed", ""), ("completed", DONE[1])]
 
 
-def test_what_is_settled_stays_and_a_worker_that_had_the_rest_in_hand_comes_too_late() -> None:
+def test_settled_images_are_not_changed_and_the_claims_of_workers_are_lost() -> None:
     batch, product, _ = two_products()
     first, second, third = claim(batch, WORKER, 3)
     assert lifecycle.record(batch.pk, [complete(first)], WORKER) == 1
@@ -118,7 +118,7 @@ def test_what_is_settled_stays_and_a_worker_that_had_the_rest_in_hand_comes_too_
     assert (batch.status, batch.images_completed) == ("completed", 3)
 
 
-def test_what_belongs_to_a_request_that_has_ended_stays() -> None:
+def test_a_finished_request_is_not_changed() -> None:
     batch, product, _ = two_products()
     lifecycle.cancel(batch)
     before = states(batch)
@@ -126,10 +126,10 @@ def test_what_belongs_to_a_request_that_has_ended_stays() -> None:
     assert states(batch) == before
 
 
-# --- Once ---
+# --- Repetition ---
 
 
-def test_a_message_that_comes_again_has_no_effect() -> None:
+def test_a_repeated_message_has_no_effect() -> None:
     batch, product, _ = two_products()
     assert report(about(product, None, "Failed")).json() == TAKEN
     report(about(Product.objects.get(request=batch, row_number=2), None, "Failed"), message_id="m2")
@@ -140,7 +140,7 @@ def test_a_message_that_comes_again_has_no_effect() -> None:
     assert [status for status, _ in states(batch)] == ["failed", "failed", "pending"]
 
 
-def test_the_same_message_eight_times_at_once_has_one_effect() -> None:
+def test_concurrent_copies_of_a_message_have_one_effect() -> None:
     batch, product, _ = two_products()
     answers = together([lambda: report(about(product, DONE)).status_code] * 8)
     assert answers == [200] * 8
@@ -149,7 +149,7 @@ def test_the_same_message_eight_times_at_once_has_one_effect() -> None:
     assert InboundMessage.objects.count() == 1
 
 
-def test_ids_are_forgotten_when_they_cannot_be_repeated_any_more() -> None:
+def test_ids_are_deleted_when_their_messages_have_expired() -> None:
     _, product, other = two_products()
     report(about(product, DONE))
     InboundMessage.objects.update(received_at=timezone.now() - timedelta(hours=2))
@@ -157,7 +157,7 @@ def test_ids_are_forgotten_when_they_cannot_be_repeated_any_more() -> None:
     assert [message.id for message in InboundMessage.objects.all()] == ["m2"]
 
 
-# --- What is refused ---
+# --- Rejection ---
 
 
 def error(answer: Any) -> tuple[int, str, str]:
@@ -172,7 +172,7 @@ def error(answer: Any) -> tuple[int, str, str]:
         *({"webhook-id": "m2"}, {"webhook-signature": ""}, {"webhook-timestamp": "0"}),
     ],
 )
-def test_a_message_that_is_not_signed_or_not_of_these_minutes_is_401(change: dict[str, Any]) -> None:
+def test_an_unsigned_or_expired_message_is_401(change: dict[str, Any]) -> None:
     batch, product, _ = two_products()
     answer = report(about(product, DONE), **change)
     assert error(answer)[:2] == (401, "invalid_signature")
@@ -180,7 +180,7 @@ def test_a_message_that_is_not_signed_or_not_of_these_minutes_is_401(change: dic
     assert not InboundMessage.objects.exists()
 
 
-def test_without_a_secret_there_is_no_such_address(settings: Settings) -> None:
+def test_without_a_configured_secret_the_url_is_404(settings: Settings) -> None:
     settings.INBOUND_WEBHOOK_SECRET = None
     assert error(report({}))[:2] == (404, "not_found")
 
@@ -195,25 +195,25 @@ def test_without_a_secret_there_is_no_such_address(settings: Settings) -> None:
         {"output_image_urls": ["javascript:alert(1)", DONE[1]]},
     ],
 )
-def test_what_fits_no_product_is_invalid(change: dict[str, Any]) -> None:
+def test_a_report_that_matches_no_product_is_invalid(change: dict[str, Any]) -> None:
     batch, product, _ = two_products()
     assert error(report({**about(product, DONE), **change})) == (400, "invalid", "Invalid data")
     assert {status for status, _ in states(batch)} == {"pending"}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"Completed"'])
-def test_what_is_no_report_is_invalid(body: bytes) -> None:
+def test_a_body_that_is_no_report_is_invalid(body: bytes) -> None:
     assert error(report(body)) == (400, "invalid", "Invalid data")
 
 
-def test_a_report_that_was_refused_can_be_sent_again_put_right() -> None:
+def test_a_rejected_report_can_be_corrected_and_sent_again() -> None:
     batch, product, _ = two_products()
     assert report(about(product, DONE[:1])).status_code == 400
     assert report(about(product, DONE)).json() == TAKEN
     assert [status for status, _ in states(batch)][:2] == ["completed", "completed"]
 
 
-def test_joined_urls_are_split_where_another_begins_or_a_place_is_empty() -> None:
+def test_urls_are_split_at_commas_before_another_url_or_an_empty_position() -> None:
     assert split_urls("") == split_urls("  ") == []
     assert split_urls("http://a/1,2,http://b/3") == ["http://a/1,2", "http://b/3"]
     assert split_urls("http://a,,http://b,") == ["http://a", "", "http://b", ""]

@@ -1,4 +1,4 @@
-"""Who delivers: workers of the webhooks' own queue, and recovery where messages are missing."""
+"""Messages: the workers that take them, and recovery of lost ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from processing.webhooks import sending
-from processing.webhooks.events import ping
+from processing.webhooks.events import send_test_event
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.tasks import WEBHOOKS
 from processing.work import pipeline
@@ -50,7 +50,7 @@ def endpoint(origin: Origin) -> WebhookEndpoint:
 
 @contextmanager
 def worker_of(*queues: str) -> Iterator[None]:
-    """A worker of these queues, of all if there are none."""
+    """Run a worker of these queues, or of all queues if none is given."""
     worker = dramatiq.Worker(dramatiq.get_broker(), queues=set(queues), worker_threads=2, worker_timeout=50)
     worker.start()
     try:
@@ -64,46 +64,42 @@ def is_delivered() -> bool:
 
 
 @pytest.mark.parametrize("queues", [[WEBHOOKS], []])
-def test_a_message_is_taken_up_by_workers_of_the_queue_and_of_all(
-    endpoint: WebhookEndpoint, queues: list[str]
-) -> None:
+def test_workers_of_the_queue_and_of_all_queues_deliver(endpoint: WebhookEndpoint, queues: list[str]) -> None:
     with worker_of(*queues):
-        ping(endpoint)
+        send_test_event(endpoint)
         wait_until(is_delivered)
 
 
-def test_workers_for_pictures_leave_deliveries_to_others(endpoint: WebhookEndpoint, broker: Broker) -> None:
+def test_workers_for_pictures_do_not_deliver(endpoint: WebhookEndpoint, broker: Broker) -> None:
     with worker_of(QUEUE):
-        ping(endpoint)
+        send_test_event(endpoint)
         wait_until(Worker.objects.exists)
     assert set(broker.endpoints()) == {str(endpoint.pk)}
     assert WebhookDelivery.objects.get().attempts == []
 
 
-def test_a_worker_that_only_delivers_is_none_for_pictures(endpoint: WebhookEndpoint) -> None:
+def test_a_worker_of_webhooks_does_not_register_for_pictures(endpoint: WebhookEndpoint) -> None:
     with worker_of(WEBHOOKS):
-        ping(endpoint)
+        send_test_event(endpoint)
         wait_until(is_delivered)
         assert not Worker.objects.exists()
         assert not pipeline.is_worker()
 
 
-def test_a_worker_that_only_delivers_finds_what_no_message_names(
-    endpoint: WebhookEndpoint, broker: Broker
-) -> None:
-    ping(endpoint)
+def test_a_worker_of_webhooks_recovers_lost_messages(endpoint: WebhookEndpoint, broker: Broker) -> None:
+    send_test_event(endpoint)
     broker.flush_all()
     with worker_of(WEBHOOKS):
         wait_until(is_delivered)
 
 
-def test_how_far_pictures_have_come_says_no_delivery(
+def test_deliveries_do_not_count_as_progress_of_the_picture_queue(
     endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[int] = []
     monkeypatch.setattr(worker.Served, "begin", lambda self, timestamp: begun.append(timestamp))
     with worker_of():
-        ping(endpoint)
+        send_test_event(endpoint)
         wait_until(is_delivered)
     assert begun == []
 
@@ -111,17 +107,15 @@ def test_how_far_pictures_have_come_says_no_delivery(
 # --- Recovery ---
 
 
-def lost(endpoint: WebhookEndpoint, broker: Broker) -> None:
-    """A delivery that is due, without a message."""
-    ping(endpoint)
+def lose_message(endpoint: WebhookEndpoint, broker: Broker) -> None:
+    """Make a delivery due without a message."""
+    send_test_event(endpoint)
     broker.flush_all()
 
 
-def test_recovery_calls_each_endpoint_once_however_many_rounds_there_are(
-    endpoint: WebhookEndpoint, broker: Broker
-) -> None:
+def test_concurrent_recovery_enqueues_each_endpoint_once(endpoint: WebhookEndpoint, broker: Broker) -> None:
     for _ in range(3):
-        lost(endpoint, broker)
+        lose_message(endpoint, broker)
     rounds = together([recover] * 4)
     assert sorted(one.endpoints_sent for one in rounds) == [0, 0, 0, 1]
     assert recover() == Recovered(0, 0, 0)
@@ -136,27 +130,25 @@ def test_recovery_calls_each_endpoint_once_however_many_rounds_there_are(
         {"leased_until": timezone.now() + timedelta(hours=1)},
     ],
 )
-def test_recovery_calls_nobody_who_cannot_be_delivered_to_now(
+def test_recovery_skips_endpoints_that_are_disabled_paused_or_leased(
     endpoint: WebhookEndpoint, broker: Broker, change: dict[str, object]
 ) -> None:
-    lost(endpoint, broker)
+    lose_message(endpoint, broker)
     WebhookEndpoint.objects.update(**change)
     assert recover() == Recovered(0, 0, 0)
     WebhookEndpoint.objects.update(enabled=True, resume_at=None, leased_until=timezone.now())
     assert recover() == Recovered(0, 0, 1)
 
 
-def test_what_is_not_due_yet_is_not_called(endpoint: WebhookEndpoint, broker: Broker) -> None:
-    lost(endpoint, broker)
+def test_recovery_skips_deliveries_that_are_not_due(endpoint: WebhookEndpoint, broker: Broker) -> None:
+    lose_message(endpoint, broker)
     WebhookDelivery.objects.update(next_attempt_at=timezone.now() + timedelta(minutes=5))
     assert recover() == Recovered(0, 0, 0)
 
 
-def test_who_takes_over_lets_go_of_what_a_dead_process_had_in_hand(
-    endpoint: WebhookEndpoint, broker: Broker
-) -> None:
-    lost(endpoint, broker)
+def test_taking_over_releases_leases_of_a_dead_process(endpoint: WebhookEndpoint, broker: Broker) -> None:
+    lose_message(endpoint, broker)
     later = timezone.now() + timedelta(hours=1)
-    WebhookEndpoint.objects.update(leased_until=later, called_at=later)
+    WebhookEndpoint.objects.update(leased_until=later, enqueued_at=later)
     take_over()
     assert recover() == Recovered(0, 0, 1)

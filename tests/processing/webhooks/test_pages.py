@@ -65,7 +65,7 @@ def test_an_endpoint_is_added_and_its_secret_shown_in_that_answer_alone(page: Cl
         assert URL in shown and endpoint.secret not in shown
 
 
-def test_what_is_wrong_is_said_beside_the_field(page: Client) -> None:
+def test_an_invalid_url_is_reported_beside_its_field(page: Client) -> None:
     answer = page.post("/webhooks/", {"url": "ftp://shop.example/"})
     assert answer.status_code == 400
     assert "The URL does not start with http:// or https://." in body(answer)
@@ -76,13 +76,13 @@ def test_what_is_wrong_is_said_beside_the_field(page: Client) -> None:
 def test_an_endpoint_is_changed_without_touching_what_workers_write(
     page: Client, endpoint: WebhookEndpoint
 ) -> None:
-    endpoint.disable("It answered 410 Gone.")
+    endpoint.disable("It responded with 410 Gone.")
     path = endpoint.get_absolute_url()
     answer = page.post(path, {"url": f"{URL}/2", "events": ["request.canceled"], "description": ""})
     assert answer.headers["Location"] == path
     endpoint.refresh_from_db()
     assert (endpoint.url, endpoint.events) == (f"{URL}/2", ["request.canceled"])
-    assert (endpoint.enabled, endpoint.disabled_reason) == (False, "It answered 410 Gone.")
+    assert (endpoint.enabled, endpoint.disabled_reason) == (False, "It responded with 410 Gone.")
 
 
 def test_rotating_shows_the_new_secret(page: Client, endpoint: WebhookEndpoint) -> None:
@@ -92,7 +92,7 @@ def test_rotating_shows_the_new_secret(page: Client, endpoint: WebhookEndpoint) 
     assert endpoint.secret in answer and endpoint.secret != old and old not in answer
 
 
-def test_a_test_goes_out_and_the_page_follows_it(
+def test_a_test_event_is_sent_and_the_page_refreshes(
     page: Client, endpoint: WebhookEndpoint, broker: Broker
 ) -> None:
     post(page, "test", endpoint)
@@ -103,7 +103,7 @@ def test_a_test_goes_out_and_the_page_follows_it(
     assert "hx-get" not in body(page.get(fragment))
 
 
-def test_a_delivery_shows_its_message_and_every_answer_and_goes_out_again(
+def test_a_delivery_shows_its_payload_and_attempts_and_is_redelivered(
     page: Client, endpoint: WebhookEndpoint, broker: Broker
 ) -> None:
     delivery = delivered(endpoint, status="failed", next_attempt_at=None)
@@ -111,14 +111,14 @@ def test_a_delivery_shows_its_message_and_every_answer_and_goes_out_again(
     for text in ("{&quot;a&quot;: 1}", "&lt;b&gt;no&lt;/b&gt;", "http_500", "2 January 2026, 03:04:05"):
         assert text in shown
     answer = page.post(reverse("delivery-redeliver", args=[delivery.pk]), follow=True)
-    assert "It goes out again." in body(answer)
+    assert "Redelivering the event." in body(answer)
     assert broker.endpoints() == [str(endpoint.pk)]
 
 
-def test_what_has_failed_or_was_missed_goes_out_again(page: Client, endpoint: WebhookEndpoint) -> None:
+def test_failed_or_missed_events_are_redelivered(page: Client, endpoint: WebhookEndpoint) -> None:
     for status in ("failed", "missed", "missed"):
         delivered(endpoint, status=status, next_attempt_at=None)
-    assert "Missed while it was disabled: 2." in body(page.get(endpoint.get_absolute_url()))
+    assert "2 events missed while the endpoint was disabled." in body(page.get(endpoint.get_absolute_url()))
     assert post(page, "replay", endpoint, status="missed", since="").status_code == 302
     assert WebhookDelivery.objects.pending().count() == 2
     post(page, "replay", endpoint, status="failed", since="2100-01-01T00:00")
@@ -139,11 +139,11 @@ def test_an_endpoint_is_disabled_enabled_and_deleted(page: Client, endpoint: Web
     assert not WebhookEndpoint.objects.exists()
 
 
-# --- Whose ---
+# --- Access ---
 
 
 @pytest.mark.parametrize("view", [*POSTS, "page", "deliveries", "delivery", "redeliver"])
-def test_what_belongs_to_somebody_else_is_not_found(page: Client, view: str) -> None:
+def test_endpoints_and_deliveries_of_other_users_are_not_found(page: Client, view: str) -> None:
     endpoint = WebhookEndpoint.objects.create(owner=make_user("bob"), url=URL)
     delivery = delivered(endpoint)
     before = [*WebhookEndpoint.objects.values(), *WebhookDelivery.objects.values()]
@@ -168,13 +168,13 @@ def test_visitors_are_asked_to_log_in(client: Client, endpoint: WebhookEndpoint)
 # --- The banner ---
 
 
-def test_an_endpoint_that_was_given_up_is_announced_on_every_page_of_its_owner(
+def test_a_disabled_endpoint_is_shown_on_every_page_of_its_owner(
     page: Client, ann: User, endpoint: WebhookEndpoint
 ) -> None:
     batch = submit(ann)
     paths = ["/", "/webhooks/", batch.get_absolute_url(), endpoint.get_absolute_url(), "/nothing/here/"]
-    reason = "Nothing has got through to it for five days."
-    banner = re.compile(rf'class="error".*{endpoint.pk}.*is disabled and told nothing. {reason}')
+    reason = "All deliveries to it have failed for five days."
+    banner = re.compile(rf'class="error".*{endpoint.pk}.*was disabled. {reason}')
     assert not any(banner.search(body(page.get(path))) for path in paths)
     endpoint.disable(reason)
     assert all(banner.search(body(page.get(path))) for path in paths)
@@ -188,7 +188,7 @@ def test_an_endpoint_that_was_given_up_is_announced_on_every_page_of_its_owner(
 # --- The admin ---
 
 
-def test_staff_see_endpoints_without_secrets_and_switch_them(endpoint: WebhookEndpoint) -> None:
+def test_staff_see_endpoints_without_secrets_and_enable_and_disable_them(endpoint: WebhookEndpoint) -> None:
     boss = client_of(make_user("boss", is_staff=True, is_superuser=True))
     delivery = delivered(endpoint, status="failed", next_attempt_at=None)
     for path in (
@@ -199,7 +199,7 @@ def test_staff_see_endpoints_without_secrets_and_switch_them(endpoint: WebhookEn
     ):
         shown = body(boss.get(path))
         assert URL in shown
-        assert endpoint.secret not in shown and endpoint.sealed_secret not in shown
+        assert endpoint.secret not in shown and endpoint.encrypted_secret not in shown
 
     def act(model: str, action: str, pk: uuid.UUID, **answer: str) -> None:
         path = reverse(f"admin:webhooks_{model}_changelist")

@@ -1,0 +1,292 @@
+"""Webhook endpoints, their deliveries (the outbox), and ids of messages received from external workers."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import models, transaction
+from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.urls import reverse
+from django.utils import timezone
+
+from processing.webhooks.secrets import decrypt, encrypt
+from processing.webhooks.signing import new_secret
+from products.models import Request
+
+#: After a rotation the previous secret signs for this long, beside the new one.
+ROTATION_OVERLAP = timedelta(hours=24)
+#: Longer than the signature of an inbound message is valid, so that no message can be replayed.
+INBOUND_RETENTION = timedelta(hours=1)
+
+
+class Event(models.TextChoices):
+    """Event types."""
+
+    COMPLETED = "request.completed", "Request finished"
+    CANCELED = "request.canceled", "Request canceled"
+    TEST = "test", "Test"
+
+
+#: Events that an endpoint can subscribe to. Test events go to the endpoint that they were requested for.
+EVENT_CHOICES = [(event.value, event.label) for event in (Event.COMPLETED, Event.CANCELED)]
+
+
+def default_events() -> list[str]:
+    return [Event.COMPLETED.value]
+
+
+def new_encrypted_secret() -> str:
+    """Return a new secret, encrypted for the database."""
+    return encrypt(new_secret())
+
+
+class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """Staff see every endpoint, other users their own."""
+        return self if user.is_staff else self.filter(owner=user)
+
+    def registered(self) -> Self:
+        """Exclude endpoints that were named by an upload and serve that one Request."""
+        return self.filter(request=None)
+
+    def disabled_by_system(self) -> Self:
+        """Registered endpoints that were disabled by the service or by staff, not by their owner."""
+        return self.registered().filter(enabled=False).exclude(disabled_reason="")
+
+    def subscribed_to(self, batch: Request, event: str) -> list["WebhookEndpoint"]:
+        """Return the endpoints to notify of an event of a Request, disabled ones included.
+
+        Their rows are locked, so that none is deleted, enabled or disabled before the transaction ends.
+        """
+        candidates = self.filter(Q(request=None, owner=batch.owner_id) | Q(request=batch))
+        locked = candidates.order_by("pk").select_for_update(no_key=True)
+        return [endpoint for endpoint in locked if event in endpoint.events]
+
+    def lock_enabled(self) -> Self:
+        """Enabled endpoints, locked so that none is deleted or disabled before the transaction ends."""
+        return self.filter(enabled=True).order_by("pk").select_for_update(no_key=True)
+
+    def due(self) -> Self:
+        """Endpoints with a due delivery that are enabled, not paused and not leased."""
+        now = timezone.now()
+        return self.filter(
+            Q(resume_at=None) | Q(resume_at__lte=now),
+            Q(leased_until=None) | Q(leased_until__lte=now),
+            Exists(WebhookDelivery.objects.due().filter(endpoint=OuterRef("pk"))),
+            enabled=True,
+        )
+
+    def release_leases(self) -> None:
+        """Drop every lease, and count every message as lost. Only for a process that works alone."""
+        self.update(leased_until=None, enqueued_at=None)
+
+
+class WebhookEndpoint(models.Model):
+    """A URL that receives the events of its owner's Requests, or of the one Request whose upload named it.
+
+    A worker leases the endpoint (`leased_until`) and sends its deliveries one after another. While the
+    receiver is overloaded, it is paused until `resume_at`. `enqueued_at` is when recovery last enqueued it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="webhook_endpoints")
+    request = models.OneToOneField(
+        Request, models.CASCADE, null=True, blank=True, related_name="webhook_endpoint"
+    )
+    url = models.CharField("URL", max_length=2048)
+    description = models.CharField(max_length=200, blank=True)
+    events = models.JSONField(default=default_events)
+    encrypted_secret = models.TextField(default=new_encrypted_secret, editable=False)
+    previous_secrets = models.JSONField(
+        default=list, editable=False, help_text="Pairs of an encrypted secret and the time when it expires."
+    )
+
+    enabled = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    resume_at = models.DateTimeField(null=True, blank=True)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = WebhookEndpointQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.url
+
+    def get_absolute_url(self) -> str:
+        return reverse("webhook", args=[self.pk])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the endpoint with its deliveries."""
+        with transaction.atomic():
+            # FOR UPDATE: a transaction that publishes an event to this endpoint waits, then skips it.
+            WebhookEndpoint.objects.select_for_update().filter(pk=self.pk).first()
+            return super().delete(*args, **kwargs)
+
+    @property
+    def secret(self) -> str:
+        """The current secret. Raises UnreadableSecret."""
+        return decrypt(self.encrypted_secret)
+
+    @property
+    def signing_secrets(self) -> list[str]:
+        """The secrets that sign deliveries now, newest first. Raises UnreadableSecret."""
+        return [self.secret, *(decrypt(encrypted) for encrypted, _expires_at in self._unexpired_secrets())]
+
+    def rotate_secret(self) -> None:
+        """Replace the secret. The previous one keeps signing for another 24 hours."""
+        with transaction.atomic():
+            locked = WebhookEndpoint.objects.select_for_update(no_key=True).get(pk=self.pk)
+            expires_at = timezone.now() + ROTATION_OVERLAP
+            previous = [locked.encrypted_secret, expires_at.isoformat()]
+            self.previous_secrets = [previous, *locked._unexpired_secrets()]
+            self.encrypted_secret = new_encrypted_secret()
+            self.save(update_fields=["encrypted_secret", "previous_secrets"])
+
+    def _unexpired_secrets(self) -> list[Sequence[str]]:
+        now = timezone.now()
+        return [pair for pair in self.previous_secrets if datetime.fromisoformat(pair[1]) > now]
+
+    def disable(self, reason: str = "") -> bool:
+        """Stop delivering and mark pending deliveries as missed. False if it is disabled already.
+
+        `reason` is shown to the owner; it stays empty if the owner disables the endpoint.
+        """
+        with transaction.atomic():
+            enabled = WebhookEndpoint.objects.filter(pk=self.pk, enabled=True)
+            if not enabled.update(enabled=False, disabled_reason=reason):
+                return False
+            self.enabled, self.disabled_reason = False, reason
+            self.deliveries.all().mark_missed()
+            return True
+
+    def enable(self) -> None:
+        """Deliver events again, beginning with the next one."""
+        disabled = WebhookEndpoint.objects.filter(pk=self.pk, enabled=False)
+        disabled.update(enabled=True, disabled_reason="", failing_since=None, resume_at=None)
+        self.refresh_from_db()
+
+
+class DeliveryStatus(models.TextChoices):
+    PENDING = "pending", "Pending"
+    DELIVERED = "delivered", "Delivered"
+    FAILED = "failed", "Failed"
+    MISSED = "missed", "Missed"
+
+
+class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """Staff see every delivery, other users those to their own endpoints."""
+        return self if user.is_staff else self.filter(endpoint__owner=user)
+
+    def pending(self) -> Self:
+        return self.filter(status=DeliveryStatus.PENDING)
+
+    def due(self) -> Self:
+        """Pending deliveries whose next attempt is due."""
+        return self.pending().filter(next_attempt_at__lte=timezone.now())
+
+    def waiting(self) -> dict[str, Any]:
+        """Return the `count` of pending deliveries, and `since` when the oldest one waits."""
+        return self.pending().aggregate(count=Count("pk"), since=Min("created_at"))
+
+    def with_status(self, status: str, since: datetime | None = None) -> Self:
+        """Deliveries with this status, optionally only of events from `since` on."""
+        found = self.filter(status=status)
+        return found.filter(created_at__gte=since) if since else found
+
+    def tests_before(self, moment: datetime) -> Self:
+        """Test events before `moment` that are no longer pending. Other deliveries go with their Requests."""
+        return self.filter(event=Event.TEST, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
+
+    def mark_missed(self) -> int:
+        """Mark pending deliveries as missed, because their endpoint is disabled. Return their number."""
+        return self.pending().update(status=DeliveryStatus.MISSED, next_attempt_at=None)
+
+
+class WebhookDelivery(models.Model):
+    """An event to be delivered to an endpoint. Its id is the `webhook-id`, the same in all attempts.
+
+    pending → delivered | failed (ten attempts, or 410 Gone) | missed (the endpoint is disabled), and from
+    each of these back to pending when it is redelivered.
+    """
+
+    Status = DeliveryStatus
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="deliveries", db_index=False)
+    event = models.CharField(max_length=30, choices=Event)
+    request = models.ForeignKey(
+        Request, models.CASCADE, null=True, blank=True, related_name="webhook_deliveries"
+    )
+    run = models.PositiveIntegerField(default=0)
+    payload = models.TextField(help_text="The request body, exactly as it is sent.")
+    status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
+    next_attempt_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    failures = models.PositiveSmallIntegerField(
+        default=0, help_text="Failed attempts since the event or the last redelivery."
+    )
+    attempts = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = WebhookDeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["endpoint", "event", "request", "run"], name="delivery_once_per_run"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="pending", next_attempt_at__isnull=False)
+                | (~Q(status="pending") & Q(next_attempt_at=None)),
+                name="delivery_pending_has_next_attempt",
+            ),
+        ]
+        indexes = [
+            # WebhookEndpoint.objects.due(), and the next delivery of an endpoint.
+            models.Index(
+                fields=["endpoint", "next_attempt_at"], name="delivery_due", condition=Q(status="pending")
+            ),
+            models.Index(fields=["endpoint", "-created_at", "-id"], name="delivery_of_endpoint"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("delivery", args=[self.pk])
+
+    @property
+    def body(self) -> bytes:
+        return self.payload.encode()
+
+    @property
+    def latest_attempts(self) -> list[dict[str, Any]]:
+        """The attempts, newest first, with `at` as a datetime."""
+        return [{**attempt, "at": datetime.fromisoformat(attempt["at"])} for attempt in self.attempts[::-1]]
+
+
+class InboundMessage(models.Model):
+    """The `webhook-id` of a message from an external worker that was processed."""
+
+    id = models.CharField(primary_key=True, max_length=255)
+    received_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.id
+
+    @classmethod
+    def is_new(cls, message_id: str) -> bool:
+        """Store an id in the transaction that processes its message. False if it is stored already."""
+        cls.objects.filter(received_at__lt=timezone.now() - INBOUND_RETENTION).delete()
+        _, is_new = cls.objects.get_or_create(id=message_id)
+        return is_new

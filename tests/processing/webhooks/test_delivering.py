@@ -1,0 +1,214 @@
+"""Turns of endpoints: leases, retries, pauses, disabling. Long delays are skipped by changing the row."""
+
+import datetime as dt
+import uuid
+from datetime import timedelta
+
+import httpx
+import pytest
+from django.core import mail
+from django.utils import timezone
+
+from processing.webhooks.delivering import drain, retry_delay
+from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.secrets import encrypt
+from tests.processing.webhooks.conftest import OK, NewEndpoint, make_due, new_test_delivery, reload
+from tests.support.origin import Answer, Handler, Origin
+from tests.support.parallel import together
+from tests.support.receivers import messages
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+
+
+def delay_of(delivery: WebhookDelivery) -> float:
+    """Seconds from the last attempt to the next one."""
+    assert delivery.next_attempt_at
+    last = dt.datetime.fromisoformat(delivery.attempts[-1]["at"])
+    return (delivery.next_attempt_at - last).total_seconds()
+
+
+# --- The retry schedule ---
+
+
+def test_there_are_ten_attempts_at_the_times_of_the_specification_and_never_earlier() -> None:
+    minute, hour = 60, 3600
+    times = [5, 5 * minute, 30 * minute, *(hours * hour for hours in (2, 5, 10, 14, 20, 24))]
+    for failures, time_ in enumerate(times, 1):
+        delays = {retry_delay(failures, None) for _ in range(50)}
+        assert len(delays) > 1
+        assert all(delay is not None and time_ <= delay <= 1.2 * time_ for delay in delays)
+    assert retry_delay(10, None) is None
+    assert retry_delay(10, 60) is None
+
+
+def test_a_longer_retry_after_counts() -> None:
+    assert retry_delay(1, 600) == 600
+    later = retry_delay(2, 10)
+    assert later is not None and later >= 300
+
+
+def test_failures_are_retried_on_schedule_until_the_tenth(
+    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    endpoint = endpoint_for(Answer(b"oh no", status=500))
+    delivery = new_test_delivery(endpoint)
+    delays = []
+    for number in range(1, 11):
+        drain(endpoint.pk, http)
+        delivery = reload(delivery)
+        assert len(origin.received) == len(delivery.attempts) == number
+        if delivery.next_attempt_at:
+            delays.append(delay_of(delivery))
+            make_due(delivery)
+    expected = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
+    for delay, least in zip(delays, expected, strict=True):
+        assert least <= delay <= 1.2 * least + 1
+    assert (delivery.status, delivery.next_attempt_at) == (DeliveryStatus.FAILED, None)
+    assert {m["id"] for m in messages(origin, "/hook", endpoint.secret)} == {str(delivery.pk)}
+    assert {(a["status"], a["error"], a["answer"]) for a in delivery.attempts} == {(500, "http_500", "oh no")}
+    assert drain(endpoint.pk, http) is None
+
+
+# --- Pauses ---
+
+
+def test_retry_after_pauses_all_deliveries_to_the_endpoint(
+    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    endpoint = endpoint_for(Answer(status=429, headers={"Retry-After": "1000"}))
+    first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
+    assert drain(endpoint.pk, http) is None
+    assert len(origin.received) == 1
+    first = reload(first)
+    assert 999 < delay_of(first) < 1001
+    endpoint.refresh_from_db()
+    assert endpoint.resume_at and endpoint.resume_at > timezone.now() + timedelta(seconds=990)
+    assert reload(second).attempts == []
+    assert origin.received[0].headers["webhook-id"] == str(first.pk)
+
+
+def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+    endpoint = endpoint_for(Answer(delay=60))
+    first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
+    wait = drain(endpoint.pk, http)
+    assert wait is not None and 3 < wait <= 6
+    (attempt,) = reload(first).attempts
+    assert (attempt["status"], attempt["error"]) == (None, "timeout")
+    assert attempt["ms"] >= 900
+    assert reload(second).attempts == []
+
+
+# --- Disabling ---
+
+
+def test_410_disables_the_endpoint_and_notifies_its_owner(
+    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    endpoint = endpoint_for(Answer(status=410))
+    first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
+    drain(endpoint.pk, http)
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.disabled_reason) == (False, "It responded with 410 Gone.")
+    assert reload(first).status == DeliveryStatus.FAILED
+    assert reload(second).status == DeliveryStatus.MISSED
+    assert len(origin.received) == 1
+    (letter,) = mail.outbox
+    assert letter.to == ["ann@shop.example"]
+    assert endpoint.url in letter.body and f"/webhooks/{endpoint.pk}/" in letter.body
+
+
+def failing(endpoint: WebhookEndpoint, days: float) -> None:
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(failing_since=timezone.now() - timedelta(days=days))
+
+
+@pytest.mark.parametrize(("days", "enabled"), [(4.9, True), (5, False)])
+def test_an_endpoint_is_disabled_after_five_days_of_failure(
+    http: httpx.Client, endpoint_for: NewEndpoint, days: float, enabled: bool
+) -> None:
+    endpoint = endpoint_for(Answer(status=500))
+    failing(endpoint, days)
+    new_test_delivery(endpoint)
+    drain(endpoint.pk, http)
+    endpoint.refresh_from_db()
+    assert endpoint.enabled == enabled
+    assert len(mail.outbox) == (not enabled)
+
+
+def test_a_success_resets_the_time_of_failure(http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+    endpoint = endpoint_for(OK)
+    failing(endpoint, 6)
+    new_test_delivery(endpoint)
+    drain(endpoint.pk, http)
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.failing_since) == (True, None)
+
+
+def test_the_first_failure_starts_the_time_of_failure(http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+    endpoint = endpoint_for(Answer(status=500))
+    delivery = new_test_delivery(endpoint)
+    drain(endpoint.pk, http)
+    endpoint.refresh_from_db()
+    began = endpoint.failing_since
+    assert began
+    make_due(delivery)
+    drain(endpoint.pk, http)
+    endpoint.refresh_from_db()
+    assert endpoint.failing_since == began
+
+
+def test_a_secret_that_cannot_be_decrypted_is_a_failure_with_a_code_of_its_own(
+    http: httpx.Client, endpoint_for: NewEndpoint, origin: Origin
+) -> None:
+    endpoint = endpoint_for(OK)
+    delivery = new_test_delivery(endpoint)
+    WebhookEndpoint.objects.update(encrypted_secret=encrypt("x")[:-4])
+    drain(endpoint.pk, http)
+    assert [a["error"] for a in reload(delivery).attempts] == ["secret"]
+    assert origin.received == []
+
+
+# --- Concurrency ---
+
+
+def test_concurrent_turns_send_each_delivery_once(
+    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    endpoint = endpoint_for(Answer(delay=0.01))
+    deliveries = {str(new_test_delivery(endpoint).pk) for _ in range(20)}
+    together([lambda: drain(endpoint.pk, http)] * 8)
+    assert sorted(m["id"] for m in messages(origin, "/hook", endpoint.secret)) == sorted(deliveries)
+
+
+def test_a_delivery_that_falls_due_during_a_turn_is_sent_in_it(
+    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    later: list[uuid.UUID] = []
+
+    def answer(handler: Handler) -> None:
+        from django.db import connection
+
+        if not later:
+            later.append(new_test_delivery(WebhookEndpoint.objects.get()).pk)
+            connection.close()
+        handler.answer(OK)
+
+    endpoint = endpoint_for(answer)
+    new_test_delivery(endpoint)
+    drain(endpoint.pk, http)
+    assert [m["id"] for m in messages(origin, "/hook", endpoint.secret)][1] == str(later[0])
+
+
+def test_deleting_an_endpoint_during_an_attempt_is_no_error(
+    http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    def answer(handler: Handler) -> None:
+        from django.db import connection
+
+        WebhookEndpoint.objects.get().delete()
+        connection.close()
+        handler.answer(OK)
+
+    endpoint = endpoint_for(answer)
+    new_test_delivery(endpoint)
+    assert drain(endpoint.pk, http) is None
+    assert not WebhookDelivery.objects.exists()
