@@ -86,6 +86,12 @@ def test_links_lead_to_files_that_exist(document: Path) -> None:
     assert [link for link in local if not (document.parent / link).is_file()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_tests_exist(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w./]+)`", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_management_commands_in_the_readme_can_be_loaded() -> None:
     names = set(re.findall(r"manage\.py (\w+)", commands_text()))
     assert {"extract", "migrate", "rundramatiq", "create_token"} <= names
