@@ -4,13 +4,14 @@ import ast
 import re
 import tomllib
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 READERS = {"env", "env_int", "env_bool", "env_choice", "env_list", "env_networks", "env_url", "env_email"}
 SECRETS = {
     *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS"),
@@ -30,13 +31,13 @@ class Documented:
 def read_variables() -> dict[str, int | None]:
     """Every variable that the settings read, with its default where that is a number."""
     found: dict[str, int | None] = {}
-    for name in ("settings.py", "storages.py", "env.py"):
+    for name in ("settings.py", "storages.py", "environment.py"):
         for node in ast.walk(ast.parse((ROOT / "imageextractor" / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
                 variable, *others = [
                     arg.value if isinstance(arg, ast.Constant) else None for arg in node.args
                 ]
-                if isinstance(variable, str):  # env.py hands on what it was given
+                if isinstance(variable, str):  # environment.py hands on what it was given
                     number = others[0] if others and node.func.id == "env_int" else None
                     found[variable] = number if isinstance(number, int) else None
     return found
@@ -85,6 +86,12 @@ def test_links_lead_to_files_that_exist(document: Path) -> None:
     assert [link for link in local if not (document.parent / link).is_file()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_tests_exist(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w./]+)`", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_management_commands_in_the_readme_can_be_loaded() -> None:
     names = set(re.findall(r"manage\.py (\w+)", commands_text()))
     assert {"extract", "migrate", "rundramatiq", "create_token"} <= names
@@ -104,9 +111,27 @@ def test_make_targets_in_the_readme_exist() -> None:
     assert named <= targets
 
 
-def test_the_architecture_says_why_of_every_dependency_and_of_no_other() -> None:
+def test_the_page_of_dependencies_gives_a_reason_for_each_and_lists_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    extras = project["project"]["optional-dependencies"].values()
+    declared = [*project["project"]["dependencies"], *chain(*extras), *project["dependency-groups"]["dev"]]
     names = [re.match(r"[\w-]+", requirement) for requirement in declared]
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
-    assert set(re.findall(r"^\| `([\w-]+)` \| \S", text, re.MULTILINE)) == {name[0] for name in names if name}
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w-]+)` (?:\(extra `\w+`\) )?\| \S", text, re.MULTILINE)
+    assert sorted(listed) == sorted(name[0] for name in names if name)
+
+
+def test_the_index_leads_to_every_page() -> None:
+    docs = ROOT / "docs"
+    links = set(re.findall(r"\]\(([^)\s]+)\)", (docs / "index.md").read_text(encoding="utf-8")))
+    assert {path.name for path in docs.glob("*.md")} - {"index.md"} <= links
+
+
+def test_the_list_of_decisions_names_every_page_with_its_title_and_date() -> None:
+    folder = ROOT / "docs" / "decisions"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| (\d+) \| ([\d-]+) \| \[(.+)\]\((.+)\) \|$", text, re.MULTILINE)
+    pages = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert [path.name for path in pages] == [name for *_, name in listed]
+    for path, (number, date, title, _name) in zip(pages, listed, strict=True):
+        assert path.read_text(encoding="utf-8").startswith(f"# {number}. {title}\n\n{date}\n")
