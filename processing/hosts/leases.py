@@ -66,7 +66,7 @@ return answers
 
 
 class LeaseRequest(NamedTuple):
-    """How many slots of a host a worker requests and uses, and the pause of the host that it knows of."""
+    """Numbers of slots of a host that a worker wants and uses, and the pause of the host it knows of."""
 
     wanted: int
     used: int
@@ -74,7 +74,7 @@ class LeaseRequest(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """How many slots of a host a worker may use, and the pause that some worker has told; then it is none."""
+    """Number of slots of a host that a worker may use: none if another worker has told of a pause."""
 
     slots: int
     pause: Pause | None = None

@@ -66,7 +66,7 @@ class PausedHost(models.Model):
 
     @property
     def asks_to_wait(self) -> bool:
-        """Whether the host asked for fewer requests, rather than failed."""
+        """True if the host asked for fewer requests, False if it failed."""
         return self.pause.asks_to_wait
 
     @property

@@ -42,7 +42,7 @@ class Pause:
 
     @property
     def asks_to_wait(self) -> bool:
-        """Whether the host asked for fewer requests, rather than failed."""
+        """True if the host asked for fewer requests, False if it failed."""
         return self.code in ("http_429", "http_503")
 
 

@@ -47,7 +47,7 @@ class FetchError(Exception):
 
     @property
     def asks_to_wait(self) -> bool:
-        """Whether the host asked for fewer requests: nothing is wrong with the picture."""
+        """True if the host asked for fewer requests: nothing is wrong with the picture."""
         return self.retry_after is not None or self.code == "http_429"
 
 

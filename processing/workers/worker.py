@@ -89,7 +89,7 @@ def _takes_pictures(worker: Any) -> bool:
 
 
 class QueueProgress:
-    """How far this worker has come in the queue, which is first in, first out."""
+    """The position of this worker in the queue, which is first in, first out."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads

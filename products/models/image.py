@@ -12,7 +12,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from products.models.ids import image_id
-from products.models.output_urls import Addresses
+from products.models.output_urls import OutputUrls
 from products.models.request import Request
 from products.models.states import ImageStatus
 
@@ -167,12 +167,12 @@ class Image(models.Model):
     @property
     def output_path(self) -> str:
         """Path of the output on this server, or its full URL if it is elsewhere; "" if there is none."""
-        return Addresses().path(self.pk, self.output_key, self.external_url)
+        return OutputUrls().path(self.pk, self.output_key, self.external_url)
 
     @property
     def output_url(self) -> str:
         """Full URL of the output, below PUBLIC_URL if it is on this server; "" if there is none."""
-        return Addresses().url(self.pk, self.output_key, self.external_url)
+        return OutputUrls().url(self.pk, self.output_key, self.external_url)
 
     @property
     def is_failed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Where the outputs of pictures are."""
+"""URLs of outputs."""
 
 import re
 import uuid
@@ -8,13 +8,13 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.urls import reverse
 
-#: What keys of outputs look like, with no character that stands for another in a URL.
+#: The usual form of output keys, which needs no escaping in a URL.
 _USUAL_KEY = re.compile(r"images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+")
 _SOME_KEY = "images/00/00.jpg"
 
 
-class Addresses:
-    """Tells where outputs are. Made for many of them at once, it asks settings and storage but once."""
+class OutputUrls:
+    """Builds URLs of outputs. Make one for many of them: it asks settings and storage only once."""
 
     def __init__(self) -> None:
         self._signed = settings.AWS_S3_SIGNED_URLS
@@ -22,20 +22,20 @@ class Addresses:
 
     @cached_property
     def _beginning(self) -> str:
-        # Storages need longer for an address than all else about a picture takes, and all begin alike.
+        # A storage takes long to build a URL, and all URLs have the same beginning.
         return default_storage.url(_SOME_KEY).removesuffix(_SOME_KEY)
 
     def path(self, image_id: uuid.UUID, output_key: str, external_url: str) -> str:
-        """Of such an Image's output: a path on this server, or a full URL if it is elsewhere; "" if none."""
+        """Return the path on this server of an Image's output, or its full URL elsewhere; "" if none."""
         if not output_key:
             return external_url
-        if self._signed:  # a signed address holds for an hour, the one that signs it for ever
+        if self._signed:  # signed URLs expire, that of the redirect does not
             return reverse("image", args=[image_id])
         if _USUAL_KEY.fullmatch(output_key):
             return self._beginning + output_key
         return default_storage.url(output_key)
 
     def url(self, image_id: uuid.UUID, output_key: str, external_url: str) -> str:
-        """The full URL under PUBLIC_URL, for places that know no HTTP request; "" if none."""
+        """Return the full URL of an output, below PUBLIC_URL if it is on this server; "" if none."""
         path = self.path(image_id, output_key, external_url)
         return f"{self._public_url}{path}" if path.startswith("/") else path

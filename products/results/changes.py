@@ -9,7 +9,7 @@ from django.db import connection, models
 
 from products.catalogue import escape_formula, quote_cell
 from products.models import Image, Request
-from products.models.output_urls import Addresses
+from products.models.output_urls import OutputUrls
 
 HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error")
 
@@ -70,7 +70,7 @@ def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
     Unchanged is what has the same output: other options change every picture, other bytes that look the same
     need not.
     """
-    addresses = Addresses()
+    addresses = OutputUrls()
 
     def address(of: Request | None, url: str, key: str, external_url: str) -> str:
         return addresses.url(Image.id_for(of.pk, url), key, external_url) if of else ""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from products.catalogue import Catalogue, Row, Writer
 from products.models import Image, ImageStatus, Product, Request
 from products.models.ids import in_one
-from products.models.output_urls import Addresses
+from products.models.output_urls import OutputUrls
 
 CHUNK_ROWS = 1000
 
@@ -68,7 +68,7 @@ class _Pictures:
     """What there is to say of a Request's Images, for rows in the order of the catalogue."""
 
     def __init__(self, batch: Request) -> None:
-        self._batch, self._addresses = batch, Addresses()
+        self._batch, self._addresses = batch, OutputUrls()
         self._last = 0  # the number of the last one that rows have shown so far
 
     def of(self, rows: list[Row]) -> dict[str, _Shown]:
