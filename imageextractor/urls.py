@@ -5,8 +5,10 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from processing.monitoring import views as monitoring
 from processing.webhooks import urls as webhooks
 from processing.webhooks.api import RequestViewSet
+from processing.work.source_thumbnail import source_thumbnail
 from products.api.urls import request_urls
 
 handler400 = "products.pages.errors.bad_request"
@@ -24,12 +26,14 @@ urlpatterns = [
     path("", include("products.pages.urls")),
     path("", include("products.accounts.urls")),
     path("", include("processing.webhooks.urls")),
-    path("", include("processing.monitoring.urls")),
-    path("", include("processing.work.urls")),
+    path("sources/<uuid:pk>/", source_thumbnail, name="source-thumbnail"),
     path("", include("products.api.legacy")),
     path("api/", include((api_urls, "api"))),
     # All logins go through one form, so that every attempt is counted.
     path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
     path("admin/password_change/", RedirectView.as_view(pattern_name="password")),
     path("admin/", admin.site.urls),
+    path("healthz", monitoring.healthz),
+    path("readyz", monitoring.readyz),
+    path("metrics", monitoring.MetricsView.as_view()),
 ]

@@ -1,7 +1,0 @@
-"""Thumbnails of sources, fetched for comparison."""
-
-from django.urls import path
-
-from processing.work.source_thumbnail import source_thumbnail
-
-urlpatterns = [path("sources/<uuid:pk>/", source_thumbnail, name="source-thumbnail")]
