@@ -193,6 +193,6 @@ def _prune(days: int) -> None:
     try:
         logger.info("Pruned; %s", prune(days))
     except Exception:
-        logger.exception("Maintenance broke off; what is left is found at the next turn")
+        logger.exception("Pruning broke off; what is left is found at the next turn")
     finally:
         connection.close()
