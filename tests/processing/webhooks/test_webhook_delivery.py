@@ -595,7 +595,7 @@ def test_the_payload_is_sent_byte_for_byte_as_it_is_kept(
     origin: Origin, client: httpx.Client, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK, events=[Event.CANCELED])
-    submitted(*make_urls(1), name="Möbel “neu”.csv").cancel()
+    lifecycle.cancel(submitted(*make_urls(1), name="Möbel “neu”.csv"))
     drain(endpoint.pk, client)
     delivery = WebhookDelivery.objects.get()
     assert origin.received[0].body == delivery.payload.encode()
