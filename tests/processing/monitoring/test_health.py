@@ -18,6 +18,7 @@ from processing.monitoring import health
 from processing.monitoring.health import Check, no_worker_since
 from processing.work.claim import claim
 from processing.workers.models import DEAD_AFTER, Worker
+from products import lifecycle
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.parallel import together, wait_until
 
@@ -78,8 +79,8 @@ def test_while_a_worker_lives_nothing_waits_in_vain(
 
 def test_what_is_finished_or_put_off_does_not_wait_for_a_worker() -> None:
     settle(ingested(*make_urls(2)), {1: "timeout"})
-    ingested(*make_urls(1)).cancel()
-    ingested(*make_urls(1)).refuse("It cannot be read.")
+    lifecycle.cancel(ingested(*make_urls(1)))
+    lifecycle.abort_ingest(ingested(*make_urls(1)), "It cannot be read.")
     ingested(*make_urls(1)).images.update(due_at=timezone.now() + timedelta(minutes=1))
     dead_worker()
     assert no_worker_since() is None

@@ -15,8 +15,9 @@ from pytest_django import DjangoAssertNumQueries
 from processing.monitoring.metrics import Metric
 from processing.webhooks.tasks import deliver
 from processing.work.tasks import work
-from processing.workers.models import Resends, Worker
+from processing.workers.models import Maintenance, Worker
 from processing.workers.recovery import recover
+from products import lifecycle
 from products.accounts.models import ApiToken
 from products.models import Image
 from tests.processing.conftest import Broker
@@ -49,7 +50,7 @@ def value(values: Values, name: str, **labels: str) -> float:
 
 def test_pictures_by_outcome_and_cause_and_their_bytes(scraper: Client) -> None:
     settle(ingested(*make_urls(4)), {1: "timeout", 2: "http_404", 3: "timeout"})
-    ingested(*make_urls(2)).cancel()
+    lifecycle.cancel(ingested(*make_urls(2)))
     submitted(*make_urls(1))
     values = scrape(scraper)
     assert value(values, "images", status="completed") == 1
@@ -113,7 +114,7 @@ def test_workers_and_what_recovery_has_sent_again(scraper: Client, broker: Broke
     values = scrape(scraper)
     assert value(values, "workers") == 1
     assert value(values, "recovery_resends_total") == 1
-    Resends.add(2)
+    Maintenance.count_resent(2)
     assert value(scrape(scraper), "recovery_resends_total") == 3
 
 

@@ -138,7 +138,7 @@ def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
 ) -> None:
     batch = submitted(*make_urls(5))
     broker.flush_all()
-    monkeypatch.setattr(Request, "ingest", lambda *_: False)
+    monkeypatch.setattr(ingestion, "ingest_chunk", lambda *_: False)
     tasks.ingest.fn(str(batch.pk), 1)
     assert broker.messages() == []
 
@@ -148,7 +148,7 @@ def test_an_ingest_that_stumbles_is_left_to_recovery(
 ) -> None:
     batch = submitted(*make_urls(1))
     broker.flush_all()
-    monkeypatch.setattr(Request, "ingest", lambda *_: 1 / 0)
+    monkeypatch.setattr(ingestion, "ingest_chunk", lambda *_: 1 / 0)
     tasks.ingest.fn(str(batch.pk), 1)
     assert broker.messages() == []
     assert "ZeroDivisionError" in caplog.text

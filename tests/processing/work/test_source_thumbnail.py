@@ -34,6 +34,16 @@ def reachable_origin(settings: Settings) -> None:
 
 
 @pytest.fixture
+def ann() -> User:
+    return make_user()
+
+
+@pytest.fixture
+def page(ann: User) -> Client:
+    return client_of(ann)
+
+
+@pytest.fixture
 def gate() -> Iterator[Event]:
     gate = Event()
     yield gate
