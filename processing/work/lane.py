@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from processing import runtime
 from processing.hosts.backoff import Pause
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
@@ -16,7 +17,7 @@ LANES = 8
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
 #: How often a lane that is one too many in its process is sent on at once, to come to a process without one.
-MOST_SENT_ON = 0 if settings.EMBEDDED else 2
+MOST_SENT_ON = runtime.current.max_lane_forwards
 #: Delayed messages of a worker that is killed come back late, so longer waits are left to recovery.
 LONGEST_WAIT_SECONDS = 60
 

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
+from processing import runtime
 from processing.storage.outputs import require_bucket
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
@@ -24,8 +25,7 @@ from processing.workers.recovery import recover
 
 logger = logging.getLogger(__name__)
 
-#: Embedded, another process's submission is found by recovery alone, so that it looks more often.
-RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 10)
+RECOVERY_EVERY = runtime.current.recovery_interval
 #: How often it looks whether it is its turn to prune; not at once, since a worker that is there only for a
 #: short `extract` would not come to the end.
 PRUNE_LOOK_EVERY = timedelta(minutes=5)
@@ -38,7 +38,7 @@ class WorkerMiddleware(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         # Not after: Dramatiq's threads take up messages before that.
-        if settings.EMBEDDED and not embedded.is_started():
+        if runtime.current.worker_in_web_process and not embedded.is_started():
             raise SystemExit(
                 "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
             )

@@ -9,8 +9,9 @@ import pytest
 from django.db import OperationalError, transaction
 from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from processing import runtime
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline, tasks
 from processing.work.pipeline import Pipeline
@@ -81,9 +82,9 @@ def test_only_one_of_two_that_dispatch_a_request_does(broker: Broker) -> None:
 
 @pytest.mark.parametrize(("running", "counts"), [(True, {"ingest": 1}), (False, {})])
 def test_embedded_messages_are_sent_only_in_the_process_that_works(
-    running: bool, counts: dict[str, int], broker: Broker, settings: Settings, monkeypatch: MonkeyPatch
+    running: bool, counts: dict[str, int], broker: Broker, monkeypatch: MonkeyPatch
 ) -> None:
-    settings.EMBEDDED = True
+    monkeypatch.setattr(runtime, "current", runtime.Embedded())
     monkeypatch.setattr(pipeline, "is_worker", lambda: running)
     submitted(*make_urls(1))
     assert broker.counts() == counts
