@@ -98,11 +98,9 @@ def publish() -> None:
         for sample in family.samples
         if not sample.name.endswith("_created")
     }
-    changes = {field: value - _published.get(field, 0) for field, value in values.items()}
     pipeline = client.pipeline()
-    for field, change in changes.items():
-        if change:
-            pipeline.hincrbyfloat(TOTALS_KEY, field, change)
+    for field, value in values.items():  # unchanged ones too: a histogram needs all of its buckets
+        pipeline.hincrbyfloat(TOTALS_KEY, field, value - _published.get(field, 0))
     try:
         pipeline.execute()
     except redis.RedisError as error:

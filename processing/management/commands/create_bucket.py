@@ -44,7 +44,7 @@ class Command(BaseCommand):
 
 
 def policy(bucket: str) -> str:
-    """Return a bucket policy as JSON: anyone may read pictures, but not list the bucket or read other files."""
+    """Return a bucket policy as JSON by which anyone may read pictures, but nothing else."""
     statement = {
         "Effect": "Allow",
         "Principal": {"AWS": ["*"]},

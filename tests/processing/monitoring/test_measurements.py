@@ -32,12 +32,12 @@ measurements.publish()
 @pytest.fixture(autouse=True)
 def totals(monkeypatch: MonkeyPatch) -> Iterator[str]:
     """A key for totals without what other tests have measured."""
-    client: Any = dramatiq.get_broker()
+    broker: Any = dramatiq.get_broker()
     monkeypatch.setattr(measurements, "TOTALS_KEY", earlier := f"test:{token_hex(8)}")
     publish()
     monkeypatch.setattr(measurements, "TOTALS_KEY", key := f"test:{token_hex(8)}")
     yield key
-    client.client.delete(earlier, key)
+    broker.client.delete(earlier, key)
 
 
 class Measurements(Collector):
@@ -64,6 +64,18 @@ def test_nothing_is_shown_before_it_is_published() -> None:
     assert shown() == {}
     publish()
     assert shown()["store_seconds_count"] == 1
+
+
+def test_after_redis_has_lost_its_data_histograms_are_whole_and_begin_anew(totals: str) -> None:
+    observe_store(0.2)
+    publish()
+    broker: Any = dramatiq.get_broker()
+    broker.client.delete(totals)
+    observe_store(0.2)
+    publish()
+    values = shown()
+    assert values["store_seconds_count"] == values["store_seconds_bucket le=0.25"] == 1
+    assert values["store_seconds_bucket le=0.1"] == 0
 
 
 def test_durations_are_counted_in_buckets_by_outcome_and_format() -> None:
@@ -124,10 +136,11 @@ def test_processes_are_added_up_and_outlived_by_what_they_have_measured(totals: 
 
 
 def test_buckets_are_in_the_order_of_their_bounds() -> None:
-    for outcome in ("timeout", "fetched"):
-        observe_fetch(1, outcome)
+    observe_fetch(1, "fetched")
+    observe_fetch(1, "timeout")
     publish()
-    bounds = [name.split()[1] for name in shown() if name.startswith("fetch_seconds_bucket")]
+    buckets = [name.split()[1:] for name in shown() if name.startswith("fetch_seconds_bucket")]
+    bounds = [bound for bound, outcome in buckets if outcome in {"outcome=fetched", "outcome=timeout"}]
     in_order = [f"le={float(bound)}" for bound in measurements.NETWORK_BUCKETS_SECONDS] + ["le=+Inf"]
     assert bounds == in_order * 2
 

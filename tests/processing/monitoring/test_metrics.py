@@ -138,7 +138,8 @@ def test_the_measurements_of_workers_are_among_them(scraper: Client, monkeypatch
     measurements.observe_store(0.02)
     measurements.publish()
     after = scrape(scraper)
-    dramatiq.get_broker().client.delete(key)
+    broker: Any = dramatiq.get_broker()
+    broker.client.delete(key)
     assert value(after, "store_seconds_count") >= 1
     assert value(after, "store_seconds_bucket", le="0.025") >= 1
 
