@@ -21,8 +21,8 @@ from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
 from processing.workers.models import PRUNE_EVERY, Maintenance, Worker
-from processing.workers.prune import CHUNK, GRACE, Pruned, prune
-from processing.workers.worker import Heart, Served
+from processing.workers.prune import CHUNK_FILES, GRACE, Pruned, prune
+from processing.workers.worker import Heartbeat, QueueProgress
 from products import lifecycle
 from products.lifecycle import Outcome, PictureFacts
 from products.models import Image, Request
@@ -244,8 +244,8 @@ def test_files_beside_the_outputs_are_nobodys_business_here(folder: Path) -> Non
 
 
 def test_more_files_than_are_asked_about_at_once_are_told_apart(folder: Path) -> None:
-    batch = ingested(*make_urls(CHUNK))
-    numbers = range(2 * CHUNK)
+    batch = ingested(*make_urls(CHUNK_FILES))
+    numbers = range(2 * CHUNK_FILES)
     (folder / "images/00").mkdir(parents=True)
     for number in numbers:
         (folder / f"images/00/{number}.jpg").touch()
@@ -254,7 +254,7 @@ def test_more_files_than_are_asked_about_at_once_are_told_apart(folder: Path) ->
         image.status, image.output_key = Image.Status.COMPLETED, f"images/00/{number}.jpg"
     Image.objects.bulk_update(images, ["status", "output_key"])
     age_files()
-    assert prune(30).files == CHUNK
+    assert prune(30).files == CHUNK_FILES
     assert {path.name for path in outputs()} == {f"{number}.jpg" for number in numbers[::2]}
 
 
@@ -279,7 +279,7 @@ def test_where_nothing_was_ever_stored_there_is_nothing_to_prune(folder: Path) -
 def test_whether_an_output_is_in_use_is_answered_by_an_index() -> None:
     """For more keys than PostgreSQL compares with the index's condition one by one."""
     with CaptureQueriesContext(connection) as asked:
-        Image.objects.outputs_in_use([f"images/00/{number}.jpg" for number in range(CHUNK)])
+        Image.objects.outputs_in_use([f"images/00/{number}.jpg" for number in range(CHUNK_FILES)])
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")  # which is faster for an empty table
         cursor.execute(f"EXPLAIN {asked[0]['sql']}")
@@ -320,14 +320,14 @@ def test_a_storage_that_does_not_answer_is_said_in_a_sentence(monkeypatch: Monke
 
 
 @pytest.fixture
-def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heart:
+def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heartbeat:
     """The heart of a worker that looks every moment whether it is its turn to prune."""
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
     monkeypatch.setattr(worker, "PRUNE_LOOK_EVERY", timedelta(0))
-    return Heart(Worker(), Served(1))
+    return Heartbeat(Worker(), QueueProgress(1))
 
 
-def run_until(heart: Heart, condition: Callable[[], object]) -> None:
+def run_until(heart: Heartbeat, condition: Callable[[], object]) -> None:
     heart.start()
     wait_until(condition)
     heart.stop()
@@ -335,7 +335,7 @@ def run_until(heart: Heart, condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heart, settings: Settings) -> None:
+def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heartbeat, settings: Settings) -> None:
     settings.RETENTION_DAYS = 7
     finished(b"old", days_ago=8)
     new = finished(b"new", days_ago=6)
@@ -346,7 +346,7 @@ def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heart, sett
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_retention_workers_prune_nothing(heart: Heart, monkeypatch: MonkeyPatch) -> None:
+def test_without_a_retention_workers_prune_nothing(heart: Heartbeat, monkeypatch: MonkeyPatch) -> None:
     looks = []
     look = worker._prune_in_turn
 
@@ -363,7 +363,7 @@ def test_without_a_retention_workers_prune_nothing(heart: Heart, monkeypatch: Mo
 
 @pytest.mark.django_db(transaction=True)
 def test_a_prune_that_breaks_off_leaves_the_worker_alone(
-    heart: Heart, settings: Settings, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+    heart: Heartbeat, settings: Settings, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
     settings.RETENTION_DAYS = 7
     monkeypatch.setattr(worker, "prune", lambda _days: 1 / 0)
