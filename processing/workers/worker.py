@@ -174,6 +174,7 @@ class Heartbeat(Thread):
             if self._stopped.wait(1):
                 break
         self._recovery.stop()
+        measurements.publish()
         self._worker.delete()
         connection.close()
 
