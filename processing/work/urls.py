@@ -1,4 +1,4 @@
-"""Thumbnails of sources, fetched for comparison."""
+"""URL of the source thumbnails that pages show for comparison."""
 
 from django.urls import path
 

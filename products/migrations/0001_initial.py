@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
                             ("jpeg", "JPEG"),
                             ("webp", "WebP"),
                             ("avif", "AVIF"),
-                            ("original", "the format of the source"),
+                            ("original", "Original"),
                         ],
                         default="jpeg",
                         max_length=8,
