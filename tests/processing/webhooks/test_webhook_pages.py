@@ -174,7 +174,7 @@ def test_an_endpoint_that_was_given_up_is_announced_on_every_page_of_its_owner(
     batch = submit(ann)
     paths = ["/", "/webhooks/", batch.get_absolute_url(), endpoint.get_absolute_url(), "/nothing/here/"]
     reason = "Nothing has got through to it for five days."
-    banner = re.compile(rf'class="error".*{endpoint.pk}.*is disabled and told nothing. {reason}')
+    banner = re.compile(rf'class="error".*{endpoint.pk}.*is disabled and receives no events. {reason}')
     assert not any(banner.search(body(page.get(path))) for path in paths)
     endpoint.disable(reason)
     assert all(banner.search(body(page.get(path))) for path in paths)

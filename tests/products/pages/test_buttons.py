@@ -30,6 +30,16 @@ def test_retry_tries_again_what_failed(page: Client, ann: User) -> None:
     assert (batch.status, batch.run, batch.images_pending) == (Request.Status.PROCESSING, 2, 2)
 
 
+def test_the_retry_button_names_what_it_does(page: Client, ann: User) -> None:
+    finished, canceled, refused = (ingested(ann, *pictures(2)), ingested(ann, *pictures(2)), submitted(ann))
+    settle(finished, PICTURE, "timeout")
+    settle(canceled, "timeout")
+    canceled.cancel()
+    refused.refuse("The stored file is gone.")
+    for batch, label in {finished: "Retry failed", canceled: "Resume", refused: "Retry"}.items():
+        assert f'<button class="second">{label}</button>' in body(page.get(address("request", batch)))
+
+
 def test_retry_of_one_code_leaves_the_others_alone(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
     settle(batch, PICTURE, "http_404", "timeout")
