@@ -52,7 +52,7 @@ def test_from_the_upload_to_the_retry(plain: "Page") -> None:
     with plain.expect_download() as result:
         plain.get_by_role("link", name="Download results").click()
     assert result.value.path().read_text().splitlines()[1].endswith(",completed,")
-    plain.get_by_label("Product").fill("Table")
+    plain.get_by_label("Product", exact=True).fill("Table")
     plain.get_by_role("button", name="Search").click()
     expect(plain.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
     plain.get_by_text("Delete this request").click()
