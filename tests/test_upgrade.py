@@ -18,7 +18,8 @@ from processing.webhooks import sending
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.work import pipeline
 from products import lifecycle
-from products.models import Image, Request, sweeping
+from products.lifecycle import transitions
+from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, submitted
 from tests.support.factories import JPEG, make_user
@@ -152,7 +153,7 @@ def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("small_pool")
 def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "SWEEP_ROWS", 1)
+    monkeypatch.setattr(transitions, "SWEEP_ROWS", 1)
     batch = ingested(*make_urls(3))
     lifecycle.cancel(batch)
     batch.refresh_from_db()
