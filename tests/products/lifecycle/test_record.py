@@ -224,6 +224,7 @@ def test_an_outcome_whose_output_has_vanished_is_written_as_pending(
     written = lifecycle.record(batch.pk, outcomes, WORKER)
 
     assert written == [outcomes[0], outcomes[1].without_output(), outcomes[2]]
+    assert (written[1].status, written[1].taken_from) == ("pending", None)
     stored = batch.images.get(number=2)
     assert (stored.status, stored.unchanged, stored.output_key) == ("pending", False, "")
     assert (stored.claimed_by, stored.settled_at, stored.error_code) == (None, None, "")

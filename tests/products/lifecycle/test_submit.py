@@ -14,7 +14,7 @@ from django.test import Client
 from products import lifecycle
 from products.catalogue import CatalogueError
 from products.models import Request
-from tests.support.factories import URL, client_of, make_csv, make_user, stored_catalogues
+from tests.support.factories import URL, client_of, ingest, make_csv, make_user, stored_catalogues
 from tests.support.parallel import together
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +105,16 @@ def test_without_a_key_each_upload_is_a_new_request(api: Client, headers: dict[s
         body = {"file": SimpleUploadedFile("catalogue.csv", make_csv())}
         assert api.post("/api/requests/", body, headers=headers).status_code == 201
     assert Request.objects.count() == 2
+
+
+def test_the_key_of_a_deleted_request_may_be_used_again(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("products.lifecycle.transitions.SWEEP_ROWS", 1)
+    first = ingest(submit_file(ann, make_csv(), idempotency_key="order-7")[0])
+    assert lifecycle.delete(first)
+    assert Request.objects.filter(pk=first.pk).exists(), "its rows are not all deleted yet"
+    second, is_new = submit_file(ann, make_csv(), idempotency_key="order-7")
+    assert is_new
+    assert second.pk != first.pk
 
 
 def test_a_key_that_is_too_long_is_refused(api: Client) -> None:

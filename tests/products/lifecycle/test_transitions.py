@@ -1,5 +1,7 @@
 """Cancel, retry and delete of a Request small enough for all rows to follow at once."""
 
+from collections.abc import Callable
+
 import pytest
 
 from products import lifecycle
@@ -137,6 +139,28 @@ def test_a_delete_of_finished_requests_only_leaves_an_active_one() -> None:
     assert counters(batch) == {"total": 1, "pending": 1}
     assert lifecycle.delete(settle(batch), only_finished=True)
     assert not Request.objects.exists()
+
+
+# --- Epochs ---
+
+
+@pytest.mark.parametrize("act", [lifecycle.cancel, lambda batch: lifecycle.abort_ingest(batch, "Gone.")])
+def test_messages_sent_before_the_work_was_stopped_are_void(act: Callable[[Request], object]) -> None:
+    batch = working(1)
+    before = batch.epoch
+    assert act(batch)
+    batch.refresh_from_db()
+    assert batch.epoch > before
+
+
+def test_claims_of_the_epoch_before_a_retry_take_nothing() -> None:
+    batch = working(1)
+    stale = Request.objects.get(pk=batch.pk)
+    lifecycle.cancel(batch)
+    assert lifecycle.retry(batch) == 1
+    assert claimed(stale) == []
+    batch.refresh_from_db()
+    assert len(claimed(batch)) == 1
 
 
 # --- Signals ---
