@@ -35,8 +35,8 @@ def test_the_retry_button_names_what_it_does(page: Client, ann: User) -> None:
     finished, canceled, refused = (ingested(ann, *pictures(2)), ingested(ann, *pictures(2)), submitted(ann))
     settle(finished, PICTURE, "timeout")
     settle(canceled, "timeout")
-    canceled.cancel()
-    refused.refuse("The stored file is gone.")
+    lifecycle.cancel(canceled)
+    lifecycle.abort_ingest(refused, "The stored file is gone.")
     for batch, label in {finished: "Retry failed", canceled: "Resume", refused: "Retry"}.items():
         assert f'<button class="second">{label}</button>' in body(page.get(address("request", batch)))
 
