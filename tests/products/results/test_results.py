@@ -10,7 +10,7 @@ from pytest import MonkeyPatch
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from products.models import Request
-from products.results import table as results
+from products.results import result_csv as results
 from tests.support.factories import (
     HEADER,
     JPEG,
