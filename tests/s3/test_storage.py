@@ -18,7 +18,7 @@ from processing.monitoring import health
 from processing.storage.outputs import StorageError, is_stored, require_bucket, store
 from processing.storage.s3 import PictureStorage
 from processing.workers import prune
-from products.results.table import result_csv
+from products.results.result_csv import result_csv
 from tests.s3.conftest import Bucket
 from tests.support.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
 from tests.support.factories import ingest as ingest_all

@@ -19,10 +19,10 @@ from processing.monitoring.health import no_worker_sentence, no_worker_since
 from processing.workers import embedded
 from products import lifecycle
 from products.accounts.authentication import local_user
-from products.api.fields import BaseUrlField, ColumnsField, EncodingField
+from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
 from products.models import Format, Request
-from products.results.table import result_csv
+from products.results.result_csv import result_csv
 
 POLL_SECONDS = 0.2
 #: Without a terminal for the progress bar, a line is printed at most this often.
