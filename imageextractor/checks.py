@@ -1,4 +1,4 @@
-"""What an operator should know before anything starts."""
+"""System checks of the settings and the environment."""
 
 import sqlite3
 from typing import Any
@@ -7,30 +7,30 @@ from django.conf import settings
 from django.core import checks
 from django.db import connection
 
-#: The first version that knows UPDATE … FROM.
-OLDEST_SQLITE = (3, 33, 0)
-#: The tag of its check, for commands that run no others.
+#: The first version that supports UPDATE … FROM, which writes outcomes.
+MIN_SQLITE_VERSION = (3, 33, 0)
+#: The tag of the SQLite check, for commands that run no other.
 SQLITE = "sqlite"
 
 
 @checks.register(SQLITE)
-def sqlite_that_is_too_old(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Outcomes are written by a statement that older ones do not know."""
-    if connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= OLDEST_SQLITE:
+def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Refuse a SQLite without UPDATE … FROM."""
+    if connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= MIN_SQLITE_VERSION:
         return []
-    oldest = ".".join(map(str, OLDEST_SQLITE))
+    minimum = ".".join(map(str, MIN_SQLITE_VERSION))
     message = (
-        f"This Python has SQLite {sqlite3.sqlite_version}, which is too old: {oldest} or later is needed."
+        f"This Python has SQLite {sqlite3.sqlite_version}, which is too old: {minimum} or later is needed."
     )
-    hint = "Take a newer operating system or Python, or run it on PostgreSQL."
+    hint = "Use a newer operating system or Python, or set DATABASE_URL to a PostgreSQL database."
     return [checks.Error(message, hint=hint, id="processing.E001")]
 
 
 @checks.register
-def local_files_in_a_cluster(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Local files serve a cluster only on a volume that all of it shares."""
+def check_shared_files(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Point out that a cluster with local files needs a shared volume."""
     if settings.EMBEDDED or settings.AWS_STORAGE_BUCKET_NAME:
         return []
-    message = f"Files are kept in {settings.DATA_DIR}, which every web and worker machine has to share."
-    hint = "Mount one volume there on all of them, or set AWS_STORAGE_BUCKET_NAME to keep them on S3."
+    message = f"Files are stored in {settings.DATA_DIR}, which all web and worker machines have to share."
+    hint = "Mount one volume there on all of them, or set AWS_STORAGE_BUCKET_NAME to store files on S3."
     return [checks.Info(message, hint=hint, id="processing.I001")]

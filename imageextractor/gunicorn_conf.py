@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import Any
 
 import django
@@ -12,19 +13,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imageextractor.settings")
 django.setup()
 
 from imageextractor.settings import is_loopback  # noqa: E402 (needs what setup() has read)
+from processing import runtime  # noqa: E402 (reads settings)
 from processing.storage.outputs import require_bucket  # noqa: E402 (reads settings)
 from processing.workers import embedded  # noqa: E402 (has models)
 
+runtime.current.check_web_process()
+
 worker_class = "gthread"
 threads = 8
-# Embedded there is one process, since the broker lives in it.
-workers = 1 if settings.EMBEDDED else 2
-timeout = 120  # of a process that is stuck; an upload may take as long as it needs
-graceful_timeout = 25  # for uploads under way at a stop; below the 30 s that compose.yaml gives
-keepalive = 75  # longer than proxies keep idle connections, so that none sends into one that is closing
+workers = runtime.current.web_processes
+timeout = 120  # seconds after which a stuck process is killed; an upload may take longer
+graceful_timeout = 25  # seconds for uploads in progress at a stop; less than the 30 s that compose.yaml gives
+keepalive = 75  # seconds; longer than proxies keep idle connections, so that none writes to a closed one
 control_socket_disable = True
 
-# Gunicorn's own lines look like all others.
+# Gunicorn's own log lines look like all others.
 logconfig_dict = settings.LOGGING | {
     "loggers": settings.LOGGING["loggers"] | {"gunicorn.error": {"handlers": ["console"], "propagate": False}}
 }
@@ -34,27 +37,32 @@ if settings.SERVE_BIND:
 
 
 def on_starting(server: Any) -> None:
-    """Refuse a bucket that cannot be used, and DEBUG on an address that others reach: without `serve` only
-    gunicorn knows it."""
+    """End the start where the bucket cannot be used, or DEBUG is on and other machines can connect.
+
+    Only gunicorn knows its address where `manage.py serve` did not choose it.
+    """
     hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
     if settings.DEBUG and not all(map(is_loopback, hosts)):
-        raise ImproperlyConfigured("DEBUG is for a loopback address alone, not for --bind {}.".format(*hosts))
-    require_bucket()
+        sys.exit("Error: DEBUG is accepted only on a loopback address, not with --bind {}.".format(*hosts))
+    try:
+        require_bucket()
+    except ImproperlyConfigured as error:
+        sys.exit(f"Error: {error}")
 
 
 def when_ready(server: Any) -> None:
-    """Say where to look."""
+    """Log the address to open."""
     server.log.info("Open %s", settings.PUBLIC_URL)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Embedded, start the worker's threads in the process that serves."""
-    # Ctrl-C in a terminal reaches this process, too; a second signal, the arbiter's, would hang its shutdown.
+    """Start the worker's threads where they run in the web process."""
+    # Ctrl-C in a terminal reaches this process too. A second signal, from the arbiter, would hang it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if settings.EMBEDDED:
+    if runtime.current.worker_in_web_process:
         embedded.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Let them finish what they have in hand."""
+    """Let the worker's threads finish their pictures."""
     embedded.stop()

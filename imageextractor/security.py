@@ -1,4 +1,4 @@
-"""Security headers of every answer, and what error reports leave out."""
+"""Security headers of every response, and settings that error reports hide."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.views.debug import SafeExceptionReporterFilter
 
-#: All comes from here, nothing is inline, no page of others frames ours. Swagger UI alone needs `data:`.
+#: Everything comes from this host, nothing is inline, no other site frames our pages. Only Swagger UI needs
+#: `data:`.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:"),
@@ -18,13 +19,13 @@ HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Pages and answers are one user's: not to be had from a cache, nor by Back after logging out.
+    # Responses belong to one user: no cache may store them, nor may the Back button show them after logout.
     "Cache-Control": "no-store",
 }
 
 
 class SecurityHeadersMiddleware:
-    """Sets what a view has not set itself. Django's SecurityMiddleware has nosniff, HSTS and the like."""
+    """Sets headers that the view has not set. Django's SecurityMiddleware sets nosniff, HSTS and the like."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -37,7 +38,7 @@ class SecurityHeadersMiddleware:
 
 
 class ReporterFilter(SafeExceptionReporterFilter):
-    """Keeps addresses off Django's debug page, too: they carry passwords."""
+    """Hides URLs on Django's debug page as well, because they may contain passwords."""
 
     hidden_settings = re.compile(
         f"{SafeExceptionReporterFilter.hidden_settings.pattern}|URL|LOCATION", re.IGNORECASE

@@ -1,7 +1,7 @@
-"""Every setting, from environment variables alone. docs/configuration.md describes each of them.
+"""All settings. They come from environment variables, which docs/configuration.md describes.
 
-Three variables make a cluster of what is otherwise one process on a laptop: `DATABASE_URL` (PostgreSQL),
-`REDIS_URL` (the broker) and `AWS_STORAGE_BUCKET_NAME` (S3).
+Three variables turn a single process into a cluster: `DATABASE_URL` (PostgreSQL), `REDIS_URL` (the broker)
+and `AWS_STORAGE_BUCKET_NAME` (S3).
 """
 
 import contextlib
@@ -17,40 +17,32 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from imageextractor import storages
-from imageextractor.environment import (
-    env,
-    env_bool,
-    env_choice,
-    env_email,
-    env_int,
-    env_list,
-    env_networks,
-    env_url,
-)
+from imageextractor.environment import env
 from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 
-# --- How it runs -----------------------------------------------------------------------------------------
-# Embedded: no Redis, so that the worker's threads live in the serving process. `manage.py serve` says by
-# SERVE_BIND where it listens; what follows from that address is decided here, once.
-REDIS_URL = env("REDIS_URL")
+# --- Mode ------------------------------------------------------------------------------------------------
+# Embedded mode: without Redis the worker's threads run in the web process. processing/runtime.py has what
+# differs between the modes while the service runs.
+REDIS_URL = env.text("REDIS_URL")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-    raise ImproperlyConfigured("REDIS_URL must be a URL such as redis://host:6379/0.")
+    env.refuse("REDIS_URL must be a URL such as redis://host:6379/0.")
 EMBEDDED = REDIS_URL is None
 if EMBEDDED:
     try:
-        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # catalogues and sessions are nobody else's
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # catalogues and sessions are private
     except OSError as error:
-        raise ImproperlyConfigured(f"DATA_DIR must be a folder that can be written to: {error}.") from error
-SERVE_BIND = env("SERVE_BIND")
-DEBUG = env_bool("DEBUG", False)
-PUBLIC_URL = env_url("PUBLIC_URL") or f"http://{SERVE_BIND or '127.0.0.1:8000'}"
+        env.refuse(f"DATA_DIR must be a folder that can be written to: {error}.")
+# `manage.py serve` sets SERVE_BIND to the address that it listens on.
+SERVE_BIND = env.text("SERVE_BIND")
+DEBUG = env.boolean("DEBUG", False)
+PUBLIC_URL = env.url("PUBLIC_URL") or f"http://{SERVE_BIND or '127.0.0.1:8000'}"
 
 
 def is_loopback(host: str | None) -> bool:
-    """Is this host this very machine, so that nobody else can connect?"""
+    """Return whether `host` is a loopback address, which other machines cannot connect to."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
@@ -59,18 +51,19 @@ def is_loopback(host: str | None) -> bool:
 
 _public = urlsplit(PUBLIC_URL)
 _bind_host = SERVE_BIND.rpartition(":")[0].strip("[]") if SERVE_BIND else None
-# Without a login everything belongs to the user `local`: on by itself only where nobody else can connect.
-OPEN_ACCESS = env_bool("OPEN_ACCESS", EMBEDDED and is_loopback(_bind_host))
+# Without a login everything belongs to the user `local`. The default is on only where no other machine can
+# connect.
+OPEN_ACCESS = env.boolean("OPEN_ACCESS", EMBEDDED and is_loopback(_bind_host))
 
 if _public.path:
-    raise ImproperlyConfigured(f"PUBLIC_URL is scheme and host alone, without a path: not {PUBLIC_URL!r}.")
+    env.refuse("PUBLIC_URL must be a scheme and a host without a path, such as https://images.example.com.")
 _local_names = ["localhost", "127.0.0.1", "[::1]"] if EMBEDDED else []
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [_public.hostname or "", *_local_names]
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS") or [_public.hostname or "", *_local_names]
 if "*" in ALLOWED_HOSTS:
-    raise ImproperlyConfigured("ALLOWED_HOSTS must name each host, such as images.example.com; * is refused.")
+    env.refuse("ALLOWED_HOSTS must name each host, such as images.example.com; * is refused.")
 if DEBUG and not all(map(is_loopback, [_public.hostname, _bind_host or "localhost"])):
-    raise ImproperlyConfigured(
-        "DEBUG shows settings and source to whoever causes an error: it is for a loopback address alone. "
+    env.refuse(
+        "DEBUG shows settings and source code on error pages, so it is accepted only on a loopback address. "
         "Unset it, or serve on 127.0.0.1."
     )
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
@@ -78,33 +71,39 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 # --- Secrets ---------------------------------------------------------------------------------------------
 
 
-def _strong(name: str, key: str) -> str:
-    """The key, unless it could be guessed. Never part of the message: that ends up in logs."""
-    if len(key) < 50 or len(set(key)) < 5:  # as `check --deploy` has it
-        raise ImproperlyConfigured(
-            f"{name} must be at least 50 random characters, such as `openssl rand -base64 48` prints."
-        )
-    return key
+def _require_strong(name: str, key: str) -> None:
+    """Refuse a key that could be guessed, by the same rule as `check --deploy`."""
+    if len(key) < 50 or len(set(key)) < 5:
+        env.refuse(f"{name} must be at least 50 random characters, such as `openssl rand -base64 48` prints.")
 
 
 def _secret_key() -> str:
-    """The given key; embedded, one that is made once and kept in DATA_DIR for its owner alone."""
-    if key := env("SECRET_KEY"):
-        return _strong("SECRET_KEY", key)
+    """Return the given key; in embedded mode, else the one that is generated once in DATA_DIR."""
+    if key := env.text("SECRET_KEY"):
+        _require_strong("SECRET_KEY", key)
+        return key
     if not EMBEDDED:
-        raise ImproperlyConfigured("SECRET_KEY must be set: a random text of at least 50 characters.")
+        env.refuse("SECRET_KEY must be set to a random text of at least 50 characters.")
+        return ""
     path = DATA_DIR / "secret_key"
-    if not path.exists():
-        with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # readable by its owner alone
-            file.write(secrets.token_urlsafe(64))
-            file.flush()
-            with contextlib.suppress(FileExistsError):  # another process was faster: its key is taken
-                os.link(file.name, path)
-    return path.read_text()
+    try:
+        if not path.exists():
+            with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # only its owner may read it
+                file.write(secrets.token_urlsafe(64))
+                file.flush()
+                with contextlib.suppress(FileExistsError):  # another process was faster; use its key
+                    os.link(file.name, path)
+        return path.read_text()
+    except OSError as error:
+        if DATA_DIR.is_dir():  # else it is refused above
+            env.refuse(f"DATA_DIR must be a folder that can be written to: {error}.")
+        return ""
 
 
 SECRET_KEY = _secret_key()
-SECRET_KEY_FALLBACKS = [_strong("SECRET_KEY_FALLBACKS", key) for key in env_list("SECRET_KEY_FALLBACKS")]
+SECRET_KEY_FALLBACKS = env.items("SECRET_KEY_FALLBACKS")
+for _key in SECRET_KEY_FALLBACKS:
+    _require_strong("SECRET_KEY_FALLBACKS", _key)
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -153,7 +152,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "processing.monitoring.context_processors.workers",
+                "processing.monitoring.health.workers_context",
                 "processing.webhooks.context_processors.webhooks",
             ],
         },
@@ -171,14 +170,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-# Embedded nothing has run collectstatic: whitenoise finds the files where they lie.
+# Without collectstatic, as in embedded mode, whitenoise serves the files from their source folders.
 WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STATIC_ROOT = None if WHITENOISE_USE_FINDERS else BASE_DIR / "static"
 SECURE_PROXY_SSL_HEADER = None
 if _public.scheme == "https":
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^(healthz|readyz|metrics)$"]  # asked from inside, past the proxy
+    SECURE_REDIRECT_EXEMPT = ["^(healthz|readyz|metrics)$"]  # called from inside, not through the proxy
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
@@ -190,20 +189,18 @@ if _public.scheme == "https":
 
 
 def _database() -> dict[str, Any]:
-    url = env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+    url = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     except (ValueError, KeyError):
         database = {"ENGINE": ""}
     if database["ENGINE"] not in {"django.db.backends.postgresql", "django.db.backends.sqlite3"}:
-        raise ImproperlyConfigured(
-            "DATABASE_URL must be a URL such as postgresql://user:password@host:5432/name."
-        )
-    if database["ENGINE"] == "django.db.backends.sqlite3":
+        env.refuse("DATABASE_URL must be a URL such as postgresql://user:password@host:5432/name.")
+    elif database["ENGINE"] == "django.db.backends.sqlite3":
         if not EMBEDDED:
-            raise ImproperlyConfigured(
-                "REDIS_URL is set, but DATABASE_URL is not a PostgreSQL URL: SQLite cannot be shared by "
-                "several worker machines. Set DATABASE_URL=postgresql://… or unset REDIS_URL."
+            env.refuse(
+                "DATABASE_URL must be a PostgreSQL URL where REDIS_URL is set, because several machines "
+                "cannot share SQLite. Set DATABASE_URL=postgresql://… or unset REDIS_URL."
             )
         # IMMEDIATE: a transaction that will write takes the write lock first and so cannot fail half-way.
         database["OPTIONS"] = {
@@ -217,11 +214,13 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 
 # --- Cache -----------------------------------------------------------------------------------------------
-# Holds nothing but the counters of products/limits.py, which all web processes have to share.
+# Holds only the counters of products/rate_limit.py, which all web processes share.
 CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "OPTIONS": {"MAX_ENTRIES": 100_000},  # fewer could be pushed out by whoever tries many names
+        "OPTIONS": {
+            "MAX_ENTRIES": 100_000
+        },  # with fewer, a client that tries many names could evict counters
     }
     if EMBEDDED
     else {
@@ -238,12 +237,12 @@ CACHES: dict[str, Any] = {
 def _broker_options() -> dict[str, Any]:
     if EMBEDDED:
         return {}
-    # RedisBroker(url=…) hands no other options on: time limits have to stand in the URL.
+    # RedisBroker(url=…) ignores other connection options, so time limits are part of the URL.
     limits = urlencode({"socket_connect_timeout": 2, "socket_timeout": 5, "health_check_interval": 30})
     return {"url": f"{REDIS_URL}{'&' if '?' in str(REDIS_URL) else '?'}{limits}"}
 
 
-# No Retries and no TimeLimit: actors end every error themselves and keep deadlines of their own.
+# No Retries and no TimeLimit middleware: actors handle every error and keep their own deadlines.
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
     "OPTIONS": _broker_options(),
@@ -252,72 +251,67 @@ DRAMATIQ_BROKER = {
         "django_dramatiq.middleware.DbConnectionsMiddleware",
     ],
 }
-DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "work.tasks"]  # below each app
-DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its one actor cleans a table that is not used here
-# How long an idle consumer of Redis sleeps, in ms. `rundramatiq` hands the environment on to its workers.
+DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "work.tasks"]  # in each app
+DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its only actor cleans a table that is not used here
+# How long an idle Redis consumer sleeps, in ms. `rundramatiq` passes the environment to its workers.
 os.environ.setdefault("dramatiq_worker_timeout", "100")
 
 # --- Files -----------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = "/media/"
-AWS_STORAGE_BUCKET_NAME = env("AWS_STORAGE_BUCKET_NAME")
+AWS_STORAGE_BUCKET_NAME = env.text("AWS_STORAGE_BUCKET_NAME")
 
-# Yes: the bucket stays closed, and pictures are read at /images/… here, which leads on to a signed address.
-AWS_S3_SIGNED_URLS = env_bool("AWS_S3_SIGNED_URLS", False)
-FETCH_CONCURRENCY = env_int("FETCH_CONCURRENCY", 32)
+# With signed URLs the bucket is private: /images/… redirects to a URL of the store that is signed.
+AWS_S3_SIGNED_URLS = env.boolean("AWS_S3_SIGNED_URLS", False)
+FETCH_CONCURRENCY = env.integer("FETCH_CONCURRENCY", 32)
+STORAGES = storages.local(DATA_DIR)
 if AWS_STORAGE_BUCKET_NAME:
-    STORAGES = storages.s3(AWS_STORAGE_BUCKET_NAME, connections=FETCH_CONCURRENCY, signed=AWS_S3_SIGNED_URLS)
-else:
-    STORAGES = storages.local(DATA_DIR)
+    try:
+        STORAGES = storages.s3(
+            AWS_STORAGE_BUCKET_NAME, connections=FETCH_CONCURRENCY, signed=AWS_S3_SIGNED_URLS
+        )
+    except ImproperlyConfigured as error:
+        env.refuse(str(error))
 STORAGES["staticfiles"] = {
     "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     if WHITENOISE_USE_FINDERS
     else "whitenoise.storage.CompressedManifestStaticFilesStorage"
 }
-# Days after which workers delete finished Requests and what only those needed; unset, they never do.
-RETENTION_DAYS = env_int("RETENTION_DAYS", None)
+# Days after which workers delete finished Requests and files that no other Request uses; None for never.
+RETENTION_DAYS = env.integer("RETENTION_DAYS", None)
 
 # --- The work --------------------------------------------------------------------------------------------
-UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 200_000_000)
+UPLOAD_MAX_BYTES = env.integer("UPLOAD_MAX_BYTES", 200_000_000)
 FILE_UPLOAD_HANDLERS = [
     "imageextractor.uploads.LimitedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
-REQUEST_MAX_IMAGES = env_int("REQUEST_MAX_IMAGES", 1_000_000)
-USER_UPLOADS_PER_MINUTE = env_int("USER_UPLOADS_PER_MINUTE", 300)
-USER_MAX_OPEN_REQUESTS = env_int("USER_MAX_OPEN_REQUESTS", 1_000)
-USER_MAX_OPEN_IMAGES = env_int("USER_MAX_OPEN_IMAGES", 5_000_000)
-FETCH_ALLOWED_NETWORKS = env_networks("FETCH_ALLOWED_NETWORKS")
-FETCH_PER_HOST = env_int("FETCH_PER_HOST", 16)
-FETCH_TIMEOUT = env_int("FETCH_TIMEOUT", 30)
-FETCH_MAX_BYTES = env_int("FETCH_MAX_BYTES", 50_000_000)
-FETCH_USER_AGENT = env("FETCH_USER_AGENT", "ImageExtractor/0.1")
-IMAGE_MAX_PIXELS = env_int("IMAGE_MAX_PIXELS", 50_000_000)
+REQUEST_MAX_IMAGES = env.integer("REQUEST_MAX_IMAGES", 1_000_000)
+USER_UPLOADS_PER_MINUTE = env.integer("USER_UPLOADS_PER_MINUTE", 300)
+USER_MAX_OPEN_REQUESTS = env.integer("USER_MAX_OPEN_REQUESTS", 1_000)
+USER_MAX_OPEN_IMAGES = env.integer("USER_MAX_OPEN_IMAGES", 5_000_000)
+FETCH_ALLOWED_NETWORKS = env.networks("FETCH_ALLOWED_NETWORKS")
+FETCH_PER_HOST = env.integer("FETCH_PER_HOST", 16)
+FETCH_TIMEOUT = env.integer("FETCH_TIMEOUT", 30)
+FETCH_MAX_BYTES = env.integer("FETCH_MAX_BYTES", 50_000_000)
+FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.1")
+IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000)
 
 # --- Webhooks --------------------------------------------------------------------------------------------
-WEBHOOK_ALLOWED_NETWORKS = env_networks("WEBHOOK_ALLOWED_NETWORKS")
-WEBHOOK_TIMEOUT = env_int("WEBHOOK_TIMEOUT", 15)
-
-
-def _inbound_secret() -> str | None:
-    secret = env("INBOUND_WEBHOOK_SECRET")
+WEBHOOK_ALLOWED_NETWORKS = env.networks("WEBHOOK_ALLOWED_NETWORKS")
+WEBHOOK_TIMEOUT = env.integer("WEBHOOK_TIMEOUT", 15)
+INBOUND_WEBHOOK_SECRET = env.text("INBOUND_WEBHOOK_SECRET")
+if INBOUND_WEBHOOK_SECRET:
     try:
-        if secret is not None:
-            key_of(secret)
+        key_of(INBOUND_WEBHOOK_SECRET)
     except ValueError as error:
-        raise ImproperlyConfigured(
-            f"INBOUND_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes: {error}."
-        ) from error
-    return secret
-
-
-INBOUND_WEBHOOK_SECRET = _inbound_secret()
+        env.refuse(f"INBOUND_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes: {error}.")
 
 # --- E-mail ----------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = f"Image Extractor <noreply@{_public.hostname}>"
 EMAIL_TIMEOUT = 10
-globals().update(env_email("EMAIL_URL"))
+globals().update(env.email("EMAIL_URL"))
 
 # --- API -------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -350,7 +344,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logging ---------------------------------------------------------------------------------------------
-LOG_FORMAT = env_choice("LOG_FORMAT", "text", "json")
+LOG_FORMAT = env.choice("LOG_FORMAT", "text", "json")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -365,7 +359,9 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         **{name: {"level": "WARNING"} for name in ("dramatiq", "httpx")},
-        # Embedded there are two workers on purpose; it would warn of the second.
+        # Embedded mode has two workers on purpose; dramatiq would warn of the second.
         "dramatiq.broker.StubBroker": {"level": "ERROR"},
     },
 }
+
+env.check()

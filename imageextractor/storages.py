@@ -1,7 +1,7 @@
-"""Where files are kept: Django's STORAGES, from environment variables.
+"""Django's STORAGES for local files and for S3.
 
-`default` holds the pictures, `uploads` the catalogues, which nobody may read but us; `links` makes the
-addresses at which the pictures are read from outside.
+`default` stores pictures, `uploads` stores catalogues, which are private, and `links` makes the URLs by which
+pictures are read from outside.
 """
 
 from pathlib import Path
@@ -10,15 +10,15 @@ from typing import Any
 from botocore.config import Config
 from django.core.exceptions import ImproperlyConfigured
 
-from imageextractor.environment import env, env_url
+from imageextractor.environment import env
 
 IMMUTABLE = {"CacheControl": "public, max-age=31536000, immutable"}
-#: Bytes of a catalogue that are held in memory while it is read; more go to disk.
-IN_MEMORY = 2_500_000
+#: A larger catalogue is on disk while it is read.
+MAX_IN_MEMORY_BYTES = 2_500_000
 
 
 def local(data_dir: Path) -> dict[str, Any]:
-    """Files below `data_dir`."""
+    """Return storages for files in `data_dir`."""
     pictures = {"BACKEND": "processing.storage.outputs.LocalStorage"}
     private = {
         "location": data_dir / "uploads",
@@ -30,32 +30,34 @@ def local(data_dir: Path) -> dict[str, Any]:
 
 
 def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
-    """Objects in `bucket`, of which at most `connections` pictures are stored at once.
+    """Return storages for objects in `bucket`, with at most `connections` connections.
 
-    Its pictures may be read by anyone, or, if `signed`, by who has an address that was signed lately.
+    Anyone may read the pictures or, if `signed`, anyone with a URL that was signed within the last hour.
+    Raises ImproperlyConfigured if the public URL does not allow signing.
     """
     options = {
         "bucket_name": bucket,
-        "endpoint_url": env_url("AWS_S3_ENDPOINT_URL"),
-        "access_key": env("AWS_ACCESS_KEY_ID"),
-        "secret_key": env("AWS_SECRET_ACCESS_KEY"),
-        "region_name": env("AWS_S3_REGION_NAME"),
+        "endpoint_url": env.url("AWS_S3_ENDPOINT_URL"),
+        "access_key": env.text("AWS_ACCESS_KEY_ID"),
+        "secret_key": env.text("AWS_SECRET_ACCESS_KEY"),
+        "region_name": env.text("AWS_S3_REGION_NAME"),
         "client_config": _config(max_pool_connections=connections),
     }
-    pictures = options | {"object_parameters": IMMUTABLE, "querystring_auth": False} | _public_address()
-    links = options | _signing_address(bucket) if signed else pictures
+    pictures = options | {"object_parameters": IMMUTABLE, "querystring_auth": False} | _public_url_options()
+    links = options | _signing_options(bucket) if signed else pictures
     return {
         "default": {"BACKEND": "processing.storage.s3.PictureStorage", "OPTIONS": pictures},
         "uploads": {
             "BACKEND": "processing.storage.s3.FileStorage",
-            "OPTIONS": options | {"location": "uploads", "max_memory_size": IN_MEMORY},
+            "OPTIONS": options | {"location": "uploads", "max_memory_size": MAX_IN_MEMORY_BYTES},
         },
         "links": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": links},
     }
 
 
 def _config(**options: Any) -> Config:
-    """Time limits for a store that is silent; no optional checksums, which not every store knows."""
+    """Return time limits for a store that does not answer, and no optional checksums, which some stores
+    refuse."""
     return Config(
         signature_version="s3v4",
         connect_timeout=5,
@@ -67,17 +69,17 @@ def _config(**options: Any) -> Config:
     )
 
 
-def _public_address() -> dict[str, Any]:
-    public_url = env_url("AWS_S3_PUBLIC_URL")
+def _public_url_options() -> dict[str, Any]:
+    public_url = env.url("AWS_S3_PUBLIC_URL")
     if public_url is None:
         return {}
     scheme, _, domain = public_url.partition("://")
     return {"custom_domain": domain, "url_protocol": f"{scheme}:"}
 
 
-def _signing_address(bucket: str) -> dict[str, Any]:
-    """A signature holds for one host: that of the public address, if there is one of its own."""
-    public_url = env_url("AWS_S3_PUBLIC_URL")
+def _signing_options(bucket: str) -> dict[str, Any]:
+    """Return options that sign URLs for the public host, since a signature is valid for one host only."""
+    public_url = env.url("AWS_S3_PUBLIC_URL")
     if public_url is None:
         return {}
     scheme, _, host = public_url.partition("://")
@@ -87,6 +89,6 @@ def _signing_address(bucket: str) -> dict[str, Any]:
         endpoint = f"{scheme}://{host.removeprefix(f'{bucket}.')}"
         return {"endpoint_url": endpoint, "client_config": _config(s3={"addressing_style": "virtual"})}
     raise ImproperlyConfigured(
-        f"With AWS_S3_SIGNED_URLS the store itself has to be at AWS_S3_PUBLIC_URL, which then ends with "
-        f"/{bucket} or begins with {bucket}., unlike {public_url!r}."
+        f"AWS_S3_PUBLIC_URL must be the URL of the store itself where AWS_S3_SIGNED_URLS is on: it must end "
+        f"with /{bucket}, or its host must begin with {bucket}., unlike {public_url!r}."
     )

@@ -1,4 +1,4 @@
-"""Uploads are refused as soon as they are known to be too large, before they fill a disk."""
+"""The limit on uploads: a file that is too large is refused while it arrives, before it fills a disk."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from django.http import HttpRequest
 from products.catalogue import CatalogueError
 from products.lifecycle.submit import file_too_large
 
-#: Bytes that a form may have around its files: Django's limits for other fields, and room for their headers.
-ENVELOPE = 4_000_000
+#: Bytes that a form may have besides its files: Django's limits for other fields, and room for headers.
+FORM_OVERHEAD_BYTES = 4_000_000
 
 
 class UploadTooLarge(CatalogueError, RequestDataTooBig):
-    """A catalogue is refused while it still arrives.
+    """Refuses a catalogue while it arrives.
 
-    The API answers it as every refused catalogue. Where Django reads a form before any view is reached, to
-    check its CSRF token, it turns its own exceptions into an answer, of which this is therefore one.
+    The API answers it like every refused catalogue. Where Django reads a form before any view, to check the
+    CSRF token, it handles only its own exceptions, hence the second base class.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class UploadTooLarge(CatalogueError, RequestDataTooBig):
 
 
 class LimitedUploadHandler(FileUploadHandler):
-    """Comes before the handlers that store, and lets UPLOAD_MAX_BYTES of files through to them at most."""
+    """Passes at most UPLOAD_MAX_BYTES of files on to the handlers that store them."""
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request)
@@ -36,16 +36,16 @@ class LimitedUploadHandler(FileUploadHandler):
     def handle_raw_input(
         self, input_data: Any, META: Any, content_length: int, boundary: Any, encoding: str | None = None
     ) -> None:
-        """Refuse by the announced length, before anything is read."""
-        if content_length > largest_form():
+        """Refuse a form by its announced length, before anything is read."""
+        if content_length > max_form_bytes():
             raise UploadTooLarge
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
-        """Hand a piece of a file on."""
+        """Count a chunk and pass it on."""
         self._size += len(raw_data)
         if self._size > settings.UPLOAD_MAX_BYTES:
             for handler in self._request.upload_handlers:
-                handler.upload_interrupted()  # frees the disk at once, not when the garbage is collected
+                handler.upload_interrupted()  # frees the disk now, not at the next garbage collection
             raise UploadTooLarge
         return raw_data
 
@@ -53,7 +53,7 @@ class LimitedUploadHandler(FileUploadHandler):
         """Leave the file to the other handlers."""
 
 
-def largest_form() -> int:
-    """Most bytes of a form with files. A larger one has too much in its files, or in its other fields."""
-    limit: int = settings.UPLOAD_MAX_BYTES + ENVELOPE
+def max_form_bytes() -> int:
+    """Return the most bytes that a form with files may have."""
+    limit: int = settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES
     return limit

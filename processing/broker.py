@@ -9,11 +9,10 @@ from dramatiq.errors import ConnectionClosed
 
 
 class Consumer(dramatiq_redis._RedisConsumer):
-    """Dramatiq's own, but for one error.
+    """Dramatiq's consumer, which survives any error of Redis while it requeues delayed messages.
 
-    Its thread gives delayed messages back when Redis fails, and takes connection errors there for what they
-    are; redis-py's are others, and a time-out is none. The thread would end, and with it all taking up of
-    messages until the worker is started anew.
+    There the consumer's thread handles ConnectionClosed alone. A time-out of redis-py would end the thread,
+    and the worker would receive no more messages until it is restarted.
     """
 
     def requeue(self, messages: Iterable[Any]) -> None:
@@ -24,7 +23,7 @@ class Consumer(dramatiq_redis._RedisConsumer):
 
 
 class RedisBroker(dramatiq_redis.RedisBroker):
-    """A broker whose consumers outlive a Redis that hangs."""
+    """A broker whose consumers survive a Redis that hangs."""
 
     @property
     def consumer_class(self) -> type[Consumer]:

@@ -1,7 +1,6 @@
-"""What a log line says besides its message: which request, lane and image it is about.
+"""Log formats, and the ids of requests, lanes and images in log lines.
 
-`about()` holds for the lines of its thread. It begins where work begins: with an HTTP request, with a message
-that a worker takes up, with a picture.
+`about()` adds ids to the lines of its context: an HTTP request, a message of the queue, or a picture.
 """
 
 import inspect
@@ -21,7 +20,7 @@ from django.http import HttpRequest, HttpResponseBase
 access = logging.getLogger("access")
 
 _subject: ContextVar[Mapping[str, str]] = ContextVar("subject", default=MappingProxyType({}))
-#: What the id in a path is of, by the path's first part.
+#: The kind of the id in a path, by the path's first part.
 PATHS = {
     "requests": "request_id",
     "status": "request_id",
@@ -29,15 +28,15 @@ PATHS = {
     "webhooks": "endpoint_id",
     "deliveries": "delivery_id",
 }
-#: Asked every few seconds by machines.
+#: Monitoring calls these every few seconds.
 UNLOGGED = {"/healthz", "/readyz", "/metrics"}
-#: What ends a line or moves a terminal's cursor, as Python writes it.
+#: Escapes of characters that end a line or move a terminal's cursor.
 CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
 @contextmanager
 def about(**ids: Any) -> Iterator[None]:
-    """Lines from here to the end of the block are about these, too. None is left out."""
+    """Add ids to the log lines of the block; an id that is None is left out."""
     known = {name: str(value) for name, value in ids.items() if value is not None}
     token = _subject.set({**_subject.get(), **known})
     try:
@@ -47,12 +46,15 @@ def about(**ids: Any) -> Iterator[None]:
 
 
 def subject() -> Mapping[str, str]:
-    """What lines are about here and now."""
+    """Return the ids that log lines have now."""
     return _subject.get()
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people: the ids follow the message. Nothing in a message can pass for a line of its own."""
+    """Lines for people, with the ids after the message.
+
+    Control characters are escaped, so that no message can forge a line.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in _subject.get().items())
@@ -60,7 +62,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -77,7 +79,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class AccessLogMiddleware:
-    """A line for each HTTP request, and what its path is about in every line until it is answered."""
+    """Logs each HTTP request, and adds the id in its path to all lines until the response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -100,9 +102,9 @@ def _ids_in(path: str) -> dict[str, str]:
 
 
 class MessageMiddleware(dramatiq.Middleware):
-    """While a worker is at a message, its lines are about the message's arguments, by their names.
+    """Adds the names and values of a message's arguments to all lines while a worker processes it.
 
-    A lane is the same one in all its slices, each of which is a message.
+    All messages of a lane have the same `lane`.
     """
 
     def before_process_message(self, broker: Any, message: Any) -> None:

@@ -29,9 +29,9 @@ def services_answer() -> bool:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from imageextractor.environment import env  # noqa: PLC0415
 
-    psycopg.connect(env("DATABASE_URL", ""), connect_timeout=SECONDS).close()
+    psycopg.connect(env.text("DATABASE_URL", ""), connect_timeout=SECONDS).close()
     options = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}
-    return bool(redis.Redis.from_url(env("REDIS_URL", ""), **options).ping())
+    return bool(redis.Redis.from_url(env.text("REDIS_URL", ""), **options).ping())
 
 
 if __name__ == "__main__":

@@ -149,21 +149,19 @@ class Tour:
         self.choose("bad.csv", make_csv((1, "Chair", "nope"), (2, "Table")))
         self.page.get_by_text("Options", exact=True).click()
         self.page.get_by_label("Strict").check()
-        self.page.get_by_role("button", name="Upload and start at once").click()
+        self.page.get_by_role("button", name="Upload and start").click()
         expect(self.page.locator(".errorlist")).to_be_visible()
         self.shoot(self.page, "home-refused")
 
     def requests(self) -> None:
         """A request at work and when it has finished, with rows behind a failure."""
         slow = self.upload(
-            "summer-catalogue.csv", make_csv(*catalogue(self.origin, delay=5)), "Upload and start at once"
+            "summer-catalogue.csv", make_csv(*catalogue(self.origin, delay=5)), "Upload and start"
         )
         expect(self.page.locator("#bar")).to_be_attached()
         self.take("request-at-work", slow)
         self.page.get_by_role("button", name="Cancel").click()
-        path = self.upload(
-            "spring-catalogue.csv", make_csv(*catalogue(self.origin)), "Upload and start at once"
-        )
+        path = self.upload("spring-catalogue.csv", make_csv(*catalogue(self.origin)), "Upload and start")
         expect(self.page.locator("#progress .status")).to_have_text("Completed with errors", timeout=60_000)
         self.take("request", path)
         self.camera.locator("#products").evaluate(
@@ -198,7 +196,7 @@ class Tour:
         """A token that was made just now."""
         self.page.goto(f"{self.site.url}/account/")
         self.page.get_by_label("Name").fill("Nightly import")
-        self.page.get_by_role("button", name="Make a token").click()
+        self.page.get_by_role("button", name="Create token").click()
         self.shoot(self.page, "account-new-token")
 
     def errors(self) -> None:

@@ -51,7 +51,7 @@ def counters_of_ones_own(settings: "Settings") -> None:
 @pytest.fixture(autouse=True)
 def fresh_health(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is answered what another test has asked."""
-    monkeypatch.setattr("processing.monitoring.health.KEPT_SECONDS", 0)
+    monkeypatch.setattr("processing.monitoring.health.CACHE_SECONDS", 0)
 
 
 @pytest.fixture(autouse=True)

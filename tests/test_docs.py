@@ -14,7 +14,7 @@ from processing.webhooks.models import Event
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-READERS = {"env", "env_int", "env_bool", "env_choice", "env_list", "env_networks", "env_url", "env_email"}
+READERS = {"text", "integer", "boolean", "choice", "items", "networks", "url", "email"}
 SECRETS = {
     *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS"),
     *("INBOUND_WEBHOOK_SECRET", "EMAIL_URL"),
@@ -33,15 +33,15 @@ class Documented:
 def read_variables() -> dict[str, int | None]:
     """Every variable that the settings read, with its default where that is a number."""
     found: dict[str, int | None] = {}
-    for name in ("settings.py", "storages.py", "environment.py"):
+    for name in ("settings.py", "storages.py"):
         for node in ast.walk(ast.parse((ROOT / "imageextractor" / name).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {f"env.{name}" for name in READERS}:
                 variable, *others = [
                     arg.value if isinstance(arg, ast.Constant) else None for arg in node.args
                 ]
-                if isinstance(variable, str):  # environment.py hands on what it was given
-                    number = others[0] if others and node.func.id == "env_int" else None
-                    found[variable] = number if isinstance(number, int) else None
+                assert isinstance(variable, str)
+                number = others[0] if others and ast.unparse(node.func) == "env.integer" else None
+                found[variable] = number if isinstance(number, int) else None
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,8 @@ from processing.webhooks import sending
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.work import pipeline
 from products import lifecycle
-from products.models import Image, Request, sweeping
+from products.lifecycle import transitions
+from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, submitted
 from tests.support.factories import JPEG, make_user
@@ -105,9 +107,11 @@ MESSAGE = (
 
 
 @pytest.fixture
-def old_message(broker: Broker) -> Iterator[Any]:
-    """Puts a message of the version before into Redis, alone, and has a worker take it up."""
+def old_message() -> Iterator[Any]:
+    """A function that leaves one message of an earlier version in Redis, and starts a worker."""
+    broker = Broker()
     with ExitStack() as stack:
+        stack.callback(broker.flush_all)
 
         def put(actor: str, args: str, queue: str = "images") -> None:
             broker.flush_all()
@@ -124,9 +128,11 @@ def old_message(broker: Broker) -> Iterator[Any]:
 
 
 @pytest.fixture(autouse=True)
-def no_worker(monkeypatch: MonkeyPatch, settings: Settings) -> Iterator[None]:
-    """What a test makes of this process ends with it; what it sends goes to loopback."""
+def fresh_process(monkeypatch: MonkeyPatch, settings: Settings, tmp_path: Path) -> Iterator[None]:
+    """No worker runs in this process yet; outputs go to `tmp_path`, webhooks to loopback."""
     monkeypatch.setattr(pipeline, "_current", None)
+    settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST = 8, 4
+    settings.MEDIA_ROOT = tmp_path
     settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
     sending.shared_client.cache_clear()
     yield
@@ -134,7 +140,6 @@ def no_worker(monkeypatch: MonkeyPatch, settings: Settings) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("small_pool")
 def test_an_ingest_is_understood(old_message: Any) -> None:
     batch = submitted(*make_urls(3))
     old_message("ingest", f'["{batch.pk}",{batch.epoch}]')
@@ -142,7 +147,6 @@ def test_an_ingest_is_understood(old_message: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("small_pool")
 def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
     batch = ingested(origin.add("/a.jpg", Answer(JPEG)))
     old_message("work", f'["{batch.pk}",{batch.epoch}]')
@@ -150,9 +154,8 @@ def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("small_pool")
 def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "SWEEP_ROWS", 1)
+    monkeypatch.setattr(transitions, "SWEEP_ROWS", 1)
     batch = ingested(*make_urls(3))
     lifecycle.cancel(batch)
     batch.refresh_from_db()
@@ -162,7 +165,6 @@ def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("small_pool")
 def test_a_delivery_is_understood(old_message: Any, origin: Origin) -> None:
     url = origin.add("/hook", Answer(b"thanks"))
     endpoint = WebhookEndpoint.objects.create(owner=make_user(), url=url)

@@ -1,4 +1,4 @@
-"""Whether the service can do its work now: what /readyz, the pages and `extract` say."""
+"""Health checks: what /readyz, the pages and `extract` report about workers, database, broker and storage."""
 
 import logging
 import time
@@ -8,43 +8,45 @@ from datetime import datetime
 from threading import Lock, Thread
 from typing import Any
 
-import dramatiq
-from django.conf import settings
 from django.db import connection
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 
-from processing.storage.outputs import try_out
+from processing import runtime
+from processing.storage.outputs import store_probe
 from processing.workers.models import Worker
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 2
-#: For so long after it was asked for an answer is given again: anyone may ask, and it costs a stored file.
-KEPT_SECONDS = 2
+#: A check that takes longer counts as failed.
+TIMEOUT_SECONDS = 2
+#: A result is reused for this long, because anyone may call /readyz and the storage check stores a file.
+CACHE_SECONDS = 2
 
 
 def no_worker_since() -> datetime | None:
-    """Since when no worker has been seen although work waits; None while one lives, or nothing waits.
+    """Return when a worker was last seen if work is waiting and no worker is alive, else None.
 
-    One small query as long as a worker lives.
+    Costs one small query while a worker is alive.
     """
     if Worker.objects.alive().exists():
         return None
     moments = _waiting().aggregate(Max("created_at"), Max("started_at"), Max("last_progress_at"))
     moved_at: datetime | None = max(filter(None, moments.values()), default=None)
     latest = Worker.objects.first()
-    # One that ended in good order has left no row. But later than this it would have moved what waits.
+    # A worker that was stopped has deleted its row. Had it been alive later than this, the work had moved.
     return latest.seen_at if moved_at and latest else moved_at
 
 
 def no_worker_sentence(since: datetime) -> str:
-    """The same as a sentence."""
+    """Return no_worker_since() as a sentence."""
     return f"No worker seen since {since:%Y-%m-%d %H:%M:%S} UTC."
 
 
 def _waiting() -> QuerySet[Request]:
-    """Active Requests with something for a worker to do now. With none alive, claims are void."""
+    """Return active Requests with work that is due. Claimed Images count, since no worker is alive."""
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     unread = Q(ingested_rows__lt=F("products_total"))
     return Request.objects.active().filter(
@@ -52,66 +54,74 @@ def _waiting() -> QuerySet[Request]:
     )
 
 
+def workers_context(request: HttpRequest) -> dict[str, Any]:
+    """Add `no_worker_since` to every template; its query runs only where a template uses it."""
+    return {"no_worker_since": SimpleLazyObject(no_worker_since)}
+
+
 def problems() -> dict[str, str]:
-    """What is not ready, each with a sentence; nothing where all is well. Answers within 2 s."""
-    answers = {check: check.answer() for check in CHECKS}
-    wait(answers.values(), timeout=ANSWER_SECONDS)
+    """Return a sentence for each part of the service that is not ready, within TIMEOUT_SECONDS."""
+    results = {check: check.start() for check in CHECKS}
+    wait(results.values(), timeout=TIMEOUT_SECONDS)
     found: dict[str, str] = {}
-    for check, answer in answers.items():
-        found |= answer.result() if answer.done() else {check.name: f"No answer within {ANSWER_SECONDS} s."}
+    for check, result in results.items():
+        found |= result.result() if result.done() else {check.name: f"No answer within {TIMEOUT_SECONDS} s."}
     return found
 
 
 class Check:
-    """A question to something that may be silent, in a thread, so that nobody has to wait for the answer.
+    """A check that may hang, run in a thread, so that the caller can stop waiting for it.
 
-    One thread at a time: while a question is open, whoever asks waits for the answer to that one. For
-    KEPT_SECONDS nobody asks anew.
+    `run` returns a sentence for each problem, by the name of the part. At most one thread runs at a time:
+    callers share its result, and for CACHE_SECONDS after its start no other is started.
     """
 
-    def __init__(self, name: str, ask: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, name: str, run: Callable[[], dict[str, str]]) -> None:
         self.name = name
-        self._ask = ask
+        self._run = run
         self._lock = Lock()
-        self._answer: Future[dict[str, str]] | None = None
-        self._asked_at = 0.0
+        self._result: Future[dict[str, str]] | None = None
+        self._started_at = 0.0
 
-    def answer(self) -> Future[dict[str, str]]:
-        """Ask, unless that is under way or has just been done: the problems, to come."""
+    def start(self) -> Future[dict[str, str]]:
+        """Return the future problems of a run that is in progress or recent, else of a new one."""
         with self._lock:
-            is_old = time.monotonic() >= self._asked_at + KEPT_SECONDS
-            if self._answer is None or (self._answer.done() and is_old):
-                self._answer, self._asked_at = Future(), time.monotonic()
-                # Not a pool's: at the end of the process those are waited for.
-                Thread(target=self._run, args=[self._answer], name=f"ask {self.name}", daemon=True).start()
-            return self._answer
+            is_old = time.monotonic() >= self._started_at + CACHE_SECONDS
+            if self._result is None or (self._result.done() and is_old):
+                self._result, self._started_at = Future(), time.monotonic()
+                # Not in a pool: the end of the process would wait for its threads.
+                name = f"check {self.name}"
+                Thread(target=self._run_into, args=[self._result], name=name, daemon=True).start()
+            return self._result
 
-    def _run(self, answer: Future[dict[str, str]]) -> None:
+    def _run_into(self, result: Future[dict[str, str]]) -> None:
         try:
-            found = self._ask()
+            found = self._run()
         except Exception:
-            logger.exception("The %s does not answer as it should", self.name)
-            found = {self.name: "It does not answer as it should; the log says more."}
+            logger.exception("The %s check failed", self.name)
+            found = {self.name: "The check failed; see the log."}
         finally:
             connection.close()
-        answer.set_result(found)
+        result.set_result(found)
 
 
-def _database() -> dict[str, str]:
+def _check_database() -> dict[str, str]:
     since = no_worker_since()
     return {"workers": no_worker_sentence(since)} if since else {}
 
 
-def _broker() -> dict[str, str]:
-    if not settings.EMBEDDED:
-        broker: Any = dramatiq.get_broker()  # Redis's: Dramatiq's class of brokers knows no client
-        broker.client.ping()
+def _check_broker() -> dict[str, str]:
+    runtime.current.ping_broker()
     return {}
 
 
-def _storage() -> dict[str, str]:
-    try_out()
+def _check_storage() -> dict[str, str]:
+    store_probe()
     return {}
 
 
-CHECKS = (Check("database", _database), Check("broker", _broker), Check("storage", _storage))
+CHECKS = (
+    Check("database", _check_database),
+    Check("broker", _check_broker),
+    Check("storage", _check_storage),
+)

@@ -1,4 +1,4 @@
-"""How the service is doing, in a few numbers: each one cheap query, asked for where it is shown."""
+"""The numbers of the admin's first page. Each costs one cheap query, where the template shows it."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ LATELY = timedelta(hours=1)
 
 
 class Overview:
-    """What the first page of the admin shows."""
+    """The state of the service."""
 
     def requests_waiting(self) -> dict[str, Any]:
         return Request.objects.present().waiting()
@@ -27,7 +27,7 @@ class Overview:
         return Request.objects.present().under_way()
 
     def images_open(self) -> int:
-        """Unfinished images of unfinished requests."""
+        """Return the number of pending images of active requests."""
         return Request.objects.open_work()[1]
 
     def deliveries_waiting(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Overview:
 
 
 class Lately:
-    """The images that have settled of late, by outcome, and those that failed, by cause."""
+    """The images that were settled in the last hour by outcome, and the failed ones by cause."""
 
     counted = COUNTED_OUTCOMES
 

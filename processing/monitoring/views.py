@@ -1,4 +1,4 @@
-"""What monitoring asks."""
+"""The endpoints for monitoring: /healthz, /readyz and /metrics."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -15,21 +15,21 @@ from products.accounts.models import ApiToken
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 while the process answers at all."""
+    """Answer 200 as long as the process answers at all."""
     return HttpResponse("ok", content_type="text/plain")
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, broker and storage answer and nothing waits in vain for a worker; else 503."""
+    """Answer 200 if database, broker and storage work and no work waits without a worker, else 503."""
     if problems := health.problems():
         return JsonResponse({"status": "unavailable", **problems}, status=503)
     return JsonResponse({"status": "ok"})
 
 
-class SeesMetrics(BasePermission):
-    """Staff, and whoever has an API token: a scraper's user needs no right but to have one."""
+class MayReadMetrics(BasePermission):
+    """Admits staff and API tokens of any user, so that a scraper's user needs no other rights."""
 
     def has_permission(self, request: ApiRequest, view: APIView) -> bool:
         return request.user.is_staff or isinstance(request.auth, ApiToken)
@@ -37,14 +37,14 @@ class SeesMetrics(BasePermission):
 
 @extend_schema(exclude=True)
 class MetricsView(APIView):
-    """Prometheus's text. It adds up everybody's work and names nobody's."""
+    """Prometheus's text format. The numbers are sums over all users and name none of them."""
 
-    permission_classes = [SeesMetrics]
+    permission_classes = [MayReadMetrics]
 
     def perform_content_negotiation(
         self, request: ApiRequest, force: bool = False
     ) -> tuple[BaseRenderer, str]:
-        """It is text, whatever `Accept` asks for; its errors are JSON."""
+        """Ignore the `Accept` header: metrics are text, errors are JSON."""
         return super().perform_content_negotiation(request, force=True)
 
     def get(self, request: ApiRequest) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Where outputs are kept, under keys that follow from their content."""
+"""Storage of outputs, under keys made of their content's hash."""
 
 import hashlib
 import logging
@@ -19,20 +19,20 @@ from products.models.files import ERRORS
 
 logger = logging.getLogger(__name__)
 
-# Storages and views tell the type of a file by its name; not every system's table has these.
+# Storages and views derive a file's type from its name, and not every system knows these.
 mimetypes.add_type("image/webp", ".webp")
 mimetypes.add_type("image/avif", ".avif")
 
-#: What try_out() leaves behind: as large as a small picture, so that a full disk shows.
-TRIAL = "images/ready", bytes(64 * 1024)
+#: The file that store_probe() writes; as large as a small picture, so that it fails on a full disk.
+PROBE_KEY, PROBE_BYTES = "images/ready", bytes(64 * 1024)
 
 
 class StorageError(Exception):
-    """The storage did not do its part. Never the picture's fault, so that it is tried again."""
+    """The storage failed. The picture is not to blame, so it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
-    """Local files that appear whole or not at all, whoever reads or is killed meanwhile."""
+    """Local files that appear complete or not at all, even if the process is killed while it writes."""
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return name
@@ -55,18 +55,18 @@ class LocalStorage(FileSystemStorage):
 def _created(path: Path) -> BinaryIO:
     try:
         return path.open("xb")
-    except FileNotFoundError:  # the folder is there for all files but its first
+    except FileNotFoundError:  # the first file of its folder
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
 
 
 def output_folders() -> list[str]:
-    """The folders that outputs lie in."""
+    """Return the folders of outputs."""
     return [f"images/{number:02x}" for number in range(256)]
 
 
 def store(data: bytes, extension: str) -> str:
-    """Keep an output; its key. Storing the same bytes twice is harmless. Raises StorageError."""
+    """Store an output and return its key. Storing the same bytes twice is harmless. Raises StorageError."""
     digest = hashlib.sha256(data).hexdigest()[:40]
     key = f"images/{digest[:2]}/{digest}.{extension}"
     try:
@@ -76,45 +76,44 @@ def store(data: bytes, extension: str) -> str:
 
 
 def is_stored(key: str) -> bool:
-    """Whether an output is where it was stored. Raises StorageError."""
+    """Return whether storage has an output. Raises StorageError."""
     try:
         return default_storage.exists(key)
     except ERRORS as error:
         raise StorageError(str(error)) from error
 
 
-def try_out() -> None:
-    """See that storage takes a file. Raises one of ERRORS."""
-    name, data = TRIAL
-    default_storage.save(name, ContentFile(data, name))
+def store_probe() -> None:
+    """Store a small file, to see that storage works. Raises one of ERRORS."""
+    default_storage.save(PROBE_KEY, ContentFile(PROBE_BYTES, PROBE_KEY))
 
 
-def check(storage: Storage, name: str) -> None:
+def check_storage(storage: Storage, name: str) -> None:
     """Write, read and delete a file. Raises one of ERRORS."""
     content = os.urandom(1024)
-    kept = storage.save(name, ContentFile(content, name))
+    stored_name = storage.save(name, ContentFile(content, name))
     try:
-        with storage.open(kept) as file:
+        with storage.open(stored_name) as file:
             if file.read() != content:
-                raise OSError(f"{kept} does not have the bytes that were stored.")
+                raise OSError(f"{stored_name} does not contain the bytes that were stored.")
     finally:
-        storage.delete(kept)
+        storage.delete(stored_name)
 
 
 def require_bucket() -> None:
-    """Raise ImproperlyConfigured if S3 says that the bucket is missing or our credentials are wrong.
+    """Raise ImproperlyConfigured if S3 answers that the bucket is missing or the credentials are wrong.
 
-    A store that does not answer is waited for like any other time, not at the start.
+    A store that does not answer is no reason not to start.
     """
     bucket = settings.AWS_STORAGE_BUCKET_NAME
     if not bucket:
         return
-    # A client of its own: processes that are forked later must not share connections.
+    # A separate client: processes that are forked later must not share its connections.
     storage: Any = StorageHandler(settings.STORAGES).create_storage(settings.STORAGES["default"])
     try:
-        storage.client.get_object(Bucket=bucket, Key=TRIAL[0])
+        storage.client.get_object(Bucket=bucket, Key=PROBE_KEY)
     except ERRORS as error:
-        if sentence := s3.complaint(error, bucket):
+        if sentence := s3.explain(error, bucket):
             raise ImproperlyConfigured(sentence) from error
-        if not isinstance(error, ClientError):  # else there is no such file yet, or none that we may read
+        if not isinstance(error, ClientError):  # else the bucket is there, and only the file is not
             logger.warning("S3 does not answer yet: %s", error)

@@ -1,4 +1,4 @@
-"""Files on S3, and what S3's refusals mean."""
+"""Storages on S3, and explanations of S3's errors."""
 
 from datetime import datetime
 from functools import cached_property
@@ -7,21 +7,25 @@ from typing import Any
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from storages.backends.s3 import S3Storage
 
-#: What is wrong with our settings when S3 answers with one of these codes.
-COMPLAINTS = {
-    "NoSuchBucket": "AWS_STORAGE_BUCKET_NAME names no bucket: `manage.py create_bucket` makes {bucket!r}.",
-    "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID is not known to the store.",
-    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID.",
+#: The setting that is wrong when S3 answers with one of these codes.
+EXPLANATIONS = {
+    "NoSuchBucket": (
+        "AWS_STORAGE_BUCKET_NAME is not an existing bucket; `manage.py create_bucket` creates {bucket!r}."
+    ),
+    "InvalidAccessKeyId": "The store does not know AWS_ACCESS_KEY_ID.",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not match AWS_ACCESS_KEY_ID.",
     "InvalidToken": "The temporary credentials for S3 are not valid.",
     "ExpiredToken": "The temporary credentials for S3 have expired.",
     "AuthorizationHeaderMalformed": "AWS_S3_REGION_NAME is not the region of the bucket {bucket!r}.",
-    "PermanentRedirect": "AWS_S3_REGION_NAME or AWS_S3_ENDPOINT_URL is not that of the bucket {bucket!r}.",
+    "PermanentRedirect": "AWS_S3_REGION_NAME or AWS_S3_ENDPOINT_URL is wrong for the bucket {bucket!r}.",
 }
-NO_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and boto3 finds no others."
+NO_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and boto3 finds no other credentials."
+)
 
 
 class FileStorage(S3Storage):  # type: ignore[misc]
-    """What is not there is a FileNotFoundError, whatever is asked of it."""
+    """Raises FileNotFoundError for a missing file in every method."""
 
     def get_modified_time(self, name: str) -> datetime:
         try:
@@ -34,10 +38,10 @@ class FileStorage(S3Storage):  # type: ignore[misc]
 
 
 class PictureStorage(FileStorage):
-    """One client for all threads, as boto3 allows, and one request for each picture.
+    """One client for all threads, as boto3 allows, and one request per picture.
 
-    The base class has a client for each thread, which is slow to make, and hands every file to threads of its
-    own, which suits larger ones.
+    The base class makes a client for each thread, which is slow, and uploads every file in threads of its
+    own, which suits larger files.
     """
 
     @cached_property
@@ -64,10 +68,10 @@ def _is_missing(error: ClientError) -> bool:
     return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] == 404)
 
 
-def complaint(error: Exception, bucket: str) -> str | None:
-    """What is wrong with our settings, if `error` says so; None where the store only does not do its work."""
+def explain(error: Exception, bucket: str) -> str | None:
+    """Return a sentence with the setting that caused `error`, or None if no setting did."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return NO_CREDENTIALS
     code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
-    sentence = COMPLAINTS.get(code or "")
+    sentence = EXPLANATIONS.get(code or "")
     return sentence.format(bucket=bucket) if sentence else None

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import Http404
+from django_filters.filterset import FilterSet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
@@ -38,9 +39,10 @@ from processing.webhooks.serializers import (
 from processing.webhooks.signing import InvalidSignature, verify
 from products.api import views as products_api
 from products.api.errors import Conflict
+from products.api.filters import status_filter
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import RequestSerializer
-from products.api.views import Pagination, status_filter, wanted_status
+from products.api.views import FilteredViewSet, Pagination
 
 
 class EndpointDisabled(Conflict):
@@ -64,11 +66,20 @@ class RequestViewSet(products_api.RequestViewSet):
         return SubmittedSerializer if is_upload else super().get_serializer_class()
 
 
-class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
+class EndpointFilters(FilterSet):
+    """No filters."""
+
+
+class DeliveryFilters(FilterSet):
+    status = status_filter(DeliveryStatus)
+
+
+class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[WebhookEndpoint]):
     """URLs that receive events when requests finish."""
 
     queryset = WebhookEndpoint.objects.all()
     serializer_class = EndpointSerializer
+    filterset_class = EndpointFilters
     pagination_class = NewestFirst
 
     def get_queryset(self) -> QuerySet[WebhookEndpoint]:
@@ -115,14 +126,11 @@ class EndpointViewSet(viewsets.ModelViewSet[WebhookEndpoint]):
         count = redeliver_all(endpoint.deliveries.with_status(**wanted.validated_data))
         return Response({"deliveries": count}, status.HTTP_202_ACCEPTED)
 
-    @extend_schema(responses=DeliverySerializer(many=True), parameters=[status_filter(DeliveryStatus)])
-    @action(detail=True, serializer_class=DeliverySerializer)
+    @extend_schema(responses=DeliverySerializer(many=True))
+    @action(detail=True, filterset_class=DeliveryFilters, serializer_class=DeliverySerializer)
     def deliveries(self, request: ApiRequest, pk: str) -> Response:
         """List the deliveries to the endpoint, newest first."""
-        found: QuerySet[Any] = self.get_object().deliveries.all()
-        if wanted := wanted_status(request, DeliveryStatus):
-            found = found.filter(status=wanted)
-        return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
+        return self.list_response(self.get_object().deliveries.all())
 
 
 class DeliveryViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[WebhookDelivery]):

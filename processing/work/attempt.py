@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from threading import BoundedSemaphore
 from django.conf import settings
 from django.utils import timezone
 
+from processing import measurements
 from processing.compress import Compressed, CompressError, Options, PixelBudget, compress, compress_isolated
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
@@ -110,6 +112,7 @@ class AttemptMaker:
         return Attempt(image, outcome, fetched.version)
 
     def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
+        start = time.monotonic()
         try:
             fetched = fetch(
                 self._transport,
@@ -120,6 +123,7 @@ class AttemptMaker:
                 known=known,
             )
         except FetchError as error:
+            measurements.observe_fetch(time.monotonic() - start, error.code)
             if error.permanent or error.elsewhere:
                 self._rate_limiter.answered(image.host)
             elif error.asks_to_wait:
@@ -127,12 +131,21 @@ class AttemptMaker:
             else:
                 self._rate_limiter.failed(image.host, error.code)
             raise
+        measurements.observe_fetch(time.monotonic() - start, "fetched" if fetched.data else "unchanged")
         self._rate_limiter.answered(image.host)
         return fetched
 
     def _compress_and_store(self, image: ClaimedImage, data: bytes) -> Outcome:
         result = self._compress(image, data)
+        start = time.monotonic()
         key = store(result.data, result.extension)
+        measurements.observe_store(time.monotonic() - start)
+        measurements.count_bytes_saved(
+            result.source.bytes,
+            result.output.bytes,
+            result.output.format,
+            "kept" if result.kept else "compressed",
+        )
         self._slots.resume_claims()
         return Outcome.completed(
             image.id,
@@ -150,11 +163,14 @@ class AttemptMaker:
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
         options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
         with self._codec:
+            start = time.monotonic()
             if not image.crashes:
-                return compress(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
-            # It may have killed a worker: this process does not even read its header.
-            with self._pixels.taken(max_pixels):
-                return compress_isolated(data, options, max_pixels=max_pixels)
+                result = compress(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+            else:  # it may have killed a worker: this process does not even read its header
+                with self._pixels.taken(max_pixels):
+                    result = compress_isolated(data, options, max_pixels=max_pixels)
+            measurements.observe_compress(time.monotonic() - start, result.output.format)
+            return result
 
 
 def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:

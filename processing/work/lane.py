@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from processing import runtime
 from processing.hosts.rate_limit import Pause
 from processing.work.claim import ClaimedImage, claim
 from processing.work.pipeline import Pipeline
@@ -17,7 +18,7 @@ LANES = 8
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
 #: How often a surplus lane of a process is forwarded at once, to reach a process that has none.
-MAX_FORWARDS = 0 if settings.EMBEDDED else 2
+MAX_FORWARDS = runtime.current.max_lane_forwards
 #: Delayed messages of a killed worker come back late, so longer waits are left to recovery.
 MAX_DELAY_SECONDS = 60
 

@@ -240,13 +240,14 @@ class Pipeline:
     def _remember(self, attempts: list[Attempt], written: list[Outcome]) -> None:
         """Store the versions of pictures whose Images have been completed."""
         completed = {outcome.id for outcome in written if outcome.status == ImageStatus.COMPLETED}
-        pictures = [
-            (attempt.image.batch, attempt.image.url, attempt.image.id, attempt.version)
+        # By id, since an Image that was released and claimed again may have been attempted twice.
+        pictures = {
+            attempt.image.id: (attempt.image.batch, attempt.image.url, attempt.image.id, attempt.version)
             for attempt in attempts
             if attempt.version and attempt.image.id in completed
-        ]
+        }
         if pictures:
-            known_pictures.remember(pictures)
+            known_pictures.remember(pictures.values())
 
     # --- The end ---
 

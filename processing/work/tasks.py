@@ -12,11 +12,10 @@ from datetime import timedelta
 
 import dramatiq
 import redis
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from processing import logs
+from processing import logs, runtime
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline
 from products import lifecycle
@@ -80,7 +79,7 @@ def sweep(request_id: str, epoch: int) -> None:
 
 def can_send() -> bool:
     """Return whether messages of this process reach a worker: embedded, only if it is the worker itself."""
-    return not settings.EMBEDDED or pipeline.is_worker()
+    return runtime.current.messages_reach_worker(from_worker=pipeline.is_worker())
 
 
 def dispatch(batch: Request) -> bool:

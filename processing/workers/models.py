@@ -67,8 +67,8 @@ class Maintenance(models.Model):
     @classmethod
     def take_prune_turn(cls) -> bool:
         """Return True to one worker per PRUNE_EVERY."""
-        now = timezone.now()
-        return cls._row().filter(prune_due_at__lte=now).update(prune_due_at=now + PRUNE_EVERY) == 1
+        row, now = cls._row(), timezone.now()  # in this order: a new row is due at once
+        return row.filter(prune_due_at__lte=now).update(prune_due_at=now + PRUNE_EVERY) == 1
 
     @classmethod
     def count_resent(cls, requests: int) -> None:

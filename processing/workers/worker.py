@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
+from processing import measurements, runtime
 from processing.storage.outputs import require_bucket
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
@@ -24,8 +25,7 @@ from processing.workers.recovery import recover
 
 logger = logging.getLogger(__name__)
 
-#: Embedded, submissions of other processes are found by recovery alone, so it runs more often.
-RECOVERY_EVERY = timedelta(seconds=1 if settings.EMBEDDED else 10)
+RECOVERY_EVERY = runtime.current.recovery_interval
 #: How often a worker asks for its turn to prune, and how long after its start for the first time: the worker
 #: of a short `extract` would not finish.
 PRUNE_CHECK_EVERY = timedelta(minutes=5)
@@ -38,7 +38,7 @@ class WorkerMiddleware(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         # Not `after_worker_boot`: by then Dramatiq's threads are receiving messages.
-        if settings.EMBEDDED and not embedded.is_started():
+        if runtime.current.worker_in_web_process and not embedded.is_started():
             raise SystemExit(
                 "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
             )
@@ -159,6 +159,7 @@ class Heartbeat(Thread):
                 close_old_connections()
                 if now >= beat_at:
                     self._worker.beat(self._progress.until())
+                    measurements.publish()
                     pipeline.current().release_unknown_claims()
                     beat_at = now + HEARTBEAT
                 if not self._recovery.ident:  # after the first heartbeat: recovery sees this worker alive
@@ -173,6 +174,7 @@ class Heartbeat(Thread):
             if self._stopped.wait(1):
                 break
         self._recovery.stop()
+        measurements.publish()
         self._worker.delete()
         connection.close()
 

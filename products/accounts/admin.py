@@ -1,4 +1,4 @@
-"""API tokens: issued and revoked."""
+"""Admin of API tokens."""
 
 from django.contrib import admin
 from django.db.models import Model
@@ -12,7 +12,7 @@ from products.admin.base import ReadOnlyAdmin
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
-    """Deleting a token revokes it. The page after adding one shows its key, and nothing shows it again."""
+    """Tokens are added and deleted, never changed. Only the page after adding one shows its key."""
 
     list_display = ["hint", "user", "name", "created_at", "last_used_at"]
     list_select_related = ["user"]
@@ -35,8 +35,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the key in this answer: a message would keep it in a cookie or the session."""
-        context = {**self.admin_site.each_context(request), "title": "The new token", "token": obj}
+        """Show the key in this response. A flash message would store it in a cookie or the session."""
+        context = {**self.admin_site.each_context(request), "title": "New API token", "token": obj}
         return TemplateResponse(request, "admin/token_issued.html", context)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

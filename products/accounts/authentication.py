@@ -1,4 +1,4 @@
-"""Who is asking: a session, an API token, or, under OPEN_ACCESS, whoever can connect."""
+"""Authentication by session or API token, and the anonymous local user of OPEN_ACCESS."""
 
 from collections.abc import Callable
 from typing import cast
@@ -16,35 +16,35 @@ from rest_framework.request import Request as ApiRequest
 from products.accounts.models import ApiToken
 
 LOCAL_USER = "local"
-#: By these, and by X-Forwarded-…, a proxy shows itself.
+#: Headers that a proxy adds, besides X-Forwarded-….
 PROXY_HEADERS = {"Forwarded", "Via", "X-Real-Ip"}
 
 
 class HtmxRequest(HttpRequest):
-    """As django-htmx's middleware leaves it."""
+    """An HTTP request with the attribute that django-htmx's middleware adds."""
 
     htmx: HtmxDetails
 
 
 class UserRequest(HtmxRequest):
-    """As `login_required` lets it through."""
+    """An HTTP request in a view behind `login_required`."""
 
     user: User
 
 
 def local_user() -> User:
-    """The ordinary user to whom everything belongs that was submitted without a login."""
-    user, _is_new = User.objects.get_or_create(
+    """Return the user that owns everything submitted without a login, creating it if needed."""
+    user, _created = User.objects.get_or_create(
         username=LOCAL_USER, defaults={"password": make_password(None)}
     )
-    return user  # without a password nobody can log in as
+    return user  # its password is unusable, so nobody can log in as this user
 
 
 class OpenAccessMiddleware:
-    """Under OPEN_ACCESS, visitors who have not logged in act as the user `local`.
+    """Under OPEN_ACCESS, let visitors who are not logged in act as the user `local`.
 
-    No secret protects them from a hostile page in the same browser, so requests that another site caused
-    are refused, and so are those that came through a proxy: whoever puts one in front has left loopback.
+    They hold no secret that a hostile page in the same browser would lack. Cross-site requests are therefore
+    refused, and so are proxied ones: behind a proxy the service is no longer limited to loopback.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -52,17 +52,20 @@ class OpenAccessMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if settings.OPEN_ACCESS:
-            if _is_foreign(request):
-                raise PermissionDenied("OPEN_ACCESS answers this site's own pages only.")
+            if _is_proxied(request) or _is_cross_site(request):
+                raise PermissionDenied("OPEN_ACCESS accepts requests from this site's own pages only.")
             if not request.user.is_authenticated:
-                # Only when asked for: monitoring has to get an answer while the database is silent, too.
+                # Lazy, because health checks have to answer while the database is down.
                 request.user = cast(User, SimpleLazyObject(local_user))
         return self.get_response(request)
 
 
-def _is_foreign(request: HttpRequest) -> bool:
-    if any(name in PROXY_HEADERS or name.startswith("X-Forwarded-") for name in request.headers):
-        return True
+def _is_proxied(request: HttpRequest) -> bool:
+    return any(name in PROXY_HEADERS or name.startswith("X-Forwarded-") for name in request.headers)
+
+
+def _is_cross_site(request: HttpRequest) -> bool:
+    """Return True for requests that another site caused, other than following a link."""
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         return request.method != "GET" or request.headers.get("Sec-Fetch-Mode") != "navigate"
     origin = request.headers.get("Origin")
@@ -70,7 +73,7 @@ def _is_foreign(request: HttpRequest) -> bool:
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """Django's session. Under OPEN_ACCESS the middleware stands in for the CSRF check."""
+    """Django's session. Under OPEN_ACCESS the middleware replaces the CSRF check."""
 
     def enforce_csrf(self, request: ApiRequest) -> None:
         if not settings.OPEN_ACCESS:
@@ -78,7 +81,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
 
 class TokenAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Token ie_…`."""
+    """The header `Authorization: Token ie_…`."""
 
     def authenticate(self, request: ApiRequest) -> tuple[User, ApiToken] | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -86,7 +89,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
             return None
         token = ApiToken.objects.lookup(key.strip())
         if token is None:
-            raise exceptions.AuthenticationFailed("This token is not known.")
+            raise exceptions.AuthenticationFailed("Invalid API token.")
         return token.user, token
 
     def authenticate_header(self, request: ApiRequest) -> str:

@@ -1,27 +1,32 @@
-"""Rate limit of logins, by user name and client address."""
+"""Rate limit of login attempts, by user name and client address."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from products.rate_limit import MINUTE, count
 
-LOGIN_WINDOW = 10 * MINUTE
-#: Logins in LOGIN_WINDOW: of one name from one address, and of one name, or from one address, in all. The
-#: second is high enough that a stranger cannot lock a user out by the way, and too low to guess by.
-LOGINS = 10
-LOGINS_IN_ALL = 100
+LOGIN_WINDOW_SECONDS = 10 * MINUTE
+#: Attempts per window for one user name from one address.
+MAX_LOGINS = 10
+#: Attempts per window for one user name, and from one address. High enough that a stranger cannot easily lock
+#: a user out, too low to guess a password.
+MAX_LOGINS_IN_ALL = 100
 
 
 def count_login(request: HttpRequest, name: str) -> None:
-    """Count an attempt to log in, before the password is looked at. Raises LimitReached."""
+    """Count a login attempt; call this before checking the password. Raises LimitReached."""
     name, address = name.casefold(), client_address(request)
-    detail = "Too many attempts to log in. Please wait some minutes."
-    count(f"login {name} {address}", LOGINS, LOGIN_WINDOW, detail)
-    count(f"login name {name}", LOGINS_IN_ALL, LOGIN_WINDOW, detail)
-    count(f"login address {address}", LOGINS_IN_ALL, LOGIN_WINDOW, detail)
+    detail = "Too many login attempts. Try again in a few minutes."
+    count(f"login {name} {address}", MAX_LOGINS, LOGIN_WINDOW_SECONDS, detail)
+    count(f"login name {name}", MAX_LOGINS_IN_ALL, LOGIN_WINDOW_SECONDS, detail)
+    count(f"login address {address}", MAX_LOGINS_IN_ALL, LOGIN_WINDOW_SECONDS, detail)
 
 
 def client_address(request: HttpRequest) -> str:
-    """Who connects: behind the proxy that HTTPS takes, whom that has seen, which nobody can make up."""
+    """Return the client's IP address.
+
+    Behind a proxy that terminates HTTPS this is the last entry of X-Forwarded-For, which the proxy itself
+    wrote; a client can forge only the entries before it.
+    """
     forwarded = request.headers.get("X-Forwarded-For") if settings.SECURE_PROXY_SSL_HEADER else None
     return (forwarded or request.META.get("REMOTE_ADDR", "")).rpartition(",")[2].strip()

@@ -1,4 +1,4 @@
-"""API tokens: shown once, kept as a hash."""
+"""API tokens. The key is shown once; only its hash is stored."""
 
 import hashlib
 import secrets
@@ -13,20 +13,23 @@ PREFIX = "ie_"
 
 
 def _digest(key: str) -> str:
-    # A random key of 256 bits cannot be guessed, so that a slow password hash would only cost time.
+    # A random key of 256 bits cannot be guessed, so a slow password hash would add nothing but time.
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def issue(self, user: User, name: str = "") -> str:
-        """Make a token for `user`; the key itself, which cannot be had a second time."""
+        """Create a token for `user` and return its key, which cannot be read again later."""
         token = self.model(user=user, name=name)
         token.set_key()
         token.save()
         return token.key
 
     def lookup(self, key: str) -> "ApiToken | None":
-        """The token of an active user with this key; notes its use, to the minute."""
+        """Return the token with this key if its user is active.
+
+        Updates `last_used_at` at most once a minute.
+        """
         token = self.filter(digest=_digest(key), user__is_active=True).select_related("user").first()
         now = timezone.now()
         if token and (token.last_used_at is None or now - token.last_used_at > timedelta(minutes=1)):
@@ -39,13 +42,17 @@ class ApiToken(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
     name = models.CharField(
-        max_length=100, blank=True, default="", db_default="", help_text="What it is for."
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What the token is for, such as a nightly import.",
     )
     digest = models.CharField(max_length=64, unique=True)
-    hint = models.CharField(max_length=8, help_text="The key's first characters, to tell tokens apart.")
+    hint = models.CharField(max_length=8, help_text="The first characters of the key.")
     created_at = models.DateTimeField(default=timezone.now)
     last_used_at = models.DateTimeField(null=True, blank=True)
-    key = ""  # in memory alone, where the token was made
+    key = ""  # set by set_key(), never stored
 
     objects = ApiTokenQuerySet.as_manager()
 
@@ -57,6 +64,6 @@ class ApiToken(models.Model):
         return f"{self.hint}…"
 
     def set_key(self) -> None:
-        """Give an unsaved token its `key`, of which only the hash is kept."""
+        """Generate the key of an unsaved token. Only its hash is stored."""
         self.key = PREFIX + secrets.token_urlsafe(32)
         self.digest, self.hint = _digest(self.key), self.key[: len(PREFIX) + 4]

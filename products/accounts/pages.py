@@ -1,4 +1,4 @@
-"""Logging in, and the pages of a user's own."""
+"""Pages for login, the account, its password and its API tokens."""
 
 from typing import Any
 
@@ -14,31 +14,32 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
 from products.accounts.authentication import UserRequest
-from products.accounts.forms import CountsAttempts, LoginForm, PasswordForm, TokenForm
+from products.accounts.forms import LoginForm, PasswordForm, TokenForm
 from products.accounts.models import ApiToken
 
 MAX_TOKENS = 100
 
 
 class LoginView(views.LoginView):
-    """Name and password. Too many attempts are answered with 429."""
+    """The login page. Answers 429 after too many attempts."""
 
     template_name = "accounts/login.html"
     authentication_form = LoginForm
 
     def form_invalid(self, form: LoginForm) -> HttpResponse:  # type: ignore[override]  # the form is ours
-        return _answer_to(form, super().form_invalid(form))
+        response = super().form_invalid(form)
+        return form.limit.mark(response) if form.limit else response
 
 
 class PasswordView(views.PasswordChangeView):
-    """Change one's own password, by the old one, which may be tried as often as at the login."""
+    """The page to change the user's own password. Answers 429 after too many attempts at the old one."""
 
     template_name = "accounts/password.html"
     form_class = PasswordForm
     success_url = reverse_lazy("account")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Who has no password, as the user of OPEN_ACCESS, has nothing to change here."""
+        """Answer 404 to users without a password, such as the one of OPEN_ACCESS."""
         if request.user.is_authenticated and not request.user.has_usable_password():
             raise Http404
         return super().dispatch(request, *args, **kwargs)
@@ -47,53 +48,47 @@ class PasswordView(views.PasswordChangeView):
         return super().get_form_kwargs() | {"request": self.request}
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
-        """Set it. Sessions elsewhere end by it, as Django has it."""
-        text = "The password is changed. Wherever else you were logged in, you no longer are."
-        messages.success(self.request, text)
+        """Save the new password. Django ends the user's other sessions."""
+        messages.success(self.request, "Password changed. You have been logged out on all other devices.")
         return super().form_valid(form)
 
     def form_invalid(self, form: PasswordForm) -> HttpResponse:  # type: ignore[override]  # the form is ours
-        return _answer_to(form, super().form_invalid(form))
+        response = super().form_invalid(form)
+        return form.limit.mark(response) if form.limit else response
 
 
 @require_safe
 @login_required
 def account(request: UserRequest) -> HttpResponse:
-    """The user's API tokens."""
-    return _page(request, TokenForm())
+    """The account page with the user's API tokens."""
+    return _account_page(request, TokenForm())
 
 
 @require_POST
 @login_required
 @sensitive_variables("key")
 def issue_token(request: UserRequest) -> HttpResponse:
-    """Make a token. This answer shows its key, and nothing shows it again."""
+    """Create a token and show its key. This response is the only place where the key appears."""
     form = TokenForm(request.POST)
     if ApiToken.objects.filter(user=request.user.pk).count() >= MAX_TOKENS:
-        form.add_error("name", f"You have {MAX_TOKENS} tokens. Revoke one first.")
+        form.add_error("name", f"You have reached the limit of {MAX_TOKENS} tokens. Revoke one first.")
     if not form.is_valid():
-        return _page(request, form, status=400)
+        return _account_page(request, form, status=400)
     key = ApiToken.objects.issue(request.user, form.cleaned_data["name"])
-    return _page(request, TokenForm(), key=key)
+    return _account_page(request, TokenForm(), key=key)
 
 
 @require_POST
 @login_required
 def revoke_token(request: UserRequest, pk: int) -> HttpResponse:
-    """Delete one of the user's tokens: it is refused from now on."""
+    """Delete one of the user's tokens. Programs that send it are refused from then on."""
     token = get_object_or_404(ApiToken.objects.filter(user=request.user.pk), pk=pk)
     token.delete()
-    messages.success(request, f"The token {token} is revoked.")
+    messages.success(request, f"Token {token} revoked.")
     return redirect("account")
 
 
-def _answer_to(form: CountsAttempts, response: HttpResponse) -> HttpResponse:
-    """The page, as 429 if there were too many attempts."""
-    return form.limit.mark(response) if form.limit else response
-
-
-def _page(request: HttpRequest, form: TokenForm, *, key: str = "", status: int = 200) -> HttpResponse:
+def _account_page(request: HttpRequest, form: TokenForm, *, key: str = "", status: int = 200) -> HttpResponse:
     tokens = ApiToken.objects.filter(user=request.user.pk)
-    return render(
-        request, "accounts/account.html", {"form": form, "key": key, "tokens": tokens}, status=status
-    )
+    context = {"form": form, "key": key, "tokens": tokens}
+    return render(request, "accounts/account.html", context, status=status)

@@ -1,4 +1,4 @@
-"""Login, password and API tokens."""
+"""URLs of login, password and API tokens."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path

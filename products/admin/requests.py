@@ -22,7 +22,7 @@ from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, list_u
 from products.models import Image, Product, Request
 from products.results.archive import results_zip
 from products.results.downloads import download
-from products.results.table import result_csv, result_name
+from products.results.result_csv import result_csv, result_name
 
 #: Owners that the filter offers; others are found by searching for their name.
 OFFERED_OWNERS = 20

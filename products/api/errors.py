@@ -1,4 +1,4 @@
-"""API errors in one shape: `{"type", "errors": [{"code", "detail", "attr", "line"?, "column"?}]}`."""
+"""API errors, all as `{"type", "errors": [{"code", "detail", "attr", "line"?, "column"?}]}`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from products.rate_limit import LimitReached
 
 
 class CatalogueRefused(exceptions.ValidationError):
-    """A catalogue that was refused: each of its problems is an error of its own, with line and column."""
+    """400 for a refused catalogue, with one error for each problem in the file."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__({"file": [exceptions.ErrorDetail(p.detail, p.code) for p in problems]})
@@ -26,8 +26,8 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
-class TooMuch(exceptions.APIException):
-    """429, with the seconds to wait as `Retry-After`."""
+class RateLimited(exceptions.APIException):
+    """429 with a `Retry-After` header."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
 
@@ -37,31 +37,31 @@ class TooMuch(exceptions.APIException):
 
 
 class ExceptionHandler(handler.ExceptionHandler):
-    """Turns our own exceptions into answers."""
+    """Convert exceptions of this project into API errors."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, CatalogueError):
             return CatalogueRefused(exc.problems)
         if isinstance(exc, IdempotencyConflict):
             return Conflict(
-                "This Idempotency-Key was used before, for another file or other options.",
+                "This Idempotency-Key was already used for a different file or different options.",
                 "idempotency_conflict",
             )
         if isinstance(exc, LimitReached):
-            return TooMuch(exc)
-        if isinstance(exc, SuspiciousOperation):  # a form with thousands of fields, and the like
+            return RateLimited(exc)
+        if isinstance(exc, SuspiciousOperation):  # for example a form with thousands of fields
             return exceptions.ParseError(str(exc))
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
 
 
 class ExceptionFormatter(formatter.ExceptionFormatter):
-    """Adds the place in the file to a catalogue's errors."""
+    """Add line and column to the errors of a refused catalogue."""
 
     def format_error_response(self, error_response: Any) -> dict[str, Any]:
         formatted: dict[str, Any] = super().format_error_response(error_response)
         if isinstance(self.exc, CatalogueRefused):
             for error, problem in zip(formatted["errors"], self.exc.problems, strict=True):
-                places = {"line": problem.line, "column": problem.column}
-                error.update({name: place for name, place in places.items() if place is not None})
+                position = {"line": problem.line, "column": problem.column}
+                error.update({name: number for name, number in position.items() if number is not None})
         return formatted

@@ -1,4 +1,4 @@
-"""The two endpoints of the earlier system: `POST /upload` and `GET /status/{request_id}`."""
+"""Two calls for programs written for the earlier system: `POST /upload`, `GET /status/{request_id}`."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +15,7 @@ from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 
 from products.api.serializers import CatalogueField, RequestSerializer
-from products.api.views import REFUSED_UPLOAD, submit
+from products.api.views import UPLOAD_ERRORS, submit
 from products.catalogue import Catalogue
 from products.models import Image, Product, Request, RequestStatus
 
@@ -23,7 +23,7 @@ LEGACY_PRODUCTS = 100
 
 
 class LegacyProductSerializer(serializers.Serializer[Product]):
-    """A product as the earlier system answered it: all strings, URLs joined by commas."""
+    """A product in the earlier system's format: only strings, URLs joined by commas."""
 
     id = serializers.UUIDField()
     serial_number = serializers.CharField()
@@ -33,8 +33,9 @@ class LegacyProductSerializer(serializers.Serializer[Product]):
     output_image_urls = serializers.CharField()
 
 
+# For the OpenAPI schema only: legacy_json() builds the answer.
 class LegacySerializer(RequestSerializer):
-    """What POST /upload and GET /status/{request_id} answer; for the schema alone."""
+    """A request in the earlier system's format."""
 
     request_id = serializers.UUIDField()
     products = LegacyProductSerializer(many=True)  # type: ignore[assignment]  # not the total here
@@ -44,43 +45,43 @@ class LegacySerializer(RequestSerializer):
 
 
 class LegacyUploadSerializer(serializers.Serializer[Request]):
-    """What the earlier system's upload takes."""
+    """An upload in the earlier system's format."""
 
     file = CatalogueField(help_text="The catalogue, CSV or XLSX.")
 
 
 @extend_schema(
     request={"multipart/form-data": LegacyUploadSerializer},
-    responses={201: LegacySerializer, **REFUSED_UPLOAD},
+    responses={201: LegacySerializer, **UPLOAD_ERRORS},
 )
 @api_view(["POST"])
 @parser_classes([MultiPartParser])
 def legacy_upload(request: ApiRequest) -> Response:
-    """Upload as the earlier system took it: the field `file` alone."""
+    """Upload a catalogue in the earlier system's format: the field `file`, no options."""
     batch, _is_new = submit(request, file_only=True)
-    return Response(_legacy(batch, request), status.HTTP_201_CREATED)
+    return Response(legacy_json(batch, request), status.HTTP_201_CREATED)
 
 
 @extend_schema(responses=LegacySerializer)
 @api_view(["GET"])
 def legacy_status(request: ApiRequest, request_id: str) -> Response:
-    """The status of a Request in the shape that legacy_upload() answers."""
+    """Return a request in the earlier system's format, as the upload does."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=request_id)
-    return Response(_legacy(batch, request))
+    return Response(legacy_json(batch, request))
 
 
-def _legacy(batch: Request, request: ApiRequest) -> dict[str, Any]:
-    """The Request, its id a second time, and the first products; those are known before they are ingested."""
+def legacy_json(batch: Request, request: ApiRequest) -> dict[str, Any]:
+    """Return the Request with its id as `request_id` and its first products, ingested or not."""
     products = []
-    for pk, serial_number, product_name, urls, shown in _legacy_rows(batch):
-        outputs = [request.build_absolute_uri(i.output_path) if i and i.output_path else "" for i in shown]
+    for pk, serial_number, product_name, urls, images in first_rows(batch):
+        outputs = [request.build_absolute_uri(i.output_path) if i and i.output_path else "" for i in images]
         products.append(
             {
                 "id": str(pk),
                 "serial_number": serial_number,
                 "product_name": product_name,
                 "input_image_urls": ",".join(urls),
-                "status": Product.status_of([i.status if i else batch.status_of_missing for i in shown]),
+                "status": Product.status_of([i.status if i else batch.status_of_missing for i in images]),
                 "output_image_urls": ",".join(outputs) if any(outputs) else "",
             }
         )
@@ -91,8 +92,11 @@ def _legacy(batch: Request, request: ApiRequest) -> dict[str, Any]:
     }
 
 
-def _legacy_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list[Image | None]]]:
-    """Id, serial number, name, URLs and Images of the first products: the file's until they are ingested."""
+def first_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list[Image | None]]]:
+    """Yield id, serial number, name, URLs and Images of the first products.
+
+    They are read from the stored file, with None for each Image, until they are ingested.
+    """
     if batch.ingested_rows >= min(LEGACY_PRODUCTS, batch.products_total):
         for product in batch.products.with_images()[:LEGACY_PRODUCTS]:
             images = product.images_in_order
@@ -105,7 +109,7 @@ def _legacy_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], li
                 yield pk, row.serial_number, row.product_name, urls, [None] * len(urls)
 
 
-#: Without the prefix `/api/`, as the earlier system had them.
+#: The earlier system's paths, which have no prefix `/api/`.
 urlpatterns = [
     path("upload", legacy_upload),
     path("status/<str:request_id>", legacy_status),

@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of every call: who may make it, and which errors it is answered with."""
+"""The parts of the OpenAPI schema that all calls share: authentication and errors."""
 
 from typing import Any, Literal
 
@@ -10,24 +10,26 @@ from rest_framework.pagination import CursorPagination
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
-    """One thing that is wrong."""
+    """A single error."""
 
     code = serializers.CharField()
     detail = serializers.CharField()
-    attr = serializers.CharField(allow_null=True, help_text="The field or option that it is about.")
-    line = serializers.IntegerField(required=False, help_text="In the catalogue.")
-    column = serializers.IntegerField(required=False)
+    attr = serializers.CharField(
+        allow_null=True, help_text="The field or parameter with the error; null if it is none of them."
+    )
+    line = serializers.IntegerField(required=False, help_text="Line in the catalogue, from 1.")
+    column = serializers.IntegerField(required=False, help_text="Cell in that line, from 1.")
 
 
 class ErrorsSerializer(serializers.Serializer[Any]):
-    """The shape of every error."""
+    """Every error response."""
 
     type = serializers.CharField(help_text="validation_error, client_error or server_error")
     errors = ErrorSerializer(many=True)  # type: ignore[assignment]  # the contract's name, also DRF's
 
 
 class AutoSchema(openapi.AutoSchema):
-    """Declares the errors that follow from what a call is; others stand beside the view, as answers do."""
+    """Declare the errors common to calls of a kind. A view declares further errors with its responses."""
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
@@ -51,7 +53,7 @@ class AutoSchema(openapi.AutoSchema):
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
-    """Names the token in the OpenAPI schema."""
+    """Describe token authentication."""
 
     target_class = "products.accounts.authentication.TokenAuthentication"
     name = "token"
@@ -61,7 +63,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
 
 
 class SessionScheme(OpenApiAuthenticationExtension):
-    """Names the session cookie in the OpenAPI schema."""
+    """Describe the session cookie."""
 
     target_class = "products.accounts.authentication.SessionAuthentication"
     name = "session"

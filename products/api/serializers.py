@@ -1,7 +1,8 @@
-"""The JSON shapes of the API."""
+"""The JSON of the API: what calls accept and what they answer."""
 
+import json
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin
 
 from django.conf import settings
@@ -10,12 +11,21 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from products.api.fields import BaseUrlField, ColumnsField, EncodingField
-from products.catalogue import MAX_URL
+from products.catalogue import (
+    MAX_URL,
+    ColumnNames,
+    Preview,
+    Problem,
+    Row,
+    check_base_url,
+    known_encoding,
+)
 from products.models import Format, Image, Product, Request
 from products.models.validators import validate_http_url
 
-FactsSchema = {
+MAX_COLUMN_NAME = 1000
+
+PictureFactsSchema = {
     "type": "object",
     "nullable": True,
     "properties": {
@@ -28,75 +38,166 @@ FactsSchema = {
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
+# --- Uploads ---
+
+
 @extend_schema_field(OpenApiTypes.BINARY)
 class CatalogueField(serializers.FileField):
-    """The file of a catalogue; its schema says that it is one, not where one is."""
+    """A catalogue file. The schema declares its content; DRF's own field would declare a URL."""
+
+
+class EncodingField(serializers.CharField):
+    """The name of a text encoding, normalised to Python's; blank means it is detected."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return known_encoding(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "unknown_encoding") from error
+
+
+class BaseUrlField(serializers.CharField):
+    """The URL that relative picture paths are resolved against."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return check_base_url(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid_url") from error
+
+
+class ColumnNamesSerializer(serializers.Serializer[ColumnNames]):
+    """Columns of a catalogue, by their names in the header."""
+
+    serial = serializers.CharField(required=False, max_length=MAX_COLUMN_NAME)
+    name = serializers.CharField(required=False, max_length=MAX_COLUMN_NAME)
+    images = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_COLUMN_NAME), required=False, allow_empty=False
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if unknown := set(self.initial_data) - set(self.fields):
+            detail = "Unknown key. Use serial, name or images."
+            raise serializers.ValidationError(dict.fromkeys(sorted(unknown), detail), "unknown_column")
+        return attrs
+
+
+@extend_schema_field(ColumnNamesSerializer)
+class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
+    """Column names as JSON text, for columns that should not be detected."""
+
+    def to_internal_value(self, data: Any) -> ColumnNames:
+        try:
+            value = json.loads(data or "{}")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise serializers.ValidationError("This is not valid JSON.", "invalid") from error
+        names = ColumnNamesSerializer(data=value)
+        names.is_valid(raise_exception=True)
+        return cast(ColumnNames, dict(names.validated_data))
 
 
 class SubmissionSerializer(serializers.Serializer[Request]):
-    """What an upload consists of."""
+    """A catalogue to upload, with its options."""
 
     file = CatalogueField(help_text="The catalogue, CSV or XLSX.", allow_empty_file=True)
     quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
     format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
     max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
-    strict = serializers.BooleanField(default=False, help_text="Refuse the file for any bad row or cell.")
+    strict = serializers.BooleanField(
+        default=False, help_text="Refuse the whole file if any row or cell is invalid."
+    )
     force = serializers.BooleanField(
-        default=False, help_text="Fetch and compress in full what an earlier request has done, too."
+        default=False,
+        help_text="Fetch and compress every picture, even if an earlier request has its output.",
     )
     encoding = EncodingField(
-        required=False, allow_blank=True, help_text="Of the file, such as cp1251; otherwise found out."
+        required=False,
+        allow_blank=True,
+        help_text="Text encoding of the file, such as cp1251. Detected if left out.",
     )
-    columns = ColumnsField(required=False, help_text="JSON: names of columns that are not to be guessed.")
+    columns = ColumnsField(
+        required=False,
+        help_text="Names of the columns to read, as JSON. Columns that are not named are detected.",
+    )
     base_url = BaseUrlField(
-        required=False, allow_blank=True, max_length=2000, help_text="What relative picture paths are below."
+        required=False,
+        allow_blank=True,
+        max_length=2000,
+        help_text="URL that relative picture paths in the file start from.",
     )
     webhook_url = serializers.CharField(
         required=False,
         max_length=MAX_URL,
         validators=[validate_http_url],
-        help_text="Is told when the work has ended.",
+        help_text="URL that receives a webhook when this request has finished.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"}
-        if unknown:
-            raise serializers.ValidationError(
-                dict.fromkeys(sorted(unknown), "There is no such option."), "unknown_option"
-            )
+        if unknown := set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"}:
+            detail = "There is no such option."
+            raise serializers.ValidationError(dict.fromkeys(sorted(unknown), detail), "unknown_option")
         return attrs
 
 
-class ResultQuerySerializer(serializers.Serializer[Request]):
-    """In which form a result is wanted."""
-
-    only = serializers.ChoiceField(["failed"], required=False, help_text="Only rows with failed pictures.")
-    style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
-        ["replace", "changes"],
-        required=False,
-        help_text="`replace`: the new URLs in place of the old ones, no further columns. `changes`: what has "
-        "become of each picture since an earlier request.",
-    )
-    against = serializers.UUIDField(
-        required=False,
-        help_text="With `changes`: that request; else the latest earlier one of this owner and file name.",
-    )
-    excel = serializers.BooleanField(
-        required=False, help_text="UTF-8 with a byte order mark, without formulas."
-    )
-
-
 class RetrySerializer(serializers.Serializer[Request]):
-    """What to try again."""
+    """The images to retry."""
 
     code = serializers.CharField(
-        required=False, max_length=30, help_text="Only Images that failed with this code."
+        required=False, max_length=30, help_text="Only images that failed with this error code."
     )
+
+
+# --- Previews ---
+
+
+class PreviewRowSerializer(serializers.Serializer[Row]):
+    """A row of the catalogue as it was read."""
+
+    row_number = serializers.IntegerField(source="number")
+    serial_number = serializers.CharField()
+    product_name = serializers.CharField()
+    image_urls = serializers.ListField(child=serializers.CharField())
+
+
+class WarningSerializer(serializers.Serializer[Problem]):
+    """A possible mistake in the catalogue. `line` and `column` (the cell in the row) start at 1."""
+
+    line = serializers.IntegerField(allow_null=True)
+    column = serializers.IntegerField(allow_null=True)
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class PreviewSerializer(serializers.Serializer[Preview]):
+    """The content of a catalogue as an upload would read it."""
+
+    encoding = serializers.CharField()
+    delimiter = serializers.CharField(allow_null=True, help_text="null for a workbook")
+    columns = ColumnNamesSerializer()
+    products = serializers.SerializerMethodField()
+    images = serializers.SerializerMethodField()
+    hosts = serializers.DictField(
+        child=serializers.IntegerField(),
+        help_text="Number of distinct picture URLs by host, for the 100 largest hosts.",
+    )
+    rows = PreviewRowSerializer(source="first_rows", many=True)
+    warnings = WarningSerializer(many=True)
+
+    @extend_schema_field(CountsSchema)
+    def get_products(self, preview: Preview) -> dict[str, int]:
+        return {"total": preview.rows}
+
+    @extend_schema_field(CountsSchema)
+    def get_images(self, preview: Preview) -> dict[str, int]:
+        return {"total": preview.urls, "distinct": preview.distinct}
+
+
+# --- Requests, their images and products ---
 
 
 class RequestSerializer(serializers.ModelSerializer[Request]):
-    """A Request as everybody sees it: in the API, and in webhooks."""
+    """A request with its progress, in the API and in webhooks."""
 
     options = serializers.SerializerMethodField()
     products = serializers.SerializerMethodField()
@@ -139,13 +240,13 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
             "images_zip": "api:request-images-zip",
         }
         paths = {name: reverse(view, args=[batch.pk]) for name, view in names.items()}
-        # Where no HTTP request says under which host it came: in webhooks.
+        # Webhooks are sent outside any HTTP request, which would give the host.
         absolute = request.build_absolute_uri if request else partial(urljoin, settings.PUBLIC_URL)
         return {name: absolute(path) for name, path in paths.items()}
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
-    """An Image with its outcome."""
+    """An image with its outcome."""
 
     error = serializers.SerializerMethodField()
     output_url = serializers.SerializerMethodField()
@@ -167,22 +268,23 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
         request = self.context["request"]
         return request.build_absolute_uri(image.output_path) if image.output_path else None
 
-    @extend_schema_field(FactsSchema)
+    @extend_schema_field(PictureFactsSchema)
     def get_source(self, image: Image) -> dict[str, Any] | None:
-        return _facts(image, "source")
+        return picture_facts(image, "source")
 
-    @extend_schema_field(FactsSchema)
+    @extend_schema_field(PictureFactsSchema)
     def get_output(self, image: Image) -> dict[str, Any] | None:
-        return _facts(image, "output")
+        return picture_facts(image, "output")
 
 
-def _facts(image: Image, side: str) -> dict[str, Any] | None:
+def picture_facts(image: Image, side: str) -> dict[str, Any] | None:
+    """Return size and format of the `source` or the `output`; None if they are not known."""
     facts = {name: getattr(image, f"{side}_{name}") for name in ("bytes", "width", "height", "format")}
     return facts if facts["bytes"] is not None else None
 
 
 class ProductSerializer(serializers.ModelSerializer[Product]):
-    """A row of the catalogue with its Images in order."""
+    """A row of the catalogue with its images in order."""
 
     status = serializers.CharField(read_only=True)
     images = serializers.SerializerMethodField()
@@ -194,3 +296,25 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
     @extend_schema_field(ImageSerializer(many=True))
     def get_images(self, product: Product) -> list[dict[str, Any]]:
         return list(ImageSerializer(product.images_in_order, many=True, context=self.context).data)
+
+
+class ResultQuerySerializer(serializers.Serializer[Request]):
+    """The form in which a result is downloaded."""
+
+    only = serializers.ChoiceField(
+        ["failed"], required=False, help_text="`failed`: only rows with failed pictures."
+    )
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
+        ["replace", "changes"],
+        required=False,
+        help_text="`replace`: the new URLs replace the old ones in their cells; no columns are added. "
+        "`changes`: a list of pictures that compares this request with an earlier one.",
+    )
+    against = serializers.UUIDField(
+        required=False,
+        help_text="Id of the request to compare with, for `changes`. By default the latest earlier request "
+        "of the same owner with the same file name.",
+    )
+    excel = serializers.BooleanField(
+        required=False, help_text="Add a byte order mark and keep cells from being read as formulas."
+    )

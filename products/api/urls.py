@@ -1,4 +1,4 @@
-"""API endpoints of requests."""
+"""URLs of the API of requests."""
 
 from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
@@ -8,12 +8,12 @@ from products.api.views import RequestViewSet
 
 
 def request_urls(viewset: type[RequestViewSet]) -> list[URLPattern | URLResolver]:
-    """Return the endpoints of requests, served by `viewset`, and the two of the earlier system."""
+    """Return the URLs of requests, served by `viewset`, and those of the earlier system."""
     router = SimpleRouter()
     router.register("requests", viewset, basename="request")
     return [
         *legacy.named_urls,
-        # Files: the router would put a slash behind their names.
+        # The router would add a slash after the file names.
         path(
             "requests/<str:pk>/results.csv",
             viewset.as_view({"get": "results_csv"}, detail=True),
@@ -24,7 +24,7 @@ def request_urls(viewset: type[RequestViewSet]) -> list[URLPattern | URLResolver
             viewset.as_view({"get": "images_zip"}, detail=True),
             name="request-images-zip",
         ),
-        # A redirect to the URL with a slash would lose the uploaded body.
+        # Django's redirect to the URL with a slash would lose the uploaded body.
         path("requests", viewset.as_view({"get": "list", "post": "create"}, schema=None)),
         *router.urls,
     ]

@@ -1,15 +1,15 @@
-"""The JSON API."""
+"""The API of requests: upload, progress, products, images and downloads."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as InvalidValue
-from django.db.models import QuerySet, TextChoices
+from django.db.models import Model, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
@@ -22,10 +22,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from products import lifecycle
-from products.api.preview import PreviewSerializer
+from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
+    PreviewSerializer,
     ProductSerializer,
     RequestSerializer,
     ResultQuerySerializer,
@@ -35,32 +36,21 @@ from products.api.serializers import (
 from products.catalogue import Reading
 from products.lifecycle import preview_catalogue
 from products.lifecycle.limits import check_open_work, count_upload
-from products.models import ImageStatus, Request, RequestStatus
+from products.models import Request
 from products.results.archive import images_zip
 from products.results.changes import changes_csv
 from products.results.downloads import download
-from products.results.table import result_csv, result_name
+from products.results.result_csv import result_csv, result_name
 
-MAX_KEY = 255
-FILES = ("results_csv", "images_zip")
-REFUSED_UPLOAD = {409: ErrorsSerializer, 429: ErrorsSerializer}
+MAX_IDEMPOTENCY_KEY = 255
+FILE_ACTIONS = ("results_csv", "images_zip")
+UPLOAD_ERRORS = {409: ErrorsSerializer, 429: ErrorsSerializer}
 
-
-def status_filter(statuses: type[TextChoices]) -> OpenApiParameter:
-    """Names the query's `status` in the OpenAPI schema."""
-    return OpenApiParameter("status", str, enum=statuses.values, description="Only those in this status.")
-
-
-def wanted_status(request: ApiRequest, statuses: type[TextChoices]) -> str | None:
-    """The query's `status`, None where it has none."""
-    wanted = request.query_params.get("status")
-    if wanted and wanted not in statuses.values:
-        raise ValidationError({"status": f"One of {', '.join(statuses.values)}."}, "invalid_choice")
-    return wanted or None
+Row = TypeVar("Row", bound=Model)
 
 
 class Pagination(CursorPagination):
-    """By key, not by offset: the last page costs as much as the first."""
+    """Pages that start after a key, so that the last page of a long list is as fast as the first."""
 
     page_size = 100
     max_page_size = 1000
@@ -69,7 +59,7 @@ class Pagination(CursorPagination):
     def paginate_queryset(
         self, queryset: Any, request: ApiRequest, view: APIView | None = None
     ) -> list[Any] | None:
-        """The page that the query's `cursor` names; 404 for one that is made up."""
+        """Return the page that the parameter `cursor` names. Raises NotFound for an invalid cursor."""
         try:
             return super().paginate_queryset(queryset, request, view)
         except (ValueError, InvalidValue) as error:
@@ -88,59 +78,78 @@ class ImagePagination(Pagination):
     ordering = "number"
 
 
-def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bool]:
-    """Submit the upload in an API call: the Request, and whether it is new.
+class FilteredViewSet(viewsets.GenericViewSet[Row]):
+    """Lists with the filters of `filterset_class`; single objects without."""
 
-    Raises LimitReached, before the upload is read, and what `submit` raises.
+    filter_backends = [FilterBackend]
+
+    def get_object(self) -> Row:
+        """Return the object that the URL names. DRF's own method would apply the list's filters to it."""
+        found = get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
+        self.check_object_permissions(self.request, found)
+        return found
+
+    def list_response(self, rows: QuerySet[Any]) -> Response:
+        """Return a page of `rows`, filtered and paginated as the action says."""
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bool]:
+    """Submit an upload; with `file_only`, without any options.
+
+    Return the Request and whether it is new: an upload that repeats an `Idempotency-Key` returns the first
+    Request. Raises ValidationError, LimitReached, CatalogueError and IdempotencyConflict.
     """
     count_upload(request.user)
     check_open_work(request.user)
     upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
-    key = _idempotency_key(request)
+    key = request.headers.get("Idempotency-Key") or None
+    if key and len(key) > MAX_IDEMPOTENCY_KEY:
+        detail = f"The key is longer than {MAX_IDEMPOTENCY_KEY} characters."
+        raise ValidationError({"Idempotency-Key": detail}, "max_length")
     return lifecycle.submit(cast(User, request.user), idempotency_key=key, **upload.validated_data)
 
 
-def _idempotency_key(request: ApiRequest) -> str | None:
-    """The header; None where it is missing or says nothing."""
-    key = request.headers.get("Idempotency-Key", "")
-    if len(key) > MAX_KEY:
-        raise ValidationError({"Idempotency-Key": f"At most {MAX_KEY} characters."}, "max_length")
-    return key or None
-
-
-@extend_schema_view(list=extend_schema(parameters=[status_filter(RequestStatus)]))
 class RequestViewSet(
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,
-    viewsets.GenericViewSet[Request],
+    FilteredViewSet[Request],
 ):
-    """Uploaded catalogues and what becomes of them."""
+    """Uploaded catalogues, their progress and results."""
 
     queryset = Request.objects.all()
     serializer_class = RequestSerializer
+    filterset_class = RequestFilters
     pagination_class = RequestPagination
     parser_classes = [MultiPartParser, FormParser, JSONParser]
 
     def get_queryset(self) -> QuerySet[Request]:
-        visible = Request.objects.visible_to(self.request.user)
-        wanted = wanted_status(self.request, RequestStatus) if self.action == "list" else None
-        return visible.filter(status=wanted) if wanted else visible
+        return Request.objects.visible_to(self.request.user)
 
     def perform_content_negotiation(
         self, request: ApiRequest, force: bool = False
     ) -> tuple[BaseRenderer, str]:
-        """A file is what it is, whatever `Accept` asks for; its errors are JSON."""
-        return super().perform_content_negotiation(request, force or self.action in FILES)
+        """Ignore `Accept` for downloads: the file has one type, and its errors are JSON."""
+        return super().perform_content_negotiation(request, force or self.action in FILE_ACTIONS)
 
     @extend_schema(
         request={"multipart/form-data": SubmissionSerializer},
-        responses={201: RequestSerializer, 200: RequestSerializer, **REFUSED_UPLOAD},
-        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
+        responses={201: RequestSerializer, 200: RequestSerializer, **UPLOAD_ERRORS},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Any text that identifies this upload. Sending the same upload with the same key "
+                "again returns the first request with status 200.",
+            )
+        ],
     )
     def create(self, request: ApiRequest) -> Response:
-        """Upload a catalogue. The answer does not wait for the work."""
+        """Upload a catalogue. Returns as soon as the file is checked; pictures are processed afterwards."""
         batch, is_new = submit(request)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(self.get_serializer(batch).data, code)
@@ -151,8 +160,8 @@ class RequestViewSet(
     )
     @action(detail=False, methods=["post"])
     def preview(self, request: ApiRequest) -> Response:
-        """What an upload would be read as. Nothing is stored or fetched."""
-        count_upload(request.user)  # which costs as much reading
+        """Show how an upload would be read. Nothing is stored or fetched."""
+        count_upload(request.user)  # a preview reads as much as an upload
         upload = SubmissionSerializer(data=request.data)
         upload.is_valid(raise_exception=True)
         options = upload.validated_data
@@ -165,46 +174,51 @@ class RequestViewSet(
     @extend_schema(request=RetrySerializer, responses={200: RequestSerializer, 429: ErrorsSerializer})
     @action(detail=True, methods=["post"])
     def retry(self, request: ApiRequest, pk: str) -> Response:
-        """Try failed and canceled pictures again."""
+        """Retry failed and canceled images."""
         batch = self.get_object()
         wanted = RetrySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         check_open_work(request.user)
         lifecycle.retry(batch, wanted.validated_data.get("code"))
-        return self._answer(batch)
+        return self._current(batch)
 
     @extend_schema(request=None, responses=RequestSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: ApiRequest, pk: str) -> Response:
-        """Stop the work and keep what is done."""
+        """Cancel pending images and keep finished ones."""
         batch = self.get_object()
         lifecycle.cancel(batch)
-        return self._answer(batch)
+        return self._current(batch)
 
-    def _answer(self, batch: Request) -> Response:
+    def _current(self, batch: Request) -> Response:
         batch.refresh_from_db()
         return Response(self.get_serializer(batch).data)
 
-    @extend_schema(responses=ProductSerializer(many=True), parameters=[status_filter(RequestStatus)])
-    @action(detail=True, pagination_class=RowPagination, serializer_class=ProductSerializer)
+    @extend_schema(responses=ProductSerializer(many=True))
+    @action(
+        detail=True,
+        filterset_class=ProductFilters,
+        pagination_class=RowPagination,
+        serializer_class=ProductSerializer,
+    )
     def products(self, request: ApiRequest, pk: str) -> Response:
-        """The rows of the catalogue, in order, each with its pictures."""
-        products, wanted = self.get_object().products.with_images(), wanted_status(request, RequestStatus)
-        return self._page(products.in_status(wanted) if wanted else products)
+        """List the rows of the catalogue in order, each with its images."""
+        return self.list_response(self.get_object().products.with_images())
 
-    @extend_schema(responses=ImageSerializer(many=True), parameters=[status_filter(ImageStatus)])
-    @action(detail=True, pagination_class=ImagePagination, serializer_class=ImageSerializer)
+    @extend_schema(responses=ImageSerializer(many=True))
+    @action(
+        detail=True,
+        filterset_class=ImageFilters,
+        pagination_class=ImagePagination,
+        serializer_class=ImageSerializer,
+    )
     def images(self, request: ApiRequest, pk: str) -> Response:
-        """The distinct pictures, in order of first appearance."""
-        images, wanted = self.get_object().images.all(), wanted_status(request, ImageStatus)
-        return self._page(images.filter(status=wanted) if wanted else images)
-
-    def _page(self, rows: QuerySet[Any]) -> Response:
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List the distinct images in order of first appearance."""
+        return self.list_response(self.get_object().images.all())
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY}, parameters=[ResultQuerySerializer])
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
-        """The catalogue with the new URLs."""
+        """Download the catalogue with the output URLs."""
         batch = self.get_object()
         query = ResultQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
@@ -226,6 +240,6 @@ class RequestViewSet(
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
-        """All new pictures in one file."""
+        """Download all output pictures as a ZIP."""
         batch = self.get_object()
         return download(images_zip(batch), f"{Path(batch.filename).stem}-images.zip", "application/zip")

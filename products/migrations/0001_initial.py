@@ -200,7 +200,7 @@ class Migration(migrations.Migration):
                             ("jpeg", "JPEG"),
                             ("webp", "WebP"),
                             ("avif", "AVIF"),
-                            ("original", "the format of the source"),
+                            ("original", "Original"),
                         ],
                         default="jpeg",
                         max_length=8,

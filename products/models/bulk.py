@@ -24,8 +24,9 @@ COPIED_ROWS = 500
 #: Rows of one statement that goes to SQLite, which takes 32,766 parameters.
 MERGED_ROWS = 500
 
-# A look into the index for each id, which LIMIT makes sure of. PostgreSQL would rather read all of the table
-# when it is asked for thousands, or has not counted yet what is in there, and so again for each chunk.
+# All ids are one parameter: for thousands of parameters, Django and the driver take longer than the database
+# takes to find the rows. LIMIT makes PostgreSQL look up each id in the index, where it would rather scan the
+# whole table for thousands of ids, or as long as it has no statistics.
 _READ = (
     "SELECT found.* FROM unnest(%s::uuid[]) AS wanted"
     " CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE id = wanted LIMIT 1) AS found"
@@ -71,15 +72,15 @@ def upsert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
 
 
 def known(model: type[models.Model], ids: list[str]) -> list[str]:
-    """Which of these ids, in 32 hex digits as they are answered, have a row."""
+    """Return those of these ids (32 hex digits) that have a row."""
     return [pk for (pk,) in read(model, ["id"], ids)]
 
 
 def read(model: type[models.Model], names: Sequence[str], ids: list[str]) -> list[tuple[Any, ...]]:
-    """The attributes `names` of those of these rows that are there, in any order; no id is given twice.
+    """Return the attributes `names` of the rows with these ids that exist, in any order.
 
-    The primary key is `id`. Ids are in 32 hex digits, given and answered; other values are as the database
-    has them.
+    The primary key is `id`. Ids are 32 hex digits, both given and returned, and each is given once. Other
+    values are as the database returns them.
     """
     fields = _fields(model, names)
     form = {"table": _table(model), "columns": ", ".join(_columns(fields))}

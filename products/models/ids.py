@@ -1,12 +1,7 @@
 """Ids of Products and Images, derived from their Request so that the same row or URL has the same id."""
 
-import json
-from collections.abc import Iterable
 from hashlib import sha1
 from uuid import UUID
-
-from django.db import connection
-from django.db.models.expressions import RawSQL
 
 # RFC 9562, section 4.1: the two highest bits of this digit are 10.
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
@@ -26,11 +21,3 @@ def product_id(request_id: UUID, row_number: int) -> str:
 def image_id(request_id: UUID, url: str) -> str:
     """Return the id of a URL's Image, as 32 hex digits. It makes the URL unique in the Request."""
     return uuid5_digits(request_id, url)
-
-
-def in_one(ids: Iterable[UUID]) -> RawSQL:
-    """Ids for `pk__in`, thousands of them in one parameter: one for each takes Django and the driver longer
-    than the database takes to find the rows."""
-    if connection.vendor == "postgresql":
-        return RawSQL("SELECT unnest(%s::uuid[])", ["{" + ",".join([pk.hex for pk in ids]) + "}"])
-    return RawSQL("SELECT value FROM json_each(%s)", [json.dumps([pk.hex for pk in ids])])

@@ -37,4 +37,4 @@ class Format(models.TextChoices):
     JPEG = "jpeg", "JPEG"
     WEBP = "webp", "WebP"
     AVIF = "avif", "AVIF"
-    ORIGINAL = "original", "the format of the source"
+    ORIGINAL = "original", "Original"

@@ -1,4 +1,4 @@
-"""Handlers of 400, 403 and 404: a page for people, JSON for programs."""
+"""Handlers of 400, 403 and 404: HTML for browsers, JSON for API paths."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -6,33 +6,34 @@ from django.views import defaults
 
 from products.catalogue import CatalogueError
 
-#: Where programs call, which read errors as JSON.
+#: Paths called by programs, which expect JSON errors.
 API_PATHS = ("/api/", "/upload", "/status/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400 for what is no proper request, such as one to a host that is not ours, and for a refused upload."""
+    """Answer 400, for example to an unknown Host header or an upload over the size limit."""
     if isinstance(exception, CatalogueError):
         return render(request, "pages/refused.html", {"exception": exception}, status=400)
-    return _answer(request, 400, "bad_request", "Bad request.") or defaults.bad_request(request, exception)
+    if request.path.startswith(API_PATHS):
+        return _json_error(400, "bad_request", "Bad request.")
+    return defaults.bad_request(request, exception)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403 for whoever may not ask at all."""
-    detail = str(exception) or "Forbidden."
-    return _answer(request, 403, "permission_denied", detail) or defaults.permission_denied(
-        request, exception
-    )
+    """Answer 403, with the message of the exception if it has one."""
+    if request.path.startswith(API_PATHS):
+        return _json_error(403, "permission_denied", str(exception) or "Forbidden.")
+    return defaults.permission_denied(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404 for an address that leads nowhere."""
-    return _answer(request, 404, "not_found", "Not found.") or defaults.page_not_found(request, exception)
+    """Answer 404."""
+    if request.path.startswith(API_PATHS):
+        return _json_error(404, "not_found", "Not found.")
+    return defaults.page_not_found(request, exception)
 
 
-def _answer(request: HttpRequest, status_code: int, code: str, detail: str) -> HttpResponse | None:
-    """What a program gets where none of the API's views is reached; None for people, who get a page."""
-    if not request.path.startswith(API_PATHS):
-        return None
+def _json_error(status_code: int, code: str, detail: str) -> HttpResponse:
+    """Return an error in the API's format, for paths that no API view handles."""
     errors = [{"code": code, "detail": detail, "attr": None}]
     return JsonResponse({"type": "client_error", "errors": errors}, status=status_code)

@@ -1,6 +1,5 @@
-"""What people fill in."""
+"""Forms of the upload, the preview, and the lists of requests and products."""
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 from django import forms
@@ -9,64 +8,68 @@ from django.core.exceptions import ValidationError
 from products.catalogue import ENCODINGS, FIRST_PROBLEMS, ColumnNames, Problem, Reading, check_base_url
 from products.models import Format, RequestStatus
 
-#: Columns that can be chosen from: more would make a page of megabytes.
-SHOWN_COLUMNS = 500
-MAX_SEARCH = 200
+#: Columns offered for choice. Thousands of them would make a page of megabytes.
+MAX_COLUMN_CHOICES = 500
+MAX_SEARCH_LENGTH = 200
 
 
 class OptionsForm(forms.Form):
     """The options of a Request, named as `Request.objects.submit` takes them."""
 
     quality = forms.IntegerField(
-        label="Quality", min_value=1, max_value=95, initial=50, help_text="From 1, the smallest files, to 95."
+        label="Quality",
+        min_value=1,
+        max_value=95,
+        initial=50,
+        help_text="From 1 (smallest files) to 95 (best quality).",
     )
     format = forms.ChoiceField(
         label="Format",
         choices=Format.choices,
         initial=Format.JPEG,
-        help_text="What pictures are turned into.",
+        help_text="File format of the compressed pictures.",
     )
     max_width = forms.IntegerField(
         label="Maximum width",
         min_value=1,
         max_value=65_535,
         required=False,
-        help_text="In pixels. Wider pictures are scaled down; empty: no limit.",
+        help_text="In pixels. Wider pictures are scaled down. Leave empty for no limit.",
     )
     max_height = forms.IntegerField(
         label="Maximum height",
         min_value=1,
         max_value=65_535,
         required=False,
-        help_text="In pixels. Higher pictures are scaled down; empty: no limit.",
+        help_text="In pixels. Taller pictures are scaled down. Leave empty for no limit.",
     )
     strict = forms.BooleanField(
         label="Strict",
         required=False,
-        help_text="Refuse the file for any bad row or cell. Otherwise what is bad is marked as failed.",
+        help_text="Reject the file if it has any invalid row or cell. Otherwise those are marked as failed.",
     )
     force = forms.BooleanField(
-        label="Fetch everything anew",
+        label="Fetch all pictures again",
         required=False,
-        help_text="Otherwise pictures that have not changed since your last request are not fetched again.",
+        help_text="Otherwise pictures that have not changed since your last request are reused.",
     )
 
     @property
     def options(self) -> list[forms.BoundField]:
-        """These fields alone."""
+        """The fields of this class, without those of subclasses."""
         return [self[name] for name in OptionsForm.base_fields]
 
-    def focus_error(self) -> None:
-        """Let the page that shows the form begin at the first field that is wrong."""
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The values of `options`."""
+        return {name: self.cleaned_data[name] for name in OptionsForm.base_fields}
+
+    def focus_first_error(self) -> None:
+        """Set the keyboard focus of the page to the first invalid field."""
         for name in self.fields:
             if name in self.errors:
                 self.fields[name].widget.attrs["autofocus"] = True
                 return
-
-    @property
-    def cleaned_options(self) -> dict[str, Any]:
-        """Their values."""
-        return {name: self.cleaned_data[name] for name in OptionsForm.base_fields}
 
 
 class UploadForm(OptionsForm):
@@ -75,47 +78,46 @@ class UploadForm(OptionsForm):
     file = forms.FileField(
         label="Catalogue",
         help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
-        allow_empty_file=True,  # the catalogue's own sentence says what is missing
+        allow_empty_file=True,  # reading the catalogue gives a better error message
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,text/csv"}),
     )
 
-    def refuse(self, problems: list[Problem]) -> None:
-        """Say beside the file what is wrong with it, and where."""
-        self.add_error("file", [ValidationError(sentence) for sentence in sentences(problems)])
+    def add_problems(self, problems: list[Problem]) -> None:
+        """Show the problems of a refused catalogue as errors of the file field."""
+        self.add_error("file", [ValidationError(text) for text in describe_problems(problems)])
 
 
 class DraftForm(OptionsForm):
-    """How an uploaded catalogue is to be read, with the options of what comes of it."""
+    """How to read an uploaded catalogue, and the options of its Request."""
 
     serial = forms.ChoiceField(label="Serial number")
     name = forms.ChoiceField(label="Product name")
     images = forms.MultipleChoiceField(
-        label="Picture URLs", widget=forms.CheckboxSelectMultiple, help_text="One column or several."
+        label="Picture URLs", widget=forms.CheckboxSelectMultiple, help_text="Select one or more columns."
     )
     encoding = forms.ChoiceField(
         label="Encoding",
         required=False,
-        choices=[("", "found out"), *((name, name) for name in sorted(ENCODINGS))],
-        help_text="Another one may help where letters look wrong below.",
+        choices=[("", "Detect automatically"), *((name, name) for name in sorted(ENCODINGS))],
+        help_text="Choose another encoding if letters look wrong in the preview.",
     )
     base_url = forms.CharField(
-        label="Base of relative paths",
+        label="Base URL",
         required=False,
         max_length=2000,
-        help_text="Where cells hold paths such as /a/chair.jpg: what stands before them, such as "
-        "https://shop.example/media.",
+        help_text="Added in front of relative paths. With https://shop.example/media, the path /a/chair.jpg "
+        "becomes https://shop.example/media/a/chair.jpg.",
     )
 
     def __init__(self, header: list[str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = [name for name in header if name][:SHOWN_COLUMNS]
+        names = [name for name in header if name][:MAX_COLUMN_CHOICES]
         columns = [(name, name) for name in names]
         for field in ("serial", "name"):
-            cast(forms.ChoiceField, self.fields[field]).choices = [("", "– choose –"), *columns]
+            cast(forms.ChoiceField, self.fields[field]).choices = [("", "Choose a column"), *columns]
         cast(forms.MultipleChoiceField, self.fields["images"]).choices = columns
 
     def clean_base_url(self) -> str:
-        """What nothing can be below is refused."""
         url: str = self.cleaned_data["base_url"]
         try:
             return check_base_url(url) if url else ""
@@ -124,36 +126,36 @@ class DraftForm(OptionsForm):
 
     @property
     def columns(self) -> list[forms.BoundField]:
-        """The fields that say which columns matter."""
+        """The fields that assign columns."""
         return [self["serial"], self["name"], self["images"]]
 
     @property
     def reading(self) -> Reading:
-        """How the file is to be read, as `Request.objects.submit` takes it."""
+        """How to read the file, as `Request.objects.submit` takes it."""
         data = self.cleaned_data
         columns: ColumnNames = {"serial": data["serial"], "name": data["name"], "images": data["images"]}
         return {"encoding": data["encoding"], "columns": columns, "base_url": data["base_url"]}
 
 
 class RetryForm(forms.Form):
-    """What to try again: everything, or what failed with one code, and at one host."""
+    """Limits a retry to pictures that failed with `code`, from `host`. Empty for all."""
 
     code = forms.CharField(required=False, max_length=30)
     host = forms.CharField(required=False, max_length=300)
 
 
 class RequestSearchForm(forms.Form):
-    """Which of one's Requests are listed."""
+    """Filters of the list of requests."""
 
-    q = forms.CharField(label="File name", required=False, max_length=MAX_SEARCH)
-    status = forms.ChoiceField(label="Status", required=False, choices=[("", "any"), *RequestStatus.choices])
+    q = forms.CharField(label="File name", required=False, max_length=MAX_SEARCH_LENGTH)
+    status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any"), *RequestStatus.choices])
 
 
 class ProductSearchForm(forms.Form):
-    """Which of a Request's Products are shown: one `row`, those that follow `after`, or precede `before`."""
+    """Filters of a Request's products, and where the page begins: `after` or `before` a row number."""
 
     q = forms.CharField(
-        label="Search",
+        label="Product",
         required=False,
         max_length=2048,
         widget=forms.TextInput(attrs={"placeholder": "Serial number, name or picture URL"}),
@@ -161,7 +163,7 @@ class ProductSearchForm(forms.Form):
     status = forms.ChoiceField(
         label="Status",
         required=False,
-        choices=[("", "any"), *(one for one in RequestStatus.choices if one[0] != RequestStatus.PROCESSING)],
+        choices=[("", "Any"), *(one for one in RequestStatus.choices if one[0] != RequestStatus.PROCESSING)],
     )
     code = forms.CharField(required=False, max_length=30, widget=forms.HiddenInput)
     host = forms.CharField(required=False, max_length=300, widget=forms.HiddenInput)
@@ -170,15 +172,13 @@ class ProductSearchForm(forms.Form):
     before = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 
 
-def sentences(problems: list[Problem]) -> list[str]:
-    """What is wrong with a file, and where; the first hundred."""
-    listed = [_sentence(problem) for problem in problems[:FIRST_PROBLEMS]]
+def describe_problems(problems: list[Problem]) -> list[str]:
+    """Return a sentence with line and column for each of the first FIRST_PROBLEMS problems of a file."""
+    sentences = []
+    for problem in problems[:FIRST_PROBLEMS]:
+        numbers = (("line", problem.line), ("column", problem.column))
+        place = ", ".join(f"{name} {number}" for name, number in numbers if number is not None)
+        sentences.append(f"{place.capitalize()}: {problem.detail}" if place else problem.detail)
     if len(problems) >= FIRST_PROBLEMS:
-        listed.append(f"Only the first {FIRST_PROBLEMS} problems are listed.")
-    return listed
-
-
-def _sentence(problem: Problem) -> str:
-    places: Iterable[tuple[str, int | None]] = (("line", problem.line), ("column", problem.column))
-    place = ", ".join(f"{name} {number}" for name, number in places if number is not None)
-    return f"{place.capitalize()}: {problem.detail}" if place else problem.detail
+        sentences.append(f"Only the first {FIRST_PROBLEMS} problems are listed.")
+    return sentences

@@ -1,4 +1,4 @@
-"""Which of a Request's Products a page shows."""
+"""The products table of a Request's page: search, filters and pagination."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,77 +7,91 @@ from django.http import HttpRequest
 
 from products.models import Image, ImageStatus, Product, ProductQuerySet, Request
 from products.pages.forms import ProductSearchForm
-from products.results.failures import meaning_of
+from products.results.failures import explain
 
 PRODUCTS_PER_PAGE = 25
-#: Of each product while others are shown beside it, and of one that is shown alone.
-PICTURES_PER_PRODUCT, MOST_PICTURES = 3, 80
+#: In a table of several products.
+PICTURES_PER_PRODUCT = 3
+#: Where a single product is shown.
+MAX_PICTURES = 80
 
 
 @dataclass(frozen=True, slots=True)
-class ShownProduct:
-    """A row with the first of its pictures; `more` counts the others."""
+class ProductRow:
+    """A product as the table shows it."""
 
     row_number: int
     serial_number: str
     product_name: str
-    status: Any  # a RequestStatus, with its label
-    pictures: list[tuple[int, Image]]
-    more: int
+    status: Any  # a RequestStatus with its label
+    pictures: list[tuple[int, Image]]  # with their positions in the product, from 1
+    more: int  # number of pictures left out
 
     @classmethod
-    def of(cls, product: Product, most: int, code: str) -> "ShownProduct":
-        """With at most so many pictures, each with its place from 1; those that failed with `code` first."""
-        images = list(enumerate(product.images_in_order, 1))
+    def from_product(cls, product: Product, max_pictures: int, code: str) -> "ProductRow":
+        """Take the first pictures of a product, those that failed with the error `code` before others."""
+        pictures = list(enumerate(product.images_in_order, 1))
         if code:
-            images.sort(key=lambda place: place[1].error_code != code)
-        texts = (product.row_number, product.serial_number, product.product_name)
-        return cls(*texts, product.status, images[:most], len(images[most:]))
+            pictures.sort(key=lambda item: item[1].error_code != code)
+        return cls(
+            product.row_number,
+            product.serial_number,
+            product.product_name,
+            product.status,
+            pictures[:max_pictures],
+            len(pictures[max_pictures:]),
+        )
 
 
-def product_page(request: HttpRequest, batch: Request) -> dict[str, Any]:
-    """The products that the query looks for: 25 of them, whether there are others before and behind, and
-    whether more may come of them by themselves."""
+def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
+    """Return the template context of the products table.
+
+    It shows up to PRODUCTS_PER_PAGE products that match the query string. `polls` is true while their
+    pictures may still change.
+    """
     form = ProductSearchForm(request.GET)
-    wanted = form.cleaned_data if form.is_valid() else {}
-    is_search = any(wanted.get(name) for name in ("q", "status", "code", "row"))
-    products, has_previous, has_next = _rows(_found(batch, wanted), wanted)
-    most = MOST_PICTURES if wanted.get("row") else PICTURES_PER_PRODUCT
+    query = form.cleaned_data if form.is_valid() else {}
+    code = query.get("code", "")
+    is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
+    products, has_previous, has_next = _paginate(_search(batch, query), query)
+    max_pictures = MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT
+    has_pending = any(
+        image.status == ImageStatus.PENDING for product in products for image in product.images_in_order
+    )
     return {
         "form": form,
         "is_search": is_search,
-        "only_cause": meaning_of(wanted["code"]).title if wanted.get("code") else "",
-        "only_host": wanted.get("host", ""),
-        "products": [ShownProduct.of(product, most, wanted.get("code", "")) for product in products],
+        "only_cause": explain(code).title if code else "",
+        "only_host": query.get("host", ""),
+        "products": [ProductRow.from_product(product, max_pictures, code) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,
-        "is_moving": batch.is_active and (is_search or _has_pending(products)),
+        "polls": batch.is_active and (is_search or has_pending or not products),
     }
 
 
-def _found(batch: Request, wanted: dict[str, Any]) -> ProductQuerySet:
-    found = batch.products.with_images()
-    if words := wanted.get("q"):
-        found = found.found_by(batch, words)
-    if status := wanted.get("status"):
-        found = found.in_status(status)
-    if code := wanted.get("code"):
-        found = found.with_failure(code, wanted["host"])
-    if row := wanted.get("row"):
-        found = found.filter(row_number=row)
-    return found
+def _search(batch: Request, query: dict[str, Any]) -> ProductQuerySet:
+    """Return the batch's products that match every filter of the query."""
+    products = batch.products.with_images()
+    if words := query.get("q"):
+        products = products.found_by(batch, words)
+    if status := query.get("status"):
+        products = products.in_status(status)
+    if code := query.get("code"):
+        products = products.with_failure(code, query["host"])
+    if row := query.get("row"):
+        products = products.filter(row_number=row)
+    return products
 
 
-def _rows(found: ProductQuerySet, wanted: dict[str, Any]) -> tuple[list[Product], bool, bool]:
-    """The rows after, or before, the row that is named, and whether there are others before and behind."""
-    after, before = wanted.get("after") or 0, wanted.get("before")
+def _paginate(products: ProductQuerySet, query: dict[str, Any]) -> tuple[list[Product], bool, bool]:
+    """Return a page of products after or before a row number, and whether there are previous and next ones.
+
+    Pages start at a row number instead of an offset, so that a late page costs no more than the first.
+    """
+    after, before = query.get("after") or 0, query.get("before")
     if before is None:
-        rows = list(found.filter(row_number__gt=after).order_by("row_number")[: PRODUCTS_PER_PAGE + 1])
+        rows = list(products.filter(row_number__gt=after).order_by("row_number")[: PRODUCTS_PER_PAGE + 1])
         return rows[:PRODUCTS_PER_PAGE], after > 0, len(rows) > PRODUCTS_PER_PAGE
-    rows = list(found.filter(row_number__lt=before).order_by("-row_number")[: PRODUCTS_PER_PAGE + 1])
+    rows = list(products.filter(row_number__lt=before).order_by("-row_number")[: PRODUCTS_PER_PAGE + 1])
     return rows[:PRODUCTS_PER_PAGE][::-1], len(rows) > PRODUCTS_PER_PAGE, True
-
-
-def _has_pending(products: list[Product]) -> bool:
-    places = (image for product in products for image in product.images_in_order)
-    return not products or any(image.status == ImageStatus.PENDING for image in places)

@@ -1,4 +1,4 @@
-"""The way of a catalogue from the upload form to a Request, by way of a draft that shows how it is read."""
+"""Upload form and preview: from a catalogue file through a Draft to a Request."""
 
 from contextlib import suppress
 from uuid import UUID
@@ -18,18 +18,18 @@ from products.catalogue import CatalogueError, read_header
 from products.lifecycle.limits import check_open_work, count_upload
 from products.lifecycle.submit import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.models import Draft, Request
-from products.pages.forms import DraftForm, UploadForm, sentences
+from products.pages.forms import DraftForm, UploadForm, describe_problems
 from products.rate_limit import LimitReached
 
-LATEST_REQUESTS = 5
+RECENT_REQUESTS = 5
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def home(request: UserRequest) -> HttpResponse:
-    """The upload form, and the user's latest requests.
+    """The upload form and the user's recent requests.
 
-    A file that is refused is answered with 400, one too many with 429.
+    Answers 400 if the file is refused, 429 if the user has reached a limit.
     """
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
     limit: LimitReached | None = None
@@ -38,22 +38,22 @@ def home(request: UserRequest) -> HttpResponse:
             count_upload(request.user)
             check_open_work(request.user)
         if form.is_valid():
-            url = _take(request, form).get_absolute_url()
+            url = _save_upload(request, form).get_absolute_url()
             return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
     except LimitReached as error:
         limit = error
         form.add_error("file", error.detail)
     except CatalogueError as error:
-        form.refuse(error.problems)
-    form.focus_error()
+        form.add_problems(error.problems)
+    form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
-    context = {"form": form, "batches": own[:LATEST_REQUESTS], "max_bytes": settings.UPLOAD_MAX_BYTES}
+    context = {"form": form, "batches": own[:RECENT_REQUESTS], "max_bytes": settings.UPLOAD_MAX_BYTES}
     response = render(request, "pages/home.html", context, status=400 if form.errors else 200)
     return limit.mark(response) if limit else response
 
 
-def _take(request: UserRequest, form: UploadForm) -> Draft | Request:
-    """Keep the file as a draft where a preview is wanted; else make a Request of it at once."""
+def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
+    """Create a Draft if a preview was asked for, otherwise a Request. Raises CatalogueError."""
     file = form.cleaned_data["file"]
     if request.POST.get("step") != "preview":
         return lifecycle.submit(request.user, file, **form.cleaned_options)[0]
@@ -61,7 +61,7 @@ def _take(request: UserRequest, form: UploadForm) -> Draft | Request:
         check_catalogue(file)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
-            raise  # only which columns matter can be said by hand
+            raise  # the draft's form can correct nothing but the choice of columns
     file.seek(0)
     return lifecycle.keep_draft(request.user, file, **form.cleaned_options)
 
@@ -69,32 +69,35 @@ def _take(request: UserRequest, form: UploadForm) -> Draft | Request:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def draft(request: UserRequest, pk: UUID) -> HttpResponse:
-    """How an uploaded catalogue is read, with a form to correct that and to start the work.
+    """The preview of an uploaded catalogue, with a form to correct how it is read and to start the work.
 
-    Once it is started, however often that is clicked, it leads to the Request.
+    Once the draft has been started, redirects to its Request; starting it twice creates one Request.
     """
     draft = Draft.objects.filter(owner=request.user.pk, pk=pk).first()
-    # Another click may be starting it at this moment.
+    # A second click may find the file gone or the idempotency key taken by the first.
     with suppress(FileNotFoundError, IdempotencyConflict):
         if draft:
             with draft.file.open("rb") as file:
-                return _read(request, draft, File(file, draft.filename))
-    if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_key(pk)).first():
+                return _draft_page(request, draft, File(file, draft.filename))
+    if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
         return redirect(batch)
     if draft is None:
         raise Http404
     draft.delete()
-    messages.warning(request, f"{draft.filename} was kept for a day only. Please upload it again.")
+    messages.warning(request, f"The preview of {draft.filename} has expired. Upload the file again.")
     return redirect("home")
 
 
-def _key(pk: UUID) -> str:
-    """What makes all starts of a draft one."""
-    return f"draft {pk}"
+def _idempotency_key(draft_pk: UUID) -> str:
+    return f"draft {draft_pk}"
 
 
-def _read(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
-    header = _header(file, request.POST.get("encoding", ""))
+def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
+    """Render the preview, or start the draft and redirect to its Request."""
+    try:
+        header = read_header(file, encoding=request.POST.get("encoding", ""))
+    except (CatalogueError, LookupError):  # a wrong or unknown encoding, which the form reports
+        header = read_header(file)
     form = DraftForm(header, request.POST if request.method == "POST" else None, initial=draft.options)
     limit: LimitReached | None = None
     preview, problems = None, []
@@ -109,24 +112,20 @@ def _read(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpRespon
     except LimitReached as error:
         limit, problems = error, [error.detail]
     except CatalogueError as error:
-        problems = sentences(error.problems)
+        problems = describe_problems(error.problems)
     context = {"draft": draft, "form": form, "preview": preview, "problems": problems}
-    form.focus_error()
+    form.focus_first_error()
     is_refused = form.is_bound and (form.errors or problems)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response
 
 
-def _header(file: "File[bytes]", encoding: str) -> list[str]:
-    try:
-        return read_header(file, encoding=encoding)
-    except (CatalogueError, LookupError):  # it is not the file's, or none at all, as the form will say
-        return read_header(file)
-
-
 def _start(request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm) -> Request:
+    """Submit the draft as a Request and delete it. Raises CatalogueError or LimitReached."""
     check_open_work(request.user)
     options = {**form.cleaned_options, **form.reading}
-    batch, _is_new = lifecycle.submit(request.user, file, idempotency_key=_key(draft.pk), **options)
+    batch, _is_new = lifecycle.submit(
+        request.user, file, idempotency_key=_idempotency_key(draft.pk), **options
+    )
     lifecycle.discard_draft(draft)
     return batch

@@ -1,10 +1,8 @@
-"""Pages of requests, and pictures shown on them."""
+"""URLs of the upload form, requests and their pictures."""
 
 from django.urls import path, re_path
 
-from products.pages import requests, upload
-from products.pages.media import image, media
-from products.pages.thumbnails import thumbnail
+from products.pages import pictures, requests, upload
 
 urlpatterns = [
     path("", upload.home, name="home"),
@@ -17,7 +15,7 @@ urlpatterns = [
     path("requests/<uuid:pk>/retry/", requests.retry, name="request-retry"),
     path("requests/<uuid:pk>/cancel/", requests.cancel, name="request-cancel"),
     path("requests/<uuid:pk>/delete/", requests.delete, name="request-delete"),
-    path("thumbnails/<uuid:pk>/", thumbnail, name="thumbnail"),
-    path("images/<uuid:pk>", image, name="image"),
-    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", media),
+    path("thumbnails/<uuid:pk>/", pictures.thumbnail, name="thumbnail"),
+    path("images/<uuid:pk>", pictures.image, name="image"),
+    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", pictures.media),
 ]

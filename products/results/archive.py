@@ -1,4 +1,4 @@
-"""What Requests hand back, in one file: the pictures of one, the results of several."""
+"""ZIP archives: the output pictures of one Request, the result CSVs of several."""
 
 import io
 import re
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
-from products.results.table import result_csv, result_name
+from products.results.result_csv import result_csv, result_name
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 CHUNK_ROWS = 100
-#: Of a file's name, for what the user has called it. File systems take 255 bytes in all.
+#: Limit for the part of a file name that comes from the user. File systems accept 255 bytes in total.
 MAX_NAME_BYTES = 80
 
 
 class _Buffer(io.RawIOBase):
-    """Takes what zipfile writes and hands it on in pieces; zipfile sees a stream it cannot go back in."""
+    """Collects what zipfile writes until it is taken. It cannot seek, so zipfile only appends."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -40,10 +40,10 @@ class _Buffer(io.RawIOBase):
 
 
 def images_zip(batch: Request) -> Iterator[bytes]:
-    """All outputs as a ZIP, each as `{serial}-{n}.{ext}`, in the order of the rows, one picture at a time."""
+    """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, one picture at a time."""
     buffer, used = _Buffer(), set[str]()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures do not get smaller
-        for product, number, image in _shown(batch):
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
+        for product, number, image in _numbered_images(batch):
             if image.output_key:
                 name = _member_name(product, number, PurePath(image.output_key).suffix, used)
                 with default_storage.open(image.output_key) as file:
@@ -53,11 +53,11 @@ def images_zip(batch: Request) -> Iterator[bytes]:
 
 
 def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
-    """The results as a ZIP, each as `{id}-{name}.csv`."""
+    """Yield a ZIP of the result CSVs, named `{id}-{name}.csv`."""
     buffer = _Buffer()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for batch in batches:
-            name = _safe(PurePath(result_name(batch)).stem) or "catalogue"
+            name = _safe_name(PurePath(result_name(batch)).stem) or "catalogue"
             with archive.open(f"{batch.pk}-{name}.csv", "w", force_zip64=True) as member:
                 for piece in result_csv(batch):
                     member.write(piece)
@@ -65,8 +65,8 @@ def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
     yield buffer.take()
 
 
-def _shown(batch: Request) -> Iterator[tuple[Product, int, Image]]:
-    """Each place of a picture with its number in the product, which may go on over several rows."""
+def _numbered_images(batch: Request) -> Iterator[tuple[Product, int, Image]]:
+    """Yield each Image of each row with its number in the product, whose rows may follow one another."""
     serial, number = "", 0
     for product in batch.products.with_images().defer("cells").iterator(CHUNK_ROWS):
         if product.serial_number != serial:
@@ -77,17 +77,17 @@ def _shown(batch: Request) -> Iterator[tuple[Product, int, Image]]:
 
 
 def _member_name(product: Product, number: int, suffix: str, used: set[str]) -> str:
-    """A name that every file system takes and that is not in `used`, even where case does not count."""
-    serial = _safe(product.serial_number) or "row"
+    """Return a file name that is not in `used`, ignoring case, and add it."""
+    serial = _safe_name(product.serial_number) or "row"
     name = f"{serial}-{number}{suffix}"
     if name.casefold() in used:
-        # No serial has a space or parentheses any more, so this is nobody else's name.
+        # Unique: _safe_name() leaves no space or parenthesis in a serial number.
         name = f"{serial}-{number} (row {product.row_number}){suffix}"
     used.add(name.casefold())
     return name
 
 
-def _safe(name: str) -> str:
-    """What of a name every file system takes, which may be nothing."""
+def _safe_name(name: str) -> str:
+    """Return `name` with only letters, digits, `_`, `.` and `-`, and shortened; it may be empty."""
     text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._")
     return text.encode()[:MAX_NAME_BYTES].decode(errors="ignore")

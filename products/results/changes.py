@@ -1,4 +1,4 @@
-"""What has changed in a Request's pictures since an earlier one."""
+"""Changes between the pictures of two Requests."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from products.models.output_urls import OutputUrls
 
 HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error")
 
-# Both sides read once and joined by URL: SQLite would else look through all of one for each of the other.
-# A picture that has no outcome yet is what it is: pending or canceled.
+# MATERIALIZED reads each side once; SQLite would otherwise scan one side for each row of the other.
+# A picture without an outcome keeps its status as its kind: pending or canceled.
 COMPARISON = """
 WITH now AS MATERIALIZED (
   SELECT number, url, status, output_key, external_url, error_detail FROM {table} WHERE request_id = %s
@@ -43,7 +43,7 @@ COUNTS = "SELECT kind, COUNT(*) FROM change GROUP BY kind"
 
 
 class Kind(models.TextChoices):
-    """What may have become of a picture: new is also what had no output before, failing what fails now."""
+    """Kinds of change. `new` includes pictures that had no output before; `failing` means failed now."""
 
     NEW = "new", "New"
     CHANGED = "changed", "Changed"
@@ -55,7 +55,7 @@ class Kind(models.TextChoices):
 
 
 class Change(NamedTuple):
-    """A picture of either Request: what became of it, and where its output is and was, "" if nowhere."""
+    """A picture of either Request with the URLs of its current and earlier output, "" for none."""
 
     kind: str
     url: str
@@ -65,10 +65,10 @@ class Change(NamedTuple):
 
 
 def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
-    """Each picture of `batch` in order of appearance, then those that only `earlier` had.
+    """Yield the pictures of `batch` in order of appearance, then those that only `earlier` had.
 
-    Unchanged is what has the same output: other options change every picture, other bytes that look the same
-    need not.
+    A picture is unchanged if its output is the same file. Other options therefore change every picture;
+    a source with different bytes may still give the same output.
     """
     addresses = OutputUrls()
 
@@ -76,22 +76,22 @@ def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
         return addresses.url(Image.id_for(of.pk, url), key, external_url) if of else ""
 
     with connection.chunked_cursor() as cursor:
-        cursor.execute(*_statement(ROWS, batch, earlier))
+        cursor.execute(*_comparison(ROWS, batch, earlier))
         for kind, url, key, external, was_key, was_external, error in cursor:
             output, was = address(batch, url, key, external), address(earlier, url, was_key, was_external)
             yield Change(kind, url, output, was, error)
 
 
 def count_changes(batch: Request, earlier: Request) -> list[tuple[str, int]]:
-    """How many pictures there are of each kind that there is, as labels for people."""
+    """Return the label of each kind of change that occurs, with its number of pictures."""
     with connection.cursor() as cursor:
-        cursor.execute(*_statement(COUNTS, batch, earlier))
+        cursor.execute(*_comparison(COUNTS, batch, earlier))
         counts = Counter(dict(cursor.fetchall()))
     return [(str(kind.label), counts[kind]) for kind in Kind if counts[kind]]
 
 
 def changes_csv(batch: Request, earlier: Request | None, *, for_excel: bool = False) -> Iterator[bytes]:
-    """The same as a CSV in UTF-8. `for_excel`: with a byte order mark, and no cell is a formula."""
+    """Yield changes() as CSV in UTF-8; `for_excel` adds a byte order mark and defuses formulas."""
     if for_excel:
         yield "\ufeff".encode()
     for cells in chain([HEADER], changes(batch, earlier)):
@@ -99,7 +99,7 @@ def changes_csv(batch: Request, earlier: Request | None, *, for_excel: bool = Fa
         yield (",".join(quote_cell(value, ",") for value in values) + "\r\n").encode()
 
 
-def _statement(what: str, batch: Request, earlier: Request | None) -> tuple[str, list[Any]]:
+def _comparison(select: str, batch: Request, earlier: Request | None) -> tuple[str, list[Any]]:
     field = Request._meta.pk
     ids = [field.get_db_prep_value(one and one.pk, connection) for one in (batch, earlier)]
-    return COMPARISON.format(table=connection.ops.quote_name(Image._meta.db_table)) + what, ids
+    return COMPARISON.format(table=connection.ops.quote_name(Image._meta.db_table)) + select, ids

@@ -1,4 +1,4 @@
-"""Files that are made while they are sent."""
+"""Downloads that are generated while they are sent."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from django.utils.http import content_disposition_header
 
 
 def download(pieces: Iterator[bytes], filename: str, content_type: str) -> StreamingHttpResponse:
-    """An answer that the browser saves under `filename`."""
-    # Not a FileResponse: what is no file object gets no name from it.
+    """Return a response that the browser saves as `filename`."""
+    # FileResponse would set the name only for a file object.
     headers = {"Content-Disposition": str(content_disposition_header(True, filename))}
     return StreamingHttpResponse(pieces, content_type=content_type, headers=headers)

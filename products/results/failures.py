@@ -1,4 +1,4 @@
-"""What the error codes of Images mean to somebody who looks after a catalogue."""
+"""Explanations of Images' error codes for people who manage a catalogue, and failures grouped by cause."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -8,153 +8,147 @@ from django.db.models import Count
 
 from products.models import Request
 
-#: Pairs of cause and host that are listed: the most frequent ones.
-SHOWN_GROUPS = 20
+#: Listed pairs of error code and host, the most frequent first.
+MAX_LISTED_GROUPS = 20
 
 
-class Meaning(NamedTuple):
-    """A short title, and a sentence on what has happened and what helps."""
+class Explanation(NamedTuple):
+    """A short title, and advice in one to three sentences."""
 
     title: str
     advice: str
 
 
-MEANINGS = {
-    "invalid_url": Meaning(
-        "Not an address of a picture",
-        "The cell holds something else than an address that starts with http:// or https://. "
-        "Correct it in the catalogue and upload that again.",
+EXPLANATIONS = {
+    "invalid_url": Explanation(
+        "Invalid picture URL",
+        "The cell does not contain a URL that starts with http:// or https://. Correct it in the catalogue, "
+        "then upload the file again.",
     ),
-    "blocked_address": Meaning(
-        "Address in a private network",
-        "The address leads into a private network, where this service may not fetch. Use a public address, "
-        "or ask whoever runs the service to allow that network.",
+    "blocked_address": Explanation(
+        "Private network address",
+        "The URL leads to a private network, where this service does not fetch. Use a public URL, or ask "
+        "your administrator to allow that network.",
     ),
-    "dns": Meaning(
+    "dns": Explanation(
         "Server not found",
-        "There is no server of that name, or the name could not be looked up. Check how it is spelled; "
-        "if it is right, try again later.",
+        "The server name does not exist or could not be resolved. Check its spelling, then retry.",
     ),
-    "connect": Meaning(
-        "Server not reached",
-        "The server did not answer, or broke off. It may have been down for a while: try again later.",
+    "connect": Explanation(
+        "Server unreachable",
+        "The server did not respond or closed the connection. It may be down, so retry later.",
     ),
-    "timeout": Meaning(
-        "Server too slow",
-        "The picture did not arrive in time. The server may have been busy: try again later.",
+    "timeout": Explanation(
+        "Download timed out",
+        "The picture did not arrive in time. The server may be busy, so retry later.",
     ),
-    "tls": Meaning(
-        "No secure connection",
-        "The server's certificate is out of date or not for this name. Its owner has to renew it.",
+    "tls": Explanation(
+        "Secure connection failed",
+        "The server's certificate has expired or does not match its name. Ask its owner to renew it.",
     ),
-    "too_many_redirects": Meaning(
-        "Redirected in circles",
-        "The address led to another one, and that to the next, without end. Use the picture's final address.",
+    "too_many_redirects": Explanation(
+        "Too many redirects",
+        "The URL redirects too many times. Use the picture's final URL.",
     ),
-    "too_large": Meaning(
+    "too_large": Explanation(
         "File too large",
-        "The file has more bytes than this service fetches. Offer a smaller one at that address.",
+        "The file is larger than this service accepts. Publish a smaller file at this URL, then retry.",
     ),
-    "not_an_image": Meaning(
+    "not_an_image": Explanation(
         "Not a picture",
-        "Something came, but it is no picture: often a web page that says that the picture has gone. Open "
-        "the address in a browser to see it.",
+        "The server sent something else, often a web page saying that the picture is gone. Open the URL in a "
+        "browser to check.",
     ),
-    "unsupported_format": Meaning(
-        "Format not supported",
-        "It is a picture of a kind that cannot be read here, or that the chosen format cannot hold. JPEG, "
-        "PNG, WebP, GIF, BMP, TIFF and AVIF can be read.",
+    "unsupported_format": Explanation(
+        "Unsupported format",
+        "This picture cannot be read, or cannot be converted to the format you chose. Use JPEG, PNG, WebP, "
+        "GIF, BMP, TIFF or AVIF.",
     ),
-    "too_many_pixels": Meaning(
+    "too_many_pixels": Explanation(
         "Too many pixels",
-        "The picture is wider and higher than this service takes. Offer a smaller one at that address.",
+        "The picture's dimensions are larger than this service accepts. Publish a smaller picture at this "
+        "URL, then retry.",
     ),
-    "corrupt_image": Meaning(
-        "Picture damaged",
-        "The file begins as a picture does but is damaged or incomplete. Put a good one at that address "
-        "and try again.",
+    "corrupt_image": Explanation(
+        "Damaged picture",
+        "The file is damaged or incomplete. Publish an intact file at this URL, then retry.",
     ),
-    "storage": Meaning(
-        "Could not be stored",
-        "The picture is ready, but the storage did not take it for a whole day. Tell whoever runs the "
-        "service, then try again.",
+    "storage": Explanation(
+        "Could not be saved",
+        "The picture was compressed, but could not be saved for a whole day. Tell your administrator, then "
+        "retry.",
     ),
-    "crashed": Meaning(
+    "crashed": Explanation(
         "Could not be processed",
-        "An error occurred that is not the address's fault. Try again; if that does not help, tell whoever "
-        "runs the service.",
+        "An internal error occurred. Retry, and tell your administrator if it happens again.",
     ),
-    "link_expired": Meaning(
+    "link_expired": Explanation(
         "Link expired",
-        "The address was valid for a limited time only. Export the catalogue again, with fresh addresses.",
+        "The URL was valid for a limited time only. Export the catalogue again, then upload it.",
     ),
-    "http_401": Meaning(
-        "Login required",
-        "The server shows the picture only to those who log in. Make it public, or use another address.",
+    "http_401": Explanation(
+        "Login required (401)",
+        "The server shows this picture to logged-in users only. Make it public, or use another URL.",
     ),
-    "http_403": Meaning(
-        "Access refused",
-        "The server refuses to hand out the picture. Its owner may have to let this service in.",
+    "http_403": Explanation(
+        "Access denied (403)",
+        "The server does not let this service fetch the picture. Ask its owner to allow it.",
     ),
-    "http_404": Meaning(
-        "Picture not there (404)",
-        "The server knows no picture at this address. Correct the address, or put the picture there and "
-        "try again.",
+    "http_404": Explanation(
+        "Picture not found (404)",
+        "There is no picture at this URL. Correct the URL, or publish the picture there and retry.",
     ),
-    "http_410": Meaning(
+    "http_410": Explanation(
         "Picture removed (410)",
-        "The server says that the picture was removed for good. Use another address.",
+        "The server says that this picture was permanently removed. Use another URL.",
     ),
-    "http_429": Meaning(
-        "Too many requests for the server (429)",
-        "The server wanted to be left alone for a whole day. Try again later, or ask its owner to let more "
-        "requests through.",
+    "http_429": Explanation(
+        "Too many requests (429)",
+        "The server limited requests for a whole day. Retry later, or ask its owner for a higher limit.",
     ),
 }
 
-HTTP = "http_"
 
-
-def meaning_of(code: str) -> Meaning:
-    """What an error code means; any code has a meaning."""
-    if code in MEANINGS:
-        return MEANINGS[code]
-    if code.startswith(f"{HTTP}5"):
-        title = f"Error of the server ({code.removeprefix(HTTP)})"
-        return Meaning(title, "The server itself had a problem. It may have passed: try again later.")
-    if code.startswith(HTTP):
-        title = f"Refused by the server ({code.removeprefix(HTTP)})"
-        return Meaning(title, "The server did not hand out a picture. Open the address in a browser.")
-    return Meaning("Other failure", "What has happened stands beside each picture.")
+def explain(code: str) -> Explanation:
+    """Return the explanation of an error code. Unknown codes get a general one."""
+    if code in EXPLANATIONS:
+        return EXPLANATIONS[code]
+    status = code.removeprefix("http_")
+    if code.startswith("http_5"):
+        return Explanation(f"Server error ({status})", "The server had a problem. Retry later.")
+    if code.startswith("http_"):
+        advice = "The server did not send a picture. Open the URL in a browser to check."
+        return Explanation(f"Unexpected response ({status})", advice)
+    return Explanation("Other failure", "See the message next to each picture.")
 
 
 @dataclass(slots=True)
 class Cause:
-    """What failed with one code: how many Images, and how many at each host, of the hosts with most."""
+    """The failed Images of a Request with one error code: their number, and the number per listed host."""
 
     code: str
     count: int
     hosts: list[tuple[str, int]] = field(default_factory=list)
 
     @property
-    def meaning(self) -> Meaning:
-        return meaning_of(self.code)
+    def explanation(self) -> Explanation:
+        return explain(self.code)
 
     @property
-    def elsewhere(self) -> int:
-        """How many at hosts that are not listed."""
+    def unlisted(self) -> int:
+        """Number of Images on hosts that are not listed."""
         return self.count - sum(count for _, count in self.hosts)
 
     @property
     def retryable(self) -> bool:
-        """An address that is none cannot become one by trying."""
+        """An invalid URL stays invalid, so a retry cannot help."""
         return self.code != "invalid_url"
 
 
-def grouped(batch: Request) -> list[Cause]:
-    """The failures by cause, the most frequent first."""
+def failures_by_cause(batch: Request) -> list[Cause]:
+    """Return the failed Images of a Request by error code, the most frequent first."""
     by_host = batch.images.failed().order_by().values_list("error_code", "host").annotate(count=Count("*"))
     hosts: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for code, host, count in by_host.order_by("-count", "error_code", "host")[:SHOWN_GROUPS]:
+    for code, host, count in by_host.order_by("-count", "error_code", "host")[:MAX_LISTED_GROUPS]:
         hosts[code].append((host, count))
     return [Cause(code, count, hosts[code]) for code, count in batch.images.causes()]

@@ -26,9 +26,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from processing.work import ingest as ingestion
-from processing.work.claim import claim
+from processing.work.claim import ClaimedImage, claim, release
 from processing.workers import recovery
 from products import lifecycle
+from products.lifecycle import Outcome, PictureFacts
 from products.models import Image, Request
 
 TABLES = ("products_image", "products_product", "products_productimage")
@@ -71,13 +72,17 @@ def _statements(batch: Request) -> list[str]:
         images = claim(batch, worker, 32)
         claim(batch, worker, 32, ["busy.example.com"])
         Image.objects.due().filter(request=batch).exists()
-        for image in images[:16]:
-            image.complete(f"images/00/{image.pk}.jpg")
-        lifecycle.record(batch.pk, images[:16], worker)
-        Image.objects.filter(claimed_by=worker).release(crashed=False)
+        lifecycle.record(batch.pk, map(_completed, images[:16]), worker)
+        release(Image.objects.filter(claimed_by=worker), crashed=False)
         recovery.recover()
         transaction.set_rollback(True)
     return [query["sql"] for query in queries.captured_queries]
+
+
+def _completed(image: ClaimedImage) -> Outcome:
+    facts = PictureFacts(1000, 40, 30, "jpeg")
+    key = f"images/00/{image.id}.jpg"
+    return Outcome.completed(image.id, image.attempts + 1, output_key=key, source=facts, output=facts)
 
 
 def _explicable(sql: str) -> bool:

@@ -41,14 +41,14 @@ def test_an_endpoint_is_added_tested_and_seen_to_have_got_the_test(
 def test_a_token_is_made_used_and_revoked(site: "Page", live_server: LiveServer) -> None:
     site.goto(f"{live_server.url}/account/")
     site.get_by_label("Name").fill("nightly import")
-    site.get_by_role("button", name="Make a token").click()
+    site.get_by_role("button", name="Create token").click()
     key = site.get_by_role("status").locator("code").inner_text()
     headers, url = {"Authorization": f"Token {key}"}, f"{live_server.url}/api/requests/"
     assert httpx.get(url, headers=headers).status_code == 200
     site.goto(f"{live_server.url}/account/")
     expect(site.get_by_text(key)).to_have_count(0)
     site.get_by_role("button", name="Revoke").click()
-    expect(site.get_by_role("status").first).to_contain_text("is revoked")
+    expect(site.get_by_role("status").first).to_contain_text(" revoked.")
     assert httpx.get(url, headers=headers).status_code == 401
 
 
@@ -60,5 +60,6 @@ def test_an_endpoint_that_was_disabled_is_announced_and_listed_in_the_account(
     endpoint = WebhookEndpoint.objects.create(owner=User.objects.get(), url="https://shop.example/hook")
     endpoint.disable("It responded with 410 Gone.")
     site.goto(f"{live_server.url}/account/")
-    expect(site.get_by_text("was disabled. It responded with 410 Gone.")).to_be_visible()
+    text = "is disabled and receives no events. It responded with 410 Gone."
+    expect(site.get_by_text(text)).to_be_visible()
     expect(site.get_by_role("row", name="https://shop.example/hook")).to_contain_text("Disabled")

@@ -34,7 +34,7 @@ def compared(ann: User, origin: Origin, settings: Settings) -> Compared:
 
 
 def source(page: "Page") -> Locator:
-    return page.get_by_role("img", name="The source of picture 1 of row 1")
+    return page.get_by_role("img", name="Original picture 1 of row 1")
 
 
 def test_both_pictures_are_shown_side_by_side_and_the_source_is_asked_for_once(
@@ -51,7 +51,7 @@ def test_both_pictures_are_shown_side_by_side_and_the_source_is_asked_for_once(
         assert source(site).evaluate(SIZE) == [192, 96]
     assert len(origin.received) == 1
     before = source(site).bounding_box()
-    after = site.get_by_role("img", name="The new picture 1 of row 1").bounding_box()
+    after = site.get_by_role("img", name="Compressed picture 1 of row 1").bounding_box()
     assert before and after
     assert before["x"] + before["width"] < after["x"]
     assert (before["y"], before["width"], before["height"]) == (after["y"], after["width"], after["height"])

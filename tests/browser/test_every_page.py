@@ -119,7 +119,7 @@ def test_so_is_the_answer_to_a_file_that_is_refused(
     watch.expect("400 (Bad Request)")
     site.goto(live_server.url)
     choose(site, b"nonsense")
-    site.get_by_role("button", name="Upload and start at once").click()
+    site.get_by_role("button", name="Upload and start").click()
     expect(site.locator(".errorlist")).to_be_visible()
     check(site)
 
@@ -138,8 +138,8 @@ def test_so_is_the_answer_to_a_file_that_is_too_large(
 
 def test_so_are_new_secrets_and_tokens(site: "Page", live_server: LiveServer) -> None:
     site.goto(f"{live_server.url}/account/")
-    site.get_by_role("button", name="Make a token").click()
-    expect(site.get_by_text("This is the new token.")).to_be_visible()
+    site.get_by_role("button", name="Create token").click()
+    expect(site.get_by_text("Copy your new token now.")).to_be_visible()
     check(site)
     site.goto(f"{live_server.url}/webhooks/")
     site.get_by_label("URL").fill(f"https://shop.example/{LONG}")
@@ -154,8 +154,8 @@ def test_so_is_the_answer_to_a_form_of_another_site(
     watch.expect("403 (Forbidden)")
     site.goto(f"{live_server.url}/account/")
     site.context.clear_cookies(name="csrftoken")
-    site.get_by_role("button", name="Make a token").click()
-    expect(site.get_by_role("heading", level=1)).to_have_text("Not allowed")
+    site.get_by_role("button", name="Create token").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("Access denied")
     check(site)
 
 
@@ -166,7 +166,7 @@ def test_so_is_the_answer_to_who_is_not_allowed(
     settings.OPEN_ACCESS = True
     page.set_extra_http_headers({"Via": "1.1 proxy"})
     page.goto(live_server.url)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Not allowed")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Access denied")
     check(page)
 
 

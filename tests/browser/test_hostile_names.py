@@ -78,10 +78,10 @@ def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_serv
     site.get_by_label("Catalogue").set_input_files(
         {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
     )
-    site.get_by_role("button", name="Upload and start at once").click()
+    site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_contain_text("<img src=x onerror=mark()>")
     batch = ingest(Request.objects.get())
-    expect(site.get_by_label("0 of 1 pictures done")).to_be_visible()
+    expect(site.get_by_label("0 of 1 picture done")).to_be_visible()
     settle(batch, {batch.images.get().url: "<script>mark()"})
     expect(site.get_by_role("heading", name="Failures")).to_be_visible()
     expect(site.get_by_role("rowheader", name="<script>mark()</script>").first).to_be_visible()
@@ -97,7 +97,7 @@ def test_a_hostile_file_that_is_refused_is_answered_as_text(
     site.get_by_label("Catalogue").set_input_files(
         {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
     )
-    site.get_by_role("button", name="Upload and start at once").click()
+    site.get_by_role("button", name="Upload and start").click()
     expect(site.locator(".errorlist")).to_contain_text("<script>mark()</script>")
     assert site.evaluate("marks") == []
 

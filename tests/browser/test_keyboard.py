@@ -55,10 +55,10 @@ def test_a_catalogue_is_uploaded_by_keyboard_and_its_progress_seen(site: "Page")
     tab_to(site, "Quality")
     site.keyboard.press("Control+A")
     site.keyboard.type("70")
-    tab_to(site, "Upload and start at once")
+    tab_to(site, "Upload and start")
     site.keyboard.press("Enter")
     expect(site.get_by_role("heading", level=1)).to_have_text("<script>alert(2).csv")
-    expect(site.get_by_label("Reading the file: 0 of 1 rows")).to_be_visible()
+    expect(site.get_by_label("0 of 1 row read")).to_be_visible()
     assert Request.objects.get().quality == 70
 
 
@@ -69,7 +69,7 @@ def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", w
     site.keyboard.press("Enter")
     tab_to(site, "Strict")
     site.keyboard.press("Space")
-    tab_to(site, "Upload and start at once")
+    tab_to(site, "Upload and start")
     site.keyboard.press("Enter")
     field = site.get_by_label("Catalogue")
     expect(field).to_have_accessible_description(
@@ -83,7 +83,7 @@ def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", w
 
 def test_the_first_stop_leads_past_the_navigation(site: "Page") -> None:
     site.keyboard.press("Tab")
-    expect(site.locator(":focus")).to_have_text("Skip to the content")
+    expect(site.locator(":focus")).to_have_text("Skip to content")
     site.keyboard.press("Enter")
     expect(site.locator("main")).to_be_focused()
 

@@ -62,21 +62,21 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
     phone.get_by_label("Serial number").select_option("Artikel")
     phone.get_by_label("Product name").select_option("Titel")
     phone.get_by_label("Fotos").check()
-    press(phone, "Read it again")
+    press(phone, "Update preview")
     expect(phone.get_by_role("rowheader", name="3")).to_be_visible()
     press(phone, "Start")
-    expect(phone.get_by_label("Reading the file: 0 of 3 rows")).to_be_visible()
+    expect(phone.get_by_label("0 of 3 rows read")).to_be_visible()
     batch = settle(ingest(Request.objects.get()), {URL: JPEG})
     expect(phone.get_by_label("1 of 3 pictures done")).to_be_attached()
     settle(batch, {OTHER_URL: "timeout", THIRD_URL: JPEG})
-    expect(phone.get_by_role("heading", name="Server too slow: 1 picture")).to_be_visible()
-    press(phone, "Retry these")
-    expect(phone.get_by_role("status").first).to_have_text("Trying again.")
+    expect(phone.get_by_role("heading", name="Download timed out · 1 picture")).to_be_visible()
+    press(phone, "Retry pictures from")
+    expect(phone.get_by_role("status").first).to_have_text("Retry started.")
     press(phone, "Cancel")
-    expect(phone.get_by_role("status").first).to_contain_text("Canceled.")
-    rows = csv.DictReader(io.StringIO(download(phone, "Result (CSV)").path().read_text()))
+    expect(phone.get_by_role("status").first).to_contain_text("Request canceled.")
+    rows = csv.DictReader(io.StringIO(download(phone, "Download results").path().read_text()))
     assert [row["Status"] for row in rows] == ["completed", "canceled", "completed"]
-    with zipfile.ZipFile(download(phone, "Pictures (ZIP)").path()) as archive:
+    with zipfile.ZipFile(download(phone, "Download pictures (ZIP)").path()) as archive:
         assert archive.read("1-1.jpg") == JPEG
 
 
@@ -88,7 +88,7 @@ def test_an_endpoint_and_a_token(phone: "Page") -> None:
     press(phone, "Send test event")
     expect(phone.get_by_role("rowheader", name="test")).to_be_visible()
     phone.goto("/account/")
-    press(phone, "Make a token")
-    expect(phone.get_by_text("This is the new token.")).to_be_visible()
+    press(phone, "Create token")
+    expect(phone.get_by_text("Copy your new token now.")).to_be_visible()
     press(phone, "Revoke")
-    expect(phone.get_by_role("status").first).to_contain_text("is revoked")
+    expect(phone.get_by_role("status").first).to_contain_text(" revoked.")

@@ -45,12 +45,12 @@ def test_a_file_is_chosen_by_button_previewed_with_other_columns_and_started(
     site.get_by_label("Catalogue").set_input_files(chosen(data))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     expect(site).to_have_title("Preview of catalogue.csv – Image Extractor")
-    first_rows = site.get_by_role("table", name="Rows 1 to 1 of 1, as they are understood")
+    first_rows = site.get_by_role("table", name="Rows 1 to 1 of 1")
     expect(first_rows.get_by_role("rowheader")).to_have_text("1")
     expect(first_rows).not_to_contain_text(OTHER_URL)
     site.get_by_label("Serial number").select_option("Code")
     site.get_by_label("More").check()
-    site.get_by_role("button", name="Read it again").click()
+    site.get_by_role("button", name="Update preview").click()
     expect(first_rows.get_by_role("rowheader")).to_have_text("A-1")
     expect(first_rows).to_contain_text(OTHER_URL)
     site.get_by_role("button", name="Start").click()
@@ -84,7 +84,7 @@ def test_a_file_is_dropped_on_the_field_by_the_browser_itself(
     for kind in ("dragEnter", "dragOver", "drop"):
         protocol.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
     site.wait_for_function("() => document.querySelector('[type=file]').files.length")
-    site.get_by_role("button", name="Upload and start at once").click()
+    site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("native.csv")
     assert Request.objects.get().filename == "native.csv"
 
@@ -98,7 +98,7 @@ def test_the_sending_of_a_large_file_is_shown(site: "Page", live_server: LiveSer
     data = make_csv(*((n, "Chair", f"{URL}?{n}") for n in range(100_000)))
     site.get_by_label("Catalogue").set_input_files(chosen(data))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
-    expect(site.get_by_text("Sending:")).to_contain_text(f"of {len(data) / 1024**2:.1f} MB")
+    expect(site.get_by_text("Uploading")).to_contain_text(f"of {len(data) / 1024**2:.1f} MB")
     expect(site.get_by_role("button", name="Upload and preview")).to_be_disabled()
     expect(site.get_by_role("heading", level=1)).to_have_text("Preview of catalogue.csv", timeout=30_000)
 
@@ -109,7 +109,7 @@ def test_a_file_over_the_limit_is_not_sent_at_all(
     settings.UPLOAD_MAX_BYTES = 1024 * 1024  # type: ignore[attr-defined]
     site.goto(live_server.url)
     site.get_by_label("Catalogue").set_input_files(chosen(b"x" * 1_600_000))  # type: ignore[arg-type]
-    expect(site.get_by_role("alert")).to_have_text("The file has 1.5 MB; at most 1.0 MB are accepted.")
+    expect(site.get_by_role("alert")).to_have_text("The file is 1.5 MB. The maximum is 1.0 MB.")
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_label("Catalogue")).to_have_js_property("validity.customError", True)
     site.get_by_label("Catalogue").set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
@@ -122,12 +122,12 @@ def test_a_refused_file_says_why_beside_the_field_which_has_the_focus(
     watch.expect("400 (Bad Request)")
     site.goto(live_server.url)
     site.get_by_label("Catalogue").set_input_files(chosen(b"nonsense", "a.csv"))  # type: ignore[arg-type]
-    site.get_by_role("button", name="Upload and start at once").click()
+    site.get_by_role("button", name="Upload and start").click()
     expect(site.locator("#id_file_error")).to_contain_text("Missing columns")
     expect(site).to_have_title("Error: Upload a catalogue – Image Extractor")
     expect(site.get_by_label("Catalogue")).to_be_focused()
     site.get_by_label("Catalogue").set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
-    site.get_by_role("button", name="Upload and start at once").click()
+    site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
 
 
@@ -137,7 +137,7 @@ def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
     batch = submit(ann, make_csv(*ROWS))
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
     site.evaluate("window.isTheSame = true")
-    expect(site.get_by_label("Reading the file: 0 of 3 rows")).to_be_visible()
+    expect(site.get_by_label("0 of 3 rows read")).to_be_visible()
     batch = ingest(batch)
     expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
     expect(site.get_by_role("rowheader", name="3")).to_be_visible()
@@ -145,24 +145,26 @@ def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
     expect(site.get_by_label("1 of 3 pictures done")).to_be_attached()
     expect(site.get_by_role("row", name="Chair").get_by_text("Completed")).to_be_visible()
     settle(batch, {OTHER_URL: "http_404"})
-    expect(site.get_by_role("heading", name="Picture not there (404): 1 picture")).to_be_visible(
+    expect(site.get_by_role("heading", name="Picture not found (404) · 1 picture")).to_be_visible(
         timeout=10_000
     )
     settle(batch, {THIRD_URL: JPEG})
     expect(site).to_have_title("catalogue.csv: Completed with errors – Image Extractor")
     expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
-    expect(site.get_by_role("img", name="The new picture 1 of row 3")).to_have_js_property("naturalWidth", 32)
+    expect(site.get_by_role("img", name="Compressed picture 1 of row 3")).to_have_js_property(
+        "naturalWidth", 32
+    )
     assert site.evaluate("isTheSame")
 
 
 def test_what_failed_is_tried_again_and_completes(site: "Page", live_server: LiveServer, ann: User) -> None:
     batch = settle(ingest(submit(ann, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: "timeout", THIRD_URL: "dns"})
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
-    cause = site.locator(".cause", has_text="Server too slow")
+    cause = site.locator(".cause", has_text="Download timed out")
     cause.get_by_role("link", name="Show rows").click()
     expect(site.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
-    cause.get_by_role("button", name="Retry these").click()
-    expect(site.get_by_role("status").first).to_have_text("Trying again.")
+    cause.get_by_role("button", name="Retry pictures from").click()
+    expect(site.get_by_role("status").first).to_have_text("Retry started.")
     expect(site.get_by_label("2 of 3 pictures done")).to_be_attached()
     batch.refresh_from_db()
     settle(batch, {OTHER_URL: JPEG})
@@ -174,7 +176,7 @@ def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User)
     batch = ingest(submit(ann, make_csv(*ROWS)))
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
     site.get_by_role("button", name="Cancel").click()
-    expect(site.get_by_role("status").first).to_have_text("Canceled. What was done by then is kept.")
+    expect(site.get_by_role("status").first).to_have_text("Request canceled. Completed pictures are kept.")
     expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
     batch.refresh_from_db()
     assert batch.status == Request.Status.CANCELED
@@ -185,11 +187,11 @@ def test_a_request_is_deleted_after_a_confirmation(
 ) -> None:
     watch.expect("404 (Not Found)")  # the page may ask for its products while they are being deleted
     site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
-    confirm = site.get_by_role("button", name="Yes, delete it")
+    confirm = site.get_by_role("button", name="Delete permanently")
     expect(confirm).to_be_hidden()
     site.get_by_text("Delete this request").click()
     confirm.click()
-    expect(site.get_by_role("status").first).to_have_text("catalogue.csv is deleted.")
+    expect(site.get_by_role("status").first).to_have_text("catalogue.csv deleted.")
     assert not Request.objects.exists()
 
 
@@ -208,8 +210,8 @@ def test_a_page_that_asks_after_a_request_while_it_is_deleted_does_not_stop_the_
     site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
     site.on("requestfinished", lambda done: has_asked.set() if "/progress/" in done.url else None)
     site.get_by_text("Delete this request").click()
-    site.get_by_role("button", name="Yes, delete it").click()
-    expect(site.get_by_role("status").first).to_have_text("catalogue.csv is deleted.")
+    site.get_by_role("button", name="Delete permanently").click()
+    expect(site.get_by_role("status").first).to_have_text("catalogue.csv deleted.")
 
 
 def download(page: "Page", name: str) -> "Download":
@@ -218,7 +220,9 @@ def download(page: "Page", name: str) -> "Download":
     return waited.value
 
 
-@pytest.mark.parametrize(("link", "serials"), [("Result (CSV)", ["1", "2"]), ("Failed rows only", ["2"])])
+@pytest.mark.parametrize(
+    ("link", "serials"), [("Download results", ["1", "2"]), ("Download failed rows", ["2"])]
+)
 def test_results_are_downloaded_and_opened(
     site: "Page", live_server: LiveServer, ann: User, link: str, serials: list[str]
 ) -> None:
@@ -234,7 +238,7 @@ def test_pictures_are_downloaded_as_a_zip_and_opened(
 ) -> None:
     batch = settle(ingest(submit(ann, make_csv(ROWS[0]))), {URL: JPEG})
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
-    with zipfile.ZipFile(download(site, "Pictures (ZIP)").path()) as archive:
+    with zipfile.ZipFile(download(site, "Download pictures (ZIP)").path()) as archive:
         assert archive.read("1-1.jpg") == JPEG
 
 
@@ -243,5 +247,5 @@ def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_serve
     sample = download(site, "Download a sample CSV").path().read_bytes()
     site.get_by_label("Catalogue").set_input_files(chosen(sample))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
-    expect(site.get_by_role("table", name="Rows 1 to 3 of 3, as they are understood")).to_be_visible()
+    expect(site.get_by_role("table", name="Rows 1 to 3 of 3")).to_be_visible()
     expect(site.get_by_role("heading", name="Warnings")).to_have_count(0)

@@ -36,7 +36,7 @@ def test_from_the_upload_to_the_retry(plain: "Page") -> None:
     plain.get_by_label("Serial number").select_option("Artikel")
     plain.get_by_label("Product name").select_option("Titel")
     plain.get_by_label("Fotos").check()
-    plain.get_by_role("button", name="Read it again").click()
+    plain.get_by_role("button", name="Update preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
     plain.get_by_role("button", name="Start").click()
     batch = settle(ingest(Request.objects.get()), {URL: JPEG})
@@ -44,20 +44,20 @@ def test_from_the_upload_to_the_retry(plain: "Page") -> None:
     expect(plain.get_by_label("1 of 2 pictures done")).to_be_attached()
     settle(batch, {OTHER_URL: "timeout"})
     plain.reload()
-    expect(plain.get_by_role("img", name="The new picture 1 of row 1")).to_be_visible()
-    plain.get_by_role("button", name="Retry these").click()
-    expect(plain.get_by_role("status").first).to_have_text("Trying again.")
+    expect(plain.get_by_role("img", name="Compressed picture 1 of row 1")).to_be_visible()
+    plain.get_by_role("button", name="Retry pictures from").click()
+    expect(plain.get_by_role("status").first).to_have_text("Retry started.")
     plain.get_by_role("button", name="Cancel").click()
-    expect(plain.get_by_role("status").first).to_contain_text("Canceled.")
+    expect(plain.get_by_role("status").first).to_contain_text("Request canceled.")
     with plain.expect_download() as result:
-        plain.get_by_role("link", name="Result (CSV)").click()
+        plain.get_by_role("link", name="Download results").click()
     assert result.value.path().read_text().splitlines()[1].endswith(",completed,")
-    plain.get_by_label("Search").fill("Table")
-    plain.get_by_role("button", name="Show").click()
+    plain.get_by_label("Product", exact=True).fill("Table")
+    plain.get_by_role("button", name="Search").click()
     expect(plain.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
     plain.get_by_text("Delete this request").click()
-    plain.get_by_role("button", name="Yes, delete it").click()
-    expect(plain.get_by_role("status").first).to_have_text("artikel.csv is deleted.")
+    plain.get_by_role("button", name="Delete permanently").click()
+    expect(plain.get_by_role("status").first).to_have_text("artikel.csv deleted.")
 
 
 def test_an_endpoint_a_token_and_a_password(plain: "Page", live_server: LiveServer) -> None:
@@ -68,15 +68,15 @@ def test_an_endpoint_a_token_and_a_password(plain: "Page", live_server: LiveServ
     plain.get_by_role("button", name="Send test event").click()
     expect(plain.get_by_role("row", name="test")).to_contain_text("Pending")
     plain.goto("/account/")
-    plain.get_by_role("button", name="Make a token").click()
+    plain.get_by_role("button", name="Create token").click()
     headers = {"Authorization": f"Token {plain.get_by_role('status').locator('code').inner_text()}"}
     assert httpx.get(f"{live_server.url}/api/requests/", headers=headers).status_code == 200
-    plain.get_by_role("link", name="Change your password").click()
+    plain.get_by_role("link", name="Change password").click()
     plain.get_by_label("Old password").fill("a long password")
-    for label in ("New password:", "New password confirmation:"):
+    for label in ("New password", "New password confirmation"):
         plain.get_by_label(label, exact=True).fill("another long password")
-    plain.get_by_role("button", name="Change it").click()
-    expect(plain.get_by_role("status").first).to_contain_text("The password is changed.")
+    plain.get_by_role("button", name="Change password").click()
+    expect(plain.get_by_role("status").first).to_contain_text("Password changed.")
 
 
 def test_a_file_over_the_limit_gets_a_page_of_its_own(plain: "Page", settings: Settings) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from products import lifecycle
 from tests.faults.conftest import NewJob
 from tests.support.jobs import watch
 from tests.support.servers import Postgres, Redis, find_program
@@ -63,7 +62,7 @@ def places(account: Store) -> Iterator[list[Place]]:
     with Postgres() as one, Redis() as queue, Postgres() as other, Redis() as other_queue:
         yield [Place(one, queue, account, names[0]), Place(other, other_queue, account, names[1])]
     for name in names:
-        lifecycle.delete(account, name)
+        account.remove(name)
 
 
 def test_what_is_restored_goes_on_where_the_backup_was_made(

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import cycle
@@ -21,14 +22,15 @@ from pytest_django import Settings
 
 from processing.storage.outputs import store
 from processing.work import ingest as ingestion
-from processing.work.claim import claim
+from processing.work.claim import ClaimedImage
 from processing.workers.models import DEAD_AFTER, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import Recovered, recover
 from products import lifecycle
+from products.lifecycle import Outcome, transitions
 from products.lifecycle.signals import request_finished
-from products.models import Image, Output, Product, ProductImage, Request, sweeping
-from tests.support.batches import WORKER, complete, held, make_urls, submitted
+from products.models import Image, Product, ProductImage, Request
+from tests.support.batches import OTHER_WORKER, WORKER, claimed, complete, fail, held, make_urls, submitted
 from tests.support.parallel import Threads
 
 pytestmark = [
@@ -40,7 +42,6 @@ pytestmark = [
 ROUNDS = 200
 IMAGES = 6
 STEP = 3
-OTHER_WORKER = uuid.UUID("00000000-0000-4000-8000-000000000002")
 Status = Request.Status
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ def endings() -> Iterator[Endings]:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several transactions for each ingest and each sweep, between which the other side can come."""
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
-    monkeypatch.setattr(sweeping, "SWEEP_ROWS", STEP)
+    monkeypatch.setattr(transitions, "SWEEP_ROWS", STEP)
 
 
 # --- Requests, made in one go ---
@@ -107,22 +108,18 @@ def working(per_round: int = 1) -> list[Request]:
     return list(Request.objects.all())
 
 
-def claimed(batch: Request, count: int = IMAGES, worker: uuid.UUID = WORKER) -> list[Image]:
-    return claim(batch, worker, count)
-
-
-def failed(image: Image) -> Image:
-    image.fail("timeout", "It was too slow.")
-    return image
+def failed(image: ClaimedImage) -> Outcome:
+    return fail(image, "timeout", "It was too slow.")
 
 
 # --- What the sides do ---
 
 
-def flush(batch: Request, images: list[Image], worker: uuid.UUID = WORKER) -> int:
-    """Record in steps, each of which repeats an Image of the one before; how many Images were taken."""
-    starts = range(0, len(images), STEP)
-    return sum(lifecycle.record(batch.pk, images[max(0, at - 1) : at + STEP], worker) for at in starts)
+def flush(batch: Request, outcomes: list[Outcome], worker: uuid.UUID = WORKER) -> int:
+    """Record in steps, each of which repeats an outcome of the step before. Return the number written."""
+    starts = range(0, len(outcomes), STEP)
+    steps = [outcomes[max(0, start - 1) : start + STEP] for start in starts]
+    return sum(len(lifecycle.record(batch.pk, step, worker)) for step in steps)
 
 
 def cancel(batch: Request) -> int:
@@ -157,10 +154,10 @@ def sweep(batch: Request) -> None:
 
 
 def work(batch: Request) -> int:
-    """Claim and record for as long as there is something to claim; how many Images were taken."""
+    """Claim and record until there is nothing to claim. Return the number of outcomes written."""
     taken = 0
     while images := claimed(batch, STEP):
-        taken += lifecycle.record(batch.pk, [complete(image) for image in images], WORKER)
+        taken += len(lifecycle.record(batch.pk, [complete(image) for image in images], WORKER))
     return taken
 
 
@@ -242,8 +239,8 @@ def test_a_cancel_against_a_flush_that_finishes(endings: Endings) -> None:
     batches = working()
 
     def sides(batch: Request) -> list[Callable[[], int]]:
-        images = [complete(image) for image in claimed(batch)]
-        return [partial(cancel, batch), partial(flush, batch, images)]
+        outcomes = [complete(image) for image in claimed(batch)]
+        return [partial(cancel, batch), partial(flush, batch, outcomes)]
 
     results = race(batches, sides)
     assert set(check(batches, endings)) == {(Status.CANCELED, 1), (Status.COMPLETED, 1)}
@@ -367,13 +364,13 @@ def test_a_prune_against_the_reuse_of_an_output(endings: Endings, settings: Sett
 
     def sides(earlier: Request) -> list[Callable[[], int]]:
         first, *others = claimed(earlier)
-        first.complete(store(str(earlier.pk).encode(), "jpg"))
-        os.utime(default_storage.path(first.output_key), times=(long_ago.timestamp(),) * 2)
-        lifecycle.record(earlier.pk, [first, *map(failed, others)], WORKER)
+        made = replace(complete(first), output_key=store(str(earlier.pk).encode(), "jpg"))
+        os.utime(default_storage.path(made.output_key), times=(long_ago.timestamp(),) * 2)
+        lifecycle.record(earlier.pk, [made, *map(failed, others)], WORKER)
         Request.objects.filter(pk=earlier.pk).update(finished_at=long_ago)
         (image,) = claimed(pairs[earlier], 1)
-        image.take_over(Output(*(getattr(first, name) for name in Output._fields)))
-        return [prune_old, partial(pairs[earlier].record, [image], WORKER)]
+        reused = replace(made, id=image.id, unchanged=True, taken_from=first.id)
+        return [prune_old, partial(flush, pairs[earlier], [reused])]
 
     results = race(list(pairs), sides)
     assert set(check(list(pairs.values()), endings)) == {(Status.PROCESSING, 1)}

@@ -114,7 +114,7 @@ def test_without_its_bucket_nothing_starts_and_the_reason_is_said(cluster: Clust
     process = cluster._start_web() if program == "web" else cluster._start_workers(1)[0]
     wait_for(lambda: process.poll() is not None, "it ends")
     assert process.returncode != 0
-    assert "AWS_STORAGE_BUCKET_NAME names no bucket" in cluster.log()
+    assert "AWS_STORAGE_BUCKET_NAME is not an existing bucket" in cluster.log()
     assert "`manage.py create_bucket` makes 'missing'" in cluster.log()
 
 

@@ -89,6 +89,52 @@ def test_what_is_unsafe_ends_the_start_with_a_sentence_that_holds_no_secret(
     assert not re.search(r"hush|short|abab|0123456789abc|ZYXWVUTSRQ", done.stdout + done.stderr)
 
 
+GUNICORN = ("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf", "imageextractor.wsgi")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [("manage.py", "check"), ("manage.py", "rundramatiq"), GUNICORN],
+    ids=lambda program: program[1],
+)
+def test_a_start_with_three_wrong_variables_names_all_three_without_a_traceback(
+    program: tuple[str, ...], tmp_path: Path
+) -> None:
+    wrong = {"FETCH_TIMEOUT": "soon", "DEBUG": "maybe", "DATABASE_URL": "mysql://shop:hush@db/shop"}
+    done = run(*program, DATA_DIR=str(tmp_path), **wrong)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines() == [
+        "Error: 3 settings are wrong:",
+        "  DEBUG must be one of 1, true, yes, on, 0, false, no, off, not 'maybe'.",
+        "  DATABASE_URL must be a URL such as postgresql://user:password@host:5432/name.",
+        "  FETCH_TIMEOUT must be a whole number of at least 1, not 'soon'.",
+    ]
+
+
+def test_a_setting_that_contradicts_another_is_named_with_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    done = run("manage.py", "check", DATA_DIR=str(file), DEBUG="1", SERVE_BIND="0.0.0.0:8000")
+    first, *others = done.stderr.strip().splitlines()
+    assert first == "Error: 2 settings are wrong:"
+    assert [line.split()[0] for line in others] == ["DATA_DIR", "DEBUG"]
+
+
+def test_sqlite_is_refused_where_redis_makes_a_cluster(tmp_path: Path) -> None:
+    environment = {"SECRET_KEY": KEY, "REDIS_URL": PASSWORDS["REDIS_URL"], "DATA_DIR": str(tmp_path)}
+    done = run("manage.py", "check", **environment)
+    assert done.returncode != 0
+    assert "DATABASE_URL must be a PostgreSQL URL where REDIS_URL is set, because" in done.stderr
+    assert "hush" not in done.stderr
+
+
+def test_gunicorn_alone_does_not_serve_without_redis(tmp_path: Path) -> None:
+    done = run(*GUNICORN, "--bind", f"127.0.0.1:{free_port()}", DATA_DIR=str(tmp_path))
+    assert done.returncode != 0
+    assert "start it with `manage.py serve`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("bind", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
 def test_debug_is_for_a_loopback_address(tmp_path: Path, bind: str) -> None:
     assert run("manage.py", "check", DATA_DIR=str(tmp_path), DEBUG="1", SERVE_BIND=bind).returncode == 0
@@ -96,11 +142,11 @@ def test_debug_is_for_a_loopback_address(tmp_path: Path, bind: str) -> None:
 
 def test_gunicorn_refuses_debug_on_an_address_of_its_own_that_others_reach(tmp_path: Path) -> None:
     environment = {"SECRET_KEY": KEY, "DATA_DIR": str(tmp_path), **PASSWORDS, "DEBUG": "1"}
-    gunicorn = ["-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf", "imageextractor.wsgi"]
-    done = run(*gunicorn, "--bind", f"0.0.0.0:{free_port()}", **environment)
+    done = run(*GUNICORN, "--bind", f"0.0.0.0:{free_port()}", **environment)
     assert done.returncode != 0
-    assert "DEBUG is for a loopback address alone" in done.stderr
+    assert "DEBUG is accepted only on a loopback address" in done.stderr
     assert "hush" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_refused_database_url_is_not_repeated(tmp_path: Path) -> None:

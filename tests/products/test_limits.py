@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "a long password"
-TOO_MANY = "Too many attempts to log in. Please wait some minutes."
+TOO_MANY = "Too many login attempts. Try again in a few minutes."
 
 
 @pytest.fixture(autouse=True)
 def one_moment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     """A clock that stands, early in every window; passwords that cost nothing, and limits soon reached."""
-    monkeypatch.setattr("products.accounts.login_limit.LOGINS_IN_ALL", login_limit.LOGINS + 2)
+    monkeypatch.setattr("products.accounts.login_limit.MAX_LOGINS_IN_ALL", login_limit.MAX_LOGINS + 2)
     monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -58,7 +58,7 @@ def error_of(response: Any) -> dict[str, Any]:
 
 def test_the_eleventh_login_from_one_address_is_refused_though_the_password_is_right() -> None:
     make_user(password=PASSWORD)
-    for _ in range(login_limit.LOGINS):
+    for _ in range(login_limit.MAX_LOGINS):
         assert log_in("ann", "a wrong guess").status_code == 200
     answer = log_in("ANN")
     assert answer.status_code == 429
@@ -70,7 +70,7 @@ def test_the_eleventh_login_from_one_address_is_refused_though_the_password_is_r
 def test_the_user_can_still_log_in_from_elsewhere_and_others_from_there() -> None:
     make_user(password=PASSWORD)
     make_user("bob", password=PASSWORD)
-    for _ in range(login_limit.LOGINS + 5):
+    for _ in range(login_limit.MAX_LOGINS + 5):
         log_in("ann", "a wrong guess")
     assert log_in("ann", address="203.0.113.9").status_code == 302
     assert log_in("bob").status_code == 302
@@ -78,23 +78,25 @@ def test_the_user_can_still_log_in_from_elsewhere_and_others_from_there() -> Non
 
 def test_a_name_that_is_tried_from_everywhere_is_refused_in_the_end() -> None:
     make_user(password=PASSWORD)
-    for number in range(login_limit.LOGINS_IN_ALL):
+    for number in range(login_limit.MAX_LOGINS_IN_ALL):
         assert log_in("ann", "a wrong guess", f"203.0.113.{number}").status_code == 200
     assert log_in("ann", address="198.51.100.8").status_code == 429
 
 
 def test_an_address_that_tries_every_name_is_refused_in_the_end() -> None:
     make_user(password=PASSWORD)
-    for number in range(login_limit.LOGINS_IN_ALL):
+    for number in range(login_limit.MAX_LOGINS_IN_ALL):
         assert log_in(f"user{number}", "a wrong guess").status_code == 200
     assert log_in("ann").status_code == 429
 
 
 def test_after_the_window_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
     make_user(password=PASSWORD)
-    for _ in range(login_limit.LOGINS + 1):
+    for _ in range(login_limit.MAX_LOGINS + 1):
         log_in("ann", "a wrong guess")
-    monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0 + login_limit.LOGIN_WINDOW)
+    monkeypatch.setattr(
+        "products.rate_limit.time.time", lambda: 1_000_000_200.0 + login_limit.LOGIN_WINDOW_SECONDS
+    )
     assert log_in("ann").status_code == 302
 
 
@@ -104,7 +106,7 @@ def test_the_admin_has_no_door_of_its_own(client: Client) -> None:
 
 def test_a_user_who_is_sent_away_by_the_admin_is_told_why() -> None:
     answer = client_of(make_user()).get("/admin/", follow=True)
-    assert "You are logged in as ann, who may not see that page." in answer.content.decode()
+    assert "You are logged in as ann, but this account cannot open that page." in answer.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ def test_under_open_access_nothing_is_limited(client: Client, settings: Settings
     settings.USER_UPLOADS_PER_MINUTE = settings.USER_MAX_OPEN_REQUESTS = settings.USER_MAX_OPEN_IMAGES = 1
     assert [upload(client, make_csv()).status_code for _ in range(3)] == [201] * 3
     make_user(password=PASSWORD)
-    assert {log_in("ann", "a wrong guess").status_code for _ in range(login_limit.LOGINS + 1)} == {200}
+    assert {log_in("ann", "a wrong guess").status_code for _ in range(login_limit.MAX_LOGINS + 1)} == {200}
 
 
 def test_a_cache_that_is_down_keeps_nobody_out(api: Client, settings: Settings) -> None:

@@ -10,7 +10,6 @@ from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from imageextractor.storages import s3
-from products import lifecycle
 from products.models import Request
 from tests.support.stores import REAL, Moto, Store
 
@@ -55,7 +54,7 @@ def no_bucket(account: Store, settings: Settings, monkeypatch: MonkeyPatch) -> I
     """Settings that name a bucket which is not there."""
     bucket = Bucket(account, account.new_bucket(), settings, monkeypatch)
     yield bucket
-    lifecycle.delete(account, bucket.name)
+    account.remove(bucket.name)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from processing.monitoring import health
 from processing.storage.outputs import StorageError, is_stored, require_bucket, store
 from processing.storage.s3 import PictureStorage
 from processing.workers import prune
-from products.results.table import result_csv
+from products.results.result_csv import result_csv
 from tests.s3.conftest import Bucket
 from tests.support.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
 from tests.support.factories import ingest as ingest_all
@@ -162,7 +162,7 @@ def test_storage_check_writes_reads_and_deletes(bucket: Bucket) -> None:
 
 
 def test_storage_check_names_what_is_wrong(no_bucket: Bucket) -> None:
-    with pytest.raises(CommandError, match=r"pictures: AWS_STORAGE_BUCKET_NAME names no bucket"):
+    with pytest.raises(CommandError, match=r"pictures: AWS_STORAGE_BUCKET_NAME is not an existing bucket"):
         call_command("storage_check")
 
 
@@ -174,10 +174,10 @@ def test_storage_check_works_without_s3_too(settings: Settings, tmp_path: Path) 
 
 
 def test_ready_means_that_the_bucket_takes_a_file(bucket: Bucket) -> None:
-    assert {check.name: check.answer().result(30) for check in health.CHECKS}["storage"] == {}
+    assert {check.name: check.start().result(30) for check in health.CHECKS}["storage"] == {}
     assert bucket.keys() == ["images/ready"]
     bucket.account.remove(bucket.name)
-    assert "storage" in {check.name: check.answer().result(30) for check in health.CHECKS}["storage"]
+    assert "storage" in {check.name: check.start().result(30) for check in health.CHECKS}["storage"]
 
 
 def test_create_bucket_may_be_run_again_and_follows_the_setting(bucket: Bucket) -> None:

@@ -20,6 +20,7 @@ from tests.support.pictures import photo_jpeg
 
 JPEG = photo_jpeg(64, 48)
 WORKER = uuid.UUID("00000000-0000-4000-8000-000000000001")
+OTHER_WORKER = uuid.UUID("00000000-0000-4000-8000-000000000002")
 
 
 def make_urls(count: int, host: str = "shop.example") -> list[str]:
@@ -50,10 +51,20 @@ def ingest(batch: Request) -> Request:
     return batch
 
 
+def working(count: int) -> Request:
+    """Return an ingested Request with this number of pending Images."""
+    return ingested(*make_urls(count))
+
+
 def chunk(batch: Request, start: int = 0, end: int | None = None) -> Chunk:
     """Rows of its file as they go in, all or some."""
     with batch.source.open("rb") as file:
         return Chunk.of(batch.pk, list(Catalogue(file))[start:end])
+
+
+def claimed(batch: Request, count: int = 100, worker: uuid.UUID = WORKER) -> list[ClaimedImage]:
+    """Claim up to `count` Images of a Request."""
+    return claim(batch, worker, count)
 
 
 def complete(image: ClaimedImage) -> Outcome:
@@ -82,6 +93,16 @@ def settle(batch: Request, failed: Mapping[int, str] | None = None) -> Request:
         lifecycle.record(batch.pk, outcomes, WORKER)
     batch.refresh_from_db()
     return batch
+
+
+def counters(batch: Request) -> dict[str, int]:
+    """Return the counters of Images that are not 0, after checking that the rows agree with them."""
+    batch.refresh_from_db()
+    statuses = list(batch.images.values_list("status", flat=True))
+    rows = {"total": len(statuses)} | {status: statuses.count(status) for status in Image.Status.values}
+    counts = {name: getattr(batch, f"images_{name}") for name in rows}
+    assert counts == rows
+    return {name: count for name, count in counts.items() if count}
 
 
 def completed(batch: Request) -> int:

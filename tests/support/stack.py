@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ISSUE_TOKEN = """
 from django.contrib.auth.models import User
-from products.models import ApiToken
+from products.accounts.models import ApiToken
 print(ApiToken.objects.issue(User.objects.create_user({user!r})))
 """
 

@@ -6,17 +6,17 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError
 
-from processing.storage.s3 import complaint
+from processing.storage.s3 import explain
 from products.models.files import ERRORS
 
-LARGE_REGION = "us-east-1"  # the one that S3 refuses to see named when a bucket is made
+DEFAULT_REGION = "us-east-1"  # the only region that a request to create a bucket must not name
 
 
 class Command(BaseCommand):
-    help = "Makes the bucket AWS_STORAGE_BUCKET_NAME unless it is there, and says who may read it."
+    help = "Creates the bucket AWS_STORAGE_BUCKET_NAME if it is missing, and sets who may read it."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Safe to run again: an existing bucket keeps its content and gets the policy anew."""
+        """Set the policy of an existing bucket as well; its content stays."""
         bucket = settings.AWS_STORAGE_BUCKET_NAME
         if not bucket:
             raise CommandError("AWS_STORAGE_BUCKET_NAME is not set.")
@@ -28,25 +28,23 @@ class Command(BaseCommand):
             else:
                 storage.client.put_bucket_policy(Bucket=bucket, Policy=policy(bucket))
         except ERRORS as error:
-            raise CommandError(complaint(error, bucket) or str(error)) from error
-        readers = (
-            "read by signed addresses alone" if settings.AWS_S3_SIGNED_URLS else "images/* for anyone to read"
-        )
+            raise CommandError(explain(error, bucket) or str(error)) from error
+        readers = "signed URLs only" if settings.AWS_S3_SIGNED_URLS else "anyone may read images/*"
         self.stdout.write(f"{bucket}: {readers}")
 
     def _create(self, client: Any, bucket: str) -> None:
         region = client.meta.region_name
-        named = region and region != LARGE_REGION
-        place = {"CreateBucketConfiguration": {"LocationConstraint": region}} if named else {}
+        is_named = region and region != DEFAULT_REGION
+        location = {"CreateBucketConfiguration": {"LocationConstraint": region}} if is_named else {}
         try:
-            client.create_bucket(Bucket=bucket, **place)
+            client.create_bucket(Bucket=bucket, **location)
         except ClientError as error:
             if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
                 raise
 
 
 def policy(bucket: str) -> str:
-    """As JSON: anyone may read a picture, and nobody may list what there is or read what lies beside them."""
+    """Return a bucket policy as JSON by which anyone may read pictures, but nothing else."""
     statement = {
         "Effect": "Allow",
         "Principal": {"AWS": ["*"]},

@@ -8,29 +8,31 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import Field
 from tqdm import tqdm
 
+from processing import runtime
 from processing.monitoring.health import no_worker_sentence, no_worker_since
 from processing.workers import embedded
 from products import lifecycle
 from products.accounts.authentication import local_user
-from products.api.fields import BaseUrlField, ColumnsField, EncodingField
+from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
 from products.models import Format, Request
-from products.results.table import result_csv
+from products.results.result_csv import result_csv
 
 POLL_SECONDS = 0.2
-#: Where there is no terminal to draw a bar in, a line is printed at most this often.
+#: Without a terminal for the progress bar, a line is printed at most this often.
 LINE_SECONDS = 5
 
 
 class Command(BaseCommand):
-    help = "Does the whole job for one catalogue. Exit status: 0 all good, 1 images failed, 2 file refused."
+    help = (
+        "Processes one catalogue. Exit status: 0 all images completed, 1 some failed, 2 the file was refused."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")
@@ -39,21 +41,21 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
         parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
         parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
-        parser.add_argument("--strict", action="store_true", help="refuse the file for any bad row or cell")
-        parser.add_argument("--force", action="store_true", help="fetch what has not changed anew, too")
-        parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: found out")
+        parser.add_argument("--strict", action="store_true", help="refuse the file if any row or cell is bad")
+        parser.add_argument("--force", action="store_true", help="fetch unchanged images again")
+        parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: detected")
         parser.add_argument(
             "--columns",
             type=checked_by(ColumnsField()),
             metavar="JSON",
-            help='names of columns not to be guessed: {"serial": "…", "name": "…", "images": ["…"]}',
+            help='names of columns instead of detection: {"serial": "…", "name": "…", "images": ["…"]}',
         )
         parser.add_argument(
-            "--base-url", type=checked_by(BaseUrlField()), help="what relative paths of pictures are below"
+            "--base-url", type=checked_by(BaseUrlField()), help="base of relative image paths"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        logging.getLogger("processing").setLevel(logging.WARNING)  # what goes well is shown as progress
+        logging.getLogger("processing").setLevel(logging.WARNING)  # the progress bar shows the rest
         output = options["output"] or options["file"].with_suffix(".result.csv")
         partial = output.with_name(output.name + ".part")
         try:
@@ -64,7 +66,7 @@ class Command(BaseCommand):
             batch = self._run(options)
             with partial.open("wb") as file:
                 file.writelines(result_csv(batch))
-            partial.replace(output)  # the result appears whole or not at all
+            partial.replace(output)  # the result appears complete or not at all
         finally:
             partial.unlink(missing_ok=True)
         self._report(batch, output)
@@ -72,14 +74,14 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _run(self, options: dict[str, Any]) -> Request:
-        here = settings.EMBEDDED and embedded.lock_data_dir()
-        if here:
+        works_here = runtime.current.worker_in_web_process and embedded.lock_data_dir()
+        if works_here:
             embedded.migrate()
         batch = self._submit(options)
-        # Without the lock, or in a cluster, workers are elsewhere: then this only follows.
-        with embedded.worker() if here else nullcontext():
+        # In a cluster, or without the lock, other processes do the work and this one only follows.
+        with embedded.worker() if works_here else nullcontext():
             try:
-                Progress(batch, follows_others=not here).follow()
+                Progress(batch, follows_others=not works_here).follow()
             except KeyboardInterrupt:
                 lifecycle.cancel(batch)
                 raise CommandError("Canceled. No result was written.", returncode=130) from None
@@ -118,26 +120,26 @@ class Command(BaseCommand):
 
 
 def _printable(name: str) -> str:
-    """A file's name, of which the file system promises no encoding, as text that can be stored."""
+    """Return a file's name as text that can be stored; the bytes of a name may be in any encoding."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def quality(text: str) -> int:
-    """A quality, as an argument."""
+    """Parse a quality."""
     if not text.isdecimal() or not 1 <= int(text) <= 95:
         raise ArgumentTypeError("a whole number from 1 to 95")
     return int(text)
 
 
 def pixels(text: str) -> int:
-    """A length of a picture's side, as an argument."""
+    """Parse a width or height."""
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError("a whole number of pixels from 1")
     return int(text)
 
 
 def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
-    """An argument that has to be as the API's field of that name has it."""
+    """Return a parser of arguments that accepts what a field of the API accepts."""
 
     def convert(text: str) -> Any:
         try:
@@ -150,9 +152,9 @@ def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
 
 
 class Progress:
-    """Shows how a Request gets on: a bar in a terminal, plain lines elsewhere, both on stderr.
+    """Shows the progress of a Request on stderr: a bar in a terminal, plain lines elsewhere.
 
-    Where the workers are others' it says so, too, when none of them lives.
+    With `follows_others` it also warns when none of the other worker processes is alive.
     """
 
     def __init__(self, batch: Request, *, follows_others: bool) -> None:
@@ -186,10 +188,10 @@ class Progress:
             print(counts, file=sys.stderr, flush=True)
 
     def _warn(self) -> None:
-        """Say it when the last worker is gone, and what to do; once, until one comes back."""
+        """Warn once each time the last worker is gone, with the command that starts one."""
         since = no_worker_since()
         if since and not self._warned:
-            command = "serve" if settings.EMBEDDED else "rundramatiq"
-            advice = f"Start one with `python manage.py {command}`; this goes on by itself then."
+            command = f"python manage.py {runtime.current.worker_command}"
+            advice = f"Start one with `{command}`; this command then continues by itself."
             tqdm.write(f"{no_worker_sentence(since)} {advice}", file=sys.stderr)
         self._warned = since is not None

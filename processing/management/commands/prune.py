@@ -8,7 +8,7 @@ from products.models.files import ERRORS
 
 
 class Command(BaseCommand):
-    help = "Deletes requests that finished long ago, and stored files that no request needs any more."
+    help = "Deletes requests that finished long ago, and stored files that no request uses."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--older-than", type=days, required=True, metavar="DAYS")
@@ -17,11 +17,13 @@ class Command(BaseCommand):
         try:
             self.stdout.write(str(prune(options["older_than"])))
         except ERRORS as error:
-            raise CommandError(f"The storage does not answer, so that files are left: {error}") from error
+            raise CommandError(
+                f"Some files could not be deleted because the storage failed: {error}"
+            ) from error
 
 
 def days(text: str) -> int:
-    """A number of days, as an argument."""
+    """Parse a number of days."""
     if not (text.isascii() and text.isdecimal()):
         raise ArgumentTypeError("a whole number of days from 0")
     return int(text)

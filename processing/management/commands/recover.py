@@ -6,7 +6,7 @@ from processing.workers.recovery import recover
 
 
 class Command(BaseCommand):
-    help = "One recovery round now: releases what dead workers held and sends lost messages again."
+    help = "Runs recovery once: releases images of dead workers and sends lost messages again."
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = recover()

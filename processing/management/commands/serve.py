@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from processing import runtime
 from processing.workers import embedded
 
 
@@ -19,21 +20,21 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Become gunicorn: the address decides settings, which are read anew there."""
+        """Replace this process by gunicorn, which loads the settings again with SERVE_BIND."""
         bind = options["bind"]
         host, _, port = bind.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65_535:
-            raise CommandError(f"--bind takes HOST:PORT, such as 127.0.0.1:8000, not {bind!r}.")
+            raise CommandError(f"--bind must be HOST:PORT, such as 127.0.0.1:8000, not {bind!r}.")
         if host in {"0.0.0.0", "[::]"} and "PUBLIC_URL" not in os.environ:  # noqa: S104 (only compared)
             self.stderr.write(
-                f"{bind} is no address that others can open: set PUBLIC_URL to the one they use, "
-                "which links and the check of host names follow."
+                f"Nobody can open the address {bind}. Set PUBLIC_URL to the one that people use: links start "
+                "with it, and its host is allowed."
             )
-        if settings.EMBEDDED:
+        if runtime.current.worker_in_web_process:
             if not embedded.lock_data_dir():
                 raise CommandError(
-                    f"Another `serve` or `extract` is at work in {settings.DATA_DIR}; "
-                    "a second service needs a DATA_DIR of its own."
+                    f"Another `serve` or `extract` is running in {settings.DATA_DIR}. "
+                    "Set another DATA_DIR to run a second service."
                 )
             embedded.migrate()
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"]

@@ -26,15 +26,17 @@ class Migration(migrations.Migration):
                 (
                     "name",
                     models.CharField(
-                        blank=True, db_default="", default="", help_text="What it is for.", max_length=100
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="What the token is for, such as a nightly import.",
+                        max_length=100,
                     ),
                 ),
                 ("digest", models.CharField(max_length=64, unique=True)),
                 (
                     "hint",
-                    models.CharField(
-                        help_text="The key's first characters, to tell tokens apart.", max_length=8
-                    ),
+                    models.CharField(help_text="The first characters of the key.", max_length=8),
                 ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("last_used_at", models.DateTimeField(blank=True, null=True)),

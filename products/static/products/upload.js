@@ -1,35 +1,40 @@
-// The upload form: files dropped anywhere on the page, a limit seen before anything is sent, and how far the
-// sending has come. Without it the form works as forms do.
+// Enhances the upload form: drop a file anywhere on the page, check its size before sending, show upload progress.
+// Without this script the form submits as usual.
 "use strict";
 
 (() => {
   const form = () => document.getElementById("upload");
   const input = () => form().elements.file;
-  const MB = 1024 * 1024; // as the page has it
+  const MB = 1024 * 1024; // as Django's filesizeformat counts
 
   function checkSize() {
     const file = input().files[0];
-    const most = Number(form().dataset.maxBytes);
-    const isTooLarge = file && file.size > most;
-    const sizes = () => `The file has ${(file.size / MB).toFixed(1)} MB; at most ${(most / MB).toFixed(1)} MB are accepted.`;
-    say(isTooLarge ? sizes() : "");
-    input().setCustomValidity(isTooLarge ? sizes() : "");
+    const maxBytes = Number(form().dataset.maxBytes);
+    const problem = file && file.size > maxBytes
+      ? `The file is ${(file.size / MB).toFixed(1)} MB. The maximum is ${(maxBytes / MB).toFixed(1)} MB.`
+      : "";
+    showProblem(problem);
+    input().setCustomValidity(problem);
   }
 
-  function say(problem) {
-    const place = document.getElementById("upload-problem");
-    place.textContent = problem;
-    place.hidden = !problem;
+  function showProblem(text) {
+    const element = document.getElementById("upload-problem");
+    element.textContent = text;
+    element.hidden = !text;
   }
 
-  function showSending(sent, total) {
-    document.getElementById("sending").hidden = total === null;
-    if (total === null) return;
+  function showProgress(sent, total) {
+    document.getElementById("sending").hidden = false;
     const text = sent < total
-      ? `Sending: ${(sent / MB).toFixed(1)} of ${(total / MB).toFixed(1)} MB`
-      : "Sent. The file is being read …";
+      ? `Uploading ${(sent / MB).toFixed(1)} of ${(total / MB).toFixed(1)} MB`
+      : "Upload complete. Reading the file…";
     document.getElementById("sent-text").textContent = text;
     document.getElementById("sent").value = Math.round((100 * sent) / total);
+  }
+
+  function stopWith(problem) {
+    document.getElementById("sending").hidden = true;
+    showProblem(problem);
   }
 
   const hasFiles = (event) => form() && event.dataTransfer.types.includes("Files");
@@ -46,7 +51,7 @@
     if (!hasFiles(event)) return;
     event.preventDefault();
     form().classList.remove("dropping");
-    const first = new DataTransfer(); // of several files the form takes one
+    const first = new DataTransfer(); // the form takes a single file
     first.items.add(event.dataTransfer.files[0]);
     input().files = first.files;
     checkSize();
@@ -59,16 +64,10 @@
   document.addEventListener("htmx:xhr:progress", (event) => {
     const { loaded, total, lengthComputable } = event.detail;
     const file = input().files[0];
-    // The answer's progress is told as well; it is the smaller one.
-    if (lengthComputable && file && total >= file.size) showSending(loaded, total);
+    // htmx reports download progress too; a total below the file's size is that of the response.
+    if (lengthComputable && file && total >= file.size) showProgress(loaded, total);
   });
-  document.addEventListener("htmx:beforeRequest", () => say(""));
-  document.addEventListener("htmx:sendError", () => {
-    showSending(0, null);
-    say("The connection broke off while the file was being sent. Please try again.");
-  });
-  document.addEventListener("htmx:responseError", () => {
-    showSending(0, null);
-    say("Something went wrong on the server. Please try again.");
-  });
+  document.addEventListener("htmx:beforeRequest", () => showProblem(""));
+  document.addEventListener("htmx:sendError", () => stopWith("The connection was lost during the upload. Try again."));
+  document.addEventListener("htmx:responseError", () => stopWith("Something went wrong on the server. Try again."));
 })();

@@ -106,7 +106,7 @@ def test_the_pipeline_keeps_to_the_budget_with_and_without_children(
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(*[origin.add(f"/{seed}.jpg", photo_jpeg(64, 48, seed=seed)) for seed in range(6)])
     batch.images.update(crashes=crashes)
-    pipeline.submit(claim(batch, pipeline.worker_id, 10))
+    pipeline.submit(batch, claim(batch, pipeline.worker_id, 10))
     wait_until(lambda: not held())
     pipeline.close(20)
     assert (completed(batch), most[0]) == (6, 64 * 48)

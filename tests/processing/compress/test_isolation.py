@@ -194,7 +194,7 @@ def test_a_picture_that_was_in_hand_of_no_dead_worker_gets_no_child(
 
 
 def worked_on(batch: Request, pipeline: Pipeline) -> list[Image]:
-    pipeline.submit(claim(batch, pipeline.worker_id, 1000))
+    pipeline.submit(batch, claim(batch, pipeline.worker_id, 1000))
     wait_until(lambda: not held())
     batch.refresh_from_db()
     return list(batch.images.order_by("number"))

@@ -14,10 +14,12 @@ from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from processing import runtime
 from processing.monitoring import health
 from processing.monitoring.health import Check, no_worker_since
 from processing.work.claim import claim
 from processing.workers.models import DEAD_AFTER, Worker
+from products import lifecycle
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.parallel import together, wait_until
 
@@ -34,7 +36,7 @@ def outputs(settings: Settings, tmp_path: Path) -> Path:
 def no_open_questions() -> Iterator[None]:
     """Nothing that a test asked is still under way when the next one begins."""
     yield
-    wait_until(lambda: not any(thread.name.startswith("ask ") for thread in living_threads()))
+    wait_until(lambda: not any(thread.name.startswith("check ") for thread in living_threads()))
 
 
 def dead_worker() -> Worker:
@@ -78,8 +80,8 @@ def test_while_a_worker_lives_nothing_waits_in_vain(
 
 def test_what_is_finished_or_put_off_does_not_wait_for_a_worker() -> None:
     settle(ingested(*make_urls(2)), {1: "timeout"})
-    ingested(*make_urls(1)).cancel()
-    ingested(*make_urls(1)).refuse("It cannot be read.")
+    lifecycle.cancel(ingested(*make_urls(1)))
+    lifecycle.abort_ingest(ingested(*make_urls(1)), "It cannot be read.")
     ingested(*make_urls(1)).images.update(due_at=timezone.now() + timedelta(minutes=1))
     dead_worker()
     assert no_worker_since() is None
@@ -94,10 +96,8 @@ def test_readyz_is_ok_when_all_answer(client: Client) -> None:
     assert "no-cache" in answer["Cache-Control"]
 
 
-def test_readyz_is_ok_embedded_where_there_is_no_redis(
-    client: Client, settings: Settings, monkeypatch: MonkeyPatch
-) -> None:
-    settings.EMBEDDED = True
+def test_readyz_is_ok_embedded_where_there_is_no_redis(client: Client, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "current", runtime.Embedded())
     monkeypatch.setattr(dramatiq.get_broker(), "client", None)
     assert client.get("/readyz").json() == {"status": "ok"}
 
@@ -127,7 +127,7 @@ def test_readyz_does_not_wait_for_a_redis_that_is_silent(client: Client, monkeyp
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json() == {"status": "unavailable", "broker": "No answer within 2 s."}
-        assert any(thread.name == "ask broker" for thread in living_threads()), "it is still silent"
+        assert any(thread.name == "check broker" for thread in living_threads()), "it is still silent"
 
 
 def test_readyz_names_a_folder_for_pictures_that_cannot_be_made(client: Client, outputs: Path) -> None:
@@ -154,20 +154,20 @@ def test_however_many_ask_one_question_is_open_at_a_time() -> None:
         return {"silent": f"It was asked {len(asked)} times."}
 
     check = Check("silent", ask)
-    first, *others = together([check.answer] * 4)
+    first, *others = together([check.start] * 4)
     assert others == [first] * 3
     answer.set()
     assert first.result(20) == {"silent": "It was asked 1 times."}
-    assert check.answer().result(20) == {"silent": "It was asked 2 times."}
+    assert check.start().result(20) == {"silent": "It was asked 2 times."}
 
 
 def test_an_answer_is_given_again_for_a_while(monkeypatch: MonkeyPatch) -> None:
     questions = count(1)
     check = Check("quick", lambda: {"quick": f"Question {next(questions)}"})
-    monkeypatch.setattr(health, "KEPT_SECONDS", 60)
-    assert [check.answer().result(20) for _ in range(3)] == [{"quick": "Question 1"}] * 3
-    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
-    assert check.answer().result(20) == {"quick": "Question 2"}
+    monkeypatch.setattr(health, "CACHE_SECONDS", 60)
+    assert [check.start().result(20) for _ in range(3)] == [{"quick": "Question 1"}] * 3
+    monkeypatch.setattr(health, "CACHE_SECONDS", 0)
+    assert check.start().result(20) == {"quick": "Question 2"}
 
 
 def test_all_are_asked_at_once(monkeypatch: MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def test_a_picture_that_fails_is_logged_with_its_request_lane_and_id(
     batch = ingested("http://127.0.0.1:1/a.jpg")
     Image.objects.update(attempts=4)
     with about(lane="a-lane"):
-        pipeline.submit(claim(batch, pipeline.worker_id, 1))
+        pipeline.submit(batch, claim(batch, pipeline.worker_id, 1))
     wait_until(lambda: "Failed" in lines.getvalue())
     line = next(line for line in read(lines) if line["message"].startswith("Failed"))
     image = batch.images.get()

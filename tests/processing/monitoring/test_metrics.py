@@ -1,6 +1,7 @@
 """The text of /metrics, read by Prometheus's own parser."""
 
 from datetime import timedelta
+from secrets import token_hex
 from typing import Any
 
 import dramatiq
@@ -12,13 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest import MonkeyPatch
 from pytest_django import DjangoAssertNumQueries
 
-from processing.monitoring.metrics import Metric
+from processing import measurements
 from processing.webhooks.tasks import deliver
 from processing.work.tasks import work
-from processing.workers.models import Resends, Worker
+from processing.workers.models import Maintenance, Worker
 from processing.workers.recovery import recover
+from products import lifecycle
 from products.accounts.models import ApiToken
-from products.models import Image
+from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.factories import client_of, make_user
@@ -49,7 +51,7 @@ def value(values: Values, name: str, **labels: str) -> float:
 
 def test_pictures_by_outcome_and_cause_and_their_bytes(scraper: Client) -> None:
     settle(ingested(*make_urls(4)), {1: "timeout", 2: "http_404", 3: "timeout"})
-    ingested(*make_urls(2)).cancel()
+    lifecycle.cancel(ingested(*make_urls(2)))
     submitted(*make_urls(1))
     values = scrape(scraper)
     assert value(values, "images", status="completed") == 1
@@ -113,20 +115,34 @@ def test_workers_and_what_recovery_has_sent_again(scraper: Client, broker: Broke
     values = scrape(scraper)
     assert value(values, "workers") == 1
     assert value(values, "recovery_resends_total") == 1
-    Resends.add(2)
+    Maintenance.count_resent(2)
     assert value(scrape(scraper), "recovery_resends_total") == 3
 
 
-def test_an_error_code_cannot_break_the_text() -> None:
-    text = str(Metric("a", "Of a.", [({"code": 'a"b\\c\nd'}, 1)]))
-    (family,) = text_string_to_metric_families(text)
-    assert family.samples[0].labels == {"code": 'a"b\\c\nd'}
+def test_an_error_code_cannot_break_the_text(scraper: Client) -> None:
+    settle(ingested(*make_urls(1)), {1: "timeout"})
+    Image.objects.update(error_code='a"b\\c\nd')
+    assert value(scrape(scraper), "images_failed", code='a"b\\c\nd') == 1
 
 
-@pytest.mark.parametrize("value", [1_234_567, 10**15 + 1, 0.25])
-def test_a_value_is_exact_however_large(value: float) -> None:
-    (family,) = text_string_to_metric_families(str(Metric("a", "Of a.", [({}, value)])))
-    assert family.samples[0].value == value
+@pytest.mark.parametrize("bytes_source", [1_234_567, 10**15 + 1])
+def test_a_value_is_exact_however_large(bytes_source: int, scraper: Client) -> None:
+    settle(ingested(*make_urls(1)))
+    Request.objects.update(bytes_source=bytes_source)
+    assert value(scrape(scraper), "bytes", direction="in") == bytes_source
+
+
+def test_the_measurements_of_workers_are_among_them(scraper: Client, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "TOTALS_KEY", key := f"test:{token_hex(8)}")
+    before = scrape(scraper)
+    assert ("imageextractor_store_seconds_count", frozenset()) not in before
+    measurements.observe_store(0.02)
+    measurements.publish()
+    after = scrape(scraper)
+    broker: Any = dramatiq.get_broker()
+    broker.client.delete(key)
+    assert value(after, "store_seconds_count") >= 1
+    assert value(after, "store_seconds_bucket", le="0.025") >= 1
 
 
 def test_staff_and_tokens_see_them_and_nobody_else(scraper: Client, client: Client) -> None:

@@ -125,6 +125,9 @@ def test_deliveries_are_listed_by_status(api: Client) -> None:
     path = f"/api/webhooks/{made['id']}/deliveries/"
     assert [one["id"] for one in api.get(f"{path}?status=failed").json()["results"]] == [str(first.pk)]
     assert errors(api.get(f"{path}?status=lost")) == [("invalid_choice", "status")]
+    for unknown in (f"{path}?event=test", "/api/webhooks/?status=failed"):
+        (error,) = errors(api.get(unknown))
+        assert error[0] == "unknown_option"
 
 
 def test_redelivering_makes_a_delivery_due_at_once(api: Client, broker: Broker) -> None:

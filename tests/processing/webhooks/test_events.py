@@ -11,6 +11,7 @@ from pytest_django import Settings
 from processing.webhooks.delivering import drain
 from processing.webhooks.events import redeliver, redeliver_all, send_test_event
 from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
+from products import lifecycle
 from products.models import Request
 from tests.processing.webhooks.conftest import OK, NewEndpoint, new_test_delivery, reload
 from tests.support.batches import ingested, make_urls, settle, submitted
@@ -46,9 +47,9 @@ def test_each_run_is_an_event_and_a_cancel_goes_to_its_subscribers_only(
 ) -> None:
     completed, both = endpoint_for(OK, "/one"), endpoint_for(OK, "/two", events=[*Event.values[:2]])
     batch = settle(ingested(*make_urls(2)), failed={1: "timeout"})
-    assert batch.retry() == 1
+    assert lifecycle.retry(batch) == 1
     batch.refresh_from_db()
-    assert batch.cancel()
+    assert lifecycle.cancel(batch)
     for endpoint in (completed, both):
         drain(endpoint.pk, http)
     received = [(m["type"], m["data"]["run"]) for m in messages(origin, "/one", completed.secret)]
@@ -68,7 +69,7 @@ def test_the_webhook_url_of_an_upload_receives_that_request_only(origin: Origin,
     batch = submitted(*make_urls(1), webhook_url=origin.add("/once", OK))
     other = submitted(*make_urls(2))
     for one in (batch, other):
-        one.cancel()
+        lifecycle.cancel(one)
     endpoint = WebhookEndpoint.objects.get()
     drain(endpoint.pk, http)
     (message,) = messages(origin, "/once", endpoint.secret)
@@ -79,10 +80,10 @@ def test_the_payload_is_small_even_with_the_longest_file_name(endpoint_for: NewE
     endpoint_for(OK)
     batch = submitted(*make_urls(1))
     Request.objects.filter(pk=batch.pk).update(filename="“\u2028\U0001f600" * 85)
-    assert Request.objects.get().cancel() and not WebhookDelivery.objects.exists()
+    assert lifecycle.cancel(Request.objects.get()) and not WebhookDelivery.objects.exists()
     WebhookEndpoint.objects.update(events=[Event.CANCELED])
     batch = submitted(*make_urls(1), name="“\u2028\U0001f600" * 80 + ".csv")
-    batch.cancel()
+    lifecycle.cancel(batch)
     assert 0 < len(WebhookDelivery.objects.get().body) < 20_000
 
 
@@ -92,7 +93,7 @@ def test_a_rollback_leaves_no_delivery(endpoint_for: NewEndpoint) -> None:
     endpoint_for(OK, events=[Event.CANCELED])
     batch = submitted(*make_urls(1))
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        batch.cancel()
+        lifecycle.cancel(batch)
         assert WebhookDelivery.objects.count() == 1
         _ = 1 / 0
     assert not WebhookDelivery.objects.exists()

@@ -106,12 +106,13 @@ def test_an_empty_url_is_a_failure() -> None:
     assert states(batch)[:2] == [("failed", ""), ("completed", DONE[1])]
 
 
-def test_settled_images_are_not_changed_and_the_claims_of_workers_are_lost() -> None:
+def test_a_report_changes_no_settled_image_and_outcomes_of_a_worker_after_it_are_ignored() -> None:
     batch, product, _ = two_products()
     first, second, third = claim(batch, WORKER, 3)
-    assert lifecycle.record(batch.pk, [complete(first)], WORKER) == 1
+    outcomes = [complete(image) for image in (first, second, third)]
+    assert lifecycle.record(batch.pk, outcomes[:1], WORKER) == outcomes[:1]
     report(about(product, DONE))
-    assert lifecycle.record(batch.pk, [complete(second), complete(third)], WORKER) == 1
+    assert lifecycle.record(batch.pk, outcomes[1:], WORKER) == outcomes[2:]
     urls = [url for _, url in states(batch)]
     assert urls[1] == DONE[1] and DONE[0] not in urls
     batch.refresh_from_db()

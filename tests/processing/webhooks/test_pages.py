@@ -174,7 +174,7 @@ def test_a_disabled_endpoint_is_shown_on_every_page_of_its_owner(
     batch = submit(ann)
     paths = ["/", "/webhooks/", batch.get_absolute_url(), endpoint.get_absolute_url(), "/nothing/here/"]
     reason = "All deliveries to it have failed for five days."
-    banner = re.compile(rf'class="error".*{endpoint.pk}.*was disabled. {reason}')
+    banner = re.compile(rf'class="error".*{endpoint.pk}.*is disabled and receives no events. {reason}')
     assert not any(banner.search(body(page.get(path))) for path in paths)
     endpoint.disable(reason)
     assert all(banner.search(body(page.get(path))) for path in paths)

@@ -20,6 +20,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from processing.webhooks import sending
 from processing.webhooks.delivering import drain
 from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
+from products import lifecycle
 from tests.processing.webhooks.conftest import OK, NewEndpoint, new_test_delivery, reload
 from tests.support.batches import make_urls, submitted
 from tests.support.origin import Answer, Handler, Origin
@@ -52,7 +53,7 @@ def test_the_payload_is_sent_byte_for_byte_as_it_is_stored(
     origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK, events=[Event.CANCELED])
-    submitted(*make_urls(1), name="Möbel “neu”.csv").cancel()
+    lifecycle.cancel(submitted(*make_urls(1), name="Möbel “neu”.csv"))
     drain(endpoint.pk, http)
     delivery = WebhookDelivery.objects.get()
     assert origin.received[0].body == delivery.payload.encode()

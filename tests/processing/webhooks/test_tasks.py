@@ -97,7 +97,7 @@ def test_deliveries_do_not_count_as_progress_of_the_picture_queue(
     endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[int] = []
-    monkeypatch.setattr(worker.Served, "begin", lambda self, timestamp: begun.append(timestamp))
+    monkeypatch.setattr(worker.QueueProgress, "begin", lambda self, timestamp: begun.append(timestamp))
     with worker_of():
         send_test_event(endpoint)
         wait_until(is_delivered)

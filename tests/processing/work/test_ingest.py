@@ -8,10 +8,11 @@ from django.core.files.storage import storages
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.work import ingest as ingestion
+from processing.work.tasks import dispatch
 from products import lifecycle
 from products.catalogue import Catalogue, Row
+from products.lifecycle import ingest as inserting
 from products.models import Image, Product, Request
-from products.models.image import ImageQuerySet
 from tests.support.batches import catalogue, ingest, make_urls, submitted
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,7 @@ def test_a_file_goes_in_by_chunks_of_rows() -> None:
 
 
 def test_the_first_chunk_is_smaller_so_that_work_begins(monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(ingestion, "FIRST_ROWS", 1)
+    monkeypatch.setattr(ingestion, "FIRST_CHUNK_ROWS", 1)
     batch = submitted(*make_urls(5))
     assert [Request.objects.get().ingested_rows for _ in ingestion.run(batch)] == [1, 3, 5]
 
@@ -75,7 +76,7 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
     steps = ingestion.run(batch)
     next(steps)
     with monkeypatch.context() as patch, pytest.raises(ArithmeticError):
-        patch.setattr(ImageQuerySet, "_insert_numbered", lambda *_: 1 / 0)
+        patch.setattr(inserting, "_insert_images", lambda *_: 1 / 0)
         next(steps)
     assert (Product.objects.count(), Image.objects.count()) == (2, 2)
     assert reading() == []
@@ -85,7 +86,7 @@ def test_a_chunk_that_fails_leaves_nothing_and_is_taken_up_again(monkeypatch: Mo
     assert len(contents(batch)) == 4
 
 
-@pytest.mark.parametrize("end", [lifecycle.cancel, Request.new_epoch, lifecycle.delete])
+@pytest.mark.parametrize("end", [lifecycle.cancel, dispatch, lifecycle.delete])
 def test_an_ingest_ends_with_its_epoch(end: object) -> None:
     batch = submitted(*make_urls(5))
     steps = ingestion.run(batch)

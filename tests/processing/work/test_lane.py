@@ -10,14 +10,15 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 
 from processing.storage.outputs import StorageError
-from processing.work import attempts, lane, looks, places
-from processing.work.claim import claim
-from processing.work.lane import Turn
+from processing.work import attempt, lane, slots
+from processing.work import claim as claims
+from processing.work.claim import ClaimedImage, claim
+from processing.work.lane import NextTurn
 from processing.work.pipeline import Pipeline
-from processing.work.slots import Places
+from processing.work.slots import Slots
+from processing.work.tasks import dispatch
 from products import lifecycle
-from products.models import Image, Request
-from products.models.image import ImageQuerySet
+from products.models import Request
 from tests.support.batches import JPEG, Gate, chunk, completed, held, ingested, make_urls, settle, submitted
 from tests.support.origin import Origin
 from tests.support.parallel import wait_until
@@ -33,7 +34,7 @@ def endless(monkeypatch: MonkeyPatch) -> None:
 
 
 def run_in_thread(batch: Request, pipeline: Pipeline) -> Thread:
-    """A lane that runs beside the test."""
+    """Run a lane beside the test."""
 
     def run() -> None:
         lane.run(batch, pipeline)
@@ -48,7 +49,7 @@ def pictures(origin: Origin, count: int, *, prefix: str = "picture") -> list[str
     return [origin.add(f"/{prefix}/{number}.jpg", JPEG) for number in range(count)]
 
 
-# --- How many ---
+# --- The number of lanes ---
 
 
 @pytest.mark.parametrize(("pending", "lanes"), [(1, 1), (8, 1), (9, 2), (64, 8), (1000, 8)])
@@ -73,20 +74,20 @@ def test_one_lane_is_enough_for_the_whole_work(pipeline: Pipeline, origin: Origi
     assert lane.run(batch, pipeline) is None
 
 
-def test_a_lane_hands_its_thread_back_after_a_slice_while_pictures_are_still_in_hand(
+def test_a_lane_frees_its_thread_after_a_slice_while_pictures_are_still_held(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
-    assert lane.run(batch, pipeline) == Turn(0)
+    assert lane.run(batch, pipeline) == NextTurn(0)
     assert 8 <= held() <= 16
 
 
-def test_a_lane_claims_no_more_than_the_pool_has_places(
+def test_a_lane_claims_no_more_images_than_there_are_slots(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
-    pipeline.slots = Places(8, 100, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots = Slots(8, 100, pipeline.rate_limiter, pipeline.leases)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     lane.run(batch, pipeline)
     lane.run(batch, pipeline)
@@ -96,15 +97,15 @@ def test_a_lane_claims_no_more_than_the_pool_has_places(
 def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(3))
     pipeline.stop()
-    assert lane.run(batch, pipeline) == Turn(0)
+    assert lane.run(batch, pipeline) == NextTurn(0)
     assert held() == 0
 
 
-def test_what_is_claimed_while_the_worker_stops_is_given_back(pipeline: Pipeline) -> None:
+def test_images_claimed_while_the_worker_stops_are_released(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(3))
     images = claim(batch, pipeline.worker_id, 3)
     pipeline.stop()
-    pipeline.submit(images)
+    pipeline.submit(batch, images)
     assert held() == 0
 
 
@@ -115,7 +116,8 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
         raise StorageError("No space left on device")
 
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.1)
-    monkeypatch.setattr(places, "PAUSES", (0.3, 0.3))
+    monkeypatch.setattr(slots, "FIRST_CLAIM_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(slots, "MAX_CLAIM_PAUSE_SECONDS", 0.3)
     batch = ingested(*pictures(origin, 60))
 
     def fetched(at_least: int) -> int:
@@ -125,7 +127,7 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
         return len(origin.received)
 
     with monkeypatch.context() as patch:
-        patch.setattr(attempts, "store", refuse)
+        patch.setattr(attempt, "store", refuse)
         at_first = fetched(8)
         assert at_first <= 16
         assert fetched(at_first + 1) == at_first + 1
@@ -136,42 +138,44 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
     assert completed(batch) == 60
 
 
-def test_a_lane_does_not_look_again_and_again_for_pictures_of_other_hosts_than_the_busy_one(
+def test_a_lane_does_not_repeat_a_claim_that_found_only_images_of_busy_hosts(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:
-    vain, claim = [], ImageQuerySet.claim
+    empty = []
 
-    def claimed(*arguments: Any) -> list[Image]:
+    def claim_and_note(*arguments: Any) -> list[ClaimedImage]:
         images = claim(*arguments)
         *_, busy = arguments
         if busy and not images:
-            vain.append(busy)
+            empty.append(busy)
         return images
 
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.2)
-    monkeypatch.setattr(looks, "REST", 10_000)
-    monkeypatch.setattr(ImageQuerySet, "claim", claimed)
+    monkeypatch.setattr(claims, "EMPTY_CLAIM_BACKOFF", 10_000)
+    monkeypatch.setattr(lane, "claim", claim_and_note)
     batch = ingested(*pictures(origin, 100))
     while completed(batch) < 100:
         lane.run(batch, pipeline)
-    assert len(vain) == 1
+    assert len(empty) == 1
 
 
 # --- Nothing to do ---
 
 
-@pytest.mark.parametrize("sent_on", range(lane.MAX_FORWARDS + 1))
+@pytest.mark.parametrize("forwards", range(lane.MAX_FORWARDS + 1))
 def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
-    sent_on: int, pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
+    forwards: int, pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     first = run_in_thread(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
-    turn = lane.run(batch, pipeline, sent_on)
+    turn = lane.run(batch, pipeline, forwards)
     pipeline.stop()
     first.join(30)
-    may_find_a_process_without = sent_on < lane.MAX_FORWARDS
-    assert turn == (Turn(0, sent_on + 1) if may_find_a_process_without else Turn(lane.SLICE_SECONDS))
+    if forwards < lane.MAX_FORWARDS:
+        assert turn == NextTurn(0, forwards + 1)
+    else:
+        assert turn == NextTurn(lane.SLICE_SECONDS)
 
 
 @pytest.mark.parametrize(("due_in", "delay"), [(20, 20), (3600, 60)])
@@ -184,24 +188,24 @@ def test_a_lane_with_nothing_due_comes_back_when_something_is(
     batch.images.filter(number=3).update(due_at=timezone.now() + timedelta(hours=3))
     turn = lane.run(batch, pipeline)
     assert turn is not None
-    assert max(delay - 15, lane.IDLE_SECONDS) <= turn.delay <= delay
+    assert max(delay - 15, lane.IDLE_SECONDS) <= turn.delay_seconds <= delay
     assert held() == 1
 
 
-def test_a_lane_whose_images_are_all_in_hand_comes_back_soon(pipeline: Pipeline) -> None:
+def test_a_lane_whose_images_are_all_claimed_comes_back_soon(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(2))
     claim(batch, OTHER_WORKER, 2)
-    assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
+    assert lane.run(batch, pipeline) == NextTurn(lane.IDLE_SECONDS)
 
 
 def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -> None:
     batch = submitted(*make_urls(2))
     lifecycle.ingest_chunk(batch, chunk(batch, 0, 1))
     assert settle(batch).images_pending == 0
-    assert lane.run(batch, pipeline) == Turn(lane.IDLE_SECONDS)
+    assert lane.run(batch, pipeline) == NextTurn(lane.IDLE_SECONDS)
 
 
-@pytest.mark.parametrize("end", [Request.new_epoch, lifecycle.cancel, lifecycle.delete, settle])
+@pytest.mark.parametrize("end", [dispatch, lifecycle.cancel, lifecycle.delete, settle])
 def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(2))
     end(Request.objects.get(pk=batch.pk))
@@ -212,10 +216,10 @@ def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: 
 # --- Several ---
 
 
-def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_places(
+def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_slots(
     pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
-    pipeline.slots = Places(8, 100, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots = Slots(8, 100, pipeline.rate_limiter, pipeline.leases)
     large, small = (
         ingested(*[origin.add(f"/{count}/{number}.jpg", gate) for number in range(count)])
         for count in (100, 10)
@@ -224,7 +228,7 @@ def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_places(
     wait_until(lambda: held() == 16)
     lanes.append(run_in_thread(small, pipeline))
     wait_until(lambda: len(pipeline.slots._turns) == 2)
-    gate.let_through(16)  # while one turn is for 8 places at most
+    gate.let_through(16)  # one turn is for 8 Images at most
     wait_until(lambda: small.images.due().count() < 10)
     assert large.images.due().exists()
 

@@ -12,18 +12,17 @@ from pytest_django import Settings
 
 from processing.compress import compress
 from processing.hosts.models import PausedHost
-from processing.hosts.rate_limit import Hosts, Pause
+from processing.hosts.rate_limit import Pause, RateLimiter
 from processing.storage.outputs import LocalStorage
-from processing.work import attempts, places
+from processing.work import attempt, known_pictures, slots
 from processing.work import pipeline as pipelines
-from processing.work.attempt import PATIENCE, RETRY_DELAYS, STORAGE_DELAY
+from processing.work.attempt import PATIENCE, RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.claim import claim
-from processing.work.models import Memory
+from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
-from processing.work.slots import Places
+from processing.work.slots import Slots
 from products import lifecycle
 from products.models import Image, Request
-from products.models.image import ImageQuerySet
 from tests.support.batches import JPEG, Gate, completed, held, ingested
 from tests.support.origin import Answer, Origin
 from tests.support.parallel import wait_until
@@ -37,20 +36,21 @@ class FullDisk(LocalStorage):
         raise OSError(28, "No space left on device")
 
 
-def hand_in(batch: Request, pipeline: Pipeline) -> None:
-    pipeline.submit(claim(batch, pipeline.worker_id, 1000))
+def start(batch: Request, pipeline: Pipeline) -> None:
+    """Claim all due Images of a Request and submit them."""
+    pipeline.submit(batch, claim(batch, pipeline.worker_id, 1000))
 
 
 def work(batch: Request, pipeline: Pipeline) -> Request:
-    """Have all its due Images tried once; the Request as it is then."""
-    hand_in(batch, pipeline)
+    """Make one attempt at each due Image. Return the Request as it is then."""
+    start(batch, pipeline)
     wait_until(lambda: not held())
     batch.refresh_from_db()
     return batch
 
 
 def the_image(pipeline: Pipeline, url: str) -> Image:
-    """What becomes of this one picture in one attempt."""
+    """Return the Image of this URL after one attempt."""
     return work(ingested(url), pipeline).images.get()
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_whole_picture_fails_at_once(pipeline: Pipeline, origin: Orig
     assert (half.status, half.error_code) == ("failed", "corrupt_image")
 
 
-@pytest.mark.parametrize(("earlier", "delay"), list(enumerate(RETRY_DELAYS)))
+@pytest.mark.parametrize(("earlier", "delay"), list(enumerate(RETRY_DELAYS_SECONDS)))
 def test_an_attempt_that_fails_for_a_while_is_repeated_later(
     earlier: int, delay: float, pipeline: Pipeline, origin: Origin
 ) -> None:
@@ -120,7 +120,7 @@ def test_the_fifth_attempt_that_fails_is_the_last(pipeline: Pipeline, origin: Or
 
 @pytest.mark.parametrize(
     ("status", "headers", "delay"),
-    [(429, {"Retry-After": "40"}, 40), (503, {"Retry-After": "70"}, 70), (429, {}, RETRY_DELAYS[-1])],
+    [(429, {"Retry-After": "40"}, 40), (503, {"Retry-After": "70"}, 70), (429, {}, RETRY_DELAYS_SECONDS[-1])],
 )
 def test_waiting_as_the_origin_asks_costs_no_attempt(
     status: int, headers: dict[str, str], delay: float, pipeline: Pipeline, origin: Origin
@@ -139,7 +139,7 @@ def test_waiting_without_an_attempt_ends_a_day_after_the_last_progress(
     assert (image.status, image.error_code) == ("failed", "http_429")
 
 
-def test_who_asks_for_rest_is_waited_for_while_other_pictures_are_completed(
+def test_a_host_that_asks_to_wait_is_waited_for_while_other_pictures_are_completed(
     pipeline: Pipeline, origin: Origin
 ) -> None:
     batch = ingested(origin.add("/slowly.jpg", Answer(status=429)))
@@ -150,7 +150,7 @@ def test_who_asks_for_rest_is_waited_for_while_other_pictures_are_completed(
 
 
 @pytest.mark.parametrize(("code", "is_given_up"), [("http_429", True), ("connect", False)])
-def test_after_a_day_pictures_of_a_host_that_asks_for_rest_fail_unasked(
+def test_after_a_day_pictures_of_a_host_that_asks_to_wait_fail_without_a_request(
     code: str, *, is_given_up: bool, pipeline: Pipeline, origin: Origin
 ) -> None:
     batch = ingested(origin.add("/lamp.jpg", JPEG))
@@ -158,7 +158,7 @@ def test_after_a_day_pictures_of_a_host_that_asks_for_rest_fail_unasked(
     host = batch.images.get().host
     pipeline.rate_limiter.learn([Pause(host, time.time() + 1000, 1, code)])
     assert (host in pipeline.busy_hosts(batch)) is not is_given_up
-    pipeline.submit(claim(batch, pipeline.worker_id, 1))
+    pipeline.submit(batch, claim(batch, pipeline.worker_id, 1))
     wait_until(lambda: not held())
     image = batch.images.get()
     assert (image.status, image.error_code) == (("failed", code) if is_given_up else ("pending", ""))
@@ -170,7 +170,7 @@ def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipelin
     pipeline.rate_limiter.refused("shop.example", 3600, "http_429")
     pipeline.share_pauses()
     PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
-    elsewhere = Hosts()
+    elsewhere = RateLimiter()
     elsewhere.learn(row.pause for row in PausedHost.objects.current())
     assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 3600, abs=5)
 
@@ -185,17 +185,36 @@ def test_what_a_redirect_leads_to_is_not_the_fault_of_the_host_that_was_asked(
     assert pipeline.rate_limiter.paused() == {}
 
 
-def test_what_cannot_be_remembered_is_completed_nevertheless(
+def test_a_picture_whose_version_cannot_be_stored_is_completed(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
-    def refuse(memories: object) -> None:
+    def refuse(pictures: object) -> None:
         raise DatabaseError("no room")
 
-    monkeypatch.setattr(Memory.objects, "remember", refuse)
+    monkeypatch.setattr(known_pictures, "remember", refuse)
     batch = work(ingested(origin.add("/lamp.jpg", JPEG)), pipeline)
     assert batch.status == Request.Status.COMPLETED
     wait_until(lambda: not pipeline._held)
-    assert "not remembered" in caplog.text
+    assert "The versions of 1 pictures" in caplog.text
+    assert "no room" in caplog.text
+    assert not KnownPicture.objects.exists()
+
+
+def test_a_picture_that_is_claimed_again_while_it_is_worked_on_is_recorded_once(
+    pipeline: Pipeline, origin: Origin, gate: Gate, caplog: LogCaptureFixture
+) -> None:
+    """As when another worker took this one for dead and released the picture."""
+    batch = ingested(origin.add("/lamp.jpg", gate))
+    start(batch, pipeline)
+    batch.images.update(claimed_by=None)
+    start(batch, pipeline)
+    wait_until(lambda: gate.waiting == 2)
+    gate.open()
+    wait_until(lambda: not pipeline._held)
+    batch.refresh_from_db()
+    assert (batch.status, batch.images_completed) == (Request.Status.COMPLETED, 1)
+    assert KnownPicture.objects.get().image == batch.images.get()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_a_storage_that_is_full_costs_no_attempt(
@@ -206,7 +225,7 @@ def test_a_storage_that_is_full_costs_no_attempt(
     settings.STORAGES = storages | {"default": {"BACKEND": f"{__name__}.FullDisk"}}
     image = work(batch, pipeline).images.get()
     assert (image.status, image.error_code, image.attempts) == ("pending", "storage", 0)
-    assert 0 < seconds_to_wait(image) <= STORAGE_DELAY
+    assert 0 < seconds_to_wait(image) <= STORAGE_RETRY_SECONDS
     assert "No space left on device" in caplog.text
 
     settings.STORAGES = storages
@@ -222,7 +241,7 @@ def test_an_unexpected_error_costs_its_picture_an_attempt_and_others_nothing(
     def stumble(data: bytes, *args: object, **options: object) -> object:
         return 1 / 0 if data == strange else compress(data, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(attempts, "compress", stumble)
+    monkeypatch.setattr(attempt, "compress", stumble)
     urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(20)]
     batch = work(ingested(origin.add("/strange.jpg", strange), *urls), pipeline)
 
@@ -245,7 +264,7 @@ def test_a_host_gets_no_more_requests_at_once_than_its_limit_while_others_go_on(
     with Origin() as other:
         quick = [other.add(f"/{number}.jpg", JPEG) for number in range(12)]
         batch = ingested(*slow, *quick)
-        hand_in(batch, pipeline)
+        start(batch, pipeline)
         wait_until(lambda: completed(batch) == 12 and gate.waiting == 4)
         assert held() == 12
         gate.open()
@@ -258,9 +277,9 @@ def test_pictures_that_stall_hold_up_no_others_of_their_host(
 ) -> None:
     stalling = set(range(5, 40, 10))
     urls = [origin.add(f"/{n}.jpg", gate if n in stalling else JPEG) for n in range(40)]
-    pipeline.slots = Places(8, 6, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots = Slots(8, 6, pipeline.rate_limiter, pipeline.leases)
     batch = ingested(*urls)
-    hand_in(batch, pipeline)
+    start(batch, pipeline)
 
     wait_until(lambda: completed(batch) == 36)
     batch.refresh_from_db()
@@ -271,22 +290,22 @@ def test_pictures_that_stall_hold_up_no_others_of_their_host(
 
 def test_pictures_of_several_requests_are_recorded_with_their_own(pipeline: Pipeline, origin: Origin) -> None:
     good, bad = ingested(origin.add("/good.jpg", JPEG)), ingested(origin.url("/bad.jpg"))
-    hand_in(good, pipeline)
-    hand_in(bad, pipeline)
+    start(good, pipeline)
+    start(bad, pipeline)
     wait_until(lambda: not Request.objects.active().exists())
     good.refresh_from_db()
     bad.refresh_from_db()
     assert (good.status, bad.status) == (Request.Status.COMPLETED, Request.Status.FAILED)
 
 
-def test_a_request_that_is_removed_meanwhile_does_not_keep_others_from_being_recorded(
+def test_a_request_that_is_deleted_meanwhile_does_not_keep_others_from_being_recorded(
     pipeline: Pipeline, origin: Origin, gate: Gate
 ) -> None:
-    removed, kept = ingested(origin.add("/1.jpg", gate)), ingested(origin.add("/2.jpg", gate))
-    hand_in(removed, pipeline)
-    hand_in(kept, pipeline)
+    deleted, kept = ingested(origin.add("/1.jpg", gate)), ingested(origin.add("/2.jpg", gate))
+    start(deleted, pipeline)
+    start(kept, pipeline)
     wait_until(lambda: gate.waiting == 2)
-    lifecycle.delete(removed)
+    lifecycle.delete(deleted)
     gate.open()
     wait_until(lambda: completed(kept) == 1)
     assert list(Request.objects.all()) == [kept]
@@ -299,7 +318,7 @@ def test_outcomes_wait_for_a_database_that_breaks_off(
     images = claim(batch, pipeline.worker_id, 10)
     with transaction.atomic():
         Request.objects.locked().get(pk=batch.pk)
-        pipeline.submit(images)
+        pipeline.submit(batch, images)
         wait_until(lambda: hang_up(waiting_for_lock=True))
         wait_until(lambda: "wait for the database" in caplog.text)
     wait_until(lambda: completed(batch) == 1)
@@ -330,39 +349,39 @@ def hang_up(*, waiting_for_lock: bool) -> bool:
         return bool(cursor.fetchall())
 
 
-# --- Places that are full ---
+# --- Slots that are all taken ---
 
 
-def test_what_waits_behind_a_host_that_stalls_is_given_back_untouched(
+def test_images_that_wait_behind_a_stalled_host_are_released_unchanged(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
-    hand_in(batch, pipeline)
+    start(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
     pipeline.give_back_idle()
     assert held() == 10
 
-    monkeypatch.setattr(places, "STALLED_AFTER", 0)
+    monkeypatch.setattr(slots, "STALLED_SECONDS", 0)
     pipeline.give_back_idle()
     assert held() == 4
-    given_back = batch.images.filter(claimed_by=None).values_list("status", "attempts", "crashes")
-    assert list(given_back) == [("pending", 0, 0)] * 6
+    released = batch.images.filter(claimed_by=None).values_list("status", "attempts", "crashes")
+    assert list(released) == [("pending", 0, 0)] * 6
     gate.open()
     wait_until(lambda: completed(batch) == 4)
 
 
-def test_what_cannot_be_given_back_stays_in_hand(
+def test_images_that_cannot_be_released_stay_held(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> int:
         raise OperationalError
 
-    monkeypatch.setattr(places, "STALLED_AFTER", 0)
+    monkeypatch.setattr(slots, "STALLED_SECONDS", 0)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
-    hand_in(batch, pipeline)
+    start(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr(ImageQuerySet, "release", fail)
+        patch.setattr(pipelines, "release", fail)
         pipeline.give_back_idle()
     gate.open()
     wait_until(lambda: completed(batch) == 10)
@@ -376,7 +395,7 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
 ) -> None:
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
-    hand_in(batch, pipeline)
+    start(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
     pipeline.stop()
     gate.open()
@@ -393,7 +412,7 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
 def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, gate: Gate) -> None:
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
-    hand_in(batch, pipeline)
+    start(batch, pipeline)
     wait_until(lambda: gate.waiting == 1)
     pipeline.close(1)
     assert completed(batch) == 1

@@ -20,10 +20,11 @@ from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, W
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
-from processing.workers.models import PRUNE_EVERY, Pruning, Worker
-from processing.workers.prune import CHUNK, GRACE, Pruned, prune
-from processing.workers.worker import Heart, Served
+from processing.workers.models import PRUNE_EVERY, Maintenance, Worker
+from processing.workers.prune import CHUNK_FILES, GRACE, Pruned, prune
+from processing.workers.worker import Heartbeat, QueueProgress
 from products import lifecycle
+from products.lifecycle import Outcome, PictureFacts
 from products.models import Image, Request
 from tests.support.batches import WORKER, ingested, make_urls, submitted
 from tests.support.parallel import together, wait_until
@@ -62,10 +63,12 @@ def age_files(age: timedelta = GRACE + timedelta(minutes=1)) -> None:
 def finished(*pictures: bytes, days_ago: float = 0) -> Request:
     """A Request that finished so long ago, with these outputs."""
     batch = ingested(*make_urls(len(pictures)))
-    images = claim(batch, WORKER, len(pictures))
-    for image, picture in zip(images, pictures, strict=True):
-        image.complete(store(picture, "jpg"))
-    lifecycle.record(batch.pk, images, WORKER)
+    facts = PictureFacts(1000, 40, 30, "jpeg")
+    outcomes = [
+        Outcome.completed(image.id, 1, output_key=store(picture, "jpg"), source=facts, output=facts)
+        for image, picture in zip(claim(batch, WORKER, len(pictures)), pictures, strict=True)
+    ]
+    lifecycle.record(batch.pk, outcomes, WORKER)
     Request.objects.filter(pk=batch.pk).update(finished_at=timezone.now() - timedelta(days=days_ago))
     batch.refresh_from_db()
     assert batch.status == Request.Status.COMPLETED
@@ -105,14 +108,14 @@ def test_active_requests_never_go() -> None:
 
 def test_a_request_that_is_tried_again_at_the_last_moment_stays(monkeypatch: MonkeyPatch) -> None:
     first, second = finished(b"1", days_ago=3), finished(b"2", days_ago=2)
-    remove = lifecycle.delete
+    delete = lifecycle.delete
 
-    def retry_and_remove(batch: Request, *, only_finished: bool) -> bool:
+    def retry_and_delete(batch: Request, *, only_finished: bool) -> bool:
         if batch == second:
             Request.objects.filter(pk=batch.pk).update(status="processing", finished_at=None)
-        return remove(batch, only_finished=only_finished)
+        return delete(batch, only_finished=only_finished)
 
-    monkeypatch.setattr(Request, "remove", retry_and_remove)
+    monkeypatch.setattr(lifecycle, "delete", retry_and_delete)
     assert prune(1).requests == 1
     assert not Request.objects.filter(pk=first.pk).exists()
     assert Request.objects.get() == second
@@ -241,17 +244,17 @@ def test_files_beside_the_outputs_are_nobodys_business_here(folder: Path) -> Non
 
 
 def test_more_files_than_are_asked_about_at_once_are_told_apart(folder: Path) -> None:
-    batch = ingested(*make_urls(CHUNK))
-    numbers = range(2 * CHUNK)
+    batch = ingested(*make_urls(CHUNK_FILES))
+    numbers = range(2 * CHUNK_FILES)
     (folder / "images/00").mkdir(parents=True)
     for number in numbers:
         (folder / f"images/00/{number}.jpg").touch()
     images = list(batch.images.all())
     for number, image in zip(numbers[::2], images, strict=True):
-        image.complete(f"images/00/{number}.jpg")
+        image.status, image.output_key = Image.Status.COMPLETED, f"images/00/{number}.jpg"
     Image.objects.bulk_update(images, ["status", "output_key"])
     age_files()
-    assert prune(30).files == CHUNK
+    assert prune(30).files == CHUNK_FILES
     assert {path.name for path in outputs()} == {f"{number}.jpg" for number in numbers[::2]}
 
 
@@ -276,7 +279,7 @@ def test_where_nothing_was_ever_stored_there_is_nothing_to_prune(folder: Path) -
 def test_whether_an_output_is_in_use_is_answered_by_an_index() -> None:
     """For more keys than PostgreSQL compares with the index's condition one by one."""
     with CaptureQueriesContext(connection) as asked:
-        Image.objects.outputs_in_use([f"images/00/{number}.jpg" for number in range(CHUNK)])
+        Image.objects.outputs_in_use([f"images/00/{number}.jpg" for number in range(CHUNK_FILES)])
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")  # which is faster for an empty table
         cursor.execute(f"EXPLAIN {asked[0]['sql']}")
@@ -317,14 +320,14 @@ def test_a_storage_that_does_not_answer_is_said_in_a_sentence(monkeypatch: Monke
 
 
 @pytest.fixture
-def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heart:
+def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heartbeat:
     """The heart of a worker that looks every moment whether it is its turn to prune."""
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
     monkeypatch.setattr(worker, "PRUNE_LOOK_EVERY", timedelta(0))
-    return Heart(Worker(), Served(1))
+    return Heartbeat(Worker(), QueueProgress(1))
 
 
-def run_until(heart: Heart, condition: Callable[[], object]) -> None:
+def run_until(heart: Heartbeat, condition: Callable[[], object]) -> None:
     heart.start()
     wait_until(condition)
     heart.stop()
@@ -332,7 +335,7 @@ def run_until(heart: Heart, condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heart, settings: Settings) -> None:
+def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heartbeat, settings: Settings) -> None:
     settings.RETENTION_DAYS = 7
     finished(b"old", days_ago=8)
     new = finished(b"new", days_ago=6)
@@ -343,7 +346,7 @@ def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heart, sett
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_retention_workers_prune_nothing(heart: Heart, monkeypatch: MonkeyPatch) -> None:
+def test_without_a_retention_workers_prune_nothing(heart: Heartbeat, monkeypatch: MonkeyPatch) -> None:
     looks = []
     look = worker._prune_in_turn
 
@@ -355,23 +358,32 @@ def test_without_a_retention_workers_prune_nothing(heart: Heart, monkeypatch: Mo
     finished(b"picture", days_ago=1000)
     run_until(heart, lambda: looks)
     assert Request.objects.count() == 1
-    assert not Pruning.objects.exists()
+    assert not Maintenance.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_prune_that_breaks_off_leaves_the_worker_alone(
-    heart: Heart, settings: Settings, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+    heart: Heartbeat, settings: Settings, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
     settings.RETENTION_DAYS = 7
     monkeypatch.setattr(worker, "prune", lambda _days: 1 / 0)
     run_until(heart, lambda: "ZeroDivisionError" in caplog.text)
+    assert "Pruning broke off" in caplog.text
     assert not Worker.objects.exists()  # the heart has come to its end as it should
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_one_has_the_turn_of_the_day() -> None:
-    assert sorted(together([Pruning.take_turn] * 4)) == [False, False, False, True]
-    assert not Pruning.take_turn()
-    Pruning.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-    assert Pruning.take_turn()
-    assert Pruning.objects.get().due_at > timezone.now() + PRUNE_EVERY - timedelta(minutes=1)
+def test_of_many_workers_one_takes_the_turn_of_the_day() -> None:
+    assert sorted(together([Maintenance.take_prune_turn] * 4)) == [False, False, False, True]
+    assert not Maintenance.take_prune_turn()
+    Maintenance.objects.update(prune_due_at=timezone.now() - timedelta(seconds=1))
+    assert Maintenance.take_prune_turn()
+    assert Maintenance.objects.get().prune_due_at > timezone.now() + PRUNE_EVERY - timedelta(minutes=1)
+
+
+def test_a_counter_of_recovery_takes_no_turn_to_prune() -> None:
+    Maintenance.count_resent(2)
+    assert Maintenance.take_prune_turn()
+    Maintenance.count_resent(3)
+    assert not Maintenance.take_prune_turn()
+    assert Maintenance.requests_resent_so_far() == 5

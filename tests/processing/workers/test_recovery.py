@@ -10,11 +10,12 @@ from django.utils import timezone
 from pytest import CaptureFixture, MonkeyPatch
 
 from processing.work import ingest as ingestion
+from processing.work.claim import claim
 from processing.work.lane import LANES
 from processing.workers.models import DEAD_AFTER, Worker
 from processing.workers.recovery import LOST_AFTER, Recovered, recover, take_over
 from products import lifecycle
-from products.models import Image, Request
+from products.models import Request
 from tests.processing.conftest import Broker
 from tests.support.batches import complete, ingested, make_urls, settle, submitted
 from tests.support.parallel import together
@@ -34,10 +35,6 @@ def dead_worker() -> Worker:
     return Worker.objects.create(seen_at=timezone.now() - DEAD_AFTER - timedelta(seconds=1))
 
 
-def claim(batch: Request, worker: Worker, count: int) -> list[Image]:
-    return claim(batch, worker.pk, count)
-
-
 def silent(batch: Request) -> Request:
     """As if its messages had been sent long ago, nothing had come in since, and a worker were idle."""
     long_ago = timezone.now() - LONG_AGO
@@ -51,11 +48,11 @@ def silent(batch: Request) -> Request:
 # --- Workers ---
 
 
-def test_what_a_dead_worker_had_in_hand_is_released_and_counted_as_a_crash() -> None:
+def test_images_of_a_dead_worker_are_released_and_counted_as_crashes() -> None:
     batch = ingested(*make_urls(5))
     living, dead = living_worker(), dead_worker()
-    claim(batch, living, 2)
-    claim(batch, dead, 2)
+    claim(batch, living.pk, 2)
+    claim(batch, dead.pk, 2)
     assert recover() == Recovered(2, 0, 0)
     rows = batch.images.values_list("claimed_by", "crashes", "attempts", "status")
     assert list(rows) == [
@@ -66,7 +63,7 @@ def test_what_a_dead_worker_had_in_hand_is_released_and_counted_as_a_crash() -> 
     assert list(Worker.objects.all()) == [living]
 
 
-def test_what_a_worker_without_a_row_had_in_hand_is_released() -> None:
+def test_images_of_a_worker_without_a_row_are_released() -> None:
     batch = ingested(*make_urls(1))
     claim(batch, uuid.uuid4(), 1)
     assert recover() == Recovered(1, 0, 0)
@@ -75,11 +72,11 @@ def test_what_a_worker_without_a_row_had_in_hand_is_released() -> None:
 def test_a_worker_taken_for_dead_loses_its_claims_but_not_its_row() -> None:
     batch = ingested(*make_urls(1))
     worker = dead_worker()
-    images = claim(batch, worker, 1)
+    images = claim(batch, worker.pk, 1)
     recover()
     worker.beat()
     assert Worker.objects.alive().get() == worker
-    assert lifecycle.record(batch.pk, [complete(image) for image in images], worker.pk) == 0
+    assert lifecycle.record(batch.pk, [complete(image) for image in images], worker.pk) == []
 
 
 # --- Messages ---
@@ -118,7 +115,7 @@ def test_an_ingest_that_stopped_half_way_is_sent_again_with_its_lanes(
 def test_nothing_is_sent_for_requests_that_are_worked_on(broker: Broker) -> None:
     silent(settle(ingested(*make_urls(1))))  # is finished
     ingested(*make_urls(1))  # its messages are fresh
-    claim(silent(ingested(*make_urls(2))), living_worker(), 1)  # has an image in hand
+    claim(silent(ingested(*make_urls(2))), living_worker().pk, 1)  # an image is claimed
     waiting = silent(ingested(*make_urls(2)))
     waiting.images.update(due_at=timezone.now() + timedelta(minutes=5))
     ingesting = silent(submitted(*make_urls(1)))
@@ -130,7 +127,7 @@ def test_nothing_is_sent_for_requests_that_are_worked_on(broker: Broker) -> None
 
 def test_what_a_dead_worker_left_is_sent_again_in_the_same_round(broker: Broker) -> None:
     batch = silent(ingested(*make_urls(2)))
-    claim(batch, dead_worker(), 2)
+    claim(batch, dead_worker().pk, 2)
     broker.flush_all()
     assert recover() == Recovered(2, 1, 0)
     assert broker.counts() == {"work": 1}
@@ -211,7 +208,7 @@ def test_what_a_broker_that_is_down_did_not_take_is_sent_in_the_next_round(
 
 def test_the_command_says_what_it_has_done(capsys: CaptureFixture[str]) -> None:
     batch = silent(ingested(*make_urls(3)))
-    claim(batch, dead_worker(), 3)
+    claim(batch, dead_worker().pk, 3)
     call_command("recover")
     assert (
         capsys.readouterr().out == "images released: 3, requests sent again: 1, webhook endpoints called: 0\n"
@@ -224,7 +221,7 @@ def test_the_command_says_what_it_has_done(capsys: CaptureFixture[str]) -> None:
 def test_who_takes_over_counts_all_others_dead_and_all_messages_lost(broker: Broker) -> None:
     batch = ingested(*make_urls(2))
     fresh = submitted(*make_urls(1))
-    claim(batch, living_worker(), 2)
+    claim(batch, living_worker().pk, 2)
     broker.flush_all()
     take_over()
     assert recover() == Recovered(2, 2, 0)

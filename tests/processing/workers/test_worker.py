@@ -9,15 +9,16 @@ import pytest
 from django.db import OperationalError, transaction
 from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from processing import runtime
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline, tasks
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
 from processing.workers.models import DEAD_AFTER, Worker
-from processing.workers.worker import Heart, Served
+from processing.workers.worker import Heartbeat, QueueProgress
 from products import lifecycle
 from products.models import Image, Request
 from tests.processing.conftest import Broker, dramatiq_worker
@@ -83,9 +84,9 @@ def test_only_one_of_two_that_dispatch_a_request_does(broker: Broker) -> None:
 
 @pytest.mark.parametrize(("running", "counts"), [(True, {"ingest": 1}), (False, {})])
 def test_embedded_messages_are_sent_only_in_the_process_that_works(
-    running: bool, counts: dict[str, int], broker: Broker, settings: Settings, monkeypatch: MonkeyPatch
+    running: bool, counts: dict[str, int], broker: Broker, monkeypatch: MonkeyPatch
 ) -> None:
-    settings.EMBEDDED = True
+    monkeypatch.setattr(runtime, "current", runtime.Embedded())
     monkeypatch.setattr(pipeline, "is_worker", lambda: running)
     submitted(*make_urls(1))
     assert broker.counts() == counts
@@ -138,7 +139,7 @@ def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
 ) -> None:
     batch = submitted(*make_urls(5))
     broker.flush_all()
-    monkeypatch.setattr(Request, "ingest", lambda *_: False)
+    monkeypatch.setattr(ingestion, "ingest_chunk", lambda *_: False)
     tasks.ingest.fn(str(batch.pk), 1)
     assert broker.messages() == []
 
@@ -148,7 +149,7 @@ def test_an_ingest_that_stumbles_is_left_to_recovery(
 ) -> None:
     batch = submitted(*make_urls(1))
     broker.flush_all()
-    monkeypatch.setattr(Request, "ingest", lambda *_: 1 / 0)
+    monkeypatch.setattr(ingestion, "ingest_chunk", lambda *_: 1 / 0)
     tasks.ingest.fn(str(batch.pk), 1)
     assert broker.messages() == []
     assert "ZeroDivisionError" in caplog.text
@@ -252,7 +253,7 @@ def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, or
 
 def test_a_heart_beats_until_it_is_stopped(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
-    heart = Heart(Worker(), Served(1))
+    heart = Heartbeat(Worker(), QueueProgress(1))
     heart.start()
     wait_until(Worker.objects.exists)
     first = Worker.objects.get().seen_at
@@ -273,7 +274,7 @@ def test_a_heart_goes_on_when_the_database_was_away(
         beat(row, served_until)
 
     monkeypatch.setattr(Worker, "beat", stumble)
-    heart = Heart(Worker(), Served(1))
+    heart = Heartbeat(Worker(), QueueProgress(1))
     heart.start()
     wait_until(Worker.objects.exists)
     heart.stop()
@@ -290,7 +291,7 @@ def test_a_heart_beats_on_while_recovery_hangs(working: Pipeline, monkeypatch: M
 
     monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
     monkeypatch.setattr(worker, "recover", hang)
-    heart = Heart(Worker(), Served(1))
+    heart = Heartbeat(Worker(), QueueProgress(1))
     heart.start()
     assert hanging.wait(60)
     seen_at = Worker.objects.get().seen_at
@@ -302,7 +303,7 @@ def test_a_heart_beats_on_while_recovery_hangs(working: Pipeline, monkeypatch: M
 def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "RECOVERY_EVERY", timedelta(0))
     batch = ingested(*make_urls(2))
-    heart = Heart(Worker(), Served(1))
+    heart = Heartbeat(Worker(), QueueProgress(1))
     heart.start()
     wait_until(Worker.objects.exists)
     for _ in range(2):

@@ -270,7 +270,7 @@ def test_under_open_access_what_another_site_or_a_proxy_sends_is_refused(
         assert response.status_code == 403
         assert error_of(response) == {
             "code": "permission_denied",
-            "detail": "OPEN_ACCESS answers this site's own pages only.",
+            "detail": "OPEN_ACCESS accepts requests from this site's own pages only.",
             "attr": None,
         }
     assert not User.objects.exists()

@@ -129,7 +129,8 @@ def test_a_deleted_request_is_gone_with_its_rows_and_no_other(api: Client, ann: 
 
 def test_a_request_under_way_can_be_deleted(api: Client, ann: User) -> None:
     batch = ingest(submit(ann))
-    claimed = claim(batch, uuid.uuid4(), 1)
+    worker = uuid.uuid4()
+    (image,) = claim(batch, worker, 1)
     assert api.delete(address_of(batch)).status_code == 204
-    claimed[0].fail("timeout", "Too late.")
-    assert lifecycle.record(batch.pk, claimed, claimed[0].claimed_by or uuid.uuid4()) == 0
+    outcome = lifecycle.Outcome.failed(image.id, 1, "timeout", "Too late.")
+    assert lifecycle.record(batch.pk, [outcome], worker) == []

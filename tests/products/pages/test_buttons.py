@@ -15,20 +15,30 @@ def test_cancel_stops_an_active_request(page: Client, ann: User) -> None:
     batch = ingested(ann)
     answer = page.post(address("request-cancel", batch), follow=True)
     assert answer.redirect_chain == [(address("request", batch), 302)]
-    assert "Canceled. What was done by then is kept." in body(answer)
+    assert "Request canceled. Completed pictures are kept." in body(answer)
     batch.refresh_from_db()
     assert (batch.status, batch.images_canceled) == (Request.Status.CANCELED, 1)
     again = page.post(address("request-cancel", batch), follow=True)
-    assert "It had finished already." in body(again)
+    assert "This request has already finished." in body(again)
 
 
 def test_retry_tries_again_what_failed(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
     settle(batch, PICTURE, "http_404", "timeout")
     answer = page.post(address("request-retry", batch), follow=True)
-    assert "Trying again." in body(answer)
+    assert "Retry started." in body(answer)
     batch.refresh_from_db()
     assert (batch.status, batch.run, batch.images_pending) == (Request.Status.PROCESSING, 2, 2)
+
+
+def test_the_retry_button_names_what_it_does(page: Client, ann: User) -> None:
+    finished, canceled, refused = (ingested(ann, *pictures(2)), ingested(ann, *pictures(2)), submitted(ann))
+    settle(finished, PICTURE, "timeout")
+    settle(canceled, "timeout")
+    lifecycle.cancel(canceled)
+    lifecycle.abort_ingest(refused, "The stored file is gone.")
+    for batch, label in {finished: "Retry failed", canceled: "Resume", refused: "Retry"}.items():
+        assert f'<button class="second">{label}</button>' in body(page.get(address("request", batch)))
 
 
 def test_retry_of_one_code_leaves_the_others_alone(page: Client, ann: User) -> None:
@@ -42,7 +52,7 @@ def test_retry_resumes_what_was_canceled_before_any_row_was_read(page: Client, a
     batch = submitted(ann)
     lifecycle.cancel(batch)
     assert address("request-retry", batch) in body(page.get(address("request", batch)))
-    assert "Trying again." in body(page.post(address("request-retry", batch), follow=True))
+    assert "Retry started." in body(page.post(address("request-retry", batch), follow=True))
 
 
 @pytest.mark.parametrize("code", ["", "dns", "\0", "x" * 31])
@@ -50,12 +60,12 @@ def test_where_nothing_can_be_tried_again_a_message_says_so(page: Client, ann: U
     batch = ingested(ann)
     settle(batch, PICTURE)
     answer = page.post(address("request-retry", batch), {"code": code}, follow=True)
-    assert '<li class="warning">There was nothing to try again.</li>' in body(answer)
+    assert '<li class="warning">Nothing to retry.</li>' in body(answer)
 
 
 def test_delete_removes_the_request_and_says_so(page: Client, ann: User) -> None:
     batch = ingested(ann)
     answer = page.post(address("request-delete", batch), follow=True)
     assert answer.redirect_chain == [("/", 302)]
-    assert "catalogue.csv is deleted." in body(answer)
+    assert "catalogue.csv deleted." in body(answer)
     assert not Request.objects.exists()

@@ -54,7 +54,7 @@ def drafted(page: Client, data: bytes, name: str = "catalogue.csv", **options: s
 def test_a_preview_shows_how_the_file_is_read_and_starts_nothing(page: Client) -> None:
     data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "", URL), header=("SKU", "Name", "Images"))
     shown = body(page.get(drafted(page, data).get_absolute_url()))
-    for fact in ("Products</dt><dd>2", "Pictures</dt><dd>2", "Shown</dt><dd>3 times", "Servers</dt><dd>1"):
+    for fact in ("Products</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Servers</dt><dd>1"):
         assert fact in shown
     for chosen in ('<option value="SKU" selected>', 'value="Images" id="id_images_2" checked'):
         assert chosen in shown
@@ -97,7 +97,7 @@ def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
     path = drafted(page, UNKNOWN).get_absolute_url()
     shown = body(page.get(path))
     assert "Missing columns: “Serial Number”, “Product Name”, “Input Image Urls”." in shown
-    assert "The first rows" not in shown
+    assert "First rows" not in shown
     answer = page.post(path, {**READING, **OPTIONS, "step": "preview"})
     assert answer.status_code == 200
     assert f'<li class="url">{URL}</li>' in body(answer)
@@ -107,9 +107,9 @@ def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
 def test_columns_are_reassigned(page: Client) -> None:
     data = make_csv(("1", "A-1", "Chair", URL, OTHER_URL), header=("ID", "Code", "Name", "Images", "More"))
     path = drafted(page, data).get_absolute_url()
-    assert OTHER_URL not in body(page.get(path)).partition("The first rows")[2]
+    assert OTHER_URL not in body(page.get(path)).partition("First rows")[2]
     form = {**READING, **OPTIONS, "serial": "Code", "name": "Name", "images": ["Images", "More"]}
-    shown = body(page.post(path, form)).partition("The first rows")[2]
+    shown = body(page.post(path, form)).partition("First rows")[2]
     assert '<th scope="row">A-1</th>' in shown
     assert OTHER_URL in shown
 
@@ -199,7 +199,7 @@ def test_a_draft_whose_file_was_pruned_says_so(page: Client) -> None:
     draft = drafted(page, UNKNOWN)
     Path(draft.file.path).unlink()
     answer = page.get(draft.get_absolute_url(), follow=True)
-    assert "catalogue.csv was kept for a day only. Please upload it again." in body(answer)
+    assert "The preview of catalogue.csv has expired. Upload the file again." in body(answer)
     assert not Draft.objects.exists()
 
 

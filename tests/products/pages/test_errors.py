@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 def test_an_unknown_address_is_answered_in_the_same_clothes(page: Client) -> None:
     answer = page.get("/nothing-here")
     assert answer.status_code == 404
-    assert "<title>Not found – Image Extractor</title>" in body(answer)
+    assert "<title>Page not found – Image Extractor</title>" in body(answer)
 
 
 def test_an_error_page_needs_nothing_but_itself(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from django.test import Client
 
 from products import lifecycle
 from products.models import Request
-from products.results.failures import meaning_of
+from products.results.failures import explain
 from tests.support.pages import PICTURE, address, body, ingested, pictures, settle
 
 pytestmark = pytest.mark.django_db
@@ -33,15 +33,15 @@ def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_fir
 ) -> None:
     shown = failures_in(page, failed(ann))
     assert re.findall(r"<h3>(.+?)</h3>", shown) == [
-        "Picture not there (404): 4 pictures",
-        "Server not found: 2 pictures",
-        "Not an address of a picture: 1 picture",
+        "Picture not found (404) · 4 pictures",
+        "Server not found · 2 pictures",
+        "Invalid picture URL · 1 picture",
     ]
-    assert "The server knows no picture at this address." in shown
+    assert "There is no picture at this URL." in shown
     assert re.findall(r'<th scope="row">(.+?)</th><td class="number">(\d+)</td>', shown) == [
         *(("shop.example", "3"), ("cdn.example:8443", "1")),
         *(("cdn.example:8443", "1"), ("shop.example", "1")),
-        ("no server named", "1"),
+        ("No server", "1"),
     ]
 
 
@@ -50,7 +50,7 @@ def test_the_rows_behind_a_failure_are_one_link_away(page: Client, ann: User) ->
     links = re.findall(r'href="([^"]+)#products">Show rows', failures_in(page, batch))
     answer = page.get(links[0].replace("&amp;", "&"))
     assert [product.serial_number for product in answer.context["products"]] == ["S3", "S4", "S5"]
-    assert "<strong>Picture not there (404)</strong>, at <strong>shop.example</strong>" in body(answer)
+    assert "<strong>Picture not found (404)</strong> on <strong>shop.example</strong>" in body(answer)
 
 
 def test_what_failed_with_one_cause_at_one_server_is_tried_again_alone(page: Client, ann: User) -> None:
@@ -73,10 +73,10 @@ def test_another_try_is_offered_where_it_can_help_and_nothing_is_at_work(page: C
 def test_of_many_servers_the_most_frequent_are_listed_and_the_rest_counted(
     page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("products.results.failures.SHOWN_GROUPS", 1)
+    monkeypatch.setattr("products.results.failures.MAX_LISTED_GROUPS", 1)
     shown = failures_in(page, failed(ann))
-    assert "And 1 at other servers." in shown
-    assert "And 2 at other servers." in shown
+    assert "1 more on other servers." in shown
+    assert "2 more on other servers." in shown
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_of_many_servers_the_most_frequent_are_listed_and_the_rest_counted(
         *("crashed", "link_expired"),
     ],
 )
-def test_every_promised_code_has_a_meaning_of_its_own(code: str) -> None:
-    assert meaning_of(code) != meaning_of("")
+def test_every_promised_code_has_its_own_explanation(code: str) -> None:
+    assert explain(code) != explain("")
 
 
 @pytest.mark.parametrize("code", ["http_418", "http_500", "http_503", "something_new", ""])
 def test_any_code_has_a_title_without_the_bare_code(code: str) -> None:
-    title, advice = meaning_of(code)
+    title, advice = explain(code)
     assert "_" not in title
     assert advice.endswith(".")

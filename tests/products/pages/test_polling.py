@@ -103,13 +103,13 @@ def test_failures_are_sent_again_only_when_there_are_more(page: Client, ann: Use
     assert f'hx-get="{path}?seen=1"' in body(page.get(address("request", batch)))
     assert page.get(f"{path}?seen=1").status_code == 204
     settle(batch, "dns")
-    assert "Server not found: 2 pictures" in body(page.get(f"{path}?seen=1"))
+    assert "Server not found · 2 pictures" in body(page.get(f"{path}?seen=1"))
 
 
 def test_polling_what_was_deleted_says_so_without_a_reload(page: Client, ann: User) -> None:
     answer = page.get(reverse("request-progress", args=[uuid.uuid4()]), headers=HTMX)
     assert (answer.headers["HX-Retarget"], answer.headers["HX-Reswap"]) == ("#main", "innerHTML")
-    assert "This request is deleted" in body(answer)
+    assert "Request deleted" in body(answer)
     assert "hx-" not in body(answer)
     assert "HX-Refresh" not in answer.headers
 

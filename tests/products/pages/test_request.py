@@ -25,9 +25,9 @@ pytestmark = pytest.mark.django_db
 def test_while_the_file_is_read_the_rows_are_counted(page: Client, ann: User) -> None:
     batch = submitted(ann, *pictures(3))
     shown = body(page.get(address("request", batch)))
-    assert "Reading the file: 0 of 3 rows" in shown
+    assert "0 of 3 rows read" in shown
     assert "Waiting for a worker." in shown
-    assert "No rows are read yet." in shown
+    assert "No rows have been read yet." in shown
 
 
 def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, ann: User) -> None:
@@ -38,10 +38,10 @@ def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, 
     assert f'hx-get="{address("request-progress", batch)}" hx-trigger="every 1s" hx-swap="outerHTML"' in shown
     assert "2 of 4 pictures done" in shown
     assert '<progress id="bar" class="hidden-visually" value="2" max="4">' in shown
-    pattern = r"\d pictures a second\. Less than a minute left\. <span [^>]+>Last progress <time"
+    pattern = r"\d pictures per second\. Less than a minute left\. <span [^>]+>Last progress <time"
     assert re.search(pattern, shown)
     assert address("request-cancel", batch) in shown
-    assert ">Retry" not in shown and "Try again" not in shown
+    assert ">Retry" not in shown and ">Resume" not in shown
 
 
 def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page: Client, ann: User) -> None:
@@ -53,7 +53,7 @@ def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page
     assert "<dt>Size before</dt><dd>390.6 KB</dd>" in shown
     assert "<dt>Size after</dt><dd>195.3 KB</dd>" in shown
     assert "<dt>Saved</dt><dd>195.3 KB <small>(50 %)</small></dd>" in shown
-    assert "Quality 70, format JPEG, at most 800 px wide." in shown
+    assert "· 3 rows · Format JPEG · Quality 70 · Maximum width 800 px" in shown
     assert "hx-get" not in shown
     assert "<script" not in shown
 
@@ -70,7 +70,7 @@ def test_hosts_that_pictures_wait_for_are_found_by_one_query_among_all_that_are_
         PausedHost.objects.create(host=host, until=soon, number=1, code="http_429")
     with CaptureQueriesContext(connection) as queries:
         shown = body(page.get(address("request", batch)))
-    assert set(re.findall(r"<strong>(\S+)</strong> asks for fewer requests", shown)) == hosts
+    assert set(re.findall(r"<strong>(\S+)</strong> is limiting requests", shown)) == hosts
     assert sum('"host" = ' in query["sql"] for query in queries) == 1
 
 
@@ -96,13 +96,13 @@ def test_a_product_shows_each_picture_with_its_outcome(page: Client, ann: User) 
     shown = body(page.get(address("request", batch)))
     assert '<th scope="row">S1</th>' in shown
     image = Image.objects.get(url=URL)
-    assert f'<img src="{reverse("thumbnail", args=[image.pk])}" alt="The new picture 1 of row 1"' in shown
+    assert f'<img src="{reverse("thumbnail", args=[image.pk])}" alt="Compressed picture 1 of row 1"' in shown
     assert "<dt>Before</dt><dd>PNG, 64&nbsp;×&nbsp;48, 195.3 KB</dd>" in shown
     after = f'<a href="{image.output_path}">JPEG, 32&nbsp;×&nbsp;24, 97.7 KB</a>'
     assert f"<dt>After</dt><dd>{after}</dd>" in shown
     assert f'<a class="url" href="{URL}" rel="noreferrer noopener">{URL}</a>' in shown
-    assert "Failed: It failed with timeout." in shown
-    assert "The row has no pictures." in shown
+    assert "Failed. It failed with timeout." in shown
+    assert "No pictures in this row." in shown
 
 
 def test_what_is_no_address_is_no_link(page: Client, ann: User) -> None:
@@ -119,7 +119,7 @@ def test_a_page_that_cannot_be_is_the_first(page: Client, ann: User, after: str)
 
 def test_a_page_beyond_the_last_row_says_so(page: Client, ann: User) -> None:
     path = address("request", ingested(ann))
-    assert "There are no further rows." in body(page.get(path + "?after=" + "9" * 30))
+    assert "No more rows." in body(page.get(path + "?after=" + "9" * 30))
 
 
 def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
@@ -139,7 +139,7 @@ def test_a_request_that_stands_still_says_so(page: Client, ann: User) -> None:
     long_ago = timezone.now() - timedelta(minutes=65)
     Request.objects.update(created_at=long_ago, started_at=long_ago, last_progress_at=long_ago)
     shown = body(page.get(path))
-    assert f"No progress since {long_ago:%-d %B %Y, %H:%M} UTC, for 1 hour, 5 minutes." in shown
+    assert f"No progress since {long_ago:%-d %B %Y, %H:%M} UTC (1 hour, 5 minutes)." in shown
     assert "left." not in shown
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_without_requests_the_page_says_what_to_do(page: Client) -> None:
-    assert "Choose a CSV file above and upload it" in body(page.get("/"))
+    assert "Upload a catalogue above to see its progress and results here." in body(page.get("/"))
 
 
 def aged(owner: User, count: int) -> None:
@@ -49,7 +49,7 @@ def test_the_latest_five_requests_stand_below_the_form_and_all_in_pages_of_25(
     assert listed(page, "/requests/") == names[:25]
     assert listed(page, "/requests/?page=2") == names[25:]
     shown = body(page.get("/requests/?page=2"))
-    assert "26 to 27 of 27, the newest first" in shown
+    assert "26 to 27 of 27, newest first" in shown
     assert 'href="?page=1" rel="prev"' in shown
     for made_up in ("x", "0", "99", "%00"):
         assert page.get(f"/requests/?page={made_up}").status_code == 200
@@ -63,7 +63,7 @@ def test_requests_are_found_by_name_and_status(page: Client, ann: User) -> None:
     assert listed(page, "/requests/?q=SPRING") == ["spring-sale.csv", "Spring.csv"]
     assert listed(page, "/requests/?q=spring&status=completed") == ["Spring.csv"]
     assert listed(page, "/requests/?status=pending") == ["autumn.csv", "spring-sale.csv"]
-    assert "No request of yours is like that." in body(page.get("/requests/?q=winter"))
+    assert "No requests match your search." in body(page.get("/requests/?q=winter"))
     assert len(listed(page, "/requests/?status=made-up")) == 3
 
 
@@ -73,7 +73,7 @@ def test_the_pages_of_a_search_keep_it(page: Client, ann: User) -> None:
 
 
 def test_without_requests_the_list_says_what_to_do(page: Client) -> None:
-    assert '<a href="/">Upload a catalogue</a>: its progress' in body(page.get("/requests/"))
+    assert '<a href="/">Upload a catalogue</a> to see its progress' in body(page.get("/requests/"))
 
 
 def test_a_listed_request_shows_its_counts_and_what_was_saved(page: Client, ann: User) -> None:

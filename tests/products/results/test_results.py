@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from products import lifecycle
 from products.models import Request
-from products.results import table as results
+from products.results import result_csv as results
 from tests.support.factories import (
     HEADER,
     JPEG,

@@ -8,16 +8,16 @@ from products.accounts.models import ApiToken
 
 
 class Command(BaseCommand):
-    help = "Prints a new API token for a user. It cannot be shown again."
+    help = "Create an API token for a user and print it. It is shown only once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("user", help="the user's name")
+        parser.add_argument("user", help="user name")
         parser.add_argument("--name", default="", help="what the token is for")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = get_user_model().objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(
-                f"There is no user {options['user']!r}; `manage.py createsuperuser` makes one."
+                f"There is no user {options['user']!r}. Create one with `manage.py createsuperuser`."
             )
         self.stdout.write(ApiToken.objects.issue(user, options["name"]))

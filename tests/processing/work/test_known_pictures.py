@@ -1,4 +1,4 @@
-"""A picture that has not changed since an earlier Request costs neither its bytes nor its compression."""
+"""A picture that has not changed since an earlier Request is neither sent nor compressed again."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,14 +13,16 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 
 from processing.compress import compress
-from processing.work import attempts
-from processing.work import models as memories
+from processing.work import attempt, known_pictures
+from processing.work import models as work_models
 from processing.work.claim import claim
 from processing.work.fetch import Version
-from processing.work.models import Memory, Noted
+from processing.work.known_pictures import KnownOutput, StoredOutput
+from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
 from processing.workers.prune import prune
 from products import lifecycle
+from products.lifecycle import Outcome, PictureFacts
 from products.models import Image, Request
 from tests.support.batches import catalogue, ingest, ingested, make_urls
 from tests.support.factories import submit
@@ -61,32 +63,32 @@ def shop(data: bytes = JPEG, **validators: str | None) -> Shop:
 
 
 def work(batch: Request, pipeline: Pipeline) -> Image:
-    """Have its one Image done."""
-    pipeline.submit(claim(batch, pipeline.worker_id, 1000))
-    wait_until(lambda: not pipeline._held)  # what pictures were is written after their outcomes
+    """Make an attempt at the one Image of a Request. Return the Image as it is then."""
+    pipeline.submit(batch, claim(batch, pipeline.worker_id, 1000))
+    wait_until(lambda: not pipeline._held)  # versions are written after outcomes
     batch.refresh_from_db()
     return batch.images.get()
 
 
 def run(url: str, pipeline: Pipeline, **options: object) -> Image:
-    """What becomes of this one picture in a new Request."""
+    """Return the Image of this URL in a new Request after one attempt."""
     return work(ingested(url, **options), pipeline)
 
 
 @pytest.fixture
 def compressions(monkeypatch: MonkeyPatch) -> list[bytes]:
-    """What has been compressed."""
+    """The sources that have been compressed."""
     seen: list[bytes] = []
 
     def note(data: bytes, *arguments: object, **options: object) -> object:
         seen.append(data)
         return compress(data, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(attempts, "compress", note)
+    monkeypatch.setattr(attempt, "compress", note)
     return seen
 
 
-# --- What has not changed ---
+# --- Pictures that have not changed ---
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,10 @@ def test_what_the_origin_calls_unchanged_keeps_its_output_without_being_sent_or_
         "completed",
         1,
     )
-    same = ["output_key", *Image.FACTS]
+    same = [
+        "output_key",
+        *(f"{file}_{fact}" for file in ("source", "output") for fact in PictureFacts._fields),
+    ]
     assert [getattr(second, name) for name in same] == [getattr(first, name) for name in same]
     batch = second.request
     assert (batch.status, batch.images_completed, batch.images_unchanged) == ("completed", 1, 1)
@@ -164,7 +169,7 @@ def test_conditions_go_to_the_url_that_answered_and_to_no_other(pipeline: Pipeli
     ]
 
 
-# --- What has ---
+# --- Pictures that have changed ---
 
 
 def test_what_has_changed_is_made_anew(pipeline: Pipeline, origin: Origin, compressions: list[bytes]) -> None:
@@ -214,7 +219,7 @@ def test_nobody_profits_from_the_pictures_of_others(pipeline: Pipeline, origin: 
     assert route.answered == [200, 200]
 
 
-# --- What was kept and is no more ---
+# --- Outputs and rows that have vanished ---
 
 
 def test_an_output_that_has_vanished_is_made_again(
@@ -242,24 +247,21 @@ def test_without_a_row_that_refers_to_the_output_the_picture_is_fetched(
     assert route.answered == [200, 200]
 
 
-def test_a_row_that_goes_while_the_origin_is_asked_lets_the_picture_start_over(
+def test_a_row_that_is_deleted_during_the_attempt_makes_the_picture_pending_again(
     pipeline: Pipeline, origin: Origin
 ) -> None:
     route = shop()
     first = run(origin.add("/lamp.jpg", route), pipeline)
 
     def asked(handler: Handler) -> None:
-        Request.objects.get(pk=first.request_id).remove()
+        lifecycle.delete(first.request)
         connection.close()
         route(handler)
 
     second = run(origin.add("/lamp.jpg", asked), pipeline)
-    assert (second.status, second.unchanged, second.output_key, second.source_bytes) == (
-        "pending",
-        False,
-        "",
-        None,
-    )
+    assert (second.status, second.unchanged, second.output_key) == ("pending", False, "")
+    assert (second.source_bytes, second.attempts, second.settled_at) == (None, 1, None)
+    assert second.due_at <= timezone.now()
     assert (second.request.images_completed, second.request.images_unchanged) == (0, 0)
     origin.add("/lamp.jpg", route)
     again = work(second.request, pipeline)
@@ -267,48 +269,52 @@ def test_a_row_that_goes_while_the_origin_is_asked_lets_the_picture_start_over(
     assert route.answered == [200, 304, 200]
 
 
-def test_prune_forgets_what_no_image_is_left_of(
+def test_prune_deletes_known_pictures_without_an_image(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memories, "FORGET_ROWS", 2)
+    monkeypatch.setattr(work_models, "DELETE_ROWS", 2)
     urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(5)]
     kept = run(origin.add("/kept.jpg", JPEG), pipeline)
     for url in urls:
         old = run(url, pipeline).request
         Request.objects.filter(pk=old.pk).update(finished_at=timezone.now() - timedelta(days=3))
-    assert Memory.objects.count() == 6
+    assert KnownPicture.objects.count() == 6
     prune(2)
-    assert [memory.image for memory in Memory.objects.all()] == [kept]
+    assert [known.image for known in KnownPicture.objects.all()] == [kept]
 
 
-def test_a_user_who_is_deleted_leaves_nothing_that_is_in_the_way(pipeline: Pipeline, origin: Origin) -> None:
+def test_known_pictures_of_a_deleted_user_can_be_deleted(pipeline: Pipeline, origin: Origin) -> None:
     run(origin.add("/lamp.jpg", JPEG), pipeline)
     User.objects.all().delete()
-    Memory.objects.forget()
-    assert not Memory.objects.exists()
+    KnownPicture.objects.delete_orphaned()
+    assert not KnownPicture.objects.exists()
 
 
-# --- What it costs ---
+# --- Statements ---
 
 
-def test_what_many_pictures_were_is_written_by_one_statement_and_read_by_two(pipeline: Pipeline) -> None:
+def test_known_pictures_are_written_by_one_statement_and_read_by_two(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(8))
     images = claim(batch, pipeline.worker_id, 8)
+    urls = [image.url for image in images]
     with CaptureQueriesContext(connection) as queries:
-        assert Memory.objects.recall(images) == {}
+        assert known_pictures.recall(batch, urls) == {}
     assert len(queries) == 1
-    for image in images:
-        image.complete("images/00/0.jpg")
-        image.claimed_by = None
-    Image.objects.overwrite(images)
+    source, output = PictureFacts(1000, 40, 30, "png"), PictureFacts(400, 20, 15, "jpeg")
+    outcomes = [
+        Outcome.completed(image.id, 1, output_key="images/00/0.jpg", source=source, output=output)
+        for image in images
+    ]
+    assert len(lifecycle.record(batch.pk, outcomes, pipeline.worker_id)) == 8
     with CaptureQueriesContext(connection) as queries:
-        Memory.objects.remember(
-            [Noted(Memory.id_for(image), image.pk.hex, b"\0", image.url, "", "") for image in images]
-        )
+        known_pictures.remember((batch, image.url, image.id, Version(image.url, b"\0")) for image in images)
     assert sum("INSERT" in query["sql"] for query in queries) == 1
     with CaptureQueriesContext(connection) as queries:
-        known = Memory.objects.recall(images)
+        known = known_pictures.recall(batch, urls)
     assert len(queries) == 2
-    assert {pk: (one.version, one.output.pk, one.output.output_key) for pk, one in known.items()} == {
-        image.pk: (Version(image.url, b"\0"), image.pk, "images/00/0.jpg") for image in images
+    assert known == {
+        image.url: KnownOutput(
+            Version(image.url, b"\0"), StoredOutput(image.id, "images/00/0.jpg", source, output)
+        )
+        for image in images
     }

@@ -34,6 +34,17 @@ def reachable_origin(settings: Settings) -> None:
 
 
 @pytest.fixture
+def ann(db: None) -> User:
+    return make_user()
+
+
+@pytest.fixture
+def page(ann: User) -> Client:
+    """A client that Ann is logged in with."""
+    return client_of(ann)
+
+
+@pytest.fixture
 def gate() -> Iterator[Event]:
     gate = Event()
     yield gate
@@ -162,6 +173,6 @@ def test_the_page_shows_both_side_by_side_once_a_comparison_is_opened(
 ) -> None:
     path = compared(ann, origin.add("/a.jpg", JPEG))
     html = page.get(Image.objects.get().request.get_absolute_url()).content.decode()
-    assert f'<img src="{path}" alt="The source of picture 1 of row 1" loading="lazy"' in html
+    assert f'<img src="{path}" alt="Original picture 1 of row 1" loading="lazy"' in html
     assert "<details open" not in html
     assert origin.received == []

@@ -1,0 +1,96 @@
+"""Output pictures over HTTP: files in local storage, redirects to wherever outputs are, thumbnails."""
+
+from functools import lru_cache
+from io import BytesIO
+from threading import Lock
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.files.storage import default_storage, storages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_safe
+from django.views.static import serve
+from PIL import Image as Pillow
+
+from products.models import Image, Request
+from products.models.files import ERRORS
+
+#: Content types by file extension. Other files in the folder are not served.
+CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
+#: Browsers wrap a picture in a page of their own, which has an inline style.
+MEDIA_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+MEDIA_HEADERS = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Content-Security-Policy": MEDIA_POLICY,
+    "Cross-Origin-Resource-Policy": "cross-origin",  # shops embed these pictures
+}
+#: Half of the time for which the target of the redirect is signed.
+REDIRECT_CACHE_SECONDS = 1800
+
+#: Twice the size at which pages show a thumbnail, for high-density screens.
+THUMBNAIL_PIXELS = 192
+#: Of about 10 KB each.
+MAX_CACHED_THUMBNAILS = 1000
+# One at a time: decoding a large output takes memory.
+_decoding = Lock()
+
+
+@require_safe
+def media(request: HttpRequest, key: str) -> HttpResponseBase:
+    """Serve an output from local storage, with the content type that its extension says and no other."""
+    content_type = CONTENT_TYPES.get(key.rpartition(".")[2])
+    if settings.AWS_STORAGE_BUCKET_NAME or content_type is None:
+        raise Http404
+    response = serve(request, key, document_root=str(settings.MEDIA_ROOT))
+    for name, value in MEDIA_HEADERS.items():
+        response.headers[name] = value
+    if "Content-Type" in response.headers:  # absent in a 304
+        response.headers["Content-Type"] = content_type
+    return response
+
+
+@require_safe
+def image(request: HttpRequest, pk: UUID) -> HttpResponseRedirect:
+    """Redirect anyone with the link to an Image's output. Result files contain these links."""
+    output_key = get_object_or_404(Image.objects.exclude(output_key=""), pk=pk).output_key
+    headers = {
+        "Cache-Control": f"public, max-age={REDIRECT_CACHE_SECONDS}",
+        "Cross-Origin-Resource-Policy": "cross-origin",  # shops embed these pictures through the redirect
+    }
+    return HttpResponseRedirect(storages["links"].url(output_key), headers=headers)
+
+
+@require_safe
+@login_required
+def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Answer with an Image's output as a small WebP. 404 if it is missing or not visible to the user."""
+    image = image_with_output(request, pk)
+    try:
+        data = _make_thumbnail(image.output_key)
+    except (*ERRORS, Pillow.DecompressionBombError) as error:
+        raise Http404 from error
+    # The output of an Image never changes once it exists.
+    headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+    return HttpResponse(data, content_type="image/webp", headers=headers)
+
+
+def image_with_output(request: HttpRequest, pk: UUID) -> Image:
+    """Return an Image with a stored output. Raises Http404 unless the user may see its Request."""
+    visible = Image.objects.filter(request__in=Request.objects.visible_to(request.user))
+    return get_object_or_404(visible.exclude(output_key=""), pk=pk)
+
+
+@lru_cache(MAX_CACHED_THUMBNAILS)
+def _make_thumbnail(output_key: str) -> bytes:
+    """Scale a stored output down to WebP. Keys are content hashes, so results can be cached."""
+    with default_storage.open(output_key) as file:
+        data = file.read()
+    with _decoding, Pillow.open(BytesIO(data)) as picture:
+        size = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
+        picture.draft("RGB", size)  # decodes a JPEG at about the target size
+        picture.thumbnail(size)
+        buffer = BytesIO()
+        picture.save(buffer, "WEBP", quality=70)
+        return buffer.getvalue()

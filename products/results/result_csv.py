@@ -1,0 +1,108 @@
+"""The result CSV: a Request's catalogue with the URLs of its outputs."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple
+
+from products.catalogue import Catalogue, Row, Writer
+from products.models import Image, ImageStatus, Product, Request, bulk
+from products.models.output_urls import OutputUrls
+
+CHUNK_ROWS = 1000
+RESULT_FIELDS = ("url", "status", "output_key", "external_url", "error_detail")
+
+# Cached, since most rows have one of a few combinations of statuses.
+_status_of = lru_cache(Product.status_of)
+
+
+class PictureResult(NamedTuple):
+    """The outcome of an Image as a result shows it; `failure` is "" unless the Image has failed."""
+
+    output_url: str
+    status: str
+    failure: str = ""
+
+
+def result_csv(
+    batch: Request, *, replace: bool = False, only_failed: bool = False, for_excel: bool = False
+) -> Iterator[bytes]:
+    """Yield the result in the CSV dialect of the input, a thousand rows at a time.
+
+    The result of a workbook is a plain CSV. All rows of the input follow in order with their cells unchanged
+    and three more columns: the output URLs, aligned with the row's input URLs (an empty slot for a failure),
+    the status of the row, and the errors. A row that is not ingested is pending, or canceled if the Request
+    has ended.
+
+    With `replace`, the output URLs replace the input URLs in their cells instead; a URL without an output
+    stays. With `only_failed`, rows without failures are left out. `for_excel` is as in `Writer`.
+    """
+    # Opened here and not in the generator, so that an error is raised before the response has begun.
+    catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
+    return _chunks(batch, catalogue, Writer(catalogue, replace=replace, for_excel=for_excel), only_failed)
+
+
+def result_name(batch: Request) -> str:
+    """Return the file name of the result: the catalogue's, with the suffix .csv for a workbook."""
+    return re.sub(r"\.xls[xm]$", ".csv", batch.filename, flags=re.IGNORECASE)
+
+
+def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
+    reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
+    with batch.source:
+        yield from writer.start()
+        parts = catalogue.parts()
+        while chunk := list(islice(parts, CHUNK_ROWS)):
+            outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
+            lines = []
+            for part in chunk:
+                if isinstance(part, Row):
+                    of_row = [outcomes.get(url, not_ingested) for url in part.image_urls]
+                    if not only_failed or any(outcome.failure for outcome in of_row):
+                        lines.append(writer.row(part, *_result_cells(of_row)))
+                elif not only_failed:
+                    lines.append(part)
+            yield writer.encode("".join(lines))
+
+
+class ResultReader:
+    """Reads the outcomes of a Request's Images for consecutive rows of its catalogue."""
+
+    def __init__(self, batch: Request) -> None:
+        self._batch, self._output_urls = batch, OutputUrls()
+        self._last_number = 0  # of the Images that the rows read so far have shown
+
+    def read(self, rows: list[Row]) -> dict[str, PictureResult]:
+        """Return outcomes by URL: those of the next `rows`, possibly with others."""
+        urls = {url for row in rows for url in row.image_urls}
+        # Images are numbered in the order in which rows first show them, so new ones are a range of an index.
+        # Not batch.images, which would set the request of each.
+        numbered = Image.objects.filter(
+            request=self._batch,
+            number__gt=self._last_number,
+            number__lte=self._last_number + len(urls),
+        ).order_by()
+        outcomes = self._outcomes(numbered.values_list("pk", *RESULT_FIELDS))
+        earlier = {url: Image.id_for(self._batch.pk, url) for url in urls - outcomes.keys()}
+        self._last_number += len(urls) - len(earlier)
+        if earlier:
+            found = bulk.read(Image, RESULT_FIELDS, [pk.hex for pk in earlier.values()])
+            outcomes |= self._outcomes((earlier[url], url, *others) for url, *others in found)
+        return outcomes
+
+    def _outcomes(self, rows: Iterable[tuple[Any, ...]]) -> dict[str, PictureResult]:
+        return {
+            url: PictureResult(
+                self._output_urls.url(pk, output_key, external_url),
+                status,
+                f"{url}: {error_detail}" if status == ImageStatus.FAILED else "",
+            )
+            for pk, url, status, output_key, external_url, error_detail in rows
+        }
+
+
+def _result_cells(outcomes: list[PictureResult]) -> tuple[Sequence[str], str, str]:
+    """Return the output URLs of a row, its status and its errors."""
+    urls, statuses, failures = zip(*outcomes, strict=True) if outcomes else ((), (), ())
+    return urls, _status_of(statuses), " | ".join(filter(None, failures))
