@@ -23,7 +23,7 @@ def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
         f"This Python has SQLite {sqlite3.sqlite_version}, which is too old: {minimum} or later is needed."
     )
     hint = "Use a newer operating system or Python, or set DATABASE_URL to a PostgreSQL database."
-    return [checks.Error(message, hint=hint, id="processing.E001")]
+    return [checks.Error(message, hint=hint, id="imageextractor.E001")]
 
 
 @checks.register
@@ -33,4 +33,4 @@ def check_shared_files(**_kwargs: Any) -> list[checks.CheckMessage]:
         return []
     message = f"Files are stored in {settings.DATA_DIR}, which all web and worker machines have to share."
     hint = "Mount one volume there on all of them, or set AWS_STORAGE_BUCKET_NAME to store files on S3."
-    return [checks.Info(message, hint=hint, id="processing.I001")]
+    return [checks.Info(message, hint=hint, id="imageextractor.I001")]

@@ -11,7 +11,7 @@ from django.db import connection
 @pytest.mark.parametrize(
     ("vendor", "version", "found"),
     [
-        ("sqlite", (3, 32, 3), ["processing.E001"]),
+        ("sqlite", (3, 32, 3), ["imageextractor.E001"]),
         ("sqlite", (3, 33, 0), []),
         ("postgresql", (3, 32, 3), []),
     ],

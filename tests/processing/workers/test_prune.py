@@ -323,7 +323,7 @@ def test_a_storage_that_does_not_answer_is_said_in_a_sentence(monkeypatch: Monke
 def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heartbeat:
     """The heart of a worker that looks every moment whether it is its turn to prune."""
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
-    monkeypatch.setattr(worker, "PRUNE_LOOK_EVERY", timedelta(0))
+    monkeypatch.setattr(worker, "PRUNE_CHECK_EVERY", timedelta(0))
     return Heartbeat(Worker(), QueueProgress(1))
 
 

@@ -29,8 +29,8 @@ PROGRAM = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
-from processing.fetch import FetchError, fetch
-from processing.transport import guarded_transport
+from processing.work.fetch import FetchError, fetch
+from processing.http.transport import guarded_transport
 
 def outcome(url):
     try:
