@@ -89,8 +89,9 @@ def test_links_lead_to_files_that_exist(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_named_tests_exist(document: Path) -> None:
-    named = re.findall(r"`(tests/[\w./]+)`", document.read_text(encoding="utf-8"))
+def test_named_files_of_the_code_exist(document: Path) -> None:
+    rooms = "imageextractor|processing|products|scripts|templates|tests"
+    named = re.findall(rf"`((?:{rooms})/[\w./-]+)`", document.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

@@ -12,6 +12,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 GITHUB = ROOT / ".github"
 FORMS = [path for path in sorted((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) if path.name != "config.yml"]
+#: A name of code: `SubmissionSerializer`, `known_picture_id`, `EVENT_CHOICES`, also after dots.
+NAME = re.compile(r"`[\w.]*?((?:[A-Z][a-z]+|_?[a-z]+_|[A-Z]{2})\w+)`")
 #: A path in code: with a slash, or a file of the root by what its name ends in.
 PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w.-]+\.(?:md|toml|yaml|lock))`")
 
@@ -42,6 +44,17 @@ def test_files_that_are_named_exist(document: str) -> None:
     named = PATH.findall((ROOT / document).read_text(encoding="utf-8"))
     generated = {"var/", "var/screenshots"}
     assert [path for path in named if path not in generated and not (ROOT / path).exists()] == []
+
+
+def test_names_of_code_exist() -> None:
+    placeholders = {"ARGS", "NAME_FILE", "PYTHON"}
+    named = set(NAME.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))) - placeholders
+    rooms = ("imageextractor", "processing", "products", "tests")
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for room in rooms for path in (ROOT / room).rglob("*.py")
+    )
+    assert {"EXPLANATIONS", "SubmissionSerializer", "get_options"} <= named
+    assert named <= set(re.findall(r"\w+", code))
 
 
 def test_make_targets_of_the_workflow_exist() -> None:
