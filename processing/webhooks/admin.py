@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from processing.webhooks.events import announce_again
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
-from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, link_to, list_url
+from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, link_to, list_url
 from products.admin.requests import RequestAdmin
 from products.models import Request
 
@@ -29,7 +29,7 @@ class ReasonForm(forms.Form):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ActingAdmin):
+class WebhookEndpointAdmin(ActionAdmin):
     """Without its secrets, which nobody sees a second time."""
 
     list_display = ["url", "owner", "enabled", "failing_since", "disabled_reason", "created_at"]
@@ -44,12 +44,12 @@ class WebhookEndpointAdmin(ActingAdmin):
     readonly_fields = ["of_request", "delivered"]
     actions = ["enable", "disable"]
 
-    def possible_actions(self, row: WebhookEndpoint) -> list[str]:
+    def available_actions(self, row: WebhookEndpoint) -> list[str]:
         return ["disable" if row.enabled else "enable"]
 
     @admin.display(description="for one request")
     def of_request(self, endpoint: WebhookEndpoint) -> SafeString | str:
-        return link_to(endpoint.request) if endpoint.request else NOTHING
+        return link_to(endpoint.request) if endpoint.request else EMPTY_VALUE
 
     @admin.display(description="deliveries")
     def delivered(self, endpoint: WebhookEndpoint) -> SafeString:
@@ -77,7 +77,7 @@ class WebhookEndpointAdmin(ActingAdmin):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ActingAdmin):
+class WebhookDeliveryAdmin(ActionAdmin):
     list_display = ["event", "endpoint", "status", "failures", "last_answer", "next_attempt_at", "created_at"]
     list_filter = ["status", "event"]
     list_select_related = ["endpoint"]
@@ -97,7 +97,7 @@ class WebhookDeliveryAdmin(ActingAdmin):
 
     @admin.display(description="request")
     def of_request(self, delivery: WebhookDelivery) -> SafeString | str:
-        return link_to(delivery.request) if delivery.request else NOTHING
+        return link_to(delivery.request) if delivery.request else EMPTY_VALUE
 
     @admin.display
     def last_answer(self, delivery: WebhookDelivery) -> str | None:
@@ -107,7 +107,7 @@ class WebhookDeliveryAdmin(ActingAdmin):
     @admin.display(description="attempts")
     def tried(self, delivery: WebhookDelivery) -> SafeString | str:
         attempts = delivery.shown_attempts
-        return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else NOTHING
+        return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else EMPTY_VALUE
 
     @admin.display
     def message(self, delivery: WebhookDelivery) -> SafeString:
@@ -130,8 +130,8 @@ class RequestAndWebhooksAdmin(RequestAdmin):
         """May the user deliver again? Django's own right to change a delivery says so."""
         return request.user.has_perm("webhooks.change_webhookdelivery")
 
-    def possible_actions(self, row: Request) -> list[str]:
-        return [name for name in super().possible_actions(row) if name != "resend" or not row.is_active]
+    def available_actions(self, row: Request) -> list[str]:
+        return [name for name in super().available_actions(row) if name != "resend" or not row.is_active]
 
     @admin.display
     def deliveries(self, batch: Request) -> SafeString:
