@@ -21,6 +21,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tests.support.environment import clean_environment
 from tests.support.servers import Postgres, Redis, ServerError, find_program
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -32,8 +33,6 @@ PACKAGES = {
     "unzip": ("unzip",),
     "nginx-light": ("nginx",),
 }
-KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
-KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_")
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 15
 
@@ -71,18 +70,10 @@ def install_missing() -> None:
 
 def command_environment(database_url: str, redis_url: str, data_dir: str) -> dict[str, str]:
     """What the command sees: nothing of the caller's that could lead tests to a real database or bucket."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
-    }
-    return kept | {
+    return clean_environment(data_dir) | {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "CHROMIUM_EXECUTABLE": str(find_program(*CHROMIUM_NAMES)),
-        "DATA_DIR": data_dir,
-        "SECRET_KEY": "for-tests-only-" + "0123456789" * 4,
-        "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
 
 
