@@ -16,19 +16,31 @@ import pytest
 from tests.support.environment import clean_environment
 from tests.support.servers import Server
 
-#: What a fixture that starts or uses something outside this process needs.
-SERVER_FIXTURES = {"chromium": "Chromium", "redis_url": "Redis"}
+#: What a fixture uses beside this process.
+SERVER_FIXTURES = {
+    "chromium": "Chromium",
+    "redis_url": "Redis",
+    "own_redis": "Redis",
+    "cluster": "PostgreSQL and Redis",
+    "service": "the service in a process of its own",
+    "account": "an S3 server",
+}
 REPEATED = "cases like those that ran"
 MARKERS = (
-    "needs(name): a server or program outside Python that the test uses; --quick leaves the test out",
+    "needs(what): a server or program that the test uses beside this process",
     "sample(argument, keep=1, by=None): with --quick only the first `keep` values of the parameter run, of each "
     "group of equal `by(value)`",
 )
-LEFT_OUT = pytest.StashKey[Counter[str]]()
+#: The programs without which `make test` had to start.
+MISSING = frozenset(filter(None, os.environ.get("MISSING_PROGRAMS", "").split(",")))
+#: How many tests did not run, by reason and module.
+LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="run what needs no server and no browser, on SQLite")
+    parser.addoption(
+        "--quick", action="store_true", help="run what needs no server and no browser, on SQLite"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-django reads the settings
@@ -69,42 +81,51 @@ class Sample:
         return value in kept
 
 
-def needs(item: pytest.Item) -> list[str]:
-    """Return what the test needs beside Python, by its fixtures and its `needs` markers."""
+def needs(item: pytest.Item) -> set[str]:
+    """Return what the test uses beside this process, by its fixtures and its `needs` markers."""
     fixtures = getattr(item, "fixturenames", ())
-    marked = [mark.args[0] for mark in item.iter_markers("needs")]
-    return marked + [need for fixture, need in SERVER_FIXTURES.items() if fixture in fixtures]
+    marked = {mark.args[0] for mark in item.iter_markers("needs")}
+    return marked | {need for fixture, need in SERVER_FIXTURES.items() if fixture in fixtures}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.option.quick:
-        return
-    sample, kept, left_out = Sample(), [], []
+    """Leave out what --quick does not run, or what needs a program that is not installed."""
+    quick, sample = config.option.quick, Sample()
+    kept, left_out = [], []
     for item in items:
-        if reason := ", ".join(sorted(set(needs(item)))) or ("" if sample.takes(item) else REPEATED):
-            config.stash[LEFT_OUT][reason] += 1
-            left_out.append(item)
-        else:
-            kept.append(item)
+        reasons = needs(item) if quick else needs(item) & MISSING
+        if quick and not reasons and not sample.takes(item):
+            reasons = {REPEATED}
+        if reasons:
+            config.stash[LEFT_OUT][", ".join(sorted(reasons)), item.location[0]] += 1
+        (left_out if reasons else kept).append(item)
     items[:] = kept
-    config.hook.pytest_deselected(items=left_out)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    # Every process collects all tests; the last one's counts stand.
-    if left_out := getattr(node, "workeroutput", {}).get("left_out"):
-        node.config.stash[LEFT_OUT] = Counter(left_out)
+    # Each process of pytest-xdist collects all tests, so that all of them count the same.
+    counts = getattr(node, "workeroutput", {}).get("left_out", [])
+    node.config.stash[LEFT_OUT] = Counter({(reason, module): count for reason, module, count in counts})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    counts = session.config.stash[LEFT_OUT]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = [(*key, count) for key, count in counts.items()]
+    elif counts and not session.config.option.quick and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if left_out := config.stash[LEFT_OUT]:
-        terminalreporter.section("left to make test")
-        for reason, count in left_out.most_common():
-            terminalreporter.write_line(f"{count:5} {reason}")
-
+    """Say what did not run: with --quick by reason, else by module too, since the run has failed by it."""
+    counts = Counter[str]()
+    for (reason, module), count in config.stash[LEFT_OUT].items():
+        counts[reason if config.option.quick else f"{module}: no {reason}"] += count
+    if counts:
+        terminalreporter.section("left to `make test`" if config.option.quick else "did not run")
+        for line, count in counts.most_common():
+            terminalreporter.write_line(f"{count:6} {line}")
