@@ -3,11 +3,12 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from tests.support.names import Names
 
@@ -67,9 +68,16 @@ def redis_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(redis_url: str, django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """No database is made on anything but the run's own PostgreSQL."""
-    required("DATABASE_URL")
+def django_db_modify_db_settings(
+    pytestconfig: pytest.Config, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """No database is made on anything but the run's own PostgreSQL, or with --quick a file of its own."""
+    if pytestconfig.option.quick:
+        # A file and not memory: threads have connections of their own, which wait for each other's locks.
+        connection.settings_dict["TEST"]["NAME"] = str(Path(os.environ["DATA_DIR"], "test.sqlite3"))
+    else:
+        required("DATABASE_URL")
+        required("REDIS_URL")
 
 
 @pytest.fixture

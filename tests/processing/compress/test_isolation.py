@@ -203,6 +203,7 @@ def worked_on(batch: Request, pipeline: Pipeline) -> list[Image]:
 # --- With a worker that really dies ---
 
 
+@pytest.mark.needs("the service in a process of its own")
 def test_a_picture_that_kills_the_worker_fails_and_the_service_goes_on(
     weak_decoder: Path, origin: Origin, tmp_path: Path
 ) -> None:
