@@ -28,8 +28,8 @@ SERVER_FIXTURES = {
 REPEATED = "cases like those that ran"
 MARKERS = (
     "needs(what): a server or program that the test uses beside this process",
-    "sample(argument, keep=1, by=None): with --quick only the first `keep` values of the parameter run, of each "
-    "group of equal `by(value)`",
+    "sample(argument, keep=1, by=None): with --quick only the first `keep` values of the parameter run, "
+    "of each group of equal `by(value)`",
 )
 #: The programs without which `make test` had to start.
 MISSING = frozenset(filter(None, os.environ.get("MISSING_PROGRAMS", "").split(",")))
@@ -91,7 +91,8 @@ def needs(item: pytest.Item) -> set[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what --quick does not run, or what needs a program that is not installed."""
     quick, sample = config.option.quick, Sample()
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         reasons = needs(item) if quick else needs(item) & MISSING
         if quick and not reasons and not sample.takes(item):
