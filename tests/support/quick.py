@@ -28,8 +28,8 @@ SERVER_FIXTURES = {
 REPEATED = "cases like those that ran"
 MARKERS = (
     "needs(what): a server or program that the test uses beside this process",
-    "sample(argument, keep=1, by=None): with --quick only the first `keep` values of the parameter run, of each "
-    "group of equal `by(value)`",
+    "sample(argument, keep=1, by=None): with --quick only the first `keep` values of the parameter run, "
+    "of each group of equal `by(value)`",
 )
 #: The programs without which `make test` had to start.
 MISSING = frozenset(filter(None, os.environ.get("MISSING_PROGRAMS", "").split(",")))
@@ -88,6 +88,7 @@ def needs(item: pytest.Item) -> set[str]:
     return marked | {need for fixture, need in SERVER_FIXTURES.items() if fixture in fixtures}
 
 
+@pytest.hookimpl(trylast=True)  # what -k and -m leave out is no concern of ours
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what --quick does not run, or what needs a program that is not installed."""
     quick, sample = config.option.quick, Sample()
