@@ -78,6 +78,7 @@ def filler(field: Any) -> Any:
             return "x"
 
 
+@pytest.mark.needs("PostgreSQL")
 @pytest.mark.django_db
 @pytest.mark.parametrize("version", versions(), ids=".".join)
 def test_the_code_of_every_version_works_on_the_newest_tables(version: tuple[str, str]) -> None:
