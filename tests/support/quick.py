@@ -92,7 +92,8 @@ def needs(item: pytest.Item) -> set[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what --quick does not run, or what needs a program that is not installed."""
     quick, sample = config.option.quick, Sample()
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         reasons = needs(item) if quick else needs(item) & MISSING
         if quick and not reasons and not sample.takes(item):
