@@ -156,6 +156,7 @@ def test_a_release_of_many_images_takes_several_statements(monkeypatch: pytest.M
     assert list(batch.images.values_list("claimed_by", "crashes")) == [(None, 1)] * 5
 
 
+@pytest.mark.needs("PostgreSQL")
 @pytest.mark.django_db(transaction=True)
 def test_a_release_skips_images_that_are_being_recorded() -> None:
     batch = working(2)
