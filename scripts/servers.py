@@ -6,8 +6,8 @@
 The command finds DATABASE_URL, REDIS_URL, CHROMIUM_EXECUTABLE, and the other settings that tests need, in its
 environment; settings of the caller's own do not reach it. The servers and the programs named before `--` are
 installed by apt-get if they are missing, where that may be done (root on Debian or Ubuntu). Without a server
-the run ends. Without one of the programs it goes on, with the program's name in MISSING_PROGRAMS: tests that
-need it are left out, and the run fails in the end.
+the run ends. Without one of the programs it goes on, with the program's name in MISSING_PROGRAMS: the tests
+that need it are left out, and the run fails at its end.
 """
 
 import os
@@ -84,7 +84,7 @@ def install_missing(programs: list[str]) -> list[str]:
         sys.exit(1)
     if missing:
         print(
-            f"servers: tests that need {' or '.join(missing)} do not run, so the run fails in the end.",
+            f"servers: the tests that need {' or '.join(missing)} will not run, and the run will fail.",
             file=sys.stderr,
         )
     return missing

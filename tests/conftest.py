@@ -61,6 +61,15 @@ def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processing.hosts.leases.PREFIX", f"{token_hex(8)}:")
 
 
+@pytest.fixture(autouse=True)
+def messages_are_sent(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --quick a test sends messages as the process does that has the worker in it."""
+    if pytestconfig.option.quick:
+        from processing import runtime
+
+        monkeypatch.setattr(runtime.current, "messages_reach_worker", lambda *, from_worker: True)
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> str:
     """The URL of the Redis that the run has for itself."""

@@ -88,6 +88,7 @@ def needs(item: pytest.Item) -> set[str]:
     return marked | {need for fixture, need in SERVER_FIXTURES.items() if fixture in fixtures}
 
 
+@pytest.hookimpl(trylast=True)  # what -k and -m leave out is no concern of ours
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what --quick does not run, or what needs a program that is not installed."""
     quick, sample = config.option.quick, Sample()

@@ -311,6 +311,7 @@ def test_a_request_that_is_deleted_meanwhile_does_not_keep_others_from_being_rec
     assert list(Request.objects.all()) == [kept]
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_outcomes_wait_for_a_database_that_breaks_off(
     pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
 ) -> None:
@@ -326,6 +327,7 @@ def test_outcomes_wait_for_a_database_that_breaks_off(
     assert (batch.status, origin.count("/chair.jpg")) == (Request.Status.COMPLETED, 1)
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_a_connection_that_broke_while_nothing_was_to_write_costs_nothing(
     pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
 ) -> None:

@@ -276,6 +276,7 @@ def test_where_nothing_was_ever_stored_there_is_nothing_to_prune(folder: Path) -
     assert prune(0) == NOTHING
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_whether_an_output_is_in_use_is_answered_by_an_index() -> None:
     """For more keys than PostgreSQL compares with the index's condition one by one."""
     with CaptureQueriesContext(connection) as asked:

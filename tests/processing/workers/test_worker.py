@@ -188,6 +188,7 @@ def test_a_lane_that_stumbles_goes_on(
 # --- The process ---
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_takes_a_request_from_its_upload_to_its_end(
     broker: Broker, origin: Origin, caplog: LogCaptureFixture
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_worker_takes_a_request_from_its_upload_to_its_end(
     assert errors(caplog) == []
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     broker: Broker, origin: Origin, caplog: LogCaptureFixture, monkeypatch: MonkeyPatch
 ) -> None:
@@ -220,6 +222,7 @@ def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     assert errors(caplog) == []
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_that_is_stopped_gives_its_pictures_back_and_the_next_one_goes_on(
     broker: Broker, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
@@ -237,6 +240,7 @@ def test_a_worker_that_is_stopped_gives_its_pictures_back_and_the_next_one_goes_
         wait_until(lambda: completed(batch) == 30)
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, origin: Origin) -> None:
     dead = Worker.objects.create(seen_at=timezone.now() - DEAD_AFTER)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(5)])
