@@ -1,4 +1,4 @@
-"""For the first page of the admin."""
+"""The template tag of the admin's first page."""
 
 from django import template
 
@@ -9,5 +9,5 @@ register = template.Library()
 
 @register.simple_tag
 def overview() -> Overview:
-    """How the service is doing; each number is asked for where the template names it."""
+    """Return the state of the service. Each number is queried where the template uses it."""
     return Overview()
