@@ -14,7 +14,7 @@ from processing.workers.models import Worker
 from products.models import ImageStatus, Request
 from products.models.image import COUNTED_OUTCOMES, Image, Outcomes
 
-LATELY = timedelta(hours=1)
+RECENT = timedelta(hours=1)
 
 
 class Overview:
@@ -45,18 +45,21 @@ class Overview:
     def no_worker_since(self) -> datetime | None:
         return no_worker_since()
 
-    def lately(self) -> "Lately":
-        return Lately(Image.objects.outcomes_since(timezone.now() - LATELY))
+    def recent(self) -> "RecentOutcomes":
+        return RecentOutcomes(Image.objects.outcomes_since(timezone.now() - RECENT))
 
 
-class Lately:
-    """The images that were settled in the last hour by outcome, and the failed ones by cause."""
+class RecentOutcomes:
+    """The images that were settled in the last hour by outcome, and the failed ones by cause.
+
+    Where there are more than `counted`, only the latest are included, and `is_whole_hour` is False.
+    """
 
     counted = COUNTED_OUTCOMES
 
     def __init__(self, outcomes: Outcomes) -> None:
         self.since = outcomes.since
-        self.is_all = timezone.now() - outcomes.since >= LATELY
+        self.is_whole_hour = timezone.now() - outcomes.since >= RECENT
         by_status: Counter[str] = Counter()
         for status, _code, count in outcomes.counts:
             by_status[status] += count

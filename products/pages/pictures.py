@@ -15,7 +15,7 @@ from django.views.static import serve
 from PIL import Image as Pillow
 
 from products.models import Image, Request
-from products.models.files import ERRORS
+from products.models.files import STORAGE_ERRORS
 
 #: Content types by file extension. Other files in the folder are not served.
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
@@ -69,7 +69,7 @@ def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     image = image_with_output(request, pk)
     try:
         data = _make_thumbnail(image.output_key)
-    except (*ERRORS, Pillow.DecompressionBombError) as error:
+    except (*STORAGE_ERRORS, Pillow.DecompressionBombError) as error:
         raise Http404 from error
     # The output of an Image never changes once it exists.
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
