@@ -157,7 +157,7 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
     match code:
         case "blocked_address":
             detail = (
-                f"{host} is in a private network. Whoever runs this service can allow it with "
+                f"{host} is in a private network. The operator of this service can allow it with "
                 "FETCH_ALLOWED_NETWORKS."
             )
         case "dns" if permanent:
