@@ -1,4 +1,4 @@
-"""Typed values from environment variables. Wrong ones are collected, so that one error names all of them."""
+"""Typed values from environment variables. One error names all variables that have a wrong value."""
 
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -42,7 +42,7 @@ class Environment:
     @overload
     def text(self, name: str, default: str) -> str: ...
     def text(self, name: str, default: str | None = None) -> str | None:
-        """Return the text as it is."""
+        """Return the text, unchanged."""
         if path := os.environ.get(f"{name}_FILE"):
             try:
                 return Path(path).read_text(encoding="utf-8").strip() or default

@@ -58,7 +58,7 @@ def fresh_health(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves an origin alone since another one on the same port has asked for that."""
-    monkeypatch.setattr("processing.hosts.leases.PREFIX", f"{token_hex(8)}:")
+    monkeypatch.setattr("processing.hosts.leases.KEY_PREFIX", f"{token_hex(8)}:")
 
 
 @pytest.fixture(autouse=True)

@@ -211,7 +211,8 @@ def test_the_command_says_what_it_has_done(capsys: CaptureFixture[str]) -> None:
     claim(batch, dead_worker().pk, 3)
     call_command("recover")
     assert (
-        capsys.readouterr().out == "images released: 3, requests sent again: 1, webhook endpoints called: 0\n"
+        capsys.readouterr().out
+        == "images released: 3, requests sent again: 1, webhook endpoints enqueued: 0\n"
     )
 
 
