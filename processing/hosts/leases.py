@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 import redis
 
 from processing.hosts.rate_limit import Pause
+from processing.timing import LEASE_SECONDS, REDIS_DOWN_SECONDS
 
 logger = logging.getLogger(__name__)
 
-#: How long a lease is valid without renewal.
-LEASE_SECONDS = 15
-#: How long Redis is not asked again after it did not answer.
-REDIS_DOWN_SECONDS = 5
 #: Prefix of keys in Redis, before the host.
 PREFIX = "imageextractor:places:"
 
