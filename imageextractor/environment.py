@@ -69,6 +69,20 @@ class Environment:
             return default
         return number
 
+    def fraction(self, name: str, default: float) -> float:
+        """Return a number above 0 and not above 1."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= 1:
+            self.refuse(f"{name} must be a number above 0 and at most 1, not {text!r}.")
+            return default
+        return number
+
     def boolean(self, name: str, default: bool) -> bool:
         """Return whether the text is one of `1 true yes on` rather than `0 false no off`, in any case."""
         text = self.text(name, str(default)).lower()

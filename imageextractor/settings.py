@@ -290,6 +290,8 @@ FETCH_TIMEOUT = env.integer("FETCH_TIMEOUT", 30)
 FETCH_MAX_BYTES = env.integer("FETCH_MAX_BYTES", 50_000_000)
 FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.1")
 IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000)
+# Only for tests, and so not in docs/configuration.md: shortens the times in processing/timing.py.
+TEST_TIME_SCALE = env.fraction("TEST_TIME_SCALE", 1)
 
 # --- Webhooks --------------------------------------------------------------------------------------------
 WEBHOOK_ALLOWED_NETWORKS = env.networks("WEBHOOK_ALLOWED_NETWORKS")

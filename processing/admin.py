@@ -6,7 +6,8 @@ from django.utils import timezone
 from django_dramatiq.models import Task
 
 from processing.hosts.models import PausedHost
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.timing import DEAD_AFTER
+from processing.workers.models import Worker
 from products.admin.base import ReadOnlyAdmin
 
 # The table of django_dramatiq's AdminMiddleware, which is not used, stays empty.

@@ -11,6 +11,8 @@ import dramatiq
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from processing.timing import CLUSTER_RECOVERY_INTERVAL, EMBEDDED_RECOVERY_INTERVAL
+
 
 class Runtime(Protocol):
     """One of the two modes."""
@@ -49,8 +51,7 @@ class Embedded:
     worker_in_web_process = True
     web_processes = 1
     worker_command = "serve"
-    # Short, because only recovery finds what another process, such as `extract`, has submitted.
-    recovery_interval = timedelta(seconds=1)
+    recovery_interval = EMBEDDED_RECOVERY_INTERVAL
     max_lane_forwards = 0
 
     def check_web_process(self) -> None:
@@ -80,7 +81,7 @@ class Cluster:
     worker_in_web_process = False
     web_processes = 2
     worker_command = "rundramatiq"
-    recovery_interval = timedelta(seconds=10)
+    recovery_interval = CLUSTER_RECOVERY_INTERVAL
     max_lane_forwards = 2
 
     def check_web_process(self) -> None:

@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 import redis
 
 from processing.hosts.rate_limit import Pause
+from processing.timing import LEASE_SECONDS, REDIS_DOWN_SECONDS
 
 logger = logging.getLogger(__name__)
 
-#: How long a lease is valid without renewal.
-LEASE_SECONDS = 15
-#: After an error of Redis, the worker does without it for this long.
-REDIS_RETRY_SECONDS = 5
 #: Keys in Redis are this prefix and the host.
 KEY_PREFIX = "imageextractor:slots:"
 
@@ -113,7 +110,7 @@ class Leases:
             logger.warning(
                 "Redis does not answer; this worker uses all slots of every host meanwhile: %s", error
             )
-            self._down_until = time.monotonic() + REDIS_RETRY_SECONDS
+            self._down_until = time.monotonic() + REDIS_DOWN_SECONDS
             return dict.fromkeys(requests, Lease(limit))
         return {
             host: Lease(slots, _parse_pause(host, told))

@@ -14,6 +14,7 @@ from django.db.models import Min
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import UnreadableSecret
 from processing.webhooks.sending import DeliveryAttempt, send
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 #: A turn ends after this time, so that no endpoint occupies a worker thread for long.
 SLICE_SECONDS = 5
-#: A lease lasts this much longer than a slice and its last attempt: a name lookup cannot be interrupted.
-LEASE_MARGIN_SECONDS = 10
 #: Longer delays are left to recovery, because delayed messages of a killed worker come back late.
 MAX_MESSAGE_DELAY_SECONDS = 60
 
@@ -74,9 +73,9 @@ def retry_delay(failures: int, retry_after: float | None) -> float | None:
 
 def _lease(endpoint_id: uuid.UUID) -> WebhookEndpoint | None:
     """Lease an endpoint that has due deliveries; None if it has none or another worker holds the lease."""
-    lease = timedelta(seconds=SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + LEASE_MARGIN_SECONDS)
+    seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
     due = WebhookEndpoint.objects.due().filter(pk=endpoint_id)
-    if not due.update(leased_until=timezone.now() + lease):
+    if not due.update(leased_until=timezone.now() + timedelta(seconds=seconds)):
         return None
     return WebhookEndpoint.objects.filter(pk=endpoint_id).first()
 

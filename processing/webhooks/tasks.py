@@ -3,13 +3,13 @@
 import logging
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 
 import dramatiq
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from processing.timing import DELIVERY_LOST_AFTER
 from processing.webhooks.delivering import drain
 from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.sending import shared_client
@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 #: The queue has separate worker threads: in shared ones, slow receivers would delay pictures.
 WEBHOOKS = "webhooks"
-#: A message that has not been processed after this time counts as lost.
-LOST_AFTER = timedelta(seconds=30)
 
 
 @dramatiq.actor(queue_name=WEBHOOKS)
@@ -58,7 +56,7 @@ def enqueue_lost_deliveries() -> int:
     if not can_send():
         return 0
     now = timezone.now()
-    recent = now - LOST_AFTER
+    recent = now - DELIVERY_LOST_AFTER
     lost = WebhookEndpoint.objects.due().filter(Q(enqueued_at=None) | Q(enqueued_at__lte=recent))
     found = list(lost.values_list("pk", flat=True))
     claimed = [pk for pk in found if lost.filter(pk=pk).update(enqueued_at=now)]

@@ -17,6 +17,7 @@ from processing.compress import Compressed, CompressError, Options, PixelBudget,
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
 from processing.storage.outputs import StorageError, is_stored, store
+from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.claim import ClaimedImage
 from processing.work.fetch import Fetched, FetchError, Version, fetch
 from processing.work.slots import Slots
@@ -25,12 +26,9 @@ from products.models import Request
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait after each failed attempt but the last: five attempts in all.
-RETRY_DELAYS_SECONDS = (2, 5, 15, 30)
 #: Waiting for a storage that is down or a host that asks for fewer requests costs no attempt, but ends when
 #: a Request has made no progress for so long.
 PATIENCE = timedelta(hours=24)
-STORAGE_RETRY_SECONDS = 5
 
 
 def has_lost_patience(batch: Request) -> bool:

@@ -9,8 +9,8 @@ from typing import Self
 from django.db import models
 from django.utils import timezone
 
-HEARTBEAT = timedelta(seconds=10)
-DEAD_AFTER = timedelta(seconds=30)
+from processing.timing import DEAD_AFTER
+
 PRUNE_EVERY = timedelta(days=1)
 
 

@@ -7,11 +7,11 @@ several dispatches of one Request in the same epoch only one succeeds.
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from processing.timing import MESSAGE_LOST_AFTER
 from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.tasks import enqueue_lost_deliveries
 from processing.work.claim import release
@@ -20,9 +20,6 @@ from processing.workers.models import Maintenance, Worker
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
-
-#: A message is lost if workers have received messages sent this much later. Longer than a lane's slice.
-LOST_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def _stranded() -> QuerySet[Request]:
     A message may be old and still not lost, because a full queue delays all. But the queue is first in, first
     out: if workers have received messages that were sent later, an earlier one is lost.
     """
-    recently = timezone.now() - LOST_AFTER
+    recently = timezone.now() - MESSAGE_LOST_AFTER
     passed = Worker.objects.alive().aggregate(until=Max("served_until"))["until"]
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     ingest_stopped = Q(ingested_rows__lt=F("products_total")) & (
@@ -74,7 +71,7 @@ def _stranded() -> QuerySet[Request]:
     lanes_gone = Exists(images.due()) & ~Exists(images.exclude(claimed_by=None))
     sweep_stopped = ~Q(sweep="")
     to_do = ingest_stopped | lanes_gone | sweep_stopped
-    lost = Q(dispatched_at__lt=passed - LOST_AFTER) & to_do if passed else Q(pk=None)
+    lost = Q(dispatched_at__lt=passed - MESSAGE_LOST_AFTER) & to_do if passed else Q(pk=None)
     # The longest waiting first.
     longest = F("last_progress_at").asc(nulls_first=True)
     return Request.objects.unsettled().filter(Q(dispatched_at=None) | lost).order_by(longest)

@@ -16,10 +16,11 @@ from django.utils import timezone
 
 from processing import measurements, runtime
 from processing.storage.outputs import require_bucket
+from processing.timing import HEARTBEAT
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.workers import embedded
-from processing.workers.models import HEARTBEAT, Maintenance, Worker
+from processing.workers.models import Maintenance, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import recover
 

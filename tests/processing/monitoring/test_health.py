@@ -17,8 +17,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from processing import runtime
 from processing.monitoring import health
 from processing.monitoring.health import Check, no_worker_since
+from processing.timing import DEAD_AFTER
 from processing.work.claim import claim
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.models import Worker
 from products import lifecycle
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.parallel import together, wait_until

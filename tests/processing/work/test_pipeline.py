@@ -14,9 +14,10 @@ from processing.compress import compress
 from processing.hosts.models import PausedHost
 from processing.hosts.rate_limit import Pause, RateLimiter
 from processing.storage.outputs import LocalStorage
+from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work import attempt, known_pictures, slots
 from processing.work import pipeline as pipelines
-from processing.work.attempt import PATIENCE, RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
+from processing.work.attempt import PATIENCE
 from processing.work.claim import claim
 from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline

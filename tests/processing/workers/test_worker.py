@@ -12,12 +12,13 @@ from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from processing import runtime
+from processing.timing import DEAD_AFTER
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline, tasks
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.models import Worker
 from processing.workers.worker import Heartbeat, QueueProgress
 from products import lifecycle
 from products.models import Image, Request

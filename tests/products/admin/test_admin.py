@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_dramatiq.models import Task
 
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.timing import DEAD_AFTER
+from processing.workers.models import Worker
 from products.accounts.models import ApiToken
 from products.admin.base import CappedPaginator
 from products.models import Image, Product, Request
