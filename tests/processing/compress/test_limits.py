@@ -226,11 +226,12 @@ def test_decoding_happens_within_the_reservation() -> None:
         yield
         events.append("released")
 
-    compress(pictures.photo_jpeg(40, 30), Options(), max_pixels=CAP, reserve=reserve)
-    assert events == [1200, "released"]
+    source, broken = pictures.photo_jpeg(40, 30), pictures.truncated(pictures.rgba_png(40, 30))
+    compress(source, Options(), max_pixels=CAP, reserve=reserve)
+    assert events == [1200 + 4 * len(source) // BYTES_PER_PIXEL, "released"]
     with pytest.raises(CompressError):
-        compress(pictures.truncated(pictures.rgba_png(40, 30)), Options(), max_pixels=CAP, reserve=reserve)
-    assert events[2:] == [1200]  # the error went through it
+        compress(broken, Options(), max_pixels=CAP, reserve=reserve)
+    assert events[2:] == [1200 + 4 * len(broken) // BYTES_PER_PIXEL]  # the error went through it
     with pytest.raises(CompressError):
         compress(huge("PNG"), Options(), max_pixels=CAP, reserve=reserve)
     assert len(events) == 3
