@@ -33,8 +33,8 @@ MAX_WEBP_CHUNKS = 10_000
 MAX_TIFF_TAGS, MAX_TIFF_STRIPS, MAX_TIFF_VALUES = 4_096, 65_536, 262_144
 #: Items of an AVIF or HEIC are searched one by one for each other. A photograph of a phone has about sixty.
 MAX_INDEX_BYTES = 64 * 1024
-#: How many times the data of an AVIF or HEIC may be referred to, in total.
-MAX_ITEM_REUSE = 4
+#: Total length of an AVIF's or HEIC's items, which may overlap: so many times the file, or so many bytes.
+MAX_ITEM_REUSE, MIN_ITEM_BYTES = 4, 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,8 @@ def _check_meta(meta: memoryview, file_bytes: int) -> None:
         if box_type in _INDEXES:
             _limit(len(content), MAX_INDEX_BYTES, "bytes of indexes")
         if box_type == b"iloc":
-            _limit(_located_bytes(content), MAX_ITEM_REUSE * file_bytes, "bytes of data in its index")
+            most = max(MIN_ITEM_BYTES, MAX_ITEM_REUSE * file_bytes)
+            _limit(_located_bytes(content), most, "bytes of data in its index")
 
 
 def _located_bytes(iloc: memoryview) -> int:
