@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pytest import MonkeyPatch
 
 from processing.compress import CompressError, NeedsChildError, Options, PixelBudget, compress, compress_here
@@ -43,7 +44,14 @@ def refused_in_child(directory: Path, data: bytes) -> tuple[str, int]:
     """The code of the error and the memory that a limited process took for it."""
     (directory / "warm").write_bytes(photo_jpeg(16, 16))
     (directory / "file").write_bytes(data)
-    command = [sys.executable, "-c", PROGRAM, directory / "warm", directory / "file", str(CPU_SECONDS)]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(directory / "warm"),
+        str(directory / "file"),
+        str(CPU_SECONDS),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     code, growth = done.stdout.split()
     return code, int(growth)
@@ -130,7 +138,7 @@ def test_a_jpeg_that_is_not_progressive_takes_one_pass() -> None:
     [
         (lambda: hostile.repeated_scans(90, 3_000, 2_500), Options()),
         (lambda: hostile.run_length_bmp(100, 100, 10), Options()),
-        (lambda: encoded(pictures.Image.new("L", (8_000, 6_000)), "JPEG"), Options(format="avif")),
+        (lambda: encoded(Image.new("L", (8_000, 6_000)), "JPEG"), Options(format="avif")),
     ],
 )
 def test_what_takes_long_is_left_to_a_child_undecoded(
@@ -144,6 +152,7 @@ def test_what_takes_long_is_left_to_a_child_undecoded(
 
 
 def test_the_largest_usual_picture_needs_no_child(monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr("processing.compress.child_process.compress_opened", lambda *_: "decoded")
-    source = encoded(pictures.Image.new("L", (8_000, 6_000)), "JPEG")
-    assert compress_here(source, Options(), max_pixels=CAP, reserve=PixelBudget(CAP).taken) == "decoded"
+    result = compress(photo_jpeg(), Options(), max_pixels=CAP)
+    monkeypatch.setattr("processing.compress.child_process.compress_opened", lambda *_: result)
+    source = encoded(Image.new("L", (8_000, 6_000)), "JPEG")
+    assert compress_here(source, Options(), max_pixels=CAP, reserve=PixelBudget(CAP).taken) is result

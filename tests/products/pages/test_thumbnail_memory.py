@@ -34,7 +34,7 @@ def growth(directory: Path, data: bytes) -> int:
     """Bytes that a process grows by while it makes three thumbnails of this picture at once."""
     (directory / "warm").write_bytes(encoded(Image.new("RGB", (16, 16)), "WEBP"))
     (directory / "file").write_bytes(data)
-    command = [sys.executable, "-c", MEASURE, directory / "warm", directory / "file"]
+    command = [sys.executable, "-c", MEASURE, str(directory / "warm"), str(directory / "file")]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
