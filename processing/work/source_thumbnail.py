@@ -12,7 +12,8 @@ from django.views.decorators.http import require_GET
 from processing.compress import CompressError, Options, compress_isolated
 from processing.http.transport import guarded_transport
 from processing.work.fetch import FetchError, fetch
-from products.pages.pictures import THUMBNAIL_PIXELS, image_with_output
+from products.pages.pictures import image_with_output
+from products.pages.thumbnail import THUMBNAIL_PIXELS
 
 #: Shorter than a worker's timeouts, because a user is waiting.
 FETCH_SECONDS, DECODE_SECONDS = 5, 10

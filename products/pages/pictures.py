@@ -1,7 +1,6 @@
 """Output pictures over HTTP: files in local storage, redirects to other storages, thumbnails."""
 
 from functools import lru_cache
-from io import BytesIO
 from threading import Lock
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from PIL import Image as Pillow
 
 from products.models import Image, Request
 from products.models.files import STORAGE_ERRORS
+from products.pages.thumbnail import make_thumbnail
 
 #: Content types by file extension. Other files in the folder are not served.
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
@@ -29,11 +29,9 @@ MEDIA_HEADERS = {
 #: Half of the time for which the signature in the redirect's target is valid.
 REDIRECT_CACHE_SECONDS = 1800
 
-#: Twice the size at which pages show a thumbnail, for high-density screens.
-THUMBNAIL_PIXELS = 192
 #: About 10 KB each.
 MAX_CACHED_THUMBNAILS = 1000
-# One at a time: decoding a large output takes memory.
+# One at a time: a large output takes memory, as a file and decoded.
 _decoding = Lock()
 
 
@@ -85,12 +83,7 @@ def image_with_output(request: HttpRequest, pk: UUID) -> Image:
 @lru_cache(MAX_CACHED_THUMBNAILS)
 def _make_thumbnail(output_key: str) -> bytes:
     """Scale a stored output down to WebP. Keys are content hashes, so results can be cached."""
-    with default_storage.open(output_key) as file:
-        data = file.read()
-    with _decoding, Pillow.open(BytesIO(data)) as picture:
-        size = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
-        picture.draft("RGB", size)  # decodes a JPEG at about the target size
-        picture.thumbnail(size)
-        buffer = BytesIO()
-        picture.save(buffer, "WEBP", quality=70)
-        return buffer.getvalue()
+    with _decoding:
+        with default_storage.open(output_key) as file:
+            data = file.read()
+        return make_thumbnail(data)
