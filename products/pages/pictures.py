@@ -31,7 +31,7 @@ REDIRECT_CACHE_SECONDS = 1800
 
 #: About 10 KB each.
 MAX_CACHED_THUMBNAILS = 1000
-# One at a time: a large output takes memory, as a file and decoded.
+# One at a time: a decoded output takes memory.
 _decoding = Lock()
 
 
@@ -83,7 +83,7 @@ def image_with_output(request: HttpRequest, pk: UUID) -> Image:
 @lru_cache(MAX_CACHED_THUMBNAILS)
 def _make_thumbnail(output_key: str) -> bytes:
     """Scale a stored output down to WebP. Keys are content hashes, so results can be cached."""
+    with default_storage.open(output_key) as file:
+        data = file.read()
     with _decoding:
-        with default_storage.open(output_key) as file:
-            data = file.read()
         return make_thumbnail(data)
