@@ -26,7 +26,12 @@ from rest_framework.serializers import BaseSerializer
 
 from processing.webhooks.events import redeliver, redeliver_all, send_test_event
 from processing.webhooks.inbound import InvalidReport, apply_report
-from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import (
+    DeliveryStatus,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEndpointQuerySet,
+)
 from processing.webhooks.serializers import (
     DeliverySerializer,
     EndpointSerializer,
@@ -82,9 +87,17 @@ class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[We
     filterset_class = EndpointFilters
     pagination_class = NewestFirst
 
-    def get_queryset(self) -> QuerySet[WebhookEndpoint]:
+    def get_queryset(self) -> WebhookEndpointQuerySet:
         visible = WebhookEndpoint.objects.visible_to(self.request.user)
         return visible.registered() if self.action == "list" else visible
+
+    def permitted_rows(self) -> QuerySet[WebhookEndpoint]:
+        """Only owners may rotate a secret, since the response has the new one."""
+        if self.action == "rotate":
+            return self.get_queryset().owned_by(self.request.user)
+        if self.action == "replay":
+            return self.get_queryset().replayable_by(self.request.user)
+        return super().permitted_rows()
 
     @extend_schema(responses={201: NewEndpointSerializer})
     def create(self, request: ApiRequest, *args: Any, **kwargs: Any) -> Response:
@@ -130,10 +143,10 @@ class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[We
     @action(detail=True, filterset_class=DeliveryFilters, serializer_class=DeliverySerializer)
     def deliveries(self, request: ApiRequest, pk: str) -> Response:
         """List the deliveries to the endpoint, newest first."""
-        return self.list_response(self.get_object().deliveries.all())
+        return self.list_response(self.get_object().deliveries.visible_to(request.user))
 
 
-class DeliveryViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[WebhookDelivery]):
+class DeliveryViewSet(mixins.RetrieveModelMixin, FilteredViewSet[WebhookDelivery]):
     """Deliveries of events, with every attempt."""
 
     queryset = WebhookDelivery.objects.all()

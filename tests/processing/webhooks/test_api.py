@@ -203,9 +203,9 @@ def test_objects_of_other_users_are_as_unknown_as_missing_ones(
     assert [*WebhookEndpoint.objects.values(), *WebhookDelivery.objects.values()] == before
 
 
-def test_staff_see_all_endpoints_and_others_their_own(api: Client) -> None:
+def test_superusers_see_all_endpoints_and_others_their_own(api: Client) -> None:
     of_ann, of_bob = register(api), register(client_of(make_user("bob")))
-    staff = client_of(make_user("sue", is_staff=True))
+    staff = client_of(make_user("sue", is_superuser=True))
     for client, expected in ((api, [of_ann]), (staff, [of_bob, of_ann])):
         found = [one["id"] for one in client.get("/api/webhooks/").json()["results"]]
         assert found == [one["id"] for one in expected]
