@@ -27,6 +27,7 @@ from rest_framework.serializers import BaseSerializer
 from processing.webhooks.events import redeliver, redeliver_all, send_test_event
 from processing.webhooks.inbound import InvalidReport, apply_report
 from processing.webhooks.models import (
+    TOO_MANY_ENDPOINTS,
     DeliveryStatus,
     WebhookDelivery,
     WebhookEndpoint,
@@ -108,6 +109,8 @@ class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[We
         return NewEndpointSerializer if self.action == "create" else super().get_serializer_class()
 
     def perform_create(self, serializer: BaseSerializer[WebhookEndpoint]) -> None:
+        if WebhookEndpoint.objects.has_reached_limit(self.request.user):
+            raise ValidationError(TOO_MANY_ENDPOINTS, "too_many_endpoints")
         serializer.save(owner=cast(User, self.request.user))
 
     @extend_schema(request=None, responses=NewEndpointSerializer)

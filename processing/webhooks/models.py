@@ -19,6 +19,9 @@ from products.models.owned import OwnedQuerySet, is_granted
 
 #: After a rotation the previous secret signs for this long, beside the new one.
 ROTATION_OVERLAP = timedelta(hours=24)
+#: Registered endpoints of one user.
+MAX_ENDPOINTS_PER_USER = 50
+TOO_MANY_ENDPOINTS = f"You have reached the limit of {MAX_ENDPOINTS_PER_USER} endpoints. Delete one first."
 #: Longer than the signature of an inbound message is valid, so that no message can be replayed.
 INBOUND_RETENTION = timedelta(hours=1)
 
@@ -48,6 +51,10 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
     def replayable_by(self, user: User | AnonymousUser) -> Self:
         """Endpoints whose events `user` may redeliver: it takes the permission to change deliveries."""
         return self.all() if is_granted(user, WebhookDelivery, "change") else self.owned_by(user)
+
+    def has_reached_limit(self, user: User | AnonymousUser) -> bool:
+        """Return whether `user` may register no more endpoints."""
+        return self.registered().owned_by(user).count() >= MAX_ENDPOINTS_PER_USER
 
     def registered(self) -> Self:
         """Exclude endpoints that were named by an upload and serve that one Request."""

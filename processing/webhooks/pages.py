@@ -15,7 +15,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from processing.webhooks import events
 from processing.webhooks.forms import EndpointForm, ReplayForm
-from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import (
+    TOO_MANY_ENDPOINTS,
+    DeliveryStatus,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
 
@@ -31,6 +36,8 @@ DISABLED = "This endpoint is disabled. Enable it first."
 def webhooks(request: UserRequest) -> HttpResponse:
     """The user's endpoints, a form to add one, and the latest deliveries."""
     form = EndpointForm(request.POST or None)
+    if form.is_bound and WebhookEndpoint.objects.has_reached_limit(request.user):
+        form.add_error("url", TOO_MANY_ENDPOINTS)
     if request.method == "POST" and form.is_valid():
         form.instance.owner = request.user
         return _secret_page(request, form.save())

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import MAX_ENDPOINTS_PER_USER, WebhookDelivery, WebhookEndpoint
 from products import lifecycle
 from products.models import Request
 from tests.processing.conftest import Broker
@@ -215,6 +215,19 @@ def test_superusers_see_all_endpoints_and_others_their_own(api: Client) -> None:
 @pytest.mark.parametrize("path", ["webhooks/", f"webhooks/{UNKNOWN}/", f"deliveries/{UNKNOWN}/"])
 def test_a_login_is_required(client: Client, path: str) -> None:
     assert client.get(f"/api/{path}").status_code == 401
+
+
+def test_a_user_can_register_only_so_many_endpoints(api: Client, ann: User) -> None:
+    many = (WebhookEndpoint(owner=ann, url=URL) for _ in range(MAX_ENDPOINTS_PER_USER))
+    WebhookEndpoint.objects.bulk_create(many)
+    answer = api.post("/api/webhooks/", {"url": URL}, "application/json")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "too_many_endpoints")
+    assert api.post("/webhooks/", {"url": URL, "events": ["request.completed"]}).status_code == 400
+    assert WebhookEndpoint.objects.count() == MAX_ENDPOINTS_PER_USER
+    register(client_of(make_user("bob")))
+    assert upload(api, make_csv(), webhook_url=URL).status_code == 201
+    WebhookEndpoint.objects.registered().filter(owner=ann).first().delete()  # type: ignore[union-attr]
+    register(api)
 
 
 # --- The URL of an upload ---
