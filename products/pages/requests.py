@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarg
 
 from products import lifecycle
 from products.accounts.authentication import HtmxRequest, UserRequest
-from products.accounts.rights import get_permitted
+from products.accounts.rights import get_permitted, may
 from products.lifecycle.limits import check_open_work
 from products.models import Request
 from products.pages.forms import RequestSearchForm, RetryForm
@@ -97,7 +97,7 @@ def request_failures(request: UserRequest, pk: UUID) -> HttpResponse:
     context = {
         "batch": batch,
         "failures": failures_by_cause(batch),
-        "may_change": Request.objects.changeable_by(request.user).contains(batch),
+        "may_change": may(request.user, "change", batch),
     }
     return render(request, "pages/_failures.html", context)
 
@@ -161,8 +161,8 @@ def _page_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
         **products,
         "retryable": has_missing and not batch.is_active,
         "failures": failures_by_cause(batch),
-        "may_change": Request.objects.changeable_by(request.user).contains(batch),
-        "may_delete": Request.objects.deletable_by(request.user).contains(batch),
+        "may_change": may(request.user, "change", batch),
+        "may_delete": may(request.user, "delete", batch),
     }
     # Counting changes reads two whole catalogues, so searches and later pages do without.
     is_first_page = not (products["is_search"] or products["has_previous"])

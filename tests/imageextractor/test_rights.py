@@ -29,7 +29,7 @@ SECRET = "secret"
 PK = "(?P<pk>[^/.]+)"
 CALLS = {
     **{("POST", route): FOR_ONESELF for route in ("", "upload", "api/upload", "webhooks/", "api/webhooks/")},
-    **{("POST", f"api/requests/{part}"): FOR_ONESELF for part in ("", "preview/")},
+    **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
     **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
