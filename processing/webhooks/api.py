@@ -19,7 +19,6 @@ from rest_framework.decorators import (
     permission_classes,
 )
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType, ValidationError
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -46,6 +45,7 @@ from processing.webhooks.signing import InvalidSignature, verify
 from products.api import views as products_api
 from products.api.errors import Conflict
 from products.api.filters import status_filter
+from products.api.parsers import JSONParser
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import RequestSerializer
 from products.api.views import FilteredViewSet, Pagination

@@ -15,7 +15,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.pagination import CursorPagination
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request as ApiRequest
@@ -24,6 +24,7 @@ from rest_framework.views import APIView
 
 from products import lifecycle
 from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
+from products.api.parsers import JSONParser
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
