@@ -3,8 +3,8 @@
 from typing import Any, cast
 
 from django import forms
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
@@ -58,7 +58,7 @@ class PasswordForm(RateLimitedForm, PasswordChangeForm):
         self.count_attempt(self.request, self.user.get_username())
         return super().clean_old_password()
 
-    def save(self, commit: bool = True) -> AbstractBaseUser:
+    def save(self, commit: bool = True) -> User:
         """Save the new password, and revoke the user's API tokens if asked to."""
         with transaction.atomic():
             if self.cleaned_data.get("revoke_tokens"):

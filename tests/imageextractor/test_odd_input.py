@@ -130,9 +130,9 @@ def form_bodies() -> Iterator[tuple[str, bytes]]:
         "base_url",
         "columns",
     )
-    names = (*names, "quality", "max_width", "format", "serial", "images", "next", "username", "password")
+    others = ("quality", "max_width", "format", "serial", "images", "next", "username", "password")
     for value in ("%00", "%ED%A0%80", "%FF", "9" * 5000, "1e999", "a" * 9000, "[" * 9000, "", "%F0%9F%A6%84"):
-        yield encoded, "&".join(f"{name}={value}" for name in names).encode()
+        yield encoded, "&".join(f"{name}={value}" for name in (*names, *others)).encode()
         for charset in (
             "utf-16",
             "utf-7",
@@ -193,7 +193,7 @@ def form_bodies() -> Iterator[tuple[str, bytes]]:
     ]
     for value in (*columns, "null", "[]", '"a"', '{"images":[{}]}', "NaN", '{"images":"a"}', "{" * 9000):
         yield FORM, file + part('name="columns"', value.encode()) + b"--x--\r\n"
-    for value in (
+    for raw in (
         b"\x00",
         b"\xff",
         b"\xed\xa0\x80",
@@ -215,7 +215,7 @@ def form_bodies() -> Iterator[tuple[str, bytes]]:
             "step",
             "\x00",
         ):
-            yield FORM, file + part(f'name="{name}"', value) + b"--x--\r\n"
+            yield FORM, file + part(f'name="{name}"', raw) + b"--x--\r\n"
     yield FORM, part('name="%s"' % ("a" * 9000), b"1") + file + b"--x--\r\n"
     yield FORM, part('name="a"', b"1") * 1500 + b"--x--\r\n"
     yield from (
