@@ -34,7 +34,7 @@ class Event(models.TextChoices):
     TEST = "test", "Test"
 
 
-#: Events that an endpoint can subscribe to. Test events go to the endpoint that they were requested for.
+#: Events that an endpoint can subscribe to. A test event goes to one endpoint, whatever it subscribes to.
 EVENT_CHOICES = [(event.value, event.label) for event in (Event.COMPLETED, Event.CANCELED)]
 
 
@@ -88,7 +88,7 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
         )
 
     def release_leases(self) -> None:
-        """Drop every lease, and count every message as lost. Only for a process that works alone."""
+        """Drop every lease, and treat every message as lost. No other worker may be alive."""
         self.update(leased_until=None, enqueued_at=None)
 
 
@@ -211,7 +211,7 @@ class WebhookDeliveryQuerySet(OwnedQuerySet["WebhookDelivery"]):
         return found.filter(created_at__gte=since) if since else found
 
     def tests_before(self, moment: datetime) -> Self:
-        """Test events before `moment` that are no longer pending. Other deliveries go with their Requests."""
+        """Test events before `moment` that are no longer pending. Requests delete their own deliveries."""
         return self.filter(event=Event.TEST, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
 
     def mark_missed(self) -> int:

@@ -27,7 +27,7 @@ from products.accounts.rights import get_permitted
 LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
 #: The list of deliveries refreshes itself while an attempt is due within this time.
-SOON = timedelta(minutes=1)
+REFRESH_WITHIN = timedelta(minutes=1)
 DISABLED = "This endpoint is disabled. Enable it first."
 
 
@@ -192,10 +192,9 @@ def _visible_deliveries(request: UserRequest) -> QuerySet[WebhookDelivery]:
 
 def _deliveries(request: UserRequest, endpoint: WebhookEndpoint) -> dict[str, Any]:
     """Return a page of an endpoint's deliveries, and whether to refresh it."""
-    page = Paginator(endpoint.deliveries.visible_to(request.user), DELIVERIES_PER_PAGE).get_page(
-        request.GET.get("page")
-    )
-    soon = timezone.now() + SOON
+    visible = endpoint.deliveries.visible_to(request.user)
+    page = Paginator(visible, DELIVERIES_PER_PAGE).get_page(request.GET.get("page"))
+    soon = timezone.now() + REFRESH_WITHIN
     has_due = any(one.next_attempt_at and one.next_attempt_at < soon for one in page)
     return {"endpoint": endpoint, "page": page, "refreshes": has_due and endpoint.enabled}
 

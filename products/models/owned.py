@@ -9,25 +9,24 @@ from django.db import models
 Row = TypeVar("Row", bound=models.Model)
 
 
-def is_granted(user: User | AnonymousUser, model: type[models.Model], *actions: str) -> bool:
-    """Return whether `user` is staff with Django's permission for one of `actions` on all rows of `model`.
+def is_granted(user: User | AnonymousUser, model: type[models.Model], action: str) -> bool:
+    """Return whether `user` is staff with Django's permission for `action` on all rows of `model`.
 
     Superusers have every permission. Those of users who are not staff have no effect, as in the admin.
     """
     if not (user.is_staff or user.is_superuser):
         return False
-    names = (get_permission_codename(action, model._meta) for action in actions)
-    return any(user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
+    return user.has_perm(f"{model._meta.app_label}.{get_permission_codename(action, model._meta)}")
 
 
 class OwnedQuerySet(models.QuerySet[Row]):
-    """Rows with an owner. Owners may do everything with their own, staff what permissions grant them."""
+    """Rows with an owner, who may do everything with them. Staff see all and change what permissions grant."""
 
     owner_lookup = "owner"
 
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Rows that `user` may see. As in the admin, the permission to change includes the one to view."""
-        return self._permitted(user, "view", "change")
+        """Rows that `user` may see: staff all, other users their own."""
+        return self.all() if user.is_staff or user.is_superuser else self.owned_by(user)
 
     def changeable_by(self, user: User | AnonymousUser) -> Self:
         """Rows that `user` may change, among those that `user` may see."""
@@ -42,5 +41,5 @@ class OwnedQuerySet(models.QuerySet[Row]):
         own: dict[str, Any] = {self.owner_lookup: user.pk}
         return self.filter(**own)
 
-    def _permitted(self, user: User | AnonymousUser, *actions: str) -> Self:
-        return self.all() if is_granted(user, self.model, *actions) else self.owned_by(user)
+    def _permitted(self, user: User | AnonymousUser, action: str) -> Self:
+        return self.all() if is_granted(user, self.model, action) else self.owned_by(user)

@@ -69,7 +69,7 @@ class RequestQuerySet(OwnedQuerySet["Request"]):
         return self.finished().filter(finished_at__lt=moment)
 
     def sources_in_use(self, names: Collection[str]) -> set[str]:
-        """Return those of these stored catalogues that a Request refers to."""
+        """Return the names that a Request refers to, out of the given names of stored catalogues."""
         return set(self.filter(source__in=names).values_list("source", flat=True))
 
     def locked(self) -> Self:

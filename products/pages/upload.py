@@ -15,8 +15,8 @@ from django_htmx.http import HttpResponseClientRedirect
 from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.catalogue import CatalogueError, read_header
+from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.lifecycle.limits import check_open_work, count_upload
-from products.lifecycle.submit import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.models import Draft, Request
 from products.pages.forms import DraftForm, UploadForm, describe_problems
 from products.rate_limit import LimitReached
@@ -53,7 +53,7 @@ def home(request: UserRequest) -> HttpResponse:
 
 
 def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
-    """Create a Draft if a preview was asked for, otherwise a Request. Raises CatalogueError."""
+    """Create a Draft if the user wants a preview, otherwise a Request. Raises CatalogueError."""
     file = form.cleaned_data["file"]
     if request.POST.get("step") != "preview":
         return lifecycle.submit(request.user, file, **form.cleaned_options)[0]

@@ -157,11 +157,11 @@ def test_nothing_is_fetched_for_others_nor_for_what_has_no_output(
     assert origin.received == []
 
 
-def test_superusers_see_everybodys_and_under_open_access_whoever_is_there(
+def test_staff_see_everybodys_and_under_open_access_whoever_is_there(
     client: Client, ann: User, origin: Origin, settings: Settings
 ) -> None:
     path = compared(ann, origin.add("/a.jpg", JPEG))
-    assert shown(client_of(make_user("boss", is_superuser=True)).get(path)).size == (32, 24)
+    assert shown(client_of(make_user("boss", is_staff=True)).get(path)).size == (32, 24)
     settings.OPEN_ACCESS = True
     path = compared(make_user("local"), origin.url("/a.jpg"))
     assert shown(client.get(path)).size == (32, 24)

@@ -1,0 +1,53 @@
+"""Form, API and command line take the same options, and a Request keeps them."""
+
+from dataclasses import fields
+
+import pytest
+from django.contrib import admin
+from django.core.management import load_command_class
+
+from processing.compress import Options
+from processing.work.known_pictures import known_picture_id
+from products.api.serializers import SubmissionSerializer
+from products.catalogue import Reading
+from products.models import Request
+from products.pages.forms import DraftForm, OptionsForm, UploadForm
+
+READING = set(Reading.__annotations__)
+API = set(SubmissionSerializer().fields) - {"file"}
+#: Taken by the API alone.
+API_ONLY = {"webhook_url"}
+#: Matters only while the file is checked.
+NOT_STORED = {"strict"}
+OTHER_VALUES = {"quality": 77, "format": "webp", "max_width": 300, "max_height": 300}
+
+
+def test_forms_take_the_options_of_the_api() -> None:
+    options = API - API_ONLY - READING
+    assert set(OptionsForm.base_fields) == options
+    assert set(UploadForm.base_fields) == {"file", *options}
+    assert set(DraftForm.base_fields) == {*options, *READING - {"columns"}, "serial", "name", "images"}
+
+
+def test_the_command_takes_the_options_of_the_api() -> None:
+    parser = load_command_class("processing", "extract").create_parser("manage.py", "extract")
+    assert set(vars(parser.parse_args(["catalogue.csv"]))) >= API - API_ONLY
+
+
+def test_a_request_keeps_them_and_staff_see_them() -> None:
+    kept = API - NOT_STORED
+    assert kept <= {field.name for field in Request._meta.concrete_fields}
+    fieldsets = admin.site.get_model_admin(Request).fieldsets or []
+    assert kept <= {name for _title, content in fieldsets for name in content["fields"]}
+
+
+def test_the_options_of_compression_are_those_of_a_request() -> None:
+    assert {field.name for field in fields(Options)} <= API
+
+
+@pytest.mark.parametrize("option", [field.name for field in fields(Options)])
+def test_a_picture_is_only_known_for_the_same_outputs(option: str) -> None:
+    plain, other = Request(owner_id=1), Request(owner_id=1, **{option: OTHER_VALUES[option]})
+    url = "https://shop.example/lamp.jpg"
+    assert known_picture_id(plain, url) != known_picture_id(other, url)
+    assert known_picture_id(plain, url) == known_picture_id(Request(owner_id=1), url)
