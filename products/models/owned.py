@@ -20,7 +20,7 @@ def is_granted(user: User | AnonymousUser, model: type[models.Model], action: st
 
 
 class OwnedQuerySet(models.QuerySet[Row]):
-    """Rows with an owner, who may do everything with them. Staff see all and change what permissions grant."""
+    """Rows with an owner, who may do everything. Staff see all and change what permissions grant."""
 
     owner_lookup = "owner"
 
