@@ -72,11 +72,16 @@ def draft(request: UserRequest, pk: UUID) -> HttpResponse:
     """The preview of an uploaded catalogue, with a form to correct how it is read and to start the work.
 
     Once the draft has been started, redirects to its Request; starting it twice creates one Request.
+    Each preview counts as an upload, and so does the start; answers 429 above the limit.
     """
     draft = Draft.objects.filter(owner=request.user.pk, pk=pk).first()
     # A second click may find the file gone or the idempotency key taken by the first.
     with suppress(FileNotFoundError, IdempotencyConflict):
         if draft:
+            try:
+                count_upload(request.user)  # each preview reads as much as an upload
+            except LimitReached as error:
+                return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
             with draft.file.open("rb") as file:
                 return _draft_page(request, draft, File(file, draft.filename))
     if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
