@@ -1,16 +1,13 @@
 """Filters of the API's lists."""
 
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.db.models import QuerySet
 from django.test import Client
 
-from products.api.filters import ImageFilters
 from products.models import Image, Request
 from tests.support.factories import JPEG, address_of, ingest, make_csv, make_user, settle, submit
 
@@ -206,21 +203,7 @@ def test_a_text_that_no_database_holds_is_refused(api: Client, ann: User, part: 
     assert error_of(answer) == ("null_characters_not_allowed", name)
 
 
-# --- Cost ---
-
-
-def plan(rows: "QuerySet[Any]") -> str:
-    """Return how PostgreSQL finds these rows where it may not read all of them."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-    return rows.order_by().explain()
-
-
-@pytest.mark.needs("PostgreSQL")
-@pytest.mark.parametrize("query", [{"code": "dns"}, {"code": "dns", "host": "one.example"}])
-def test_failed_images_are_filtered_by_their_index(batch: Request, query: dict[str, str]) -> None:
-    found = cast(Any, ImageFilters)(query, Image.objects.filter(request=batch)).qs
-    assert "image_failures" in plan(found)
+# --- The schema ---
 
 
 def test_the_schema_describes_every_filter(api: Client) -> None:
