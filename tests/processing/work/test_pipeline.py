@@ -242,7 +242,7 @@ def test_an_unexpected_error_costs_its_picture_an_attempt_and_others_nothing(
     def stumble(data: bytes, *args: object, **options: object) -> object:
         return 1 / 0 if data == strange else compress(data, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(attempt, "compress", stumble)
+    monkeypatch.setattr(attempt, "compress_here", stumble)
     urls = [origin.add(f"/{number}.jpg", JPEG) for number in range(20)]
     batch = work(ingested(origin.add("/strange.jpg", strange), *urls), pipeline)
 

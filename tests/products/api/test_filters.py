@@ -85,6 +85,7 @@ def test_requests_are_found_by_the_time_of_their_upload(api: Client, ann: User) 
     assert ids(created_after="2026-03-02T12:00:00Z") == [str(third.pk), str(second.pk)]
     assert ids(created_before="2026-03-02T12:00:00Z") == [str(first.pk)]
     assert ids(created_after="2026-03-02T13:30:00+01:00") == [str(third.pk)]
+    assert ids(created_after="2026-03-01T19:00:00-18:13") == [str(third.pk)]  # more than PostgreSQL takes
     window = {"created_after": "2026-03-01T00:00:00", "created_before": "2026-03-02T00:00:00"}
     assert ids(**window) == [str(first.pk)]
 

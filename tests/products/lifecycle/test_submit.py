@@ -83,7 +83,7 @@ def test_the_same_key_with_another_body_is_a_conflict(
         "errors": [
             {
                 "code": "idempotency_conflict",
-                "detail": "This Idempotency-Key was used before, for another file or other options.",
+                "detail": "This Idempotency-Key was already used for a different file or different options.",
                 "attr": None,
             }
         ],
