@@ -111,9 +111,8 @@ def compress_isolated(
 ) -> Compressed:
     """Return or raise what ``compress()`` does, within ``seconds`` and ``cpu_seconds``.
 
-    CompressError has one more code here: ``crashed`` if the child died or exceeded its memory, as
-    TimeLimitError if it exceeded its time. Raise RuntimeError or OSError if the child could not be started,
-    for which the picture is not to blame.
+    The code of CompressError may also be ``crashed``: the child died or, as TimeLimitError, exceeded its time.
+    Raise RuntimeError or OSError if the child could not be started.
     """
     task = {
         "options": asdict(options),
@@ -131,7 +130,6 @@ def compress_isolated(
             check=False,
             env={
                 "PYTHONPATH": os.pathsep.join(sys.path),
-                # Every thread and arena takes address space, and makes nothing faster here.
                 "OPENBLAS_NUM_THREADS": "1",
                 "MALLOC_ARENA_MAX": "1",
             },
