@@ -111,7 +111,7 @@ def compress_isolated(
 ) -> Compressed:
     """Return or raise what ``compress()`` does, within ``seconds`` and ``cpu_seconds``.
 
-    The code of CompressError may also be ``crashed``: the child died or, as TimeLimitError, exceeded its time.
+    CompressError may also have the code ``crashed``: the child died or, as TimeLimitError, took too long.
     Raise RuntimeError or OSError if the child could not be started.
     """
     task = {
