@@ -1,4 +1,4 @@
-"""What runs in `make quick`, and in `make test` on a machine where a program is missing."""
+"""The selection of tests in `make quick`, and in `make test` where a program is missing."""
 
 import pytest
 

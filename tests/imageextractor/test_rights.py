@@ -1,4 +1,4 @@
-"""Who may do what: every call that changes something, by every kind of user.
+"""Permissions: every call that changes something, by every kind of user.
 
 The calls are those of the URL resolver. One without a line in the table fails the run.
 """

@@ -141,7 +141,7 @@ class Job:
         return int(counts[0]), int(counts[1])
 
     def in_hand(self) -> int:
-        """How many of its Images are in hand of a worker, as soon as there are some."""
+        """Wait until workers hold Images of it, and return their number."""
         return wait_for(lambda: self.pending_and_in_hand()[1], "images are in hand")
 
     def wait_until_under_way(self, done: int, pending: int) -> None:

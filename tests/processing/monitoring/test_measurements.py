@@ -1,4 +1,4 @@
-"""What workers measure, as the process that answers /metrics adds it up."""
+"""Measurements of workers, added up by the process that answers /metrics."""
 
 import subprocess
 import sys

@@ -126,9 +126,10 @@ def test_no_webhook_is_posted_there(canary: Canary, webhooks: httpx.Client) -> N
 
 @pytest.mark.usefixtures("names")
 def test_no_redirect_takes_a_fetch_there(canary: Canary, shop: Origin, pictures: httpx.BaseTransport) -> None:
-    for url, code in ATTACKS:
+    for number, (url, code) in enumerate(ATTACKS, 1):
         shop.add("/a.jpg", redirect_to(url.replace("{port}", str(canary.port))))
         assert code_of(pictures, shop.url("/a.jpg", host="shop.test")) == code, url
+        assert shop.count("/a.jpg") == number, url
         attempts, visitors = canary.take()
         assert set(attempts) <= {PICTURES} and not visitors, url  # a kept connection needs no other
 
