@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from imageextractor import storages
+from imageextractor import storage_settings
 from imageextractor.environment import env
 from processing.webhooks.signing import key_of
 
@@ -214,7 +214,7 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 
 # --- Cache -----------------------------------------------------------------------------------------------
-# Holds only the counters of products/rate_limit.py, which all web processes share.
+# Holds only the counters of products/throttling.py, which all web processes share.
 CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -257,10 +257,10 @@ AWS_STORAGE_BUCKET_NAME = env.text("AWS_STORAGE_BUCKET_NAME")
 # With signed URLs the bucket is private: /images/… redirects to a URL of the store that is signed.
 AWS_S3_SIGNED_URLS = env.boolean("AWS_S3_SIGNED_URLS", False)
 FETCH_CONCURRENCY = env.integer("FETCH_CONCURRENCY", 32)
-STORAGES = storages.local(DATA_DIR)
+STORAGES = storage_settings.local(DATA_DIR)
 if AWS_STORAGE_BUCKET_NAME:
     try:
-        STORAGES = storages.s3(
+        STORAGES = storage_settings.s3(
             AWS_STORAGE_BUCKET_NAME, connections=FETCH_CONCURRENCY, signed=AWS_S3_SIGNED_URLS
         )
     except ImproperlyConfigured as error:
@@ -276,7 +276,7 @@ RETENTION_DAYS = env.integer("RETENTION_DAYS", None)
 # --- The work --------------------------------------------------------------------------------------------
 UPLOAD_MAX_BYTES = env.integer("UPLOAD_MAX_BYTES", 200_000_000)
 FILE_UPLOAD_HANDLERS = [
-    "imageextractor.uploads.LimitedUploadHandler",
+    "imageextractor.upload_handlers.LimitedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]

@@ -11,7 +11,7 @@ django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 (settings can be read only once they are named)
 
-from imageextractor.uploads import max_form_bytes  # noqa: E402 (reads settings)
+from imageextractor.upload_handlers import max_form_bytes  # noqa: E402 (reads settings)
 from processing import runtime  # noqa: E402 (reads settings)
 
 runtime.current.check_web_process()

@@ -35,7 +35,7 @@ class Documented:
 def read_variables() -> dict[str, int | None]:
     """Every variable that the settings read, with its default where that is a number."""
     found: dict[str, int | None] = {}
-    for name in ("settings.py", "storages.py"):
+    for name in ("settings.py", "storage_settings.py"):
         for node in ast.walk(ast.parse((ROOT / "imageextractor" / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {f"env.{name}" for name in READERS}:
                 variable, *others = [

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
-from processing.webhooks import sending
+from processing.webhooks import delivery_attempt
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.work import pipeline
 from products import lifecycle
@@ -135,9 +135,9 @@ def fresh_process(monkeypatch: MonkeyPatch, settings: Settings, tmp_path: Path) 
     settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST = 8, 4
     settings.MEDIA_ROOT = tmp_path
     settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-    sending.shared_client.cache_clear()
+    delivery_attempt.shared_client.cache_clear()
     yield
-    sending.shared_client.cache_clear()
+    delivery_attempt.shared_client.cache_clear()
 
 
 @pytest.mark.needs("Redis")

@@ -10,9 +10,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from processing.timing import DELIVERY_LOST_AFTER
-from processing.webhooks.delivering import drain
+from processing.webhooks.delivery_attempt import shared_client
+from processing.webhooks.delivery_queue import drain
 from processing.webhooks.models import WebhookEndpoint
-from processing.webhooks.sending import shared_client
 from processing.work.tasks import can_send
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ left, and recovery sends lost messages again.
 import logging
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dramatiq
@@ -34,18 +35,8 @@ def ingest(request_id: str, epoch: int) -> None:
     """Ingest for a slice of time, then go to the end of the queue. Lanes start with the first chunk."""
     try:
         batch = _active(request_id, epoch)
-        if batch is None or batch.ingested:
-            return
-        is_first, deadline = batch.ingested_rows == 0, None
-        for complete in ingestion.run(batch):
-            if is_first:
-                send_lanes(batch)
-            is_first = False
-            # From the first chunk on: skipping what earlier slices have read could take up the whole slice.
-            deadline = deadline or time.monotonic() + INGEST_SECONDS
-            if not complete and time.monotonic() > deadline:
-                _send_again(ingest, batch)
-                break
+        if batch and not batch.ingested and _unfinished_after(INGEST_SECONDS, _ingest_chunks(batch)):
+            _send_again(ingest, batch)
     except Exception:
         logger.exception("Ingest of %s stopped; recovery resumes it", request_id)
 
@@ -66,13 +57,10 @@ def work(request_id: str, epoch: int, forwards: int = 0) -> None:
 @dramatiq.actor(queue_name=QUEUE)
 def sweep(request_id: str, epoch: int) -> None:
     """Sweep for a slice of time, then go to the end of the queue."""
-    deadline = time.monotonic() + SWEEP_SECONDS
     try:
         batch = Request.objects.unsettled().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
-        while batch and lifecycle.sweep(batch):
-            if time.monotonic() > deadline:
-                _send_again(sweep, batch)
-                break
+        if batch and _unfinished_after(SWEEP_SECONDS, iter(lambda: lifecycle.sweep(batch), False)):
+            _send_again(sweep, batch)
     except Exception:
         logger.exception("A sweep of %s stopped; recovery resumes it", request_id)
 
@@ -142,3 +130,26 @@ def _note_message(batch: Request, delay_seconds: float = 0) -> None:
 
 def _active(request_id: str, epoch: int) -> Request | None:
     return Request.objects.active().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
+
+
+def _ingest_chunks(batch: Request) -> Iterator[bool]:
+    """Ingest chunk by chunk; yield whether rows are left. Start the lanes with the first chunk."""
+    is_first = batch.ingested_rows == 0
+    for complete in ingestion.run(batch):
+        if is_first:
+            send_lanes(batch)
+        is_first = False
+        yield not complete
+
+
+def _unfinished_after(seconds: float, steps: Iterator[bool]) -> bool:
+    """Take steps, which yield whether more are left, for this time; return whether more are left.
+
+    The time begins after the first step: an ingest first skips what earlier slices have read, which could
+    take up the whole slice.
+    """
+    more = next(steps, False)
+    deadline = time.monotonic() + seconds
+    while more and time.monotonic() <= deadline:
+        more = next(steps, False)
+    return more

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from products.accounts.login_limit import count_login
 from products.accounts.models import ApiToken
-from products.rate_limit import LimitReached
+from products.throttling import LimitReached
 
 
 class RateLimitedForm:

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.http import HttpRequest
 
-from products.rate_limit import MINUTE_SECONDS, count
+from products.throttling import MINUTE_SECONDS, count
 
 LOGIN_WINDOW_SECONDS = 10 * MINUTE_SECONDS
 #: Attempts per window for one user name from one address.

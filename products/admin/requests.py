@@ -20,9 +20,9 @@ from django.utils.safestring import SafeString
 from products import lifecycle
 from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url, parse_uuid
 from products.models import Image, Product, Request
-from products.results.archive import results_zip
-from products.results.downloads import download
+from products.results import download
 from products.results.result_csv import result_csv, result_name
+from products.results.zip_archive import results_zip
 
 #: Owners in the filter. Requests of others are found by the owner's name.
 OFFERED_OWNERS = 20

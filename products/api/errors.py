@@ -8,7 +8,7 @@ from rest_framework import exceptions, status
 
 from products.catalogue import CatalogueError, Problem
 from products.lifecycle.submit import IdempotencyConflict
-from products.rate_limit import LimitReached
+from products.throttling import LimitReached
 
 
 class CatalogueRefused(exceptions.ValidationError):

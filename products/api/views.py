@@ -37,13 +37,13 @@ from products.api.serializers import (
 )
 from products.catalogue import Reading
 from products.lifecycle import preview_catalogue
-from products.lifecycle.limits import check_open_work, count_upload
+from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Request
 from products.models.owned import OwnedQuerySet
-from products.results.archive import images_zip
+from products.results import download
 from products.results.changes import changes_csv
-from products.results.downloads import download
 from products.results.result_csv import result_csv, result_name
+from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
 FILE_ACTIONS = ("results_csv", "images_zip")

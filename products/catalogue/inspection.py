@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from products.catalogue.columns import ColumnNames
+from products.catalogue.picture_urls import host_of, url_problem, url_warning
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
-from products.catalogue.urls import host_of, url_problem, url_warning
 
 FIRST_ROWS = 100
 FIRST_PROBLEMS = 100

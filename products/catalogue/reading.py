@@ -5,8 +5,8 @@ from typing import IO, NamedTuple, TypedDict
 
 from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, find_columns, is_result
 from products.catalogue.csv_file import CsvFile
+from products.catalogue.picture_urls import URL_START, separator_in, split_urls
 from products.catalogue.records import Record
-from products.catalogue.urls import URL_START, separator_in, split_urls
 from products.catalogue.workbook import Workbook, is_workbook
 
 

@@ -17,13 +17,13 @@ from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarg
 from products import lifecycle
 from products.accounts.authentication import HtmxRequest, UserRequest
 from products.accounts.rights import get_permitted, may
-from products.lifecycle.limits import check_open_work
+from products.lifecycle.quotas import check_open_work
 from products.models import Request
 from products.pages.forms import RequestSearchForm, RetryForm
 from products.pages.products import products_context
-from products.rate_limit import LimitReached
 from products.results.changes import count_changes
 from products.results.failures import failures_by_cause
+from products.throttling import LimitReached
 
 REQUESTS_PER_PAGE = 25
 # Longer than an attempt and the longest pause before the next one together.

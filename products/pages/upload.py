@@ -16,10 +16,10 @@ from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.catalogue import CatalogueError, read_header
 from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
-from products.lifecycle.limits import check_open_work, count_upload
+from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
 from products.pages.forms import DraftForm, UploadForm, describe_problems
-from products.rate_limit import LimitReached
+from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
 

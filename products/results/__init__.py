@@ -1,0 +1,13 @@
+"""Downloads that are generated while they are sent."""
+
+from collections.abc import Iterator
+
+from django.http import StreamingHttpResponse
+from django.utils.http import content_disposition_header
+
+
+def download(pieces: Iterator[bytes], filename: str, content_type: str) -> StreamingHttpResponse:
+    """Return a response that the browser saves as `filename`."""
+    # FileResponse would set the name only for a file object.
+    headers = {"Content-Disposition": str(content_disposition_header(True, filename))}
+    return StreamingHttpResponse(pieces, content_type=content_type, headers=headers)

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
 from processing.http.transport import guarded_client
-from processing.webhooks.delivering import drain
+from processing.webhooks.delivery_queue import drain
 from processing.webhooks.models import WebhookEndpoint
 from tests.support.origin import Answer, Origin
 from tests.support.receivers import messages

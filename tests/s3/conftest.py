@@ -9,7 +9,7 @@ from django.core.management import call_command
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
-from imageextractor.storages import s3
+from imageextractor.storage_settings import s3
 from products.models import Request
 from tests.support.stores import REAL, Moto, Store
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from processing.http.transport import guarded_client
+from processing.webhooks.delivery_attempt import USER_AGENT
 from processing.webhooks.events import send_test_event
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
-from processing.webhooks.sending import USER_AGENT
 from tests.support.factories import make_user
 from tests.support.origin import Answer, Origin, Route
 

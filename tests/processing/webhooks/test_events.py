@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from processing.webhooks.delivering import drain
+from processing.webhooks.delivery_queue import drain
 from processing.webhooks.events import redeliver, redeliver_all, send_test_event
 from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
 from products import lifecycle

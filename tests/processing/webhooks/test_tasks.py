@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from processing.webhooks import sending
+from processing.webhooks import delivery_attempt
 from processing.webhooks.events import send_test_event
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.tasks import WEBHOOKS
@@ -32,9 +32,9 @@ OK = Answer(b"thanks")
 @pytest.fixture(autouse=True)
 def loopback(settings: Settings) -> Iterator[None]:
     settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-    sending.shared_client.cache_clear()
+    delivery_attempt.shared_client.cache_clear()
     yield
-    sending.shared_client.cache_clear()
+    delivery_attempt.shared_client.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -221,7 +221,7 @@ def test_htmx_is_sent_on_to_the_preview(page: Client) -> None:
 def test_each_preview_and_the_start_count_as_uploads(
     page: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0)
+    monkeypatch.setattr("products.throttling.time.time", lambda: 1_000_000_200.0)
     settings.USER_UPLOADS_PER_MINUTE = 5
     path = drafted(page, UNKNOWN).get_absolute_url()
     assert [page.get(path).status_code for _ in range(7)] == [200] * 4 + [429] * 3

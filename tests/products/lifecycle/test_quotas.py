@@ -37,7 +37,7 @@ TOO_MANY = "Too many login attempts. Try again in a few minutes."
 def one_moment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     """A clock that stands, early in every window; passwords that cost nothing, and limits soon reached."""
     monkeypatch.setattr("products.accounts.login_limit.MAX_LOGINS_IN_ALL", login_limit.MAX_LOGINS + 2)
-    monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0)
+    monkeypatch.setattr("products.throttling.time.time", lambda: 1_000_000_200.0)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -95,7 +95,7 @@ def test_after_the_window_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(login_limit.MAX_LOGINS + 1):
         log_in("ann", "a wrong guess")
     monkeypatch.setattr(
-        "products.rate_limit.time.time", lambda: 1_000_000_200.0 + login_limit.LOGIN_WINDOW_SECONDS
+        "products.throttling.time.time", lambda: 1_000_000_200.0 + login_limit.LOGIN_WINDOW_SECONDS
     )
     assert log_in("ann").status_code == 302
 

@@ -15,9 +15,9 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS
+from processing.webhooks.delivery_attempt import DeliveryAttempt, send
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import UnreadableSecret
-from processing.webhooks.sending import DeliveryAttempt, send
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from processing.webhooks.delivering import drain, retry_delay
+from processing.webhooks.delivery_queue import drain, retry_delay
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import encrypt
 from tests.processing.webhooks.conftest import OK, NewEndpoint, make_due, new_test_delivery, reload

@@ -17,8 +17,8 @@ from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from processing.webhooks import sending
-from processing.webhooks.delivering import drain
+from processing.webhooks import delivery_attempt
+from processing.webhooks.delivery_queue import drain
 from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
 from products import lifecycle
 from tests.processing.webhooks.conftest import OK, NewEndpoint, new_test_delivery, reload
@@ -232,7 +232,7 @@ def test_loopback_is_refused_unless_it_is_allowed(
     endpoint = endpoint_for(OK)
     delivery = new_test_delivery(endpoint)
     assert settings.WEBHOOK_ALLOWED_NETWORKS == ()
-    sending.shared_client.cache_clear()
-    drain(endpoint.pk, sending.shared_client())
+    delivery_attempt.shared_client.cache_clear()
+    drain(endpoint.pk, delivery_attempt.shared_client())
     assert [a["error"] for a in reload(delivery).attempts] == ["blocked_address"]
     assert origin.clients == []

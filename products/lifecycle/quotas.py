@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
 from products.models import Request
-from products.rate_limit import MINUTE_SECONDS, LimitReached, count
+from products.throttling import MINUTE_SECONDS, LimitReached, count
 
 
 def count_upload(user: User | AnonymousUser) -> None:
