@@ -40,6 +40,7 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*plugins, "--strict-markers", *arguments)
 
 
+@pytest.mark.needs("a process of its own")
 def test_the_quick_loop_runs_what_needs_nothing_and_a_few_cases_of_each_table(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +52,7 @@ def test_the_quick_loop_runs_what_needs_nothing_and_a_few_cases_of_each_table(
     assert result.ret == 0
 
 
+@pytest.mark.needs("a process of its own")
 def test_without_a_program_the_rest_runs_and_the_run_fails_naming_what_did_not(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

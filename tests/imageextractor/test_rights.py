@@ -147,6 +147,10 @@ def anns(db: None) -> Anns:
     return found
 
 
+def rights_to(route: str) -> frozenset[str]:
+    return frozenset(right for (_method, other), right in CALLS.items() if other == route)
+
+
 def test_every_call_that_changes_something_has_a_line(anns: Anns) -> None:
     owner = client_of(anns.user)
     for route in OWN:
@@ -159,6 +163,7 @@ def test_every_call_that_changes_something_has_a_line(anns: Anns) -> None:
     assert {route for _method, route in CALLS} <= set(OWN)
 
 
+@pytest.mark.sample("route", by=rights_to)
 @pytest.mark.parametrize(("method", "route"), CALLS, ids=str)
 def test_a_call_is_accepted_from_those_who_have_the_right_alone(
     anns: Anns, client: Client, method: str, route: str
@@ -181,6 +186,7 @@ def test_a_call_is_accepted_from_those_who_have_the_right_alone(
         assert ("whsec_" in answer.content.decode()) == (right == SECRET and kind == "owner"), kind
 
 
+@pytest.mark.sample("route", keep=5)
 @pytest.mark.parametrize("route", [route for route in OWN if GROUP.search(route)])
 def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_refused(
     anns: Anns, route: str
@@ -201,6 +207,7 @@ def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_re
                 assert not (offered and expected(kind, user, right)), (kind, other)
 
 
+@pytest.mark.sample("model")
 @pytest.mark.parametrize(("model", "action"), ADMIN_ACTIONS, ids=str)
 def test_the_admin_follows_the_same_permissions(anns: Anns, model: Any, action: str) -> None:
     right = ADMIN_ACTIONS[model, action]

@@ -34,10 +34,12 @@ def times(scale: float) -> list[float]:
     return [float(word) for word in done.stdout.split()]
 
 
+@pytest.mark.needs("a process of its own")
 def test_the_real_times_are_those_that_are_documented() -> None:
     assert times(1) == [10, 30, 15, 30, 2, 5, 15, 30]
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize("scale", [1, TIME_SCALE])
 def test_no_scale_makes_something_late_before_it_could_be_on_time(scale: float) -> None:
     heartbeat, dead_after, lease, lost_after, *delays = times(scale)

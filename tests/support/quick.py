@@ -27,7 +27,7 @@ SERVER_FIXTURES = {
 }
 REPEATED = "cases like those that ran"
 MARKERS = (
-    "needs(what): a server or program that the test uses beside this process",
+    "needs(what): what the test uses beside this process: a server, a program, or more time than is there",
     "sample(argument, keep=1, by=None): with --quick only the first `keep` values of the parameter run, "
     "of each group of equal `by(value)`",
 )

@@ -94,6 +94,8 @@ def test_an_srgb_profile_is_dropped_and_the_colours_stay(format: str) -> None:
 # --- Loss ---
 
 
+@pytest.mark.sample("size")
+@pytest.mark.sample("stored")
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif"])
 @pytest.mark.parametrize("stored", ["JPEG", "PNG", "HEIF"])
 @pytest.mark.parametrize("size", [(400, 300), (640, 480)])
@@ -144,6 +146,7 @@ def both_ways(way: str, limit: int | None, monkeypatch: MonkeyPatch) -> list[Ima
     return [seen(data) for data in (source, fast.data, slow.data)]
 
 
+@pytest.mark.sample("limit", keep=2)
 @pytest.mark.parametrize("limit", [None, 333, 150, 100, 50, 20])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_jpeg_is_the_same_whichever_decoder_reads_it(

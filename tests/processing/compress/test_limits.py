@@ -92,6 +92,7 @@ def test_a_tile_larger_than_the_cap_is_refused_though_the_picture_is_small(compr
     assert refused(tiff({256: 64, 257: 64, **tiles}, compression)).code == "too_many_pixels"
 
 
+@pytest.mark.needs("a process of its own")
 def test_refusing_huge_pictures_takes_next_to_no_memory(tmp_path: Path) -> None:
     sources = [huge(format) for format in [*FORMATS, "animated WEBP"]]
     sources += [tiff({256: 64, 257: 64, 322: 40_000, 323: 40_000, 324: 8, 325: 100}, 5)]
@@ -111,6 +112,7 @@ def test_the_cap_counts_pixels_and_includes_its_own_value() -> None:
     assert "4,999" in error.detail
 
 
+@pytest.mark.sample("name", by=lambda name: SOUND[name].format)
 @pytest.mark.parametrize("name", SOUND)
 def test_the_cap_holds_for_every_picture_there_is(name: str) -> None:
     source = SOUND[name].file()
@@ -145,6 +147,7 @@ def test_formats_that_are_not_listed_are_not_tried(format: str, monkeypatch: Mon
     assert refused(source).code in ("not_an_image", "unsupported_format")
 
 
+@pytest.mark.needs("a process of its own")
 def test_without_its_extra_heic_is_called_by_its_name() -> None:
     program = """
 import sys
@@ -184,6 +187,7 @@ def test_frames_and_pages_beyond_the_first_may_be_damaged(format: str) -> None:
 # --- Decoders that fail ---
 
 
+@pytest.mark.sample("error", keep=2)
 @pytest.mark.parametrize(
     "error", [BufferError, RecursionError, KeyError, OSError, SystemError, ZeroDivisionError]
 )
@@ -283,6 +287,7 @@ def added_memory(
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=100).stdout)
 
 
+@pytest.mark.needs("a process of its own")
 def test_memory_stays_bounded_when_twenty_pictures_of_the_allowed_size_arrive_together(
     tmp_path: Path,
 ) -> None:
@@ -313,6 +318,7 @@ WORST: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize("name", WORST)
 def test_the_bound_of_memory_holds_for_the_worst_file_of_each_format(name: str, tmp_path: Path) -> None:
     source = WORST[name]()

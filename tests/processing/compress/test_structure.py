@@ -57,6 +57,7 @@ def refused_in_child(directory: Path, data: bytes) -> tuple[str, int]:
     return code, int(growth)
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize("name", hostile.FLOODS)
 def test_a_flood_of_parts_is_refused_within_little_time_and_memory(name: str, tmp_path: Path) -> None:
     code, growth = refused_in_child(tmp_path, hostile.FLOODS[name]())
@@ -70,6 +71,7 @@ def test_a_refusal_says_what_there_is_too_much_of(name: str) -> None:
         compress(hostile.FLOODS[name](), Options(), max_pixels=CAP)
 
 
+@pytest.mark.needs("a process of its own")
 def test_compressed_tiles_far_larger_than_the_picture_are_refused(tmp_path: Path) -> None:
     code, growth = refused_in_child(tmp_path, hostile.wide_tiles(7_000))
     assert code == "too_many_pixels"
@@ -79,6 +81,7 @@ def test_compressed_tiles_far_larger_than_the_picture_are_refused(tmp_path: Path
 # --- What is usual passes ---
 
 
+@pytest.mark.sample("name", by=lambda name: SOUND[name].format)
 @pytest.mark.parametrize("name", SOUND)
 def test_every_sound_picture_passes_in_this_process(name: str) -> None:
     source = SOUND[name].file()

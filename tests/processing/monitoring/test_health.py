@@ -97,10 +97,9 @@ def test_readyz_is_ok_when_all_answer(client: Client) -> None:
     assert "no-cache" in answer["Cache-Control"]
 
 
-@pytest.mark.needs("Redis")
 def test_readyz_is_ok_embedded_where_there_is_no_redis(client: Client, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "current", runtime.Embedded())
-    monkeypatch.setattr(dramatiq.get_broker(), "client", None)
+    monkeypatch.setattr(dramatiq.get_broker(), "client", None, raising=False)
     assert client.get("/readyz").json() == {"status": "ok"}
 
 
@@ -126,6 +125,7 @@ def test_readyz_names_a_redis_whose_port_is_closed(client: Client, monkeypatch: 
 
 @pytest.mark.needs("Redis")
 def test_readyz_does_not_wait_for_a_redis_that_is_silent(client: Client, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "TIMEOUT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         use_redis(server.getsockname()[1], monkeypatch)
         answer = client.get("/readyz")

@@ -32,12 +32,13 @@ measurements.publish()
 @pytest.fixture(autouse=True)
 def totals(monkeypatch: MonkeyPatch) -> Iterator[str]:
     """A key for totals without what other tests have measured."""
-    broker: Any = dramatiq.get_broker()
+    client = runtime.current.redis_client()
     monkeypatch.setattr(measurements, "TOTALS_KEY", earlier := f"test:{token_hex(8)}")
     publish()
     monkeypatch.setattr(measurements, "TOTALS_KEY", key := f"test:{token_hex(8)}")
     yield key
-    broker.client.delete(earlier, key)
+    if client:
+        client.delete(earlier, key)
 
 
 class Measurements(Collector):

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,20 +25,23 @@ from tests.support.receivers import signed
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 
 SECRET = new_secret()
+NOW = int(time.time())
 DONE = ["https://cdn.example/1,w_300.jpg", "http://cdn.example/2.jpg"]
 TAKEN = {"message": "Status updated successfully"}
 
 
 @pytest.fixture(autouse=True)
-def inbound(settings: Settings) -> None:
+def inbound(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages arrive at NOW, however long it takes to send them."""
     settings.INBOUND_WEBHOOK_SECRET = SECRET
+    monkeypatch.setattr("processing.webhooks.api.time", SimpleNamespace(time=lambda: NOW))
 
 
 def report(
     data: Any, *, message_id: str = "m1", late_by: float = 0, secret: str = SECRET, **headers: str
 ) -> Any:
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    given = signed(secret, body, message_id=message_id, timestamp=time.time() - late_by)
+    given = signed(secret, body, message_id=message_id, timestamp=NOW - late_by)
     return Client().post("/api/webhook", body, content_type="application/json", headers={**given, **headers})
 
 

@@ -20,6 +20,8 @@ from processing.work.fetch import fetch
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.stack import ROOT
 
+fetched_elsewhere = pytest.mark.needs("a process of its own")
+
 MAX_BYTES = 50_000_000
 # What a fetch may take beside the picture: buffers of the connection, of HTTP and of gzip.
 OVERHEAD = 8_000_000
@@ -102,6 +104,7 @@ def test_the_bomb_is_one() -> None:
     assert gzip.decompress(gzipped_zeros(3)) == bytes(3_000_000)
 
 
+@fetched_elsewhere
 def test_gzip_of_a_gigabyte_is_cut_off_at_the_limit(origin: Origin) -> None:
     bomb = gzipped_zeros(1000)
     assert len(bomb) < 2_000_000
@@ -110,6 +113,7 @@ def test_gzip_of_a_gigabyte_is_cut_off_at_the_limit(origin: Origin) -> None:
     assert growth < 1.5 * MAX_BYTES
 
 
+@fetched_elsewhere
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip\r\nContent-Encoding: gzip", "deflate, gzip", "br"])
 def test_a_chain_of_encodings_is_not_undone(origin: Origin, encoding: str) -> None:
     bomb = gzip.compress(gzipped_zeros(200))
@@ -118,6 +122,7 @@ def test_a_chain_of_encodings_is_not_undone(origin: Origin, encoding: str) -> No
     assert growth < OVERHEAD
 
 
+@fetched_elsewhere
 def test_gzip_within_gzip_is_undone_once(origin: Origin) -> None:
     inner = gzipped_zeros(200)
     outcome, growth = fetch_one(origin, Answer(gzip.compress(inner), headers={"Content-Encoding": "gzip"}))
@@ -125,6 +130,7 @@ def test_gzip_within_gzip_is_undone_once(origin: Origin) -> None:
     assert growth < OVERHEAD
 
 
+@fetched_elsewhere
 def test_gzip_that_never_becomes_anything_is_cut_off_at_the_limit(origin: Origin) -> None:
     header, empty_block = gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff"
 
@@ -148,6 +154,7 @@ def endless_chunk(handler: Handler) -> None:
     for_ever(handler, b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", bytes(100_000))
 
 
+@fetched_elsewhere
 @pytest.mark.parametrize("answer", [endless_body, endless_chunks, endless_chunk])
 def test_an_endless_body_is_cut_off_at_the_limit(origin: Origin, answer: Callable[[Handler], None]) -> None:
     outcome, growth = fetch_one(origin, answer)
@@ -155,6 +162,7 @@ def test_an_endless_body_is_cut_off_at_the_limit(origin: Origin, answer: Callabl
     assert growth < 1.5 * MAX_BYTES
 
 
+@fetched_elsewhere
 def test_many_endless_bodies_at_once_take_no_more_than_their_limits(origin: Origin) -> None:
     urls = [origin.add(f"/{number}", endless_body) for number in range(32)]
     outcomes, growth = fetch_all(origin, *urls, max_bytes=5_000_000)
@@ -162,6 +170,7 @@ def test_many_endless_bodies_at_once_take_no_more_than_their_limits(origin: Orig
     assert growth < 32 * 1.5 * 5_000_000
 
 
+@fetched_elsewhere
 def test_a_body_that_announces_too_much_is_not_read(origin: Origin) -> None:
     def announce(handler: Handler) -> None:
         for_ever(handler, b"Content-Length: 1000000000000000000\r\n\r\n", bytes(100_000))
@@ -202,6 +211,7 @@ def announce_for_ever(handler: Handler) -> None:
         handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" * 100)
 
 
+@fetched_elsewhere
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
@@ -238,6 +248,7 @@ def endless_chunk_extension(handler: Handler) -> None:
     for_ever(handler, b"Transfer-Encoding: chunked\r\n\r\n1;a=", b"b" * 10_000)
 
 
+@fetched_elsewhere
 @pytest.mark.parametrize(
     "answer", [endless_header_line, endless_header_lines, endless_trailers, endless_chunk_extension]
 )
@@ -247,6 +258,7 @@ def test_a_flood_of_headers_is_hung_up_on(origin: Origin, answer: Callable[[Hand
     assert growth < OVERHEAD
 
 
+@fetched_elsewhere
 def test_five_hundred_redirects_are_left_after_five(origin: Origin) -> None:
     for number in range(500):
         origin.add(f"/{number}", Answer(status=302, headers={"Location": f"/{number + 1}"}))
@@ -258,6 +270,7 @@ def test_five_hundred_redirects_are_left_after_five(origin: Origin) -> None:
     ]
 
 
+@fetched_elsewhere
 @pytest.mark.parametrize(
     ("lengths", "outcome"),
     [

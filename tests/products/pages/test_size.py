@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from products.models import Request
 from tests.support.factories import submit
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.needs("PostgreSQL")]
 
 MOST_BYTES = 100_000
 #: Five pictures to a row, with names and addresses as long as those of real shops. Nine of ten are completed,
