@@ -62,7 +62,7 @@ def check_structure(data: bytes) -> Structure:
             _check_boxes(memoryview(data))
         elif data.startswith(b"BM"):
             return Structure(is_slow=data[30:34] in _BMP_RUN_LENGTHS)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         pass  # damaged: the decoder says how
     return Structure()
 

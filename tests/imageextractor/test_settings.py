@@ -60,6 +60,7 @@ def example_environment(directory: Path) -> dict[str, str]:
 # --- The start ---
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize(
     ("environment", "error"),
     [
@@ -92,6 +93,7 @@ def test_what_is_unsafe_ends_the_start_with_a_sentence_that_holds_no_secret(
 GUNICORN = ("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf", "imageextractor.wsgi")
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize(
     "program",
     [("manage.py", "check"), ("manage.py", "rundramatiq"), GUNICORN],
@@ -111,6 +113,7 @@ def test_a_start_with_three_wrong_variables_names_all_three_without_a_traceback(
     ]
 
 
+@pytest.mark.needs("a process of its own")
 def test_a_setting_that_contradicts_another_is_named_with_the_rest(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("no folder")
@@ -120,6 +123,7 @@ def test_a_setting_that_contradicts_another_is_named_with_the_rest(tmp_path: Pat
     assert [line.split()[0] for line in others] == ["DATA_DIR", "DEBUG"]
 
 
+@pytest.mark.needs("a process of its own")
 def test_sqlite_is_refused_where_redis_makes_a_cluster(tmp_path: Path) -> None:
     environment = {"SECRET_KEY": KEY, "REDIS_URL": PASSWORDS["REDIS_URL"], "DATA_DIR": str(tmp_path)}
     done = run("manage.py", "check", **environment)
@@ -128,6 +132,7 @@ def test_sqlite_is_refused_where_redis_makes_a_cluster(tmp_path: Path) -> None:
     assert "hush" not in done.stderr
 
 
+@pytest.mark.needs("a process of its own")
 def test_gunicorn_alone_does_not_serve_without_redis(tmp_path: Path) -> None:
     done = run(*GUNICORN, "--bind", f"127.0.0.1:{free_port()}", DATA_DIR=str(tmp_path))
     assert done.returncode != 0
@@ -135,11 +140,13 @@ def test_gunicorn_alone_does_not_serve_without_redis(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize("bind", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
 def test_debug_is_for_a_loopback_address(tmp_path: Path, bind: str) -> None:
     assert run("manage.py", "check", DATA_DIR=str(tmp_path), DEBUG="1", SERVE_BIND=bind).returncode == 0
 
 
+@pytest.mark.needs("a process of its own")
 def test_gunicorn_refuses_debug_on_an_address_of_its_own_that_others_reach(tmp_path: Path) -> None:
     environment = {"SECRET_KEY": KEY, "DATA_DIR": str(tmp_path), **PASSWORDS, "DEBUG": "1"}
     done = run(*GUNICORN, "--bind", f"0.0.0.0:{free_port()}", **environment)
@@ -149,6 +156,7 @@ def test_gunicorn_refuses_debug_on_an_address_of_its_own_that_others_reach(tmp_p
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.needs("a process of its own")
 def test_a_refused_database_url_is_not_repeated(tmp_path: Path) -> None:
     for url in ("mysql://shop:hush@db/shop", "postgresql://shop:hush@db:none/shop", "redis://:hush@db"):
         done = run("manage.py", "check", DATA_DIR=str(tmp_path), SECRET_KEY=KEY, DATABASE_URL=url)
@@ -156,6 +164,7 @@ def test_a_refused_database_url_is_not_repeated(tmp_path: Path) -> None:
         assert "hush" not in done.stderr
 
 
+@pytest.mark.needs("a process of its own")
 def test_the_settings_of_compose_pass_djangos_own_check_for_production(tmp_path: Path) -> None:
     done = run("manage.py", "check", "--deploy", "--fail-level", "WARNING", **example_environment(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -165,6 +174,7 @@ def test_the_settings_of_compose_pass_djangos_own_check_for_production(tmp_path:
 # --- Secrets ---
 
 
+@pytest.mark.needs("a process of its own")
 def test_what_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
     environment = {"SECRET_KEY": KEY, "DATA_DIR": str(tmp_path), **PASSWORDS}
     for command in (["migrate"], ["recover"], ["create_token", "ann"]):

@@ -123,6 +123,7 @@ def test_what_the_child_said_as_it_died_is_logged(caplog: LogCaptureFixture) -> 
     assert "Segmentation fault" in record.getMessage()
 
 
+@pytest.mark.needs("more time")
 def test_a_picture_that_takes_too_much_processor_time_is_refused_as_crashed(
     monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_picture_that_takes_too_much_processor_time_is_refused_as_crashed(
     assert "ended with -" in caplog.text
 
 
+@pytest.mark.needs("more time")
 def test_a_picture_that_takes_too_long_is_refused_as_crashed(caplog: LogCaptureFixture) -> None:
     error = refused(touching("wait"), seconds=2)
     assert (type(error), error.code) == (TimeLimitError, "crashed")

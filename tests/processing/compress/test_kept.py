@@ -44,6 +44,7 @@ def shows_the_same(one: bytes, other: bytes) -> bool:
 
 
 @pytest.mark.sample("quality", keep=2)
+@pytest.mark.sample("quality", keep=2)
 @pytest.mark.parametrize("quality", [5, 30, 50, 75, 95])
 @pytest.mark.parametrize(("stored", "name"), STORED)
 def test_no_picture_grows_in_its_own_format(stored: str, name: str, quality: int) -> None:
@@ -55,6 +56,7 @@ def test_no_picture_grows_in_its_own_format(stored: str, name: str, quality: int
         assert not result.kept or shows_the_same(result.data, source)
 
 
+@pytest.mark.sample("name", keep=2)
 @pytest.mark.parametrize(("stored", "name"), STORED)
 def test_what_was_compressed_harder_is_kept_without_its_metadata(stored: str, name: str) -> None:
     plain = encoded(SHAPES[name], stored, quality=5)
@@ -69,6 +71,7 @@ def test_what_was_compressed_harder_is_kept_without_its_metadata(stored: str, na
     assert decoded(result.data).tobytes() == decoded(plain).tobytes()
 
 
+@pytest.mark.sample("name", keep=2)
 @pytest.mark.parametrize(("stored", "name"), STORED)
 def test_an_output_made_a_source_again_does_not_grow(stored: str, name: str) -> None:
     once = made(encoded(SHAPES[name], stored, quality=90), TARGETS[stored])

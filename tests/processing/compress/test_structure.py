@@ -78,6 +78,14 @@ def test_compressed_tiles_far_larger_than_the_picture_are_refused(tmp_path: Path
     assert growth < MEMORY_BYTES
 
 
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_bigtiff_whose_directory_lies_out_of_all_bounds_is_corrupt(offset: int) -> None:
+    data = b"II+\0\x08\0\0\0" + offset.to_bytes(8, "little") + bytes(100)
+    with pytest.raises(CompressError) as caught:
+        compress(data, Options(), max_pixels=CAP)
+    assert caught.value.code == "corrupt_image"
+
+
 # --- What is usual passes ---
 
 

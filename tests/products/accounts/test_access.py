@@ -53,6 +53,7 @@ def test_a_request_of_somebody_else_is_not_found(ann: User, method: str, part: s
     assert (batch.status, batch.run) == ("processing", 1)
 
 
+@pytest.mark.sample("pk", keep=2)
 @EVERY_CALL
 @pytest.mark.parametrize("pk", [UNKNOWN, "17", "nonsense", "a.b", "%00", "%F0%9F%A6%84"])
 def test_an_id_that_is_unknown_or_none_at_all_is_not_found(
@@ -260,6 +261,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.sample("path")
 @pytest.mark.parametrize("path", ["/api/requests/", "/upload"])
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_under_open_access_what_another_site_or_a_proxy_sends_is_refused(

@@ -23,6 +23,7 @@ BODIES = {
 }
 
 
+@pytest.mark.sample("body", keep=4)
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize(
     "path", ["/api/webhooks/", "/api/requests/{}/retry/", "/api/requests/", "/api/webhook"]

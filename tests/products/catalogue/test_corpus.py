@@ -109,6 +109,7 @@ def fitted(cells: list[str], width: int, delimiter: str) -> list[str]:
     return cells + [""] * (width - len(cells))
 
 
+@pytest.mark.sample("case", by=lambda case: (case.encoding, case.delimiter))
 @every_case
 def test_every_catalogue_is_read_as_expected_and_its_preview_shows_how(api: Client, case: Case) -> None:
     assert products_of(api, ingested(api, case)) == case.products
@@ -130,6 +131,7 @@ def test_every_catalogue_is_read_as_expected_and_its_preview_shows_how(api: Clie
     assert sorted(warnings, key=str) == sorted(case.warnings, key=str)
 
 
+@pytest.mark.sample("case", by=lambda case: case.encoding)
 @every_case
 def test_the_result_of_every_catalogue_is_the_input_and_three_columns_and_can_be_uploaded_again(
     api: Client, case: Case
@@ -170,6 +172,7 @@ def assert_suits_excel(case: Case, result: bytes) -> None:
             assert cell[:1] not in set("=+-@") or cell == "-5"
 
 
+@pytest.mark.sample("case", by=lambda case: case.encoding)
 @every_csv
 def test_a_replacing_result_is_the_input_byte_for_byte_but_for_new_urls(api: Client, case: Case) -> None:
     batch = ingested(api, case)
@@ -186,6 +189,7 @@ def test_a_replacing_result_is_the_input_byte_for_byte_but_for_new_urls(api: Cli
     ]
 
 
+@pytest.mark.sample("case", by=lambda case: case.encoding)
 @every_case
 def test_the_failed_rows_of_every_catalogue_can_be_uploaded_as_they_are(api: Client, case: Case) -> None:
     batch = ingested(api, case)

@@ -38,6 +38,7 @@ def growth(directory: Path, data: bytes) -> int:
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize(
     "make",
     [
