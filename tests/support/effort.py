@@ -1,4 +1,4 @@
-"""How hard the fuzz tests try: a few examples in `make test`, others each time for `FUZZ_SECONDS` in `make fuzz`."""
+"""How hard fuzz tests try: few examples, the same in every `make test`; new ones for a time in `make fuzz`."""
 
 import os
 import time

@@ -27,6 +27,13 @@ def delay_of(delivery: WebhookDelivery) -> float:
     return (delivery.next_attempt_at - last).total_seconds()
 
 
+@pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time stands still: what an attempt takes adds to no delay."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
 # --- The retry schedule ---
 
 
@@ -47,6 +54,7 @@ def test_a_longer_retry_after_counts() -> None:
     assert later is not None and later >= 300
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_failures_are_retried_on_schedule_until_the_tenth(
     origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
 ) -> None:
@@ -62,7 +70,7 @@ def test_failures_are_retried_on_schedule_until_the_tenth(
             make_due(delivery)
     expected = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
     for delay, least in zip(delays, expected, strict=True):
-        assert least <= delay <= 1.2 * least + 1
+        assert least <= delay <= 1.2 * least
     assert (delivery.status, delivery.next_attempt_at) == (DeliveryStatus.FAILED, None)
     assert {m["id"] for m in messages(origin, "/hook", endpoint.secret)} == {str(delivery.pk)}
     assert {(a["status"], a["error"], a["answer"]) for a in delivery.attempts} == {(500, "http_500", "oh no")}
@@ -72,6 +80,7 @@ def test_failures_are_retried_on_schedule_until_the_tenth(
 # --- Pauses ---
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_retry_after_pauses_all_deliveries_to_the_endpoint(
     origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
 ) -> None:
@@ -80,18 +89,19 @@ def test_retry_after_pauses_all_deliveries_to_the_endpoint(
     assert drain(endpoint.pk, http) is None
     assert len(origin.received) == 1
     first = reload(first)
-    assert 999 < delay_of(first) < 1001
+    assert delay_of(first) == 1000
     endpoint.refresh_from_db()
-    assert endpoint.resume_at and endpoint.resume_at > timezone.now() + timedelta(seconds=990)
+    assert endpoint.resume_at == timezone.now() + timedelta(seconds=1000)
     assert reload(second).attempts == []
     assert origin.received[0].headers["webhook-id"] == str(first.pk)
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint) -> None:
     endpoint = endpoint_for(Answer(delay=60))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
     wait = drain(endpoint.pk, http)
-    assert wait is not None and 3 < wait <= 6
+    assert wait is not None and 5 <= wait <= 6
     (attempt,) = reload(first).attempts
     assert (attempt["status"], attempt["error"]) == (None, "timeout")
     assert attempt["ms"] >= 900

@@ -1,9 +1,9 @@
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from threading import Event
+from threading import Event, Thread
+from threading import enumerate as living_threads
 
 import pytest
 from django.db import OperationalError, transaction
@@ -209,17 +209,19 @@ def test_a_worker_takes_a_request_from_its_upload_to_its_end(
 def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     broker: Broker, origin: Origin, caplog: LogCaptureFixture, monkeypatch: MonkeyPatch
 ) -> None:
-    def start_slowly(
-        worker_id: uuid.UUID, start: Callable[[uuid.UUID], Pipeline] = pipeline.start
-    ) -> Pipeline:
-        time.sleep(0.5)  # for Dramatiq's threads, if they were there already, to take up messages
+    start, there_before = pipeline.start, {*living_threads()}
+    early: set[Thread] = set()
+
+    def start_and_note(worker_id: uuid.UUID) -> Pipeline:
+        early.update({*living_threads()} - there_before)
         return start(worker_id)
 
-    monkeypatch.setattr(pipeline, "start", start_slowly)
+    monkeypatch.setattr(pipeline, "start", start_and_note)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(10)])
     tasks.send_lanes(batch)
     with dramatiq_worker():
         wait_until(lambda: completed(batch) == 10)
+    assert not [thread for thread in early if type(thread).__module__ == "dramatiq.worker"]
     assert errors(caplog) == []
 
 
