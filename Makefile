@@ -12,7 +12,7 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run quick test faults fuzz check bench soak screenshots lock clean runtime dev
+.PHONY: help demo run quick test rest faults fuzz check bench soak screenshots lock clean runtime dev
 
 help:
 	@echo "make demo | run | quick | test | faults | fuzz | check | bench | soak | screenshots | lock | clean"
@@ -28,18 +28,24 @@ quick: dev
 	@$(python) -m pytest --quick -n 2 --dist worksteal $(if $(ARGS),$(ARGS),--cov --cov-report=)
 	@$(if $(ARGS),,echo "coverage: $$($(python) -m coverage report --format=total) % of lines (by module: $(python) -m coverage report)")
 
-# Everything, in two processes side by side; with ARGS only what they name. What could not run is named last.
+# Everything; with ARGS only what they name. The faults mostly wait, so they run beside the rest and are printed
+# after it. The first line installs what is missing: two runs at once would wait for each other's apt-get in vain.
 test: dev
 ifeq ($(ARGS),)
-	@code=0; $(MAKE) --no-print-directory faults || code=1; \
-	$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest -n 2 --dist worksteal || code=1; exit $$code
+	@$(python) scripts/servers.py Chromium unzip -- true
+	@log=$$(mktemp); $(MAKE) --no-print-directory --keep-going --jobs=2 rest faults FAULTS_OUTPUT="$$log"; \
+	code=$$?; cat "$$log"; rm "$$log"; exit $$code
 else
 	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest $(ARGS)
 endif
 
-# Real processes, really killed. They mostly wait, so that some run at the same time.
+rest: dev
+	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest -n 2 --dist worksteal
+
+# Real processes, really killed.
 faults: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS)
+	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS) \
+		$(if $(FAULTS_OUTPUT),> $(FAULTS_OUTPUT) 2>&1)
 
 # Ten minutes of made-up input, shared out among the tests.
 fuzz: dev
