@@ -1,11 +1,15 @@
 """The products table of a Request's page: search, filters and pagination."""
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from django.db.models import Case, Count, Prefetch, When, prefetch_related_objects
 from django.http import HttpRequest
 
-from products.models import Image, ImageStatus, Product, ProductQuerySet, Request
+from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
+from products.models.product import leading_rows
 from products.pages.forms import ProductSearchForm
 from products.results.failures import explain
 
@@ -28,18 +32,16 @@ class ProductRow:
     more: int  # number of pictures left out
 
     @classmethod
-    def from_product(cls, product: Product, max_pictures: int, code: str) -> "ProductRow":
-        """Take the first pictures of a product, those that failed with the error `code` before others."""
-        pictures = list(enumerate(product.images_in_order, 1))
-        if code:
-            pictures.sort(key=lambda item: item[1].error_code != code)
+    def from_product(cls, product: Product, statuses: "Counter[str]") -> "ProductRow":
+        """Take the pictures that `_load_pictures` has loaded. `statuses` counts all pictures of the row."""
+        pictures = [(place.position + 1, place.image) for place in product.places.all()]
         return cls(
             product.row_number,
             product.serial_number,
             product.product_name,
-            product.status,
-            pictures[:max_pictures],
-            len(pictures[max_pictures:]),
+            Product.status_of(list(statuses)),
+            pictures,
+            statuses.total() - len(pictures),
         )
 
 
@@ -54,25 +56,40 @@ def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
     code = query.get("code", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
-    max_pictures = MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT
-    has_pending = any(
-        image.status == ImageStatus.PENDING for product in products for image in product.images_in_order
-    )
+    _load_pictures(products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
+    statuses = _statuses(products)
+    has_pending = any(ImageStatus.PENDING in of_row for of_row in statuses.values())
     return {
         "form": form,
         "is_search": is_search,
         "only_cause": explain(code).title if code else "",
         "only_host": query.get("host", ""),
-        "products": [ProductRow.from_product(product, max_pictures, code) for product in products],
+        "products": [ProductRow.from_product(product, statuses[product.pk]) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,
         "polls": batch.is_active and (is_search or has_pending or not products),
     }
 
 
+def _load_pictures(products: list[Product], max_pictures: int, code: str) -> None:
+    """Load the first pictures of each product, those that failed with the error `code` before others."""
+    order = [Case(When(image__error_code=code, then=0), default=1), "position"] if code else ["position"]
+    places = ProductImage.objects.select_related("image").order_by(*order)[:max_pictures]
+    prefetch_related_objects(products, Prefetch("places", places))
+
+
+def _statuses(products: list[Product]) -> "defaultdict[UUID, Counter[str]]":
+    """Return by product how many of its pictures are in each status."""
+    found: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
+    places = ProductImage.objects.filter(product__in=products).order_by()
+    for product, status, count in places.values_list("product", "image__status").annotate(Count("*")):
+        found[product][status] = count
+    return found
+
+
 def _search(batch: Request, query: dict[str, Any]) -> ProductQuerySet:
     """Return the batch's products that match every filter of the query."""
-    products = batch.products.with_images()
+    products = batch.products.with_last_positions()
     if words := query.get("q"):
         products = products.found_by(batch, words)
     if status := query.get("status"):
@@ -92,6 +109,8 @@ def _paginate(products: ProductQuerySet, query: dict[str, Any]) -> tuple[list[Pr
     after, before = query.get("after") or 0, query.get("before")
     if before is None:
         rows = list(products.filter(row_number__gt=after).order_by("row_number")[: PRODUCTS_PER_PAGE + 1])
-        return rows[:PRODUCTS_PER_PAGE], after > 0, len(rows) > PRODUCTS_PER_PAGE
+        shown = rows[: min(leading_rows(rows), PRODUCTS_PER_PAGE)]
+        return shown, after > 0, len(rows) > len(shown)
     rows = list(products.filter(row_number__lt=before).order_by("-row_number")[: PRODUCTS_PER_PAGE + 1])
-    return rows[:PRODUCTS_PER_PAGE][::-1], len(rows) > PRODUCTS_PER_PAGE, True
+    shown = rows[: min(leading_rows(rows), PRODUCTS_PER_PAGE)]
+    return shown[::-1], len(rows) > len(shown), True
