@@ -2,10 +2,11 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db.models import Case, Count, Prefetch, When, prefetch_related_objects
+from django.db.models import Case, Count, F, When, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest
 
 from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
@@ -18,6 +19,8 @@ PRODUCTS_PER_PAGE = 25
 PICTURES_PER_PRODUCT = 3
 #: Where a single product is shown.
 MAX_PICTURES = 80
+
+Pictures: TypeAlias = "defaultdict[UUID, list[tuple[int, Image]]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,10 @@ class ProductRow:
     more: int  # number of pictures left out
 
     @classmethod
-    def from_product(cls, product: Product, statuses: "Counter[str]") -> "ProductRow":
-        """Take the pictures that `_load_pictures` has loaded. `statuses` counts all pictures of the row."""
-        pictures = [(place.position + 1, place.image) for place in product.places.all()]
+    def of(
+        cls, product: Product, pictures: list[tuple[int, Image]], statuses: "Counter[str]"
+    ) -> "ProductRow":
+        """Return a row that shows some of its pictures. `statuses` counts all of them."""
         return cls(
             product.row_number,
             product.serial_number,
@@ -56,7 +60,7 @@ def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
     code = query.get("code", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
-    _load_pictures(products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
+    pictures = _first_pictures(products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
     statuses = _statuses(products)
     has_pending = any(ImageStatus.PENDING in of_row for of_row in statuses.values())
     return {
@@ -64,18 +68,28 @@ def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
         "is_search": is_search,
         "only_cause": explain(code).title if code else "",
         "only_host": query.get("host", ""),
-        "products": [ProductRow.from_product(product, statuses[product.pk]) for product in products],
+        "products": [
+            ProductRow.of(product, pictures[product.pk], statuses[product.pk]) for product in products
+        ],
         "has_previous": has_previous,
         "has_next": has_next,
         "polls": batch.is_active and (is_search or has_pending or not products),
     }
 
 
-def _load_pictures(products: list[Product], max_pictures: int, code: str) -> None:
-    """Load the first pictures of each product, those that failed with the error `code` before others."""
-    order = [Case(When(image__error_code=code, then=0), default=1), "position"] if code else ["position"]
-    places = ProductImage.objects.select_related("image").order_by(*order)[:max_pictures]
-    prefetch_related_objects(products, Prefetch("places", places))
+def _first_pictures(products: list[Product], most: int, code: str) -> Pictures:
+    """Return the first pictures of each product, those that failed with the error `code` before others."""
+    found: Pictures = defaultdict(list)
+    places = ProductImage.objects.filter(product__in=products).select_related("image")
+    if code:
+        order = [Case(When(image__error_code=code, then=0), default=1), F("position")]
+        rank = Window(RowNumber(), partition_by="product_id", order_by=order)
+        places = places.annotate(rank=rank).filter(rank__lte=most).order_by("product_id", "rank")
+    else:
+        places = places.filter(position__lt=most)
+    for place in places:
+        found[place.product_id].append((place.position + 1, place.image))
+    return found
 
 
 def _statuses(products: list[Product]) -> "defaultdict[UUID, Counter[str]]":

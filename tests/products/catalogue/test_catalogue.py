@@ -13,11 +13,13 @@ from products.catalogue import (
     Problem,
     Row,
     known_encoding,
+    preview,
     split_urls,
     url_problem,
     validate,
 )
 from products.catalogue.records import MAX_ROW_CHARS
+from tests.support.factories import make_csv
 
 HEADER = "Serial Number,Product Name,Input Image Urls\n"
 URL = "https://cdn.example.com/1.jpg"
