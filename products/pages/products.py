@@ -96,7 +96,7 @@ def _statuses(products: list[Product]) -> "defaultdict[UUID, Counter[str]]":
     """Return by product how many of its pictures are in each status."""
     found: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
     places = ProductImage.objects.filter(product__in=products).order_by()
-    for product, status, count in places.values_list("product", "image__status").annotate(Count("*")):
+    for product, status, count in places.values_list("product", "image__status").annotate(n=Count("*")):
         found[product][status] = count
     return found
 
