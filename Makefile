@@ -12,10 +12,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run test faults fuzz check bench soak screenshots lock clean runtime dev
+.PHONY: help demo run quick test faults fuzz check bench soak screenshots lock clean runtime dev
 
 help:
-	@echo "make demo | run | test | faults | fuzz | check | bench | soak | screenshots | lock | clean"
+	@echo "make demo | run | quick | test | faults | fuzz | check | bench | soak | screenshots | lock | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -23,10 +23,19 @@ demo: runtime
 run: runtime
 	@$(python) manage.py serve $(ARGS)
 
-# Everything, in two processes side by side; with ARGS only what they name.
+# What needs no server and no browser, on SQLite, with the share of lines that it runs.
+quick: dev
+	@$(python) -m pytest --quick -n 2 --dist worksteal $(if $(ARGS),$(ARGS),--cov --cov-report=)
+	@$(if $(ARGS),,echo "coverage: $$($(python) -m coverage report --format=total) % of lines (by module: $(python) -m coverage report)")
+
+# Everything, in two processes side by side; with ARGS only what they name. What could not run is named last.
 test: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist worksteal)
-	@$(if $(ARGS),,$(MAKE) --no-print-directory faults)
+ifeq ($(ARGS),)
+	@code=0; $(MAKE) --no-print-directory faults || code=1; \
+	$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest -n 2 --dist worksteal || code=1; exit $$code
+else
+	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest $(ARGS)
+endif
 
 # Real processes, really killed. They mostly wait, so that some run at the same time.
 faults: dev
@@ -45,7 +54,7 @@ check: dev
 	@$(production) $(python) manage.py check --deploy --fail-level WARNING
 
 bench: dev
-	@$(python) scripts/servers.py -- $(python) -m scripts.bench $(ARGS)
+	@$(python) scripts/servers.py nginx -- $(python) -m scripts.bench $(ARGS)
 
 soak: dev
 	@$(python) scripts/soak.py $(ARGS)
@@ -59,7 +68,7 @@ lock:
 
 # var/ stays: it holds data of whoever ran the service here.
 clean:
-	rm -rf .venv static .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .coverage static .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime:

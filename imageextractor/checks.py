@@ -15,7 +15,7 @@ SQLITE = "sqlite"
 
 @checks.register(SQLITE)
 def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Refuse a SQLite without UPDATE … FROM."""
+    """Report a SQLite that does not support UPDATE … FROM."""
     if connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= MIN_SQLITE_VERSION:
         return []
     minimum = ".".join(map(str, MIN_SQLITE_VERSION))
@@ -28,7 +28,7 @@ def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register
 def check_shared_files(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Point out that a cluster with local files needs a shared volume."""
+    """Report that a cluster with local files needs a shared volume."""
     if settings.EMBEDDED or settings.AWS_STORAGE_BUCKET_NAME:
         return []
     message = f"Files are stored in {settings.DATA_DIR}, which all web and worker machines have to share."

@@ -1,4 +1,4 @@
-"""Typed values from environment variables. Wrong ones are collected, so that one error names all of them."""
+"""Typed values from environment variables. One error names all variables that have a wrong value."""
 
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -42,7 +42,7 @@ class Environment:
     @overload
     def text(self, name: str, default: str) -> str: ...
     def text(self, name: str, default: str | None = None) -> str | None:
-        """Return the text as it is."""
+        """Return the text, unchanged."""
         if path := os.environ.get(f"{name}_FILE"):
             try:
                 return Path(path).read_text(encoding="utf-8").strip() or default
@@ -66,6 +66,20 @@ class Environment:
             number = 0
         if number < 1:
             self.refuse(f"{name} must be a whole number of at least 1, not {text!r}.")
+            return default
+        return number
+
+    def fraction(self, name: str, default: float) -> float:
+        """Return a number above 0 and not above 1."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= 1:
+            self.refuse(f"{name} must be a number above 0 and at most 1, not {text!r}.")
             return default
         return number
 

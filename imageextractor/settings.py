@@ -24,8 +24,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 
 # --- Mode ------------------------------------------------------------------------------------------------
-# Embedded mode: without Redis the worker's threads run in the web process. processing/runtime.py has what
-# differs between the modes while the service runs.
+# Embedded mode: without Redis the worker's threads run in the web process. processing/runtime.py has the
+# other differences between the modes.
 REDIS_URL = env.text("REDIS_URL")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     env.refuse("REDIS_URL must be a URL such as redis://host:6379/0.")
@@ -88,14 +88,14 @@ def _secret_key() -> str:
     path = DATA_DIR / "secret_key"
     try:
         if not path.exists():
-            with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # only its owner may read it
+            with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # readable by its owner alone
                 file.write(secrets.token_urlsafe(64))
                 file.flush()
                 with contextlib.suppress(FileExistsError):  # another process was faster; use its key
                     os.link(file.name, path)
         return path.read_text()
     except OSError as error:
-        if DATA_DIR.is_dir():  # else it is refused above
+        if DATA_DIR.is_dir():  # else the problem is noted above
             env.refuse(f"DATA_DIR must be a folder that can be written to: {error}.")
         return ""
 
@@ -129,6 +129,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "imageextractor.security.SecurityHeadersMiddleware",  # first, so that every answer has them
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "processing.logs.AccessLogMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -137,7 +138,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "imageextractor.urls"
@@ -232,20 +232,13 @@ CACHES: dict[str, Any] = {
 }
 
 # --- Broker ----------------------------------------------------------------------------------------------
-
-
-def _broker_options() -> dict[str, Any]:
-    if EMBEDDED:
-        return {}
-    # RedisBroker(url=…) ignores other connection options, so time limits are part of the URL.
-    limits = urlencode({"socket_connect_timeout": 2, "socket_timeout": 5, "health_check_interval": 30})
-    return {"url": f"{REDIS_URL}{'&' if '?' in str(REDIS_URL) else '?'}{limits}"}
-
-
+# RedisBroker(url=…) ignores other connection options, so time limits in seconds are part of the URL.
+_limits = urlencode({"socket_connect_timeout": 2, "socket_timeout": 5, "health_check_interval": 30})
+_broker_url = f"{REDIS_URL}{'&' if '?' in str(REDIS_URL) else '?'}{_limits}"
 # No Retries and no TimeLimit middleware: actors handle every error and keep their own deadlines.
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
-    "OPTIONS": _broker_options(),
+    "OPTIONS": {} if EMBEDDED else {"url": _broker_url},
     "MIDDLEWARE": [
         "processing.logs.MessageMiddleware",
         "django_dramatiq.middleware.DbConnectionsMiddleware",
@@ -297,6 +290,8 @@ FETCH_TIMEOUT = env.integer("FETCH_TIMEOUT", 30)
 FETCH_MAX_BYTES = env.integer("FETCH_MAX_BYTES", 50_000_000)
 FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.1")
 IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000)
+# Only for tests, and so not in docs/configuration.md: shortens the times in processing/timing.py.
+TEST_TIME_SCALE = env.fraction("TEST_TIME_SCALE", 1)
 
 # --- Webhooks --------------------------------------------------------------------------------------------
 WEBHOOK_ALLOWED_NETWORKS = env.networks("WEBHOOK_ALLOWED_NETWORKS")
@@ -321,6 +316,11 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [
+        "products.api.parsers.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_SCHEMA_CLASS": "products.api.schema.AutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

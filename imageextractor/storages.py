@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from imageextractor.environment import env
 
 IMMUTABLE = {"CacheControl": "public, max-age=31536000, immutable"}
-#: A larger catalogue is on disk while it is read.
+#: Larger catalogues are kept on disk while they are read.
 MAX_IN_MEMORY_BYTES = 2_500_000
 
 
@@ -43,8 +43,12 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
         "region_name": env.text("AWS_S3_REGION_NAME"),
         "client_config": _config(max_pool_connections=connections),
     }
-    pictures = options | {"object_parameters": IMMUTABLE, "querystring_auth": False} | _public_url_options()
-    links = options | _signing_options(bucket) if signed else pictures
+    pictures = options | {"object_parameters": IMMUTABLE, "querystring_auth": False}
+    public_url = env.url("AWS_S3_PUBLIC_URL")
+    if public_url:
+        scheme, _, domain = public_url.partition("://")
+        pictures |= {"custom_domain": domain, "url_protocol": f"{scheme}:"}
+    links = options | _signing_options(bucket, public_url) if signed else pictures
     return {
         "default": {"BACKEND": "processing.storage.s3.PictureStorage", "OPTIONS": pictures},
         "uploads": {
@@ -56,8 +60,7 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
 
 
 def _config(**options: Any) -> Config:
-    """Return time limits for a store that does not answer, and no optional checksums, which some stores
-    refuse."""
+    """Return the configuration of boto3: with time limits, without the checksums that some stores refuse."""
     return Config(
         signature_version="s3v4",
         connect_timeout=5,
@@ -69,17 +72,8 @@ def _config(**options: Any) -> Config:
     )
 
 
-def _public_url_options() -> dict[str, Any]:
-    public_url = env.url("AWS_S3_PUBLIC_URL")
-    if public_url is None:
-        return {}
-    scheme, _, domain = public_url.partition("://")
-    return {"custom_domain": domain, "url_protocol": f"{scheme}:"}
-
-
-def _signing_options(bucket: str) -> dict[str, Any]:
+def _signing_options(bucket: str, public_url: str | None) -> dict[str, Any]:
     """Return options that sign URLs for the public host, since a signature is valid for one host only."""
-    public_url = env.url("AWS_S3_PUBLIC_URL")
     if public_url is None:
         return {}
     scheme, _, host = public_url.partition("://")

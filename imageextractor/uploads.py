@@ -8,7 +8,7 @@ from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest
 
 from products.catalogue import CatalogueError
-from products.lifecycle.submit import file_too_large
+from products.lifecycle import file_too_large
 
 #: Bytes that a form may have besides its files: Django's limits for other fields, and room for headers.
 FORM_OVERHEAD_BYTES = 4_000_000
@@ -17,8 +17,8 @@ FORM_OVERHEAD_BYTES = 4_000_000
 class UploadTooLarge(CatalogueError, RequestDataTooBig):
     """Refuses a catalogue while it arrives.
 
-    The API answers it like every refused catalogue. Where Django reads a form before any view, to check the
-    CSRF token, it handles only its own exceptions, hence the second base class.
+    The API answers it like any refused catalogue. The second base class is for forms. Django reads these
+    before any view, to check the CSRF token, and then handles only its own exceptions.
     """
 
     def __init__(self) -> None:

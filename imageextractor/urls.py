@@ -29,7 +29,7 @@ urlpatterns = [
     path("sources/<uuid:pk>/", source_thumbnail, name="source-thumbnail"),
     path("", include("products.api.legacy")),
     path("api/", include((api_urls, "api"))),
-    # All logins go through one form, so that every attempt is counted.
+    # All logins go through one form, which counts every attempt.
     path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
     path("admin/password_change/", RedirectView.as_view(pattern_name="password")),
     path("admin/", admin.site.urls),

@@ -18,7 +18,7 @@ runtime.current.check_web_process()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Call Django. A chunked body, of which it would read nothing, gets a limit as its length."""
+    """Call Django. It would read nothing of a chunked body, so such a body gets its limit as its length."""
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         is_form = environ.get("CONTENT_TYPE", "").lower().startswith("multipart/form-data")
         limit = max_form_bytes() if is_form else settings.DATA_UPLOAD_MAX_MEMORY_SIZE

@@ -1,4 +1,4 @@
-"""Admin pages of workers and paused hosts."""
+"""Admin of workers and paused hosts."""
 
 import django_dramatiq.admin  # noqa: F401 (registers Task, so that it can be unregistered below)
 from django.contrib import admin
@@ -6,10 +6,11 @@ from django.utils import timezone
 from django_dramatiq.models import Task
 
 from processing.hosts.models import PausedHost
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.timing import DEAD_AFTER
+from processing.workers.models import Worker
 from products.admin.base import ReadOnlyAdmin
 
-# django_dramatiq's AdminMiddleware is not used, so its table stays empty.
+# The table of django_dramatiq's AdminMiddleware, which is not used, stays empty.
 admin.site.unregister(Task)
 
 
@@ -17,7 +18,7 @@ admin.site.unregister(Task)
 class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["host", "pid", "alive", "started_at", "seen_at"]
     search_fields = ["host"]
-    search_help_text = "A part of the host's name."
+    search_help_text = "Part of the host name."
     readonly_fields = ["alive"]
 
     @admin.display(boolean=True)
@@ -29,4 +30,4 @@ class WorkerAdmin(ReadOnlyAdmin):
 class PausedHostAdmin(ReadOnlyAdmin):
     list_display = ["host", "code", "number", "until"]
     search_fields = ["host"]
-    search_help_text = "A part of the host's name."
+    search_help_text = "Part of the host name."

@@ -9,10 +9,10 @@ from dramatiq.errors import ConnectionClosed
 
 
 class Consumer(dramatiq_redis._RedisConsumer):
-    """Dramatiq's consumer, which survives any error of Redis while it requeues delayed messages.
+    """Dramatiq's consumer, made to survive any error of Redis while it requeues delayed messages.
 
-    There the consumer's thread handles ConnectionClosed alone. A time-out of redis-py would end the thread,
-    and the worker would receive no more messages until it is restarted.
+    While it requeues, the consumer's thread handles no error but ConnectionClosed. Any other, such as a
+    timeout, would end the thread, and the worker would receive no messages until it is restarted.
     """
 
     def requeue(self, messages: Iterable[Any]) -> None:

@@ -20,8 +20,8 @@ from django.http import HttpRequest, HttpResponseBase
 access = logging.getLogger("access")
 
 _subject: ContextVar[Mapping[str, str]] = ContextVar("subject", default=MappingProxyType({}))
-#: The kind of the id in a path, by the path's first part.
-PATHS = {
+#: Names of ids in log lines, by the first part of the path that contains the id.
+ID_NAMES = {
     "requests": "request_id",
     "status": "request_id",
     "images": "image_id",
@@ -29,9 +29,9 @@ PATHS = {
     "deliveries": "delivery_id",
 }
 #: Monitoring calls these every few seconds.
-UNLOGGED = {"/healthz", "/readyz", "/metrics"}
-#: Escapes of characters that end a line or move a terminal's cursor.
-CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+UNLOGGED_PATHS = {"/healthz", "/readyz", "/metrics"}
+#: Escapes of characters that end a line or move a terminal's cursor, by code point.
+CONTROL_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def about(**ids: Any) -> Iterator[None]:
 
 
 def subject() -> Mapping[str, str]:
-    """Return the ids that log lines have now."""
+    """Return the ids that are added to log lines now."""
     return _subject.get()
 
 
@@ -58,7 +58,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in _subject.get().items())
-        return (super().formatMessage(record) + (f" [{ids}]" if ids else "")).translate(CONTROLS)
+        return (super().formatMessage(record) + (f" [{ids}]" if ids else "")).translate(CONTROL_ESCAPES)
 
 
 class JsonFormatter(logging.Formatter):
@@ -85,20 +85,16 @@ class AccessLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        started = time.monotonic()
-        with about(**_ids_in(request.path)):
+        started_at = time.monotonic()
+        kind, _, rest = request.path.removeprefix("/api").lstrip("/").partition("/")
+        key = rest.partition("/")[0]
+        with about(**({ID_NAMES[kind]: key} if key and kind in ID_NAMES else {})):
             response = self.get_response(request)
-            if request.path not in UNLOGGED:
-                took = f"{1000 * (time.monotonic() - started):.0f}"
+            if request.path not in UNLOGGED_PATHS:
+                took = f"{1000 * (time.monotonic() - started_at):.0f}"
                 with about(method=request.method, path=request.path, status=response.status_code, ms=took):
                     access.info("%s %s", request.method, request.path)
         return response
-
-
-def _ids_in(path: str) -> dict[str, str]:
-    kind, _, rest = path.removeprefix("/api").lstrip("/").partition("/")
-    key = rest.partition("/")[0]
-    return {PATHS[kind]: key} if kind in PATHS and key else {}
 
 
 class MessageMiddleware(dramatiq.Middleware):

@@ -18,7 +18,7 @@ from processing import runtime
 
 logger = logging.getLogger(__name__)
 
-#: A hash with a value for each sample. Values of other buckets cannot be added: new buckets need a new key.
+#: A hash in Redis with the total of each sample. Change the number at the end when buckets change.
 TOTALS_KEY = "imageextractor:measurements:1"
 
 NETWORK_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -86,8 +86,8 @@ def count_bytes_saved(source_bytes: int, output_bytes: int, format: str, outcome
 def publish() -> None:
     """Add what this process has measured since the last call to the totals of a cluster.
 
-    Is called by one thread. While Redis does not answer, measurements wait for the next call; where only the
-    answer was lost they count twice.
+    Only one thread may call it. While Redis does not answer, measurements wait for the next call. If only the
+    response was lost, they count twice.
     """
     client = runtime.current.redis_client()
     if client is None:

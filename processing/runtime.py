@@ -1,4 +1,4 @@
-"""What differs between embedded mode and a cluster while the service runs.
+"""The two modes of an installation, and all that differs between them at run time.
 
 Embedded mode is one process: the worker's threads run in the web process, and messages stay in memory. In a
 cluster web and worker processes share PostgreSQL and Redis. `current` is the mode of this installation.
@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import dramatiq
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from processing.timing import CLUSTER_RECOVERY_INTERVAL, EMBEDDED_RECOVERY_INTERVAL
 
 
 class Runtime(Protocol):
@@ -28,10 +30,10 @@ class Runtime(Protocol):
         """Raise ImproperlyConfigured unless this process was started in a way that suits the mode."""
 
     def messages_reach_worker(self, *, from_worker: bool) -> bool:
-        """Return whether a worker receives the messages of a process, which is a worker itself or not."""
+        """Return whether messages of this process, which may itself be a worker, reach a worker."""
 
     def redis_client(self) -> Any | None:
-        """Return the client of the Redis that all processes share, if there is one."""
+        """Return a client of the Redis that all processes share; None in embedded mode."""
 
     def ping_broker(self) -> None:
         """Raise RedisError if the broker does not answer."""
@@ -49,8 +51,7 @@ class Embedded:
     worker_in_web_process = True
     web_processes = 1
     worker_command = "serve"
-    # Short, because only recovery finds what another process, such as `extract`, has submitted.
-    recovery_interval = timedelta(seconds=1)
+    recovery_interval = EMBEDDED_RECOVERY_INTERVAL
     max_lane_forwards = 0
 
     def check_web_process(self) -> None:
@@ -80,11 +81,11 @@ class Cluster:
     worker_in_web_process = False
     web_processes = 2
     worker_command = "rundramatiq"
-    recovery_interval = timedelta(seconds=10)
+    recovery_interval = CLUSTER_RECOVERY_INTERVAL
     max_lane_forwards = 2
 
     def check_web_process(self) -> None:
-        """Any WSGI server will do."""
+        """Accept any WSGI server."""
 
     def messages_reach_worker(self, *, from_worker: bool) -> bool:
         return True

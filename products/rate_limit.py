@@ -1,6 +1,6 @@
-"""Rate limits that all web processes share, counted in the cache.
+"""Limits on logins and uploads, counted in the cache that all web processes share.
 
-Under OPEN_ACCESS nothing is limited: whoever may connect owns the machine.
+Under OPEN_ACCESS nothing is limited, because everyone who can connect is the user `local`.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-MINUTE = 60
+MINUTE_SECONDS = 60
 
 
 class LimitReached(Exception):
-    """Too much was asked for: why, as a sentence for the user, and in how many seconds to ask again."""
+    """A limit was exceeded. `detail` is a sentence for the user, `seconds` the time until a retry."""
 
     def __init__(self, code: str, detail: str, seconds: int) -> None:
         super().__init__(detail)
@@ -27,23 +27,26 @@ class LimitReached(Exception):
         self.seconds = seconds
 
     def mark(self, response: HttpResponse) -> HttpResponse:
-        """Make a page the answer to what was too much: 429."""
+        """Turn a response into a 429 with `Retry-After`."""
         response.status_code = 429
         response.headers["Retry-After"] = str(self.seconds)
         return response
 
 
-def count(what: str, limit: int, window: int, detail: str) -> None:
-    """Count in this window of time. A counter that does not answer keeps nobody out."""
+def count(name: str, limit: int, window_seconds: int, detail: str) -> None:
+    """Count an action by its name. Raises LimitReached with `detail` above `limit` in a window of time.
+
+    While the cache does not answer, nothing is limited.
+    """
     if settings.OPEN_ACCESS:
         return
-    number, passed = divmod(int(time.time()), window)
-    key = hashlib.sha256(f"{number} {what}".encode()).hexdigest()
+    window, passed_seconds = divmod(int(time.time()), window_seconds)
+    key = hashlib.sha256(f"{window} {name}".encode()).hexdigest()
     try:
-        cache.add(key, 0, 2 * window)  # longer than the window: `incr` must not meet its end
+        cache.add(key, 0, 2 * window_seconds)  # longer than the window, so that `incr` finds the key
         count = cache.incr(key)
     except (RedisError, ValueError):
-        logger.warning("The cache does not count; nothing is throttled", exc_info=True)
+        logger.warning("The cache does not answer; logins and uploads are not limited", exc_info=True)
         return
     if count > limit:
-        raise LimitReached("throttled", detail, window - passed)
+        raise LimitReached("throttled", detail, window_seconds - passed_seconds)

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs a command beside a private PostgreSQL and Redis, with a Chromium at hand, and ends with its exit code.
+"""Runs a command beside a private PostgreSQL and Redis, and ends with its exit code.
 
-    .venv/bin/python scripts/servers.py -- .venv/bin/python -m pytest
+    .venv/bin/python scripts/servers.py Chromium unzip -- .venv/bin/python -m pytest
 
-The command finds DATABASE_URL, REDIS_URL and CHROMIUM_EXECUTABLE, and the other settings that tests need, in
-its environment; settings of the caller's own do not reach it. What is missing is installed by apt-get where
-that may be done (root on Debian or Ubuntu) and named elsewhere.
+The command finds DATABASE_URL, REDIS_URL, CHROMIUM_EXECUTABLE, and the other settings that tests need, in its
+environment; settings of the caller's own do not reach it. The servers and the programs named before `--` are
+installed by apt-get if they are missing, where that may be done (root on Debian or Ubuntu). Without a server
+the run ends. Without one of the programs it goes on, with the program's name in MISSING_PROGRAMS: the tests
+that need it are left out, and the run fails at its end.
 """
 
 import os
@@ -13,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,68 +23,82 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tests.support.environment import clean_environment
 from tests.support.servers import Postgres, Redis, ServerError, find_program
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Debian's package: the programs of which one has to be there.
-PACKAGES = {
-    "postgresql": (Postgres.program,),
-    "redis-server": (Redis.program,),
-    "chromium": CHROMIUM_NAMES,
-    "unzip": ("unzip",),
-    "nginx-light": ("nginx",),
+SERVERS = ("PostgreSQL", "Redis")
+# Debian's package, and the names of the program.
+PROGRAMS = {
+    "PostgreSQL": ("postgresql", (Postgres.program,)),
+    "Redis": ("redis-server", (Redis.program,)),
+    "Chromium": ("chromium", CHROMIUM_NAMES),
+    "unzip": ("unzip", ("unzip",)),
+    "nginx": ("nginx-light", ("nginx",)),
 }
-KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
-KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_")
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 15
 
 
-def missing_packages() -> list[str]:
-    """The packages of which no program is there."""
-    return [package for package, programs in PACKAGES.items() if find_program(*programs) is None]
+def missing_of(programs: Iterable[str]) -> list[str]:
+    """Return the programs that are not installed."""
+    return [name for name in programs if find_program(*PROGRAMS[name][1]) is None]
 
 
-def install_missing() -> None:
-    """Installs what is not there, or ends with a sentence that says what to install."""
-    missing = missing_packages()
+def apt_get(*arguments: str) -> None:
+    """Run apt-get; if it fails, say why."""
+    result = subprocess.run(
+        ["apt-get", "-qq", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        print(f"servers: apt-get {arguments[0]} failed:\n{result.stdout}", file=sys.stderr)
+
+
+def install_missing(programs: list[str]) -> list[str]:
+    """Install the servers and these programs. Return the programs that are still missing.
+
+    End the process, with a sentence that says what to install, if a server is.
+    """
+    wanted = [*SERVERS, *programs]
+    missing = missing_of(wanted)
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"servers: installing {', '.join(missing)}", file=sys.stderr)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
-            result = subprocess.run(
-                ["apt-get", "-qq", *command],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if result.returncode != 0:
-                sys.exit(f"servers: apt-get {command[0]} failed:\n{result.stdout}")
-        missing = missing_packages()
+        apt_get("update")
+        for name in missing:  # one that cannot be installed keeps no other away
+            apt_get("install", "-y", "--no-install-recommends", PROGRAMS[name][0])
+        missing = missing_of(wanted)
     if missing:
-        sys.exit(
-            f"servers: not installed: {', '.join(missing)}. On Debian: apt-get install {' '.join(missing)}; "
-            "elsewhere install PostgreSQL, Redis, Chromium, unzip and nginx and put their programs on PATH."
+        packages = " ".join(PROGRAMS[name][0] for name in missing)
+        print(
+            f"servers: not installed: {', '.join(missing)}. On Debian: apt-get install {packages}; "
+            "elsewhere install them and put their programs on PATH.",
+            file=sys.stderr,
         )
+    if any(name in SERVERS for name in missing):
+        sys.exit(1)
+    if missing:
+        print(
+            f"servers: the tests that need {' or '.join(missing)} will not run, and the run will fail.",
+            file=sys.stderr,
+        )
+    return missing
 
 
-def command_environment(database_url: str, redis_url: str, data_dir: str) -> dict[str, str]:
+def command_environment(
+    database_url: str, redis_url: str, data_dir: str, missing: list[str]
+) -> dict[str, str]:
     """What the command sees: nothing of the caller's that could lead tests to a real database or bucket."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
-    }
-    return kept | {
+    return clean_environment(data_dir) | {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
-        "CHROMIUM_EXECUTABLE": str(find_program(*CHROMIUM_NAMES)),
-        "DATA_DIR": data_dir,
-        "SECRET_KEY": "for-tests-only-" + "0123456789" * 4,
-        "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "CHROMIUM_EXECUTABLE": find_program(*CHROMIUM_NAMES) or "",
+        "MISSING_PROGRAMS": ",".join(missing),
     }
 
 
@@ -114,16 +130,20 @@ def end(number: int, _: object) -> NoReturn:
 
 def main(arguments: list[str]) -> int:
     """Installs what is missing, starts the servers, runs the command."""
-    if arguments[:1] != ["--"] or len(arguments) < 2:
-        sys.exit("usage: scripts/servers.py -- COMMAND [ARGUMENT…]")
+    programs, command = [], arguments
+    while command and command[0] in PROGRAMS:
+        programs.append(command[0])
+        command = command[1:]
+    if command[:1] != ["--"] or len(command) < 2:
+        sys.exit("usage: scripts/servers.py [Chromium] [unzip] [nginx] -- COMMAND [ARGUMENT…]")
     for number in END_SIGNALS:
         signal.signal(number, end)
-    install_missing()
+    missing = install_missing(programs)
     with ExitStack() as stack:
         data_dir = stack.enter_context(TemporaryDirectory(prefix="imageextractor-"))
         postgres = stack.enter_context(Postgres())
         redis = stack.enter_context(Redis())
-        return run(arguments[1:], command_environment(postgres.url, redis.url, data_dir))
+        return run(command[1:], command_environment(postgres.url, redis.url, data_dir, missing))
 
 
 if __name__ == "__main__":

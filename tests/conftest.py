@@ -3,11 +3,12 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from tests.support.names import Names
 
@@ -57,7 +58,16 @@ def fresh_health(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves an origin alone since another one on the same port has asked for that."""
-    monkeypatch.setattr("processing.hosts.leases.PREFIX", f"{token_hex(8)}:")
+    monkeypatch.setattr("processing.hosts.leases.KEY_PREFIX", f"{token_hex(8)}:")
+
+
+@pytest.fixture(autouse=True)
+def messages_are_sent(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --quick a test sends messages as the process does that has the worker in it."""
+    if pytestconfig.option.quick:
+        from processing import runtime
+
+        monkeypatch.setattr(runtime.current, "messages_reach_worker", lambda *, from_worker: True)
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +77,16 @@ def redis_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(redis_url: str, django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """No database is made on anything but the run's own PostgreSQL."""
-    required("DATABASE_URL")
+def django_db_modify_db_settings(
+    pytestconfig: pytest.Config, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """No database is made on anything but the run's own PostgreSQL, or with --quick a file of its own."""
+    if pytestconfig.option.quick:
+        # A file and not memory: threads have connections of their own, which wait for each other's locks.
+        connection.settings_dict["TEST"]["NAME"] = str(Path(os.environ["DATA_DIR"], "test.sqlite3"))
+    else:
+        required("DATABASE_URL")
+        required("REDIS_URL")
 
 
 @pytest.fixture

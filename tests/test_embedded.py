@@ -23,6 +23,8 @@ from tests.support.origin import Answer, Origin
 from tests.support.pictures import photo_jpeg, rgba_png, rotated_jpeg, truncated
 from tests.support.stack import ROOT, Embedded, wait_for
 
+pytestmark = pytest.mark.needs("the service in a process of its own")
+
 HEADER = ["Serial Number", "Product Name", "Input Image Urls"]
 
 

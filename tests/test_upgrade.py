@@ -78,6 +78,7 @@ def filler(field: Any) -> Any:
             return "x"
 
 
+@pytest.mark.needs("PostgreSQL")
 @pytest.mark.django_db
 @pytest.mark.parametrize("version", versions(), ids=".".join)
 def test_the_code_of_every_version_works_on_the_newest_tables(version: tuple[str, str]) -> None:
@@ -139,6 +140,7 @@ def fresh_process(monkeypatch: MonkeyPatch, settings: Settings, tmp_path: Path) 
     sending.shared_client.cache_clear()
 
 
+@pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 def test_an_ingest_is_understood(old_message: Any) -> None:
     batch = submitted(*make_urls(3))
@@ -146,6 +148,7 @@ def test_an_ingest_is_understood(old_message: Any) -> None:
     wait_until(lambda: Request.objects.get().ingested)
 
 
+@pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
     batch = ingested(origin.add("/a.jpg", Answer(JPEG)))
@@ -153,6 +156,7 @@ def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
     wait_until(lambda: Image.objects.get().status == "completed")
 
 
+@pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(transitions, "SWEEP_ROWS", 1)
@@ -164,6 +168,7 @@ def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> No
     wait_until(lambda: not Request.objects.get().sweep)
 
 
+@pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 def test_a_delivery_is_understood(old_message: Any, origin: Origin) -> None:
     url = origin.add("/hook", Answer(b"thanks"))

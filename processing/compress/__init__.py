@@ -1,10 +1,16 @@
 """Compress pictures: bytes in, bytes out, without Django, files or network.
 
 ``compress()`` works in this process, ``compress_isolated()`` in a child process for pictures that may crash a
-decoder. ``PixelBudget`` and ``configure_malloc()`` bound the memory of a process with many threads.
+decoder or take long. ``compress_here()`` tells the two apart by the header. ``PixelBudget`` and
+``configure_malloc()`` bound the memory of a process with many threads.
 """
 
-from processing.compress.child_process import compress_isolated
+from processing.compress.child_process import (
+    NeedsChildError,
+    TimeLimitError,
+    compress_here,
+    compress_isolated,
+)
 from processing.compress.compression import compress
 from processing.compress.memory import BYTES_PER_PIXEL, PixelBudget, configure_malloc
 from processing.compress.types import Compressed, CompressError, ImageInfo, Options
@@ -14,9 +20,12 @@ __all__ = [
     "CompressError",
     "Compressed",
     "ImageInfo",
+    "NeedsChildError",
     "Options",
     "PixelBudget",
+    "TimeLimitError",
     "compress",
+    "compress_here",
     "compress_isolated",
     "configure_malloc",
 ]

@@ -1,4 +1,4 @@
-"""Run ``compress()`` in a child process, for pictures that may have crashed a worker.
+"""Run ``compress()`` in a child process, for pictures that may have crashed a worker or that take long.
 
 If the child crashes, only its picture fails. It gets no secrets: no open files, and no environment but what
 Python needs. It answers in JSON, since unpickling runs code. This is no sandbox against code that a picture
@@ -12,39 +12,114 @@ import resource
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from processing.compress.compression import compress
+from PIL import Image
+
+from processing.compress.compression import compress, compress_opened, reserved_pixels
+from processing.compress.decode import open_image
+from processing.compress.encode import ORIGINAL_FORMATS
+from processing.compress.formats import JPEG_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
+from processing.compress.structure import Structure, check_structure
 from processing.compress.types import Compressed, CompressError, ImageInfo, Options
 
 logger = logging.getLogger(__name__)
 
-#: Default limit of elapsed time and of CPU time. The slowest case, 50 megapixels to AVIF, takes 25 seconds on
-#: a usual core.
+#: Default limits of elapsed time and of CPU time. The slowest case, 50 megapixels to AVIF, takes 25 seconds
+#: on a usual core.
 TIMEOUT_SECONDS = 300
+CPU_SECONDS = 100
+#: The most work, in pixels weighted by what a pass over one costs, that a worker process does itself: about
+#: two seconds. It could not end a decoder that takes longer.
+MAX_WORK_IN_PROCESS = 400_000_000
+#: Memory for each pixel of a JPEG that becomes a JPEG. The most is for a progressive CMYK one.
+JPEG_BYTES_PER_PIXEL = 24
+_DECODING_WORK = {"TIFF": 4, "AVIF": 4, "HEIF": 4}
+_DEFAULT_DECODING_WORK = 2
+_ENCODING_WORK = {"webp": 3, "avif": 10}
 #: Address space for libraries and for the threads of the AVIF encoder.
 BASE_MEMORY_BYTES = 1 << 30
 
 _READY = b"ready\n"
 
 
-def compress_isolated(
-    data: bytes, options: Options, *, max_pixels: int, seconds: int = TIMEOUT_SECONDS
-) -> Compressed:
-    """Return or raise what ``compress()`` does, within ``seconds``.
+class TimeLimitError(CompressError):
+    """The picture took longer than the time limit: its code is ``crashed``."""
 
-    CompressError has one more code here: ``crashed`` if the child died, or exceeded its time or memory. Raise
-    RuntimeError or OSError if the child could not be started, for which the picture is not to blame.
+
+class NeedsChildError(Exception):
+    """The picture takes too long for this process. A child needs memory for ``pixels``."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels)
+        self.pixels = pixels
+
+
+def compress_here(
+    data: bytes,
+    options: Options,
+    *,
+    max_pixels: int,
+    reserve: Callable[[int], AbstractContextManager[None]],
+) -> Compressed:
+    """Return or raise what ``compress()`` does.
+
+    Raise NeedsChildError, after no more than its header was read, if the picture would take too long.
+    """
+    structure = check_structure(data)
+    image = open_image(data, max_pixels)
+    if structure.is_slow or _work(image, structure, options) > MAX_WORK_IN_PROCESS:
+        raise NeedsChildError(_pixels_in_child(image, data, options))
+    with reserve(reserved_pixels(image, data)):
+        return compress_opened(image, data, options)
+
+
+def _work(image: Image.Image, structure: Structure, options: Options) -> int:
+    """Estimate the work for a picture, in pixels that a baseline JPEG would have for the same."""
+    if image.format in JPEG_FORMATS:
+        decoding = structure.passes
+    else:
+        decoding = _DECODING_WORK.get(image.format or "", _DEFAULT_DECODING_WORK)
+    return image.width * image.height * (decoding + _ENCODING_WORK.get(_target(image, options), 0))
+
+
+def _pixels_in_child(image: Image.Image, data: bytes, options: Options) -> int:
+    """Return the pixels to reserve, fewer for a JPEG, so that pictures of others are worked on beside it."""
+    pixels = reserved_pixels(image, data)
+    if image.format in JPEG_FORMATS and _target(image, options) == "jpeg":
+        return pixels * JPEG_BYTES_PER_PIXEL // BYTES_PER_PIXEL
+    return pixels
+
+
+def _target(image: Image.Image, options: Options) -> str:
+    source = (image.format or "").lower()
+    return ORIGINAL_FORMATS.get(source, "png") if options.format == "original" else options.format
+
+
+def compress_isolated(
+    data: bytes,
+    options: Options,
+    *,
+    max_pixels: int,
+    seconds: int = TIMEOUT_SECONDS,
+    cpu_seconds: int = CPU_SECONDS,
+) -> Compressed:
+    """Return or raise what ``compress()`` does, within ``seconds`` and ``cpu_seconds``.
+
+    CompressError has one more code here: ``crashed`` if the child died or exceeded its memory, as
+    TimeLimitError if it exceeded its time. Raise RuntimeError or OSError if the child could not be started,
+    for which the picture is not to blame.
     """
     task = {
         "options": asdict(options),
         "max_pixels": max_pixels,
         "memory_bytes": BASE_MEMORY_BYTES + BYTES_PER_PIXEL * max_pixels,
-        "cpu_seconds": seconds,
+        "cpu_seconds": min(seconds, cpu_seconds),
     }
     # Not "-m": the package imports this module, which would then run twice.
     program = f"import {__name__} as child; child.main()"
@@ -64,10 +139,12 @@ def compress_isolated(
             timeout=seconds,
         )
     except subprocess.TimeoutExpired as error:
-        raise _crashed(f"took longer than {seconds} s", error.stderr) from error
+        raise _crashed(f"took longer than {seconds} s", error.stderr, TimeLimitError) from error
     if not child.stdout.startswith(_READY):
         raise RuntimeError(f"The child process did not start: {child.stderr.decode(errors='replace')}")
     head, _, output = child.stdout.removeprefix(_READY).partition(b"\n")
+    if child.returncode == -signal.SIGXCPU:
+        raise _crashed(f"ended with {child.returncode}", child.stderr, TimeLimitError)
     if child.returncode or not head:
         raise _crashed(f"ended with {child.returncode}", child.stderr)
     answer = json.loads(head)
@@ -77,12 +154,12 @@ def compress_isolated(
     return Compressed(data=output, **answer)
 
 
-def _crashed(how: str, stderr: bytes | None) -> CompressError:
+def _crashed(how: str, stderr: bytes | None, kind: type[CompressError] = CompressError) -> CompressError:
     """Log the end of the child's error output and return the error."""
     tail = (stderr or b"").decode(errors="replace")[-4000:]
     logger.warning("The child process of a picture %s: %s", how, tail)
     detail = "The picture crashes the image decoder. Save it again with an image editor and use the new file."
-    return CompressError("crashed", detail)
+    return kind("crashed", detail)
 
 
 # --- In the child ---
@@ -109,17 +186,22 @@ def main() -> None:
 
 
 def _limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
-    """Limit this process. The parent limits the elapsed time; CPU time is limited in case the parent dies."""
+    """Limit this process and let others go first. The parent limits the elapsed time."""
+    os.nice(10)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to a whole service, it is meant for the worker
     _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_CPU, cpu_seconds)
+    _set_limit(resource.RLIMIT_CPU, cpu_seconds, kill_after=5)
     if sys.platform == "linux":  # other systems refuse to limit address space
         _set_limit(resource.RLIMIT_AS, memory_bytes)
         with suppress(OSError):  # if the machine runs out of memory, kill this process and not the worker
             Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _set_limit(kind: int, limit: int) -> None:
+def _set_limit(kind: int, limit: int, *, kill_after: int = 0) -> None:
+    """Set the limit, and for CPU time also when to kill a process that survives the signal at the limit."""
     _, hard = resource.getrlimit(kind)
-    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(kind, (limit, limit))
+    limit, most = (
+        (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+        for wanted in (limit, limit + kill_after)
+    )
+    resource.setrlimit(kind, (limit, most))

@@ -12,8 +12,13 @@ from processing.compress.colour import is_srgb
 from processing.compress.decode import decode, exif_orientation, load, open_image, oriented
 from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, jpeg_from_jpeg
 from processing.compress.formats import JPEG_FORMATS
+from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
+from processing.compress.structure import check_structure
 from processing.compress.types import Compressed, ImageInfo, Options
+
+#: Copies of the file at most: the segments that Pillow collects, a decoder's own, the file without metadata.
+FILE_COPIES = 4
 
 
 def compress(
@@ -31,17 +36,25 @@ def compress(
     encoding it again saves bytes, so that no picture grows.
 
     ``max_pixels`` is the largest width times height accepted, read before anything is decoded. Memory that
-    depends on the size of the picture is allocated within ``reserve(width * height)``.
+    depends on the size of the picture is allocated within ``reserve(pixels)``, in which the copies that
+    decoders take of the file count as pixels of BYTES_PER_PIXEL.
 
     Raise CompressError if the picture cannot be compressed. No ``data`` makes it raise anything else, except
     MemoryError.
     """
+    check_structure(data)
     image = open_image(data, max_pixels)
-    with reserve(image.width * image.height):
-        return _compress(image, data, options)
+    with reserve(reserved_pixels(image, data)):
+        return compress_opened(image, data, options)
 
 
-def _compress(image: Image.Image, data: bytes, options: Options) -> Compressed:
+def reserved_pixels(image: Image.Image, data: bytes) -> int:
+    """Return the pixels to reserve for compressing a picture, including those that its file stands for."""
+    return image.width * image.height + FILE_COPIES * len(data) // BYTES_PER_PIXEL
+
+
+def compress_opened(image: Image.Image, data: bytes, options: Options) -> Compressed:
+    """Do what ``compress()`` does with a picture whose structure was checked and whose header was read."""
     if image.format not in JPEG_FORMATS:
         load(image, data)  # before reading EXIF, which may follow the pixels of a PNG
     orientation = exif_orientation(image)

@@ -80,12 +80,23 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
             )
             raise CompressError("too_many_pixels", detail)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
-            # The decoder allocates memory for a whole tile, even if the picture is smaller.
-            tags = image.tag_v2
-            if tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0) > max_pixels:
-                detail = f"The picture is stored in tiles of more than {max_pixels:,} pixels."
-                raise CompressError("too_many_pixels", detail)
+            _check_tiles(image, max_pixels)
     return image
+
+
+def _check_tiles(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
+    """Raise CompressError if a TIFF has a tile, or all of its tiles have, too many pixels.
+
+    The decoder takes memory for a whole tile and time for all of them, even if the picture is smaller.
+    """
+    width = image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0)
+    height = image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0)
+    if not (width and height):
+        return
+    tiles = -(-image.width // width) * -(-image.height // height)
+    if width * height > max_pixels or tiles * width * height > 2 * max_pixels:
+        detail = f"The picture is stored in tiles of more than {max_pixels:,} pixels."
+        raise CompressError("too_many_pixels", detail)
 
 
 def exif_orientation(image: Image.Image) -> int:

@@ -5,10 +5,16 @@ ISO/IEC 14496-12, section 4.2, and for the properties of images ISO/IEC 23008-12
 
 from collections.abc import Iterator
 
+#: Boxes side by side. The usual number is below a hundred.
+MAX_BOXES = 10_000
+
 
 def iter_boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield type and content of each box in ``data``. Raise ValueError if a box does not fit."""
-    start = 0
+    """Yield type and content of each box in ``data``.
+
+    Raise ValueError if a box does not fit, or after MAX_BOXES.
+    """
+    start = boxes = 0
     while start < len(data):
         size, box_type, header = (
             int.from_bytes(data[start : start + 4]),
@@ -23,6 +29,9 @@ def iter_boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
             raise ValueError(f"The box {box_type!r} is cut off")
         yield box_type, data[start + header : start + size]
         start += size
+        boxes += 1
+        if boxes > MAX_BOXES:
+            raise ValueError("Too many boxes")
 
 
 def find_box(data: memoryview, *path: bytes) -> memoryview:

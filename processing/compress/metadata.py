@@ -44,14 +44,16 @@ def _strip_jpeg(data: bytes, max_bytes: int) -> bytes:
         if marker is None:
             raise ValueError("too large or cut off")
         if in_scan:
-            parts.append(data[start : marker.start()].rstrip(b"\xff"))  # without fill bytes
+            scan = data[start : marker.start()].rstrip(b"\xff")  # without fill bytes
+            parts.append(scan)
+            left -= len(scan)
         if marker[0] == _EOI:
             return b"".join([*parts, _EOI])
         code = marker[0][1]
         start = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
         parts.append(_strip_jpeg_segment(code, data[marker.start() : start]))
         in_scan = code == _SOS
-        left = max_bytes - sum(map(len, parts))
+        left -= len(parts[-1])
     raise ValueError("too large")
 
 

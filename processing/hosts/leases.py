@@ -1,4 +1,4 @@
-"""Leases of host slots: workers share in Redis how many pictures each may fetch from a host at once."""
+"""Leases of host slots: through Redis, workers share the number of pictures fetched from a host at once."""
 
 import logging
 import math
@@ -10,23 +10,20 @@ from typing import Any, NamedTuple
 import redis
 
 from processing.hosts.rate_limit import Pause
+from processing.timing import LEASE_SECONDS, REDIS_DOWN_SECONDS
 
 logger = logging.getLogger(__name__)
 
-#: How long a lease is valid without renewal.
-LEASE_SECONDS = 15
-#: How long Redis is not asked again after it did not answer.
-REDIS_DOWN_SECONDS = 5
-#: Prefix of keys in Redis, before the host.
-PREFIX = "imageextractor:places:"
+#: Keys in Redis are this prefix and the host.
+KEY_PREFIX = "imageextractor:slots:"
 
 # KEYS: for each host a hash of "held wanted expires" by worker. ARGV: worker, limit, lease in seconds; then
-# for each host how many slots the worker wants, how many it uses, the ms of its own pause of the host, and
-# the text of that pause. Returns for each host how many slots the worker may use from now on, and the text of
-# a pause that any worker has told.
-# No worker gets slots that another holds. Of the others, no worker gets so many that those which want some
-# cannot get an equal share. Slots used above the new lease are held until they are returned. Of a paused host
-# no worker gets any.
+# for each host the number of slots that the worker wants, the number that it uses, the ms left of its own
+# pause of the host, and the text of that pause. Returns for each host the number of slots that the worker may
+# use from now on, and the text of a pause that any worker has published.
+# No worker gets slots that another holds. Of the free ones it gets only as many as leave an equal share for
+# each worker that wants some. Slots used above the new lease are held until they are returned. A paused host
+# has no slots for any worker.
 SHARE = """
 local worker, limit, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = tonumber(redis.call('TIME')[1])
@@ -66,7 +63,7 @@ return answers
 
 
 class LeaseRequest(NamedTuple):
-    """Numbers of slots of a host that a worker wants and uses, and the pause of the host it knows of."""
+    """The numbers of slots of a host that a worker wants and uses, and its own pause of the host, if any."""
 
     wanted: int
     used: int
@@ -74,7 +71,7 @@ class LeaseRequest(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """Number of slots of a host that a worker may use: none if another worker has told of a pause."""
+    """The number of slots of a host that a worker may use, and any worker's pause of the host, if any."""
 
     slots: int
     pause: Pause | None = None
@@ -95,13 +92,13 @@ class Leases:
             self._script = client.register_script(SHARE)
 
     def renew(self, requests: Mapping[str, LeaseRequest], limit: int) -> dict[str, Lease]:
-        """Return by host this worker's lease of the `limit` slots from now on.
+        """Return this worker's leases by host, out of the `limit` slots that each host has.
 
-        A request that requests and uses none returns the lease. Leases expire if they are not renewed.
+        A request that wants and uses no slots gives the lease back. Leases expire unless they are renewed.
         """
         if not requests or not self._script or time.monotonic() < self._down_until:
             return dict.fromkeys(requests, Lease(limit))
-        keys = [PREFIX + host for host in requests]
+        keys = [KEY_PREFIX + host for host in requests]
         arguments = [
             word
             for request in requests.values()
@@ -111,7 +108,7 @@ class Leases:
             answers = self._script(keys, [self._worker_id, limit, LEASE_SECONDS, *arguments])
         except redis.RedisError as error:
             logger.warning(
-                "Redis does not answer; leases are not shared with other workers for now: %s", error
+                "Redis does not answer; this worker uses all slots of every host meanwhile: %s", error
             )
             self._down_until = time.monotonic() + REDIS_DOWN_SECONDS
             return dict.fromkeys(requests, Lease(limit))

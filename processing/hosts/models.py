@@ -20,7 +20,7 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
         return self.filter(until__gt=timezone.now()).order_by("-until")[:MAX_PAUSED_HOSTS]
 
     def delaying(self, batch: Request) -> Self:
-        """Hosts that are paused now and that pending Images of a Request are on."""
+        """Hosts that are paused now and have pending Images of a Request."""
         waiting = batch.images.pending().filter(host=OuterRef("host"))
         return self.filter(Exists(waiting), until__gt=timezone.now())
 
@@ -29,7 +29,7 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
         return self.filter(until__lt=timezone.now() - FORGET_AFTER)
 
     def tell(self, pauses: Collection[Pause]) -> None:
-        """Write pauses for all workers, unless longer ones are written already."""
+        """Store pauses for all workers, except where a longer one of the host is stored."""
         ends = {pause.host: datetime.fromtimestamp(pause.until, UTC) for pause in pauses}
         known = self.filter(host__in=ends).values_list("host", "until")
         longer = {host for host, until in known if until >= ends[host]}

@@ -11,20 +11,21 @@ from threading import Lock
 
 #: Failures in a row after which a host is paused.
 MAX_FAILURES_IN_A_ROW = 10
-#: Seconds of the first pause and of each that follows in a row. After the last of them a host that fails is
-#: requested without further pauses: a host that is down for good delays a Request by half a minute.
+#: Seconds of the first pause and of each that follows in a row. After the last one, a host that keeps failing
+#: is requested without further pauses, so that it delays a Request by half a minute at most.
 PAUSE_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
-#: The rate after a refusal, as a share of the rate of answers before it; and the factor by which each answer
-#: raises it.
+#: The rate after a refusal, as a share of the rate of answers before it, and the factor by which each answer
+#: raises the rate.
 RATE_AFTER_REFUSAL, RATE_INCREASE = 0.8, 1.002
 #: The same for a host that refused before it had answered anything: seconds between requests, and the factor
 #: by which each answer raises the rate. A host that always refuses gets few requests.
 FIRST_INTERVAL_SECONDS, FIRST_RATE_INCREASE = 1.0, 1.2
-#: Limits to the seconds between two requests. Less than the minimum is no rate limit.
+#: Limits to the seconds between two requests. Below the minimum there is no rate limit.
 MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS = 2.0, 0.001
-#: After so long without a request, earlier answers say nothing about the rate; and a host is forgotten.
+#: Seconds without a request after which earlier answers no longer count for the rate, and after which the
+#: host is forgotten.
 RATE_WINDOW_SECONDS, FORGET_SECONDS = 10.0, 600.0
-#: Paused hosts that are told to other workers: each claim query names them all.
+#: Most paused hosts that workers tell each other. Each claim query names all of them.
 MAX_PAUSED_HOSTS = 500
 
 
@@ -48,7 +49,7 @@ class Pause:
 
 @dataclass(slots=True)
 class _HostState:
-    counting_since: float  # all times are Unix times, since workers tell each other
+    counting_since: float  # all times are Unix times, which workers can exchange
     last_request_at: float
     paused_until: float = 0.0
     code: str = ""
@@ -65,6 +66,16 @@ class _HostState:
             return None
         return Pause(host, self.paused_until, self.pauses_in_a_row, self.code)
 
+    def lower_rate(self, refused_at: float) -> None:
+        """Set the rate after a refusal from the answers before it, including those under way at the time."""
+        if self.answers:
+            rate = RATE_AFTER_REFUSAL * self.answers / max(1.0, refused_at - self.counting_since)
+            self.interval = min(max(1 / rate, self.interval), MAX_INTERVAL_SECONDS)
+            self.rate_increase = RATE_INCREASE
+        elif not self.interval:
+            self.interval, self.rate_increase = FIRST_INTERVAL_SECONDS, FIRST_RATE_INCREASE
+        self.answers, self.counting_since, self.refused_at = 0, time.time(), None
+
     def can_be_forgotten(self, now: float) -> bool:
         is_default = not (self.refused_at or self.interval or self.pauses_in_a_row or self.failures_in_a_row)
         return now >= self.paused_until and (is_default or now - self.last_request_at > FORGET_SECONDS)
@@ -79,7 +90,7 @@ class RateLimiter:
         self._news: list[Pause] = []
 
     def answered(self, host: str) -> None:
-        """Note an answer, be it a picture or a definite error."""
+        """Count an answer: a picture, or an error that is not a failure of the host."""
         with self._lock:
             state = self._state(host)
             state.pauses_in_a_row = state.failures_in_a_row = 0
@@ -91,7 +102,7 @@ class RateLimiter:
     def refused(self, host: str, retry_after: float | None, code: str) -> None:
         """Note that the host asked for fewer requests, and for none within `retry_after` seconds if given.
 
-        Refusals of requests that were under way when an earlier one was refused change nothing.
+        Refusals that arrive while the host is paused only extend the pause.
         """
         with self._lock:
             state, now = self._state(host), time.time()
@@ -121,20 +132,20 @@ class RateLimiter:
             if now < max(state.paused_until, state.next_at):
                 return False
             if state.refused_at is not None:
-                _lower_rate(state, state.refused_at)
+                state.lower_rate(state.refused_at)
             elif now - state.last_request_at > RATE_WINDOW_SECONDS:
                 state.answers, state.counting_since = 0, now
             state.last_request_at, state.next_at = now, now + state.interval
             return True
 
     def ready_in(self, host: str) -> float:
-        """Return in how many seconds a request may be made."""
+        """Return the seconds until a request may be made; 0 if now."""
         with self._lock:
             state = self._hosts.get(host)
             return max(0.0, max(state.paused_until, state.next_at) - time.time()) if state else 0.0
 
     def requests_per_second(self, host: str) -> int | None:
-        """Return how many requests may be made within a second, None if there is no limit."""
+        """Return the number of requests that may be made within a second; None if there is no limit."""
         with self._lock:
             state = self._hosts.get(host)
             if state is None or (not state.interval and time.time() >= state.paused_until):
@@ -156,13 +167,13 @@ class RateLimiter:
         return {pause.host: pause for pause in pauses[:MAX_PAUSED_HOSTS]}
 
     def take_news(self) -> list[Pause]:
-        """Return the pauses that have begun here since the last call, the latest of each host."""
+        """Return the pauses that began in this process since the last call, the latest of each host."""
         with self._lock:
             news, self._news = {pause.host: pause for pause in self._news}, []
             return list(news.values())
 
     def learn(self, pauses: Iterable[Pause]) -> None:
-        """Apply pauses that have begun in other workers, and limit the rate of hosts that refused them."""
+        """Apply pauses that began in other workers, and limit the rate of hosts that answered them 429."""
         with self._lock:
             for pause in pauses:
                 state = self._state(pause.host)
@@ -194,14 +205,3 @@ class RateLimiter:
     def _pause_until(self, host: str, state: _HostState, until: float, code: str) -> None:
         state.paused_until, state.code, state.failures_in_a_row = until, code, 0
         self._news.append(Pause(host, until, state.pauses_in_a_row, code))
-
-
-def _lower_rate(state: _HostState, refused_at: float) -> None:
-    """Set the rate after a refusal by the answers before it, those of requests then under way included."""
-    if state.answers:
-        rate = RATE_AFTER_REFUSAL * state.answers / max(1.0, refused_at - state.counting_since)
-        state.interval = min(max(1 / rate, state.interval), MAX_INTERVAL_SECONDS)
-        state.rate_increase = RATE_INCREASE
-    elif not state.interval:
-        state.interval, state.rate_increase = FIRST_INTERVAL_SECONDS, FIRST_RATE_INCREASE
-    state.answers, state.counting_since, state.refused_at = 0, time.time(), None

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection. h11 parses heads and chunked bodies; bodies of known length bypass it."""
+"""One HTTP/1.1 connection. h11 parses heads and chunked bodies; bodies with a Content-Length bypass it."""
 
 import select
 import socket
@@ -29,7 +29,7 @@ class Connection:
         self._socket.close()
 
     def has_input(self) -> bool:
-        """Return whether the server has closed the connection, or sent data that nobody requested."""
+        """Return whether the server has closed the connection, or sent data that was not requested."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
@@ -39,21 +39,16 @@ class Connection:
         self.is_reusable = False
         timeouts = request.extensions.get("timeout", {})
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._write(_bytes_of(request, protocol), timeouts.get("write"))
+        self._send(request, protocol, timeouts.get("write"))
         timeout = timeouts.get("read")
-        head = self._head(protocol, timeout)
+        while isinstance(head := self._next(protocol, timeout), h11.InformationalResponse):
+            pass
+        if not isinstance(head, h11.Response):
+            raise httpx.RemoteProtocolError("The connection ended without a response.")
         length = _length(request, head)
         if length is None:
             return head, self._framed(protocol, timeout)
         return head, self._sized(length, head, protocol.trailing_data[0], timeout)
-
-    def _head(self, protocol: h11.Connection, timeout: float | None) -> h11.Response:
-        while True:
-            event = self._next(protocol, timeout)
-            if isinstance(event, h11.Response):
-                return event
-            if not isinstance(event, h11.InformationalResponse):
-                raise httpx.RemoteProtocolError("The connection ended without an answer.")
 
     def _sized(self, length: int, head: h11.Response, begun: bytes, timeout: float | None) -> Iterator[bytes]:
         """Yield a body of known length, which h11 would only copy from buffer to buffer."""
@@ -62,10 +57,11 @@ class Connection:
         while left > 0:
             piece = self._read(min(left, READ_BYTES), timeout)
             if not piece:
-                raise httpx.RemoteProtocolError("The connection ended before the answer was complete.")
+                raise httpx.RemoteProtocolError("The connection ended before the response was complete.")
             left -= len(piece)
             yield piece
-        self.is_reusable = left == 0 and _stays_open(head)
+        options = b",".join(value for name, value in head.headers if name == b"connection").lower()
+        self.is_reusable = left == 0 and head.http_version == b"1.1" and b"close" not in options
 
     def _framed(self, protocol: h11.Connection, timeout: float | None) -> Iterator[bytes]:
         while isinstance(event := self._next(protocol, timeout), h11.Data):
@@ -81,16 +77,22 @@ class Connection:
             raise httpx.RemoteProtocolError(str(error)) from error
         return event
 
-    def _read(self, most: int, timeout: float | None) -> bytes:
+    def _read(self, max_bytes: int, timeout: float | None) -> bytes:
         try:
             self._socket.settimeout(time_left(timeout))
-            return self._socket.recv(most)
+            return self._socket.recv(max_bytes)
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpx.ReadError(str(error)) from error
 
-    def _write(self, data: bytes, timeout: float | None) -> None:
+    def _send(self, request: httpx.Request, protocol: h11.Connection, timeout: float | None) -> None:
+        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+        body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
+        try:
+            data = b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
+        except h11.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(str(error)) from error
         try:
             # In pieces: with TLS, the timeout starts anew whenever the server reads a few bytes.
             for start in range(0, len(data), WRITE_BYTES):
@@ -102,24 +104,10 @@ class Connection:
             raise httpx.WriteError(str(error)) from error
 
 
-def _bytes_of(request: httpx.Request, protocol: h11.Connection) -> bytes:
-    head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-    body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
-    try:
-        return b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
-    except h11.LocalProtocolError as error:
-        raise httpx.LocalProtocolError(str(error)) from error
-
-
 def _length(request: httpx.Request, head: h11.Response) -> int | None:
-    """Return the length of a body that is framed by nothing but Content-Length."""
+    """Return the length of a body if Content-Length alone gives it, else None."""
     headers = dict(head.headers)
     if request.method != "GET" or head.status_code != 200 or b"transfer-encoding" in headers:
         return None
     length = headers.get(b"content-length")
     return None if length is None else int(length)
-
-
-def _stays_open(head: h11.Response) -> bool:
-    said = b",".join(value for name, value in head.headers if name == b"connection").lower()
-    return head.http_version == b"1.1" and b"close" not in said

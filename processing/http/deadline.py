@@ -1,4 +1,4 @@
-"""A deadline for everything that a thread does over guarded connections."""
+"""A deadline for all network I/O of a thread over guarded connections."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Errors of requests: their codes, as stored with pictures and webhook deliveries, and `Retry-After`."""
+"""Error codes of HTTP requests, as stored with pictures and webhook deliveries, and `Retry-After`."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime

@@ -19,23 +19,23 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HOST = re.compile(rb"[\w.-]+|[0-9a-fA-F:.]+")
 
-# The part of IPv6 that IANA has assigned; `ipaddress` takes much outside of it for global.
+# The part of IPv6 that IANA has assigned. `ipaddress` reports many addresses outside of it as global.
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NEVER = tuple(
+_REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
-        # Taken for global by some versions of `ipaddress`: IETF protocol assignments (RFC 6890), 6to4 relays
-        # (RFC 7526), documentation (RFC 9637).
+        # Some versions of `ipaddress` report these as global: IETF protocol assignments (RFC 6890), 6to4
+        # relays (RFC 7526), documentation (RFC 9637).
         *("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"),
-        # Azure: the platform of each machine, which hands out its secrets.
+        # Azure's platform address, from which a machine can read its secrets.
         "168.63.129.16/32",
     )
 )
 
 
 class InvalidAddress(httpx.UnsupportedProtocol):
-    """The URL is not one that is requested. The message is a sentence for users."""
+    """The URL cannot be requested. The message is a sentence for users."""
 
 
 class BlockedAddress(httpx.ConnectError):
@@ -43,7 +43,7 @@ class BlockedAddress(httpx.ConnectError):
 
 
 class UnresolvedName(httpx.ConnectError):
-    """The host's name could not be resolved at the moment."""
+    """The host's name could not be resolved, but a later lookup may succeed."""
 
 
 class UnknownName(UnresolvedName):
@@ -73,14 +73,14 @@ def check_url(url: httpx.URL) -> None:
 def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> bool:
     """Return whether `address` is in `allowed_networks`, or is global and not a cloud platform's.
 
-    An IPv6 address that stands for an IPv4 address (mapped, 6to4, NAT64) is judged as that one.
+    An IPv6 address that embeds an IPv4 address (mapped, 6to4, NAT64) is checked as the latter.
     """
     address = _embedded_ipv4(address)
     if any(address in network for network in allowed_networks):
         return True
     if isinstance(address, ipaddress.IPv6Address) and address not in _UNICAST:
         return False
-    if any(address in network for network in _NEVER):
+    if any(address in network for network in _REFUSED):
         return False
     return address.is_global and not address.is_multicast
 

@@ -19,7 +19,7 @@ from processing.http.guard import IPNetwork, check_url, connect, start_tls
 #: Less than the 5 s after which many servers close an idle connection.
 KEEPALIVE_SECONDS = 4.0
 
-Origin = tuple[str, str, int]
+Origin = tuple[str, str, int]  # scheme, host as it is resolved, port
 
 
 def guarded_client(
@@ -64,7 +64,7 @@ class GuardedTransport(httpx.BaseTransport):
         self._max_idle = max_connections
         self._free = BoundedSemaphore(max_connections)
         self._lock = Lock()  # guards _idle
-        self._idle: list[tuple[Origin, Connection, float]] = []  # with the time since when, oldest first
+        self._idle: list[tuple[Origin, Connection, float]] = []  # and since when it is idle, oldest first
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         check_url(request.url)
@@ -84,8 +84,14 @@ class GuardedTransport(httpx.BaseTransport):
             connection.close()
 
     def _answer(self, request: httpx.Request, timeout: float | None) -> httpx.Response:
-        origin = _origin(request.url)
-        connection = self._reuse(origin) or self._connect(origin, timeout)
+        url = request.url
+        host, port = url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+        origin = url.scheme, host, port
+        connection = self._reuse(origin)
+        if connection is None:
+            sock = connect(host, port, self._networks, timeout)
+            is_tls = url.scheme == "https"
+            connection = Connection(start_tls(sock, self._ssl_context, host, timeout) if is_tls else sock)
         try:
             head, body = connection.ask(request)
         except BaseException:
@@ -98,26 +104,19 @@ class GuardedTransport(httpx.BaseTransport):
             extensions={"reason_phrase": head.reason, "http_version": b"HTTP/" + head.http_version},
         )
 
-    def _connect(self, origin: Origin, timeout: float | None) -> Connection:
-        scheme, host, port = origin
-        sock = connect(host, port, self._networks, timeout)
-        return Connection(start_tls(sock, self._ssl_context, host, timeout) if scheme == "https" else sock)
-
     def _reuse(self, origin: Origin) -> Connection | None:
-        """Return an idle connection to the origin that is still open."""
-        while connection := self._newest(origin):
+        """Return the latest used idle connection to the origin that is still open, if there is one."""
+        while True:
+            with self._lock:
+                self._close_old()
+                latest_first = reversed(range(len(self._idle)))
+                index = next((index for index in latest_first if self._idle[index][0] == origin), None)
+                if index is None:
+                    return None
+                connection = self._idle.pop(index)[1]
             if not connection.has_input():
                 return connection
             connection.close()
-        return None
-
-    def _newest(self, origin: Origin) -> Connection | None:
-        with self._lock:
-            self._close_old()
-            for index in reversed(range(len(self._idle))):
-                if self._idle[index][0] == origin:
-                    return self._idle.pop(index)[1]
-        return None
 
     def _give_back(self, origin: Origin, connection: Connection) -> None:
         self._free.release()
@@ -147,9 +146,3 @@ class _Body(httpx.SyncByteStream):
         release, self._release = self._release, None
         if release:
             release()
-
-
-def _origin(url: httpx.URL) -> Origin:
-    """Return scheme, host as it is resolved, and port."""
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return url.scheme, url.raw_host.decode("ascii"), port

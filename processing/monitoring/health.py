@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: A check that takes longer counts as failed.
 TIMEOUT_SECONDS = 2
-#: A result is reused for this long, because anyone may call /readyz and the storage check stores a file.
+#: A result is reused for this long: anyone may call /readyz, and the storage check writes a file.
 CACHE_SECONDS = 2
 
 
@@ -36,12 +36,12 @@ def no_worker_since() -> datetime | None:
     moments = _waiting().aggregate(Max("created_at"), Max("started_at"), Max("last_progress_at"))
     moved_at: datetime | None = max(filter(None, moments.values()), default=None)
     latest = Worker.objects.first()
-    # A worker that was stopped has deleted its row. Had it been alive later than this, the work had moved.
+    # A worker that was stopped has deleted its row, but it made progress until then.
     return latest.seen_at if moved_at and latest else moved_at
 
 
 def no_worker_sentence(since: datetime) -> str:
-    """Return no_worker_since() as a sentence."""
+    """Return the time from no_worker_since() as a sentence."""
     return f"No worker seen since {since:%Y-%m-%d %H:%M:%S} UTC."
 
 

@@ -1,7 +1,7 @@
 """The metrics of /metrics, in Prometheus's text format.
 
-Most are counted in the database and the broker when they are asked for, so that all web processes agree.
-Rows of deleted Requests no longer count, hence mostly gauges. Measurements of worker processes are added.
+Most are counted in the database and the broker at each request, so that all web processes return the same.
+They are gauges, because rows of deleted Requests no longer count. Measurements of workers are added.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The numbers of the admin's first page. Each costs one cheap query, where the template shows it."""
+"""The figures on the first page of the admin."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -14,26 +14,27 @@ from processing.workers.models import Worker
 from products.models import ImageStatus, Request
 from products.models.image import COUNTED_OUTCOMES, Image, Outcomes
 
-LATELY = timedelta(hours=1)
+RECENT = timedelta(hours=1)
 
 
 class Overview:
-    """The state of the service."""
+    """The state of the service. Each method is one cheap query, made when the template calls it."""
 
-    def requests_waiting(self) -> dict[str, Any]:
+    def requests_pending(self) -> dict[str, Any]:
         return Request.objects.present().waiting()
 
-    def requests_under_way(self) -> dict[str, Any]:
+    def requests_processing(self) -> dict[str, Any]:
         return Request.objects.present().under_way()
 
     def images_open(self) -> int:
         """Return the number of pending images of active requests."""
         return Request.objects.open_work()[1]
 
-    def deliveries_waiting(self) -> dict[str, Any]:
+    def deliveries_pending(self) -> dict[str, Any]:
         return WebhookDelivery.objects.waiting()
 
-    def endpoints_given_up(self) -> int:
+    def endpoints_disabled(self) -> int:
+        """Return the number of endpoints that were not disabled by their owners."""
         return WebhookEndpoint.objects.disabled_by_system().count()
 
     def hosts_paused(self) -> int:
@@ -45,22 +46,23 @@ class Overview:
     def no_worker_since(self) -> datetime | None:
         return no_worker_since()
 
-    def lately(self) -> "Lately":
-        return Lately(Image.objects.outcomes_since(timezone.now() - LATELY))
+    def recent(self) -> "RecentOutcomes":
+        return RecentOutcomes(Image.objects.outcomes_since(timezone.now() - RECENT))
 
 
-class Lately:
-    """The images that were settled in the last hour by outcome, and the failed ones by cause."""
+class RecentOutcomes:
+    """Images that have settled since a moment, by status, and the failed ones by error code."""
 
-    counted = COUNTED_OUTCOMES
+    max_images = COUNTED_OUTCOMES
 
     def __init__(self, outcomes: Outcomes) -> None:
         self.since = outcomes.since
-        self.is_all = timezone.now() - outcomes.since >= LATELY
+        #: False when more than `max_images` have settled, so that `since` is later than RECENT ago.
+        self.is_complete = timezone.now() - outcomes.since >= RECENT
         by_status: Counter[str] = Counter()
         for status, _code, count in outcomes.counts:
             by_status[status] += count
-        self.outcomes = [
+        self.by_status = [
             (status.label, by_status[status]) for status in ImageStatus if status != ImageStatus.PENDING
         ]
-        self.causes = [(code, count) for status, code, count in outcomes.counts if status == "failed"]
+        self.by_code = [(code, count) for status, code, count in outcomes.counts if status == "failed"]

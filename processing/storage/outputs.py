@@ -1,4 +1,4 @@
-"""Storage of outputs, under keys made of their content's hash."""
+"""Storage of outputs. Their keys contain the hash of their content."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, StorageHandler, default_storage
 
 from processing.storage import s3
-from products.models.files import ERRORS
+from products.models.files import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 mimetypes.add_type("image/webp", ".webp")
 mimetypes.add_type("image/avif", ".avif")
 
-#: The file that store_probe() writes; as large as a small picture, so that it fails on a full disk.
-PROBE_KEY, PROBE_BYTES = "images/ready", bytes(64 * 1024)
+#: The file that store_probe() writes, as large as a small picture, so that it fails on a full disk.
+PROBE_KEY, PROBE_CONTENT = "images/ready", bytes(64 * 1024)
 
 
 class StorageError(Exception):
-    """The storage failed. The picture is not to blame, so it is tried again."""
+    """The storage failed. The picture is not the cause, so it is tried again."""
 
 
 class LocalStorage(FileSystemStorage):
@@ -53,9 +53,10 @@ class LocalStorage(FileSystemStorage):
 
 
 def _created(path: Path) -> BinaryIO:
+    """Create a file, and its folder if it is the first file there."""
     try:
         return path.open("xb")
-    except FileNotFoundError:  # the first file of its folder
+    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
 
@@ -71,7 +72,7 @@ def store(data: bytes, extension: str) -> str:
     key = f"images/{digest[:2]}/{digest}.{extension}"
     try:
         return default_storage.save(key, ContentFile(data, key))
-    except ERRORS as error:
+    except STORAGE_ERRORS as error:
         raise StorageError(str(error)) from error
 
 
@@ -79,23 +80,23 @@ def is_stored(key: str) -> bool:
     """Return whether storage has an output. Raises StorageError."""
     try:
         return default_storage.exists(key)
-    except ERRORS as error:
+    except STORAGE_ERRORS as error:
         raise StorageError(str(error)) from error
 
 
 def store_probe() -> None:
-    """Store a small file, to see that storage works. Raises one of ERRORS."""
-    default_storage.save(PROBE_KEY, ContentFile(PROBE_BYTES, PROBE_KEY))
+    """Store a small file, to see that storage works. Raises one of STORAGE_ERRORS."""
+    default_storage.save(PROBE_KEY, ContentFile(PROBE_CONTENT, PROBE_KEY))
 
 
 def check_storage(storage: Storage, name: str) -> None:
-    """Write, read and delete a file. Raises one of ERRORS."""
+    """Write, read and delete a file. Raises one of STORAGE_ERRORS."""
     content = os.urandom(1024)
     stored_name = storage.save(name, ContentFile(content, name))
     try:
         with storage.open(stored_name) as file:
             if file.read() != content:
-                raise OSError(f"{stored_name} does not contain the bytes that were stored.")
+                raise OSError(f"{stored_name} has other content than was stored.")
     finally:
         storage.delete(stored_name)
 
@@ -103,7 +104,7 @@ def check_storage(storage: Storage, name: str) -> None:
 def require_bucket() -> None:
     """Raise ImproperlyConfigured if S3 answers that the bucket is missing or the credentials are wrong.
 
-    A store that does not answer is no reason not to start.
+    If S3 does not answer, only log it: the service can start and wait for it.
     """
     bucket = settings.AWS_STORAGE_BUCKET_NAME
     if not bucket:
@@ -112,7 +113,7 @@ def require_bucket() -> None:
     storage: Any = StorageHandler(settings.STORAGES).create_storage(settings.STORAGES["default"])
     try:
         storage.client.get_object(Bucket=bucket, Key=PROBE_KEY)
-    except ERRORS as error:
+    except STORAGE_ERRORS as error:
         if sentence := s3.explain(error, bucket):
             raise ImproperlyConfigured(sentence) from error
         if not isinstance(error, ClientError):  # else the bucket is there, and only the file is not

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from storages.backends.s3 import S3Storage
 
-#: The setting that is wrong when S3 answers with one of these codes.
+#: Sentences with the setting that is wrong, by the code of S3's error.
 EXPLANATIONS = {
     "NoSuchBucket": (
         "AWS_STORAGE_BUCKET_NAME is not an existing bucket; `manage.py create_bucket` creates {bucket!r}."
@@ -40,8 +40,8 @@ class FileStorage(S3Storage):  # type: ignore[misc]
 class PictureStorage(FileStorage):
     """One client for all threads, as boto3 allows, and one request per picture.
 
-    The base class makes a client for each thread, which is slow, and uploads every file in threads of its
-    own, which suits larger files.
+    The base class makes a client for each thread, which is slow, and uploads each file with additional
+    threads, which pays for larger files only.
     """
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What pages of products show about hosts, so that products need not know processing."""
+"""Template tags about hosts, for pages of products, which cannot import processing."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from django import template
 from processing.hosts.models import PausedHost
 from products.models import Request
 
-#: All others wait behind them unnamed.
-SHOWN_HOSTS = 20
+#: Further hosts are not shown.
+MAX_SHOWN_HOSTS = 20
 
 register = template.Library()
 
 
 @register.inclusion_tag("hosts/_paused_hosts.html")
 def paused_hosts_of(batch: Request) -> dict[str, Any]:
-    """Hosts that are left alone just now and that pictures of a Request wait for."""
-    return {"hosts": PausedHost.objects.delaying(batch)[:SHOWN_HOSTS]}
+    """Show the paused hosts that pending pictures of a Request are waiting for."""
+    return {"hosts": PausedHost.objects.delaying(batch)[:MAX_SHOWN_HOSTS]}

@@ -1,4 +1,4 @@
-"""For the first page of the admin."""
+"""Template tag for the first page of the admin."""
 
 from django import template
 
@@ -9,5 +9,5 @@ register = template.Library()
 
 @register.simple_tag
 def overview() -> Overview:
-    """How the service is doing; each number is asked for where the template names it."""
+    """Return the Overview, whose figures are queried as the template uses them."""
     return Overview()

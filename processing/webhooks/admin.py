@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from processing.webhooks.events import redeliver, republish
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
-from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, link_to, list_url
+from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, link_to, list_url
 from products.admin.requests import RequestAdmin
 from products.models import Request
 
@@ -29,7 +29,7 @@ class ReasonForm(forms.Form):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ActingAdmin):
+class WebhookEndpointAdmin(ActionAdmin):
     """Endpoints, without their secrets."""
 
     list_display = ["url", "owner", "enabled", "failing_since", "disabled_reason", "created_at"]
@@ -44,12 +44,12 @@ class WebhookEndpointAdmin(ActingAdmin):
     readonly_fields = ["of_request", "delivered"]
     actions = ["enable", "disable"]
 
-    def possible_actions(self, row: WebhookEndpoint) -> list[str]:
+    def available_actions(self, row: WebhookEndpoint) -> list[str]:
         return ["disable" if row.enabled else "enable"]
 
     @admin.display(description="for one request")
     def of_request(self, endpoint: WebhookEndpoint) -> SafeString | str:
-        return link_to(endpoint.request) if endpoint.request else NOTHING
+        return link_to(endpoint.request) if endpoint.request else EMPTY_VALUE
 
     @admin.display(description="deliveries")
     def delivered(self, endpoint: WebhookEndpoint) -> SafeString:
@@ -77,7 +77,7 @@ class WebhookEndpointAdmin(ActingAdmin):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ActingAdmin):
+class WebhookDeliveryAdmin(ActionAdmin):
     list_display = [
         "event",
         "endpoint",
@@ -105,7 +105,7 @@ class WebhookDeliveryAdmin(ActingAdmin):
 
     @admin.display(description="request")
     def of_request(self, delivery: WebhookDelivery) -> SafeString | str:
-        return link_to(delivery.request) if delivery.request else NOTHING
+        return link_to(delivery.request) if delivery.request else EMPTY_VALUE
 
     @admin.display
     def last_response(self, delivery: WebhookDelivery) -> str | None:
@@ -115,7 +115,7 @@ class WebhookDeliveryAdmin(ActingAdmin):
     @admin.display(description="attempts")
     def attempt_table(self, delivery: WebhookDelivery) -> SafeString | str:
         attempts = delivery.latest_attempts
-        return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else NOTHING
+        return render_to_string("admin/_attempts.html", {"attempts": attempts}) if attempts else EMPTY_VALUE
 
     @admin.display
     def body(self, delivery: WebhookDelivery) -> SafeString:
@@ -138,8 +138,8 @@ class RequestAndWebhooksAdmin(RequestAdmin):
         """Redelivering takes the permission to change deliveries."""
         return request.user.has_perm("webhooks.change_webhookdelivery")
 
-    def possible_actions(self, row: Request) -> list[str]:
-        return [name for name in super().possible_actions(row) if name != "resend" or not row.is_active]
+    def available_actions(self, row: Request) -> list[str]:
+        return [name for name in super().available_actions(row) if name != "resend" or not row.is_active]
 
     @admin.display
     def deliveries(self, batch: Request) -> SafeString:

@@ -19,14 +19,19 @@ from rest_framework.decorators import (
     permission_classes,
 )
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType, ValidationError
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from processing.webhooks.events import redeliver, redeliver_all, send_test_event
 from processing.webhooks.inbound import InvalidReport, apply_report
-from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import (
+    TOO_MANY_ENDPOINTS,
+    DeliveryStatus,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEndpointQuerySet,
+)
 from processing.webhooks.serializers import (
     DeliverySerializer,
     EndpointSerializer,
@@ -40,6 +45,7 @@ from processing.webhooks.signing import InvalidSignature, verify
 from products.api import views as products_api
 from products.api.errors import Conflict
 from products.api.filters import status_filter
+from products.api.parsers import JSONParser
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import RequestSerializer
 from products.api.views import FilteredViewSet, Pagination
@@ -82,9 +88,17 @@ class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[We
     filterset_class = EndpointFilters
     pagination_class = NewestFirst
 
-    def get_queryset(self) -> QuerySet[WebhookEndpoint]:
+    def get_queryset(self) -> WebhookEndpointQuerySet:
         visible = WebhookEndpoint.objects.visible_to(self.request.user)
         return visible.registered() if self.action == "list" else visible
+
+    def permitted_rows(self) -> QuerySet[WebhookEndpoint]:
+        """Only owners may rotate a secret, since the response has the new one."""
+        if self.action == "rotate":
+            return self.get_queryset().owned_by(self.request.user)
+        if self.action == "replay":
+            return self.get_queryset().replayable_by(self.request.user)
+        return super().permitted_rows()
 
     @extend_schema(responses={201: NewEndpointSerializer})
     def create(self, request: ApiRequest, *args: Any, **kwargs: Any) -> Response:
@@ -95,6 +109,8 @@ class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[We
         return NewEndpointSerializer if self.action == "create" else super().get_serializer_class()
 
     def perform_create(self, serializer: BaseSerializer[WebhookEndpoint]) -> None:
+        if WebhookEndpoint.objects.has_reached_limit(self.request.user):
+            raise ValidationError(TOO_MANY_ENDPOINTS, "too_many_endpoints")
         serializer.save(owner=cast(User, self.request.user))
 
     @extend_schema(request=None, responses=NewEndpointSerializer)
@@ -130,10 +146,10 @@ class EndpointViewSet(FilteredViewSet[WebhookEndpoint], viewsets.ModelViewSet[We
     @action(detail=True, filterset_class=DeliveryFilters, serializer_class=DeliverySerializer)
     def deliveries(self, request: ApiRequest, pk: str) -> Response:
         """List the deliveries to the endpoint, newest first."""
-        return self.list_response(self.get_object().deliveries.all())
+        return self.list_response(self.get_object().deliveries.visible_to(request.user))
 
 
-class DeliveryViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[WebhookDelivery]):
+class DeliveryViewSet(mixins.RetrieveModelMixin, FilteredViewSet[WebhookDelivery]):
     """Deliveries of events, with every attempt."""
 
     queryset = WebhookDelivery.objects.all()

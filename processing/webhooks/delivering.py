@@ -14,33 +14,32 @@ from django.db.models import Min
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import UnreadableSecret
-from processing.webhooks.sending import Attempt, send
+from processing.webhooks.sending import DeliveryAttempt, send
 
 logger = logging.getLogger(__name__)
 
 #: A turn ends after this time, so that no endpoint occupies a worker thread for long.
 SLICE_SECONDS = 5
-#: A lease is longer than a slice and its last attempt by this much: a name lookup cannot be interrupted.
-LEASE_MARGIN_SECONDS = 10
-#: Later turns are left to recovery, because delayed messages of a killed worker come back late.
+#: Longer delays are left to recovery, because delayed messages of a killed worker come back late.
 MAX_MESSAGE_DELAY_SECONDS = 60
 
-MINUTE, HOUR = 60.0, 3600.0
-#: Seconds from each failed attempt to the next, by Standard Webhooks 1.0: ten attempts within 76 hours.
-RETRY_DELAYS = (
-    *(5.0, 5 * MINUTE, 30 * MINUTE),
-    *(2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+_MINUTE, _HOUR = 60.0, 3600.0
+#: Delays from each failed attempt to the next, by Standard Webhooks 1.0: ten attempts within 76 hours.
+RETRY_DELAYS_SECONDS = (
+    *(5.0, 5 * _MINUTE, 30 * _MINUTE),
+    *(2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
 )
-#: Each delay is longer by a random share of up to this, to spread the retries of simultaneous failures.
-JITTER = 0.2
+#: A random share of each delay, up to this, is added to spread the retries of simultaneous failures.
+MAX_JITTER = 0.2
 #: An overloaded endpoint is paused for at most this time, unless its Retry-After is longer.
 MAX_PAUSE_SECONDS = 60.0
 #: An endpoint to which every attempt has failed for this long is disabled.
 DISABLE_AFTER = timedelta(days=5)
-GONE = "It responded with 410 Gone."
-FAILING = "All deliveries to it have failed for five days."
+GONE_REASON = "It responded with 410 Gone."
+FAILING_REASON = "All deliveries to it have failed for five days."
 
 
 def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
@@ -49,7 +48,7 @@ def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
     Return the seconds until the next turn, or None if there is no need for one or recovery will enqueue it.
     """
     ends_at = time.monotonic() + SLICE_SECONDS
-    # Repeat after each release: what fell due just before it has been enqueued while the lease was held.
+    # Again after each release: messages about deliveries that fell due before it found the endpoint leased.
     while endpoint := _lease(endpoint_id):
         try:
             _send_due(endpoint, client, ends_at)
@@ -62,21 +61,21 @@ def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
 
 
 def retry_delay(failures: int, retry_after: float | None) -> float | None:
-    """Return the seconds from the failure with this number to the next attempt; None after the last.
+    """Return the seconds from the failure with this number, from 1, to the next attempt; None after the last.
 
-    It is never shorter than the receiver's `Retry-After`, in seconds.
+    The delay is never shorter than `retry_after`, the seconds that the receiver asked for.
     """
-    if failures > len(RETRY_DELAYS):
+    if failures > len(RETRY_DELAYS_SECONDS):
         return None
-    delay = RETRY_DELAYS[failures - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311 (spreads load)
+    delay = RETRY_DELAYS_SECONDS[failures - 1] * random.uniform(1, 1 + MAX_JITTER)  # noqa: S311 (spreads load)
     return max(delay, retry_after or 0)
 
 
 def _lease(endpoint_id: uuid.UUID) -> WebhookEndpoint | None:
     """Lease an endpoint that has due deliveries; None if it has none or another worker holds the lease."""
-    lease = timedelta(seconds=SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + LEASE_MARGIN_SECONDS)
+    seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
     due = WebhookEndpoint.objects.due().filter(pk=endpoint_id)
-    if not due.update(leased_until=timezone.now() + lease):
+    if not due.update(leased_until=timezone.now() + timedelta(seconds=seconds)):
         return None
     return WebhookEndpoint.objects.filter(pk=endpoint_id).first()
 
@@ -100,19 +99,19 @@ def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -
             return
 
 
-def _attempt(delivery: WebhookDelivery, client: httpx.Client) -> Attempt:
+def _attempt(delivery: WebhookDelivery, client: httpx.Client) -> DeliveryAttempt:
     try:
         secrets = delivery.endpoint.signing_secrets
     except UnreadableSecret:
         logger.exception("The secret of webhook endpoint %s cannot be decrypted", delivery.endpoint_id)
-        return Attempt(timezone.now(), error="secret")
+        return DeliveryAttempt(timezone.now(), error="secret")
     return send(client, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
 
 
-def _record(delivery: WebhookDelivery, attempt: Attempt, delay: float | None) -> None:
-    """Store an attempt. After a failure the next one is due in `delay` seconds, or the delivery has failed.
+def _record(delivery: WebhookDelivery, attempt: DeliveryAttempt, delay: float | None) -> None:
+    """Store an attempt. After a failure the next one is due in `delay` seconds; if None, the delivery failed.
 
-    A success counts even if the delivery is no longer pending; a failure then changes its attempts only.
+    A success counts even if the delivery is no longer pending. A failure then only adds the attempt.
     """
     attempts = [*delivery.attempts, attempt.as_json()]
     row = WebhookDelivery.objects.filter(pk=delivery.pk)
@@ -128,7 +127,7 @@ def _record(delivery: WebhookDelivery, attempt: Attempt, delay: float | None) ->
         row.update(attempts=attempts)
 
 
-def _record_failure(endpoint: WebhookEndpoint, attempt: Attempt, pause: float) -> None:
+def _record_failure(endpoint: WebhookEndpoint, attempt: DeliveryAttempt, pause: float) -> None:
     """Pause the endpoint for `pause` seconds; disable it if it is gone or has failed for too long."""
     now = timezone.now()
     row = WebhookEndpoint.objects.filter(pk=endpoint.pk)
@@ -139,7 +138,7 @@ def _record_failure(endpoint: WebhookEndpoint, attempt: Attempt, pause: float) -
     has_failed_too_long = endpoint.failing_since is not None and now - endpoint.failing_since >= DISABLE_AFTER
     if not (attempt.is_gone or has_failed_too_long):
         return
-    if endpoint.disable(GONE if attempt.is_gone else FAILING):
+    if endpoint.disable(GONE_REASON if attempt.is_gone else FAILING_REASON):
         logger.warning("Webhook endpoint %s was disabled: %s", endpoint.pk, endpoint.disabled_reason)
         _notify_owner(endpoint)
 
@@ -153,7 +152,7 @@ def _notify_owner(endpoint: WebhookEndpoint) -> None:
     try:
         send_mail("Your webhook endpoint was disabled", text, None, [endpoint.owner.email])
     except OSError:  # the base class of smtplib's errors
-        logger.exception("No e-mail to the owner of webhook endpoint %s could be sent", endpoint.pk)
+        logger.exception("The e-mail to the owner of webhook endpoint %s could not be sent", endpoint.pk)
 
 
 def _seconds_to_next_turn(endpoint_id: uuid.UUID) -> float | None:

@@ -22,7 +22,7 @@ from products.models import Request, RequestStatus
 def publish(batch: Request) -> None:
     """Write a delivery of a Request's end for each subscribed endpoint, once per run.
 
-    Call it in the transaction that ends the Request. To a disabled endpoint the delivery is missed.
+    Call it in the transaction that ends the Request. A delivery to a disabled endpoint is written as missed.
     """
     event = Event.CANCELED if batch.status == RequestStatus.CANCELED else Event.COMPLETED
     body = payload(event, batch.finished_at or timezone.now(), RequestSerializer(batch).data)

@@ -44,7 +44,7 @@ def apply_report(message_id: str, product_id: uuid.UUID, *, completed: bool, url
         if batch is None:
             return
         images = batch.images.filter(places__product=product).order_by().distinct()
-        # Taken from whichever worker has claimed them, whose own outcomes are then ignored.
+        # Claimed from any worker that holds them. Its own outcomes are then ignored.
         pending = list(batch.images.pending().filter(pk__in=images.values("pk")).select_for_update())
         batch.images.filter(pk__in=[image.pk for image in pending]).update(claimed_by=worker)
         record(batch.pk, (_outcome(image, output_urls.get(image.pk)) for image in pending), worker)

@@ -15,9 +15,13 @@ from django.utils import timezone
 from processing.webhooks.secrets import decrypt, encrypt
 from processing.webhooks.signing import new_secret
 from products.models import Request
+from products.models.owned import OwnedQuerySet, is_granted
 
 #: After a rotation the previous secret signs for this long, beside the new one.
 ROTATION_OVERLAP = timedelta(hours=24)
+#: Registered endpoints of one user.
+MAX_ENDPOINTS_PER_USER = 50
+TOO_MANY_ENDPOINTS = f"You have reached the limit of {MAX_ENDPOINTS_PER_USER} endpoints. Delete one first."
 #: Longer than the signature of an inbound message is valid, so that no message can be replayed.
 INBOUND_RETENTION = timedelta(hours=1)
 
@@ -30,7 +34,7 @@ class Event(models.TextChoices):
     TEST = "test", "Test"
 
 
-#: Events that an endpoint can subscribe to. Test events go to the endpoint that they were requested for.
+#: Events that an endpoint can subscribe to. A test event goes to one endpoint, whatever it subscribes to.
 EVENT_CHOICES = [(event.value, event.label) for event in (Event.COMPLETED, Event.CANCELED)]
 
 
@@ -43,10 +47,14 @@ def new_encrypted_secret() -> str:
     return encrypt(new_secret())
 
 
-class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
-    def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Staff see every endpoint, other users their own."""
-        return self if user.is_staff else self.filter(owner=user)
+class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
+    def replayable_by(self, user: User | AnonymousUser) -> Self:
+        """Endpoints whose events `user` may redeliver: it takes the permission to change deliveries."""
+        return self.all() if is_granted(user, WebhookDelivery, "change") else self.owned_by(user)
+
+    def has_reached_limit(self, user: User | AnonymousUser) -> bool:
+        """Return whether `user` may register no more endpoints."""
+        return self.registered().owned_by(user).count() >= MAX_ENDPOINTS_PER_USER
 
     def registered(self) -> Self:
         """Exclude endpoints that were named by an upload and serve that one Request."""
@@ -80,7 +88,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         )
 
     def release_leases(self) -> None:
-        """Drop every lease, and count every message as lost. Only for a process that works alone."""
+        """Drop every lease, and treat every message as lost. No other worker may be alive."""
         self.update(leased_until=None, enqueued_at=None)
 
 
@@ -181,10 +189,10 @@ class DeliveryStatus(models.TextChoices):
     MISSED = "missed", "Missed"
 
 
-class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
-    def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Staff see every delivery, other users those to their own endpoints."""
-        return self if user.is_staff else self.filter(endpoint__owner=user)
+class WebhookDeliveryQuerySet(OwnedQuerySet["WebhookDelivery"]):
+    """Deliveries belong to the owner of their endpoint."""
+
+    owner_lookup = "endpoint__owner"
 
     def pending(self) -> Self:
         return self.filter(status=DeliveryStatus.PENDING)
@@ -203,7 +211,7 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
         return found.filter(created_at__gte=since) if since else found
 
     def tests_before(self, moment: datetime) -> Self:
-        """Test events before `moment` that are no longer pending. Other deliveries go with their Requests."""
+        """Test events before `moment` that are no longer pending. Requests delete their own deliveries."""
         return self.filter(event=Event.TEST, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
 
     def mark_missed(self) -> int:

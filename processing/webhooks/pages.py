@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -14,13 +15,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from processing.webhooks import events
 from processing.webhooks.forms import EndpointForm, ReplayForm
-from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import (
+    TOO_MANY_ENDPOINTS,
+    DeliveryStatus,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from products.accounts.authentication import UserRequest
+from products.accounts.rights import get_permitted
 
 LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
 #: The list of deliveries refreshes itself while an attempt is due within this time.
-SOON = timedelta(minutes=1)
+REFRESH_WITHIN = timedelta(minutes=1)
 DISABLED = "This endpoint is disabled. Enable it first."
 
 
@@ -29,6 +36,8 @@ DISABLED = "This endpoint is disabled. Enable it first."
 def webhooks(request: UserRequest) -> HttpResponse:
     """The user's endpoints, a form to add one, and the latest deliveries."""
     form = EndpointForm(request.POST or None)
+    if form.is_bound and WebhookEndpoint.objects.has_reached_limit(request.user):
+        form.add_error("url", TOO_MANY_ENDPOINTS)
     if request.method == "POST" and form.is_valid():
         form.instance.owner = request.user
         return _secret_page(request, form.save())
@@ -45,15 +54,20 @@ def webhooks(request: UserRequest) -> HttpResponse:
 @login_required
 def webhook(request: UserRequest, pk: UUID) -> HttpResponse:
     """One endpoint with its settings and deliveries."""
-    endpoint = _endpoint(request, pk)
+    endpoint = _changeable(request, pk) if request.method == "POST" else _endpoint(request, pk)
     form = EndpointForm(request.POST or None, instance=endpoint)
     if request.method == "POST" and form.is_valid():
         # Only the form's fields, since workers change others at the same time.
         endpoint.save(update_fields=[*form.fields])
         messages.success(request, "Endpoint saved.")
         return redirect(endpoint)
+    endpoints, user = WebhookEndpoint.objects, request.user
     context = {
         **_deliveries(request, endpoint),
+        "may_change": endpoints.changeable_by(user).contains(endpoint),
+        "may_delete": endpoints.deletable_by(user).contains(endpoint),
+        "may_replay": endpoints.replayable_by(user).contains(endpoint),
+        "may_rotate": endpoints.owned_by(user).contains(endpoint),
         "form": form,
         "replay_form": ReplayForm(),
         "missed": endpoint.deliveries.filter(status=DeliveryStatus.MISSED).count(),
@@ -72,7 +86,7 @@ def webhook_deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def test(request: UserRequest, pk: UUID) -> HttpResponse:
     """Send a test event."""
-    endpoint = _endpoint(request, pk)
+    endpoint = _changeable(request, pk)
     if events.send_test_event(endpoint):
         messages.success(request, "Test event sent. See the result below.")
     else:
@@ -84,7 +98,7 @@ def test(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def rotate(request: UserRequest, pk: UUID) -> HttpResponse:
     """Rotate the secret and show the new one once."""
-    endpoint = _endpoint(request, pk)
+    endpoint = _permitted(request, WebhookEndpoint.objects.owned_by(request.user), pk)
     endpoint.rotate_secret()
     return _secret_page(request, endpoint)
 
@@ -93,7 +107,7 @@ def rotate(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def enable(request: UserRequest, pk: UUID) -> HttpResponse:
     """Enable an endpoint."""
-    endpoint = _endpoint(request, pk)
+    endpoint = _changeable(request, pk)
     endpoint.enable()
     messages.success(request, "Endpoint enabled.")
     return redirect(endpoint)
@@ -103,7 +117,7 @@ def enable(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def disable(request: UserRequest, pk: UUID) -> HttpResponse:
     """Disable an endpoint."""
-    endpoint = _endpoint(request, pk)
+    endpoint = _changeable(request, pk)
     endpoint.disable()
     messages.success(
         request, "Endpoint disabled. You can redeliver the events that it misses after you enable it again."
@@ -115,7 +129,8 @@ def disable(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def replay(request: UserRequest, pk: UUID) -> HttpResponse:
     """Redeliver failed or missed events."""
-    endpoint, form = _endpoint(request, pk), ReplayForm(request.POST)
+    endpoint = _permitted(request, WebhookEndpoint.objects.replayable_by(request.user), pk)
+    form = ReplayForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Enter a valid date and time.")
     elif not endpoint.enabled:
@@ -131,7 +146,7 @@ def replay(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def delete(request: UserRequest, pk: UUID) -> HttpResponse:
     """Delete an endpoint with its deliveries."""
-    endpoint = _endpoint(request, pk)
+    endpoint = _permitted(request, WebhookEndpoint.objects.deletable_by(request.user), pk)
     endpoint.delete()
     messages.success(request, f"Endpoint {endpoint.url} deleted.")
     return redirect("webhooks")
@@ -141,14 +156,17 @@ def delete(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def delivery(request: UserRequest, pk: UUID) -> HttpResponse:
     """One delivery with its payload and every attempt."""
-    return render(request, "webhooks/delivery.html", {"delivery": _delivery(request, pk)})
+    found = get_object_or_404(_visible_deliveries(request), pk=pk)
+    may_change = WebhookDelivery.objects.changeable_by(request.user).contains(found)
+    return render(request, "webhooks/delivery.html", {"delivery": found, "may_change": may_change})
 
 
 @require_POST
 @login_required
 def redeliver(request: UserRequest, pk: UUID) -> HttpResponse:
     """Redeliver one event."""
-    found = _delivery(request, pk)
+    changeable = WebhookDelivery.objects.changeable_by(request.user)
+    found = get_permitted(_visible_deliveries(request), changeable, pk)
     if events.redeliver(found):
         messages.success(request, "Redelivering the event.")
     else:
@@ -160,15 +178,23 @@ def _endpoint(request: UserRequest, pk: UUID) -> WebhookEndpoint:
     return get_object_or_404(WebhookEndpoint.objects.visible_to(request.user), pk=pk)
 
 
-def _delivery(request: UserRequest, pk: UUID) -> WebhookDelivery:
-    visible = WebhookDelivery.objects.visible_to(request.user).select_related("endpoint", "request")
-    return get_object_or_404(visible, pk=pk)
+def _permitted(request: UserRequest, permitted: QuerySet[WebhookEndpoint], pk: UUID) -> WebhookEndpoint:
+    return get_permitted(WebhookEndpoint.objects.visible_to(request.user), permitted, pk)
+
+
+def _changeable(request: UserRequest, pk: UUID) -> WebhookEndpoint:
+    return _permitted(request, WebhookEndpoint.objects.changeable_by(request.user), pk)
+
+
+def _visible_deliveries(request: UserRequest) -> QuerySet[WebhookDelivery]:
+    return WebhookDelivery.objects.visible_to(request.user).select_related("endpoint", "request")
 
 
 def _deliveries(request: UserRequest, endpoint: WebhookEndpoint) -> dict[str, Any]:
     """Return a page of an endpoint's deliveries, and whether to refresh it."""
-    page = Paginator(endpoint.deliveries.all(), DELIVERIES_PER_PAGE).get_page(request.GET.get("page"))
-    soon = timezone.now() + SOON
+    visible = endpoint.deliveries.visible_to(request.user)
+    page = Paginator(visible, DELIVERIES_PER_PAGE).get_page(request.GET.get("page"))
+    soon = timezone.now() + REFRESH_WITHIN
     has_due = any(one.next_attempt_at and one.next_attempt_at < soon for one in page)
     return {"endpoint": endpoint, "page": page, "refreshes": has_due and endpoint.enabled}
 

@@ -12,8 +12,8 @@ from products.models import Request
 
 @receiver(request_submitted)
 def create_endpoint(batch: Request, **_kwargs: Any) -> None:
-    """Create the endpoint that an upload names by `webhook_url`; retries and sweeps send the signal too."""
-    if batch.webhook_url and batch.run == 1 and batch.is_active:
+    """Create the endpoint that an upload names by `webhook_url`. Retries send the signal in later runs."""
+    if batch.webhook_url and batch.run == 1:
         WebhookEndpoint.objects.create(
             owner=batch.owner,
             request=batch,

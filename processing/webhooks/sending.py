@@ -16,9 +16,9 @@ from processing.http.errors import classify, retry_after
 from processing.http.transport import guarded_client
 from processing.webhooks.signing import signed_headers
 
-#: Characters of a response body that are kept, and bytes that are read for them: UTF-8 has up to four each.
-RESPONSE_CHARACTERS = 1000
-RESPONSE_BYTES = 4 * RESPONSE_CHARACTERS
+#: Characters of a response body that are kept, and bytes that are read for them. UTF-8 has up to four each.
+MAX_RESPONSE_CHARACTERS = 1000
+MAX_RESPONSE_BYTES = 4 * MAX_RESPONSE_CHARACTERS
 USER_AGENT = "ImageExtractor-Webhooks/1.0"
 MAX_CONNECTIONS = 64
 
@@ -27,8 +27,8 @@ OVERLOAD_ERRORS = {"connect", "timeout", "http_429", "http_502", "http_503", "ht
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """The outcome of one attempt.
+class DeliveryAttempt:
+    """The outcome of one attempt to deliver.
 
     `error` is "" after a success, else one of `blocked_address dns connect timeout tls invalid_url secret
     redirect http_<status>`. `response` is the beginning of the response body. `retry_after` is in seconds.
@@ -47,12 +47,12 @@ class Attempt:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver responded that it wants no more messages."""
+        """True if the receiver responded that it wants no more messages."""
         return self.status == httpx.codes.GONE
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether the attempt failed in a way that asks for a pause of all deliveries to the endpoint."""
+        """True if the receiver is overloaded or down, so that all its deliveries have to pause."""
         return not self.succeeded and (self.error in OVERLOAD_ERRORS or self.retry_after is not None)
 
     def as_json(self) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def shared_client() -> httpx.Client:
     )
 
 
-def send(client: httpx.Client, url: str, secrets: list[str], message_id: str, body: bytes) -> Attempt:
+def send(client: httpx.Client, url: str, secrets: list[str], message_id: str, body: bytes) -> DeliveryAttempt:
     """POST a signed message once, within WEBHOOK_TIMEOUT seconds. Redirects are not followed."""
-    at, began = timezone.now(), time.monotonic()
+    at, started_at = timezone.now(), time.monotonic()
     headers = {
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
@@ -88,7 +88,7 @@ def send(client: httpx.Client, url: str, secrets: list[str], message_id: str, bo
     try:
         request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
     except (httpx.InvalidURL, ValueError):
-        return Attempt(at, error="invalid_url")
+        return DeliveryAttempt(at, error="invalid_url")
     try:
         with (
             deadline(timeout),
@@ -97,19 +97,16 @@ def send(client: httpx.Client, url: str, secrets: list[str], message_id: str, bo
             status, wait = response.status_code, retry_after(response)
             text = _beginning(response)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return Attempt(at, _ms_since(began), error=_error_code(error))
-    return Attempt(at, _ms_since(began), status, text, _status_error(status), wait)
+        # httpx parses `Location` although it does not follow it, and raises if that is malformed.
+        code = "redirect"
+        if isinstance(error, httpx.HTTPError) and not isinstance(error.__context__, httpx.InvalidURL):
+            code = classify(error).code
+        return DeliveryAttempt(at, _ms_since(started_at), error=code)
+    return DeliveryAttempt(at, _ms_since(started_at), status, text, _status_error(status), wait)
 
 
-def _ms_since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
-
-
-def _error_code(error: Exception) -> str:
-    # httpx parses `Location` although it does not follow it, and raises if that is malformed.
-    if isinstance(error, httpx.HTTPError) and not isinstance(error.__context__, httpx.InvalidURL):
-        return classify(error).code
-    return "redirect"
+def _ms_since(started_at: float) -> int:
+    return round((time.monotonic() - started_at) * 1000)
 
 
 def _status_error(status: int) -> str:
@@ -119,11 +116,11 @@ def _status_error(status: int) -> str:
 
 
 def _beginning(response: httpx.Response) -> str:
-    """Read the first characters of the body. An error while reading is ignored, since the status counts."""
+    """Read the first characters of the body. Errors are ignored, since the status is known already."""
     data = b""
     with suppress(httpx.HTTPError):
         for chunk in response.iter_raw():
             data += chunk
-            if len(data) >= RESPONSE_BYTES:
+            if len(data) >= MAX_RESPONSE_BYTES:
                 break
-    return data[:RESPONSE_BYTES].decode(errors="replace").replace("\0", "")[:RESPONSE_CHARACTERS]
+    return data[:MAX_RESPONSE_BYTES].decode(errors="replace").replace("\0", "")[:MAX_RESPONSE_CHARACTERS]

@@ -3,14 +3,13 @@
 import logging
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
-from functools import partial
 
 import dramatiq
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from processing.timing import DELIVERY_LOST_AFTER
 from processing.webhooks.delivering import drain
 from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.sending import shared_client
@@ -18,10 +17,8 @@ from processing.work.tasks import can_send
 
 logger = logging.getLogger(__name__)
 
-#: The queue needs workers of its own: in shared ones, slow receivers would hold up pictures.
+#: The queue has separate worker threads: in shared ones, slow receivers would delay pictures.
 WEBHOOKS = "webhooks"
-#: A message that has not been processed for so long counts as lost.
-LOST_AFTER = timedelta(seconds=30)
 
 
 @dramatiq.actor(queue_name=WEBHOOKS)
@@ -40,28 +37,28 @@ def enqueue_deliveries(endpoint_ids: Sequence[uuid.UUID]) -> None:
 
     It is no error if the broker is down or this process cannot send: recovery enqueues them later.
     """
+
+    def send() -> None:
+        if can_send():
+            for endpoint_id in endpoint_ids:
+                deliver.send(str(endpoint_id))
+
     # One callback for all, so that a broker that does not respond is waited for once.
-    transaction.on_commit(partial(_send_messages, endpoint_ids), robust=True)
+    transaction.on_commit(send, robust=True)
 
 
 def enqueue_lost_deliveries() -> int:
     """Enqueue endpoints that have due deliveries and no recent message. Return their number.
 
-    These are late retries, for which there are no messages, and what a killed worker or broker has lost. Of
-    several processes that call this at the same time one enqueues each endpoint.
+    They are due for late retries, which have no messages, or their message was lost by a killed worker or
+    broker. If several processes call this at the same time, only one of them enqueues each endpoint.
     """
     if not can_send():
         return 0
     now = timezone.now()
-    recent = now - LOST_AFTER
+    recent = now - DELIVERY_LOST_AFTER
     lost = WebhookEndpoint.objects.due().filter(Q(enqueued_at=None) | Q(enqueued_at__lte=recent))
     found = list(lost.values_list("pk", flat=True))
     claimed = [pk for pk in found if lost.filter(pk=pk).update(enqueued_at=now)]
     enqueue_deliveries(claimed)
     return len(claimed)
-
-
-def _send_messages(endpoint_ids: Sequence[uuid.UUID]) -> None:
-    if can_send():
-        for endpoint_id in endpoint_ids:
-            deliver.send(str(endpoint_id))

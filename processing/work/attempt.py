@@ -7,17 +7,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import BoundedSemaphore
 
 from django.conf import settings
 from django.utils import timezone
 
 from processing import measurements
-from processing.compress import Compressed, CompressError, Options, PixelBudget, compress, compress_isolated
+from processing.compress import (
+    Compressed,
+    CompressError,
+    NeedsChildError,
+    Options,
+    PixelBudget,
+    TimeLimitError,
+    compress_here,
+    compress_isolated,
+)
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
 from processing.storage.outputs import StorageError, is_stored, store
+from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.claim import ClaimedImage
+from processing.work.fair_gate import FairGate
 from processing.work.fetch import Fetched, FetchError, Version, fetch
 from processing.work.slots import Slots
 from products.lifecycle import Outcome, PictureFacts
@@ -25,12 +35,11 @@ from products.models import Request
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait after each failed attempt but the last: five attempts in all.
-RETRY_DELAYS_SECONDS = (2, 5, 15, 30)
 #: Waiting for a storage that is down or a host that asks for fewer requests costs no attempt, but ends when
 #: a Request has made no progress for so long.
 PATIENCE = timedelta(hours=24)
-STORAGE_RETRY_SECONDS = 5
+#: A picture that uses up its time limit this often has failed: once may be the machine's fault.
+MAX_TIMEOUTS = 2
 
 
 def has_lost_patience(batch: Request) -> bool:
@@ -51,6 +60,9 @@ class Attempt:
 class AttemptMaker:
     """Makes attempts, in any number of threads, with as many codecs at once as there are CPUs.
 
+    Users take turns. Pictures in child processes, which may take long, have turns of their own, and at most
+    half of the CPUs.
+
     `on_fetched` is called with each image as soon as nothing more is requested from its host.
     """
 
@@ -63,7 +75,8 @@ class AttemptMaker:
         self._transport = guarded_transport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
-        self._codec = BoundedSemaphore(os.cpu_count() or 1)
+        cpus = os.cpu_count() or 1
+        self._codec, self._children = FairGate(cpus), FairGate(max(1, cpus // 2))
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
 
     def close(self) -> None:
@@ -162,15 +175,32 @@ class AttemptMaker:
     def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
         options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
-        with self._codec:
-            start = time.monotonic()
-            if not image.crashes:
-                result = compress(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
-            else:  # it may have killed a worker: this process does not even read its header
-                with self._pixels.taken(max_pixels):
-                    result = compress_isolated(data, options, max_pixels=max_pixels)
-            measurements.observe_compress(time.monotonic() - start, result.output.format)
-            return result
+        start = time.monotonic()
+        if image.crashes:  # it may have killed a worker: this process does not even read its header
+            result = self._compress_in_child(image, data, options, max_pixels)
+        else:
+            try:
+                with self._codec.turn(batch.owner_id):
+                    start = time.monotonic()
+                    result = compress_here(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+            except NeedsChildError as needs:
+                result = self._compress_in_child(image, data, options, needs.pixels)
+        measurements.observe_compress(time.monotonic() - start, result.output.format)
+        return result
+
+    def _compress_in_child(
+        self, image: ClaimedImage, data: bytes, options: Options, pixels: int
+    ) -> Compressed:
+        """Compress a picture in a child process, again if it uses up its time limit."""
+        timeouts = 0
+        while True:
+            with self._children.turn(image.batch.owner_id), self._pixels.taken(pixels):
+                try:
+                    return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+                except TimeLimitError:
+                    timeouts += 1
+                    if timeouts == MAX_TIMEOUTS:
+                        raise
 
 
 def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:

@@ -14,9 +14,9 @@ from products.models.image import ImageQuerySet
 
 #: Rows released by one statement.
 RELEASE_ROWS = 5000
-#: A claim that finds nothing has read all due Images of a Request. It is not repeated for so many times the
-#: time it took, nor for so many seconds.
-EMPTY_CLAIM_BACKOFF = 20
+#: A claim that finds nothing has read all due Images of a Request. The next one waits for a multiple of the
+#: time that it took, and for at least half a second.
+EMPTY_CLAIM_BACKOFF_FACTOR = 20
 MIN_EMPTY_CLAIM_SECONDS = 0.5
 
 
@@ -45,7 +45,7 @@ class ClaimedImage:
 def claim(
     batch: Request, worker_id: uuid.UUID, limit: int, excluded_hosts: Collection[str] = ()
 ) -> list[ClaimedImage]:
-    """Claim up to `limit` due Images of a Request for a worker, those due first first.
+    """Claim up to `limit` due Images of a Request for a worker, in the order of `due_at`.
 
     Returns none once the Request's epoch is over, and none of `excluded_hosts` (host:port).
     """
@@ -66,10 +66,10 @@ def claim(
 
 
 def release(images: ImageQuerySet, *, crashed: bool) -> int:
-    """Release those of these Images that are claimed. Return their number.
+    """Release the claimed ones among `images`. Return their number.
 
-    `crashed` counts a crash for each: its worker died with it. Rows that are locked by a flush are skipped,
-    since the worker that flushes them is alive.
+    With `crashed`, count a crash for each, because its worker died while it held them. Rows that are locked
+    by a flush are skipped, since the worker that flushes them is alive.
     """
     with transaction.atomic():
         claimed = images.pending().exclude(claimed_by=None)
@@ -91,14 +91,14 @@ class _EmptyClaim:
 class EmptyClaims:
     """The last claim of each Request that found nothing because the hosts of all due Images were excluded.
 
-    One thread at a time asks about a Request.
+    For each Request, only one thread at a time may call the methods.
     """
 
     def __init__(self) -> None:
         self._claims: dict[uuid.UUID, _EmptyClaim] = {}
 
     def would_be_empty(self, batch: Request, excluded_hosts: Collection[str]) -> bool:
-        """Return whether a claim that excluded these hosts, or fewer, has just found nothing."""
+        """Return whether a claim that excluded no other hosts than these has just found nothing."""
         empty = self._claims.get(batch.pk)
         return (
             empty is not None
@@ -107,8 +107,8 @@ class EmptyClaims:
         )
 
     def note(self, batch: Request, excluded_hosts: Collection[str], seconds: float) -> None:
-        """Note a claim that took so many seconds and found nothing."""
+        """Note a claim that found nothing and took `seconds`."""
         now = time.monotonic()
         self._claims = {pk: empty for pk, empty in list(self._claims.items()) if now < empty.retry_at}
-        backoff = max(EMPTY_CLAIM_BACKOFF * seconds, MIN_EMPTY_CLAIM_SECONDS)
+        backoff = max(EMPTY_CLAIM_BACKOFF_FACTOR * seconds, MIN_EMPTY_CLAIM_SECONDS)
         self._claims[batch.pk] = _EmptyClaim(frozenset(excluded_hosts), now + backoff)

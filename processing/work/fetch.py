@@ -12,13 +12,11 @@ import httpx
 
 from processing.http.deadline import deadline
 from processing.http.errors import classify, retry_after
-from processing.http.guard import (
-    InvalidAddress,
-    check_url,
-)
+from processing.http.guard import InvalidAddress, check_url
 
 MAX_REDIRECTS = 5
-DRAIN_BYTES = 64 * 1024
+#: Longer bodies of redirects and errors are not read to their end.
+MAX_DRAIN_BYTES = 64 * 1024
 INFLATE_BYTES = 256 * 1024
 #: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
@@ -92,7 +90,7 @@ def fetch(
     The request is conditional if it goes to the URL that answered with `known`. Raises FetchError.
     A guarded transport limits the total time; any other applies `timeout` to each step.
     """
-    # By a transport: the cookies, hooks and merged headers of a client cost as much as all the rest.
+    # A client would double the time spent here, on cookies, hooks and merged headers.
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
     current = first = _parse(url)
     try:
@@ -105,7 +103,7 @@ def fetch(
                         _drain(response)
                         return Fetched(b"", asked)
                     if not response.has_redirect_location:
-                        return _fetched(response, str(current), max_bytes)
+                        return _read(response, str(current), max_bytes)
                     _drain(response)
                     current = _target(response, current)
     except FetchError as error:
@@ -151,7 +149,7 @@ def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
     try:
         return url.join(response.headers["Location"])
     except (httpx.InvalidURL, ValueError) as error:
-        raise _invalid_url(f"{url.host} redirected to something that is not an address.") from error
+        raise _invalid_url(f"{url.host} redirected to an invalid address.") from error
 
 
 def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
@@ -159,13 +157,13 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
     match code:
         case "blocked_address":
             detail = (
-                f"{host} is in a private network, from which pictures are fetched only if whoever runs this "
-                "service allows it (FETCH_ALLOWED_NETWORKS)."
+                f"{host} is in a private network. The operator of this service can allow it with "
+                "FETCH_ALLOWED_NETWORKS."
             )
         case "dns" if permanent:
             detail = f"There is no host named {host}."
         case "dns":
-            detail = f"The name {host} could not be looked up just now."
+            detail = f"The host name {host} could not be resolved."
         case "tls":
             detail = f"No secure connection to {host} is possible: {error}."
         case "timeout":
@@ -173,24 +171,22 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
         case _ if isinstance(error, httpx.ConnectError):
             detail = f"{host} could not be reached."
         case _ if isinstance(error, httpx.RemoteProtocolError):
-            detail = f"{host} sent an answer that is broken or incomplete."
+            detail = f"{host} sent an invalid or incomplete response."
         case _:
-            detail = f"{host} broke off before its answer was complete."
+            detail = f"{host} closed the connection before the response was complete."
     return FetchError(code, detail, permanent=permanent)
 
 
-def _fetched(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
-    data = _picture(response, max_bytes)
-    etag, last_modified = (_validator(response, name) for name in ("ETag", "Last-Modified"))
+def _read(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
+    data = _body(response, max_bytes)
+    etag, last_modified = (
+        value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
+        for value in (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
+    )
     return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
 
 
-def _validator(response: httpx.Response, name: str) -> str:
-    value: str = response.headers.get(name, "")
-    return value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
-
-
-def _picture(response: httpx.Response, max_bytes: int) -> bytes:
+def _body(response: httpx.Response, max_bytes: int) -> bytes:
     host = response.request.url.host
     if not response.is_success:
         _drain(response)
@@ -208,7 +204,7 @@ def _picture(response: httpx.Response, max_bytes: int) -> bytes:
     body = BytesIO()  # a list of pieces would hold the data twice when joined
     body.writelines(pieces)
     if not body.tell():
-        raise FetchError("not_an_image", f"{host} answered without any content.", permanent=True)
+        raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)
     return body.getvalue()
 
 
@@ -237,12 +233,12 @@ def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
 
 
 def _drain(response: httpx.Response) -> None:
-    """Read a short body to its end, so that the connection can be reused. A long one is not worth it."""
+    """Read a body of up to MAX_DRAIN_BYTES to its end, so that the connection can be reused."""
     size = 0
     with suppress(httpx.HTTPError):
         for chunk in _raw(response):
             size += len(chunk)
-            if size > DRAIN_BYTES:
+            if size > MAX_DRAIN_BYTES:
                 return
 
 
@@ -253,10 +249,10 @@ def _raw(response: httpx.Response) -> Iterator[bytes]:
 
 def _status_error(response: httpx.Response, host: str) -> FetchError:
     status = response.status_code
-    answer = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
+    status_line = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
     return FetchError(
         f"http_{status}",
-        f"{host} answered {answer}.",
+        f"{host} answered {status_line}.",
         permanent=status not in _TRANSIENT_STATUSES,
         retry_after=retry_after(response) if status in (429, 503) else None,
     )
@@ -271,5 +267,5 @@ def _too_large(host: str, max_bytes: int) -> FetchError:
 
 
 def _unreadable(host: str) -> FetchError:
-    detail = f"{host} sent the picture in a form that cannot be read."
+    detail = f"{host} sent the picture in an encoding that cannot be read."
     return FetchError("not_an_image", detail, permanent=True)

@@ -1,4 +1,4 @@
-"""Ingest: the rows of a stored catalogue become Products and Images."""
+"""Ingest: insert the rows of a stored catalogue as Products and Images, chunk by chunk."""
 
 import logging
 from collections.abc import Generator, Iterator
@@ -13,15 +13,15 @@ logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2500
 CHUNK_IMAGES = 5000
-#: Rows of the first chunk, with which the work starts: enough to last until the second is ingested.
+#: Rows of the first chunk. It is small, so that lanes start early.
 FIRST_CHUNK_ROWS = 500
 
 
 def run(batch: Request) -> Generator[bool]:
-    """Ingest from where the last one stopped. Yields after each chunk whether the whole file is ingested.
+    """Ingest from `ingested_rows` on. Yields after each chunk whether the whole file is ingested.
 
-    Ends early when another ingest of the same Request is ahead, or the Request is no longer active. A file
-    that cannot be read to its end fails the Request.
+    Ends early when another ingest of the same Request is ahead or the Request is no longer active. Fails the
+    Request if the file cannot be read to its end.
     """
     try:
         with batch.source.open("rb") as file:
@@ -32,7 +32,7 @@ def run(batch: Request) -> Generator[bool]:
                         return
                     yield batch.ingested
         if not batch.ingested:
-            abort_ingest(batch, "The stored catalogue could not be read: it has become shorter.")
+            abort_ingest(batch, "The stored catalogue could not be read: it ends too early.")
     except (CatalogueError, FileNotFoundError) as error:
         logger.exception("The stored catalogue of %s could not be read", batch.pk)
         abort_ingest(batch, f"The stored catalogue could not be read: {error}")

@@ -31,7 +31,7 @@ class StoredOutput(NamedTuple):
 
 
 class KnownOutput(NamedTuple):
-    """The output made of a picture at a version of it."""
+    """A version of a picture and the output that was made of it."""
 
     version: Version
     stored: StoredOutput
@@ -47,16 +47,23 @@ def known_picture_id(batch: Request, url: str) -> str:
 
 
 def recall(batch: Request, urls: Iterable[str]) -> dict[str, KnownOutput]:
-    """Return by URL the outputs known of these pictures, none where `batch.force` is set.
+    """Return the known outputs of these pictures by URL; none if `batch.force` is set.
 
-    Only those whose Image still exists and is completed; whether the file is still stored is not checked.
+    Their Images exist and are completed. The caller has to check that the file is still stored.
     """
     if batch.force:
         return {}
     url_by_id = {known_picture_id(batch, url): url for url in urls}
     rows = bulk.read(KnownPicture, _COLUMNS, list(url_by_id))
+    if not rows:
+        return {}
     # Two look-ups by key: PostgreSQL would answer a join of tables it has not analyzed yet by a full scan.
-    outputs = _stored_outputs([image_id for _, image_id, *_ in rows]) if rows else {}
+    images = bulk.read(Image, _OUTPUT_COLUMNS, [image_id for _, image_id, *_ in rows])
+    outputs = {
+        pk: StoredOutput(uuid.UUID(pk), key, PictureFacts(*facts[:4]), PictureFacts(*facts[4:]))
+        for pk, status, key, *facts in images
+        if status == ImageStatus.COMPLETED and key
+    }
     return {
         url_by_id[pk]: KnownOutput(Version(url, source_hash, etag, last_modified), outputs[image_id])
         for pk, image_id, source_hash, url, etag, last_modified in rows
@@ -79,12 +86,3 @@ def remember(pictures: Iterable[tuple[Request, str, uuid.UUID, Version]]) -> Non
     ]
     # In the order of ids, so that two workers that write the same rows cannot deadlock.
     bulk.upsert(KnownPicture, _COLUMNS, sorted(rows))
-
-
-def _stored_outputs(ids: list[str]) -> dict[str, StoredOutput]:
-    """Return by id the outputs of those of these Images that are completed and have one in storage."""
-    return {
-        pk: StoredOutput(uuid.UUID(pk), key, PictureFacts(*facts[:4]), PictureFacts(*facts[4:]))
-        for pk, status, key, *facts in bulk.read(Image, _OUTPUT_COLUMNS, ids)
-        if status == ImageStatus.COMPLETED and key
-    }

@@ -1,4 +1,4 @@
-"""Lanes: at most LANES messages per Request, by each of which a worker claims Images of it for a while."""
+"""Lanes: messages, at most LANES per Request, that make a worker claim its Images for a slice of time."""
 
 import math
 import time
@@ -14,24 +14,25 @@ from processing.work.pipeline import Pipeline
 from products.models import Image, Request
 
 LANES = 8
-#: How long a lane keeps a worker thread before it goes to the end of the queue, behind other Requests.
+#: A lane occupies a worker thread for this long, then goes to the end of the queue, behind other Requests.
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
-#: How often a surplus lane of a process is forwarded at once, to reach a process that has none.
+#: A second lane of a Request in one process is forwarded at most this often in a row, to reach a process that
+#: has none.
 MAX_FORWARDS = runtime.current.max_lane_forwards
 #: Delayed messages of a killed worker come back late, so longer waits are left to recovery.
 MAX_DELAY_SECONDS = 60
 
 
 def lanes_for(batch: Request) -> int:
-    """Return how many lanes a Request needs: at most one for each pool that its Images could fill."""
+    """Return the number of lanes of a Request: one for each worker process that its Images can fill."""
     if not batch.ingested:
         return LANES
     return max(1, min(LANES, math.ceil(batch.images_pending / settings.FETCH_CONCURRENCY)))
 
 
 class NextTurn(NamedTuple):
-    """When a lane is to run again, in seconds, and how often in a row it has been forwarded by then."""
+    """The delay until a lane runs again, and how often in a row it has been forwarded by then."""
 
     delay_seconds: float
     forwards: int = 0
@@ -51,11 +52,17 @@ def run(batch: Request, pipeline: Pipeline, forwards: int = 0) -> NextTurn | Non
 
 
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
+    """Claim until the deadline or until no Image is due. Return the delay of the next turn, if any."""
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.slots.turn(left) as room:
             busy = pipeline.busy_hosts(batch)
             would_be_empty = pipeline.empty_claims.would_be_empty(batch, busy)
-            images = _claim(batch, pipeline, room, busy) if room and not would_be_empty else []
+            images: list[ClaimedImage] = []
+            if room and not would_be_empty:
+                start = time.monotonic()
+                images = claim(batch, pipeline.worker_id, room, busy)
+                if busy and not images:
+                    pipeline.empty_claims.note(batch, busy, time.monotonic() - start)
             if images:
                 pipeline.submit(batch, images)
         if room and not images:
@@ -67,16 +74,8 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     return 0
 
 
-def _claim(batch: Request, pipeline: Pipeline, room: int, busy: list[str]) -> list[ClaimedImage]:
-    start = time.monotonic()
-    images = claim(batch, pipeline.worker_id, room, busy)
-    if busy and not images:
-        pipeline.empty_claims.note(batch, busy, time.monotonic() - start)
-    return images
-
-
 def _idle_seconds(batch: Request, paused: Mapping[str, Pause]) -> float | None:
-    """Return when to look again for due Images, None if the work has ended or this epoch is over."""
+    """Return the seconds until Images may be due; None if the work has ended or this epoch is over."""
     if not Request.objects.active().filter(pk=batch.pk, epoch=batch.epoch).exists():
         return None
     waiting = Image.objects.pending().filter(request=batch, claimed_by=None)

@@ -1,4 +1,4 @@
-"""Pictures known from earlier Requests."""
+"""Versions of pictures, known from earlier Requests."""
 
 from typing import Self
 
@@ -24,10 +24,10 @@ class KnownPictureQuerySet(models.QuerySet["KnownPicture"]):
 
 
 class KnownPicture(models.Model):
-    """The version of a picture at which an Image was last completed, so that it need not be made again.
+    """The version of a picture from which an Image was last completed, so that its output can be reused.
 
-    The id is derived from owner, options and URL (`known_pictures.known_picture_id`). A row does not keep the
-    Image or its output: whoever uses the output again checks that both are still there.
+    The id is derived from owner, options and URL (`known_pictures.known_picture_id`). Image and output may
+    have been deleted since: check for both before the output is reused.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)

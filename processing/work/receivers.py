@@ -1,4 +1,4 @@
-"""Messages and log lines that follow from signals of Requests."""
+"""Receivers of the signals of Requests: send messages, log runs."""
 
 import logging
 from typing import Any

@@ -9,12 +9,11 @@ from uuid import UUID
 
 from processing.hosts.leases import LeaseRequest, Leases
 from processing.hosts.rate_limit import RateLimiter
+from processing.timing import FIRST_CLAIM_PAUSE_SECONDS, MAX_CLAIM_PAUSE_SECONDS
 from processing.work.claim import ClaimedImage
 
 #: Waiting Images are released for other workers when none has started for so long.
 STALLED_SECONDS = 1.0
-#: How long nothing is claimed after a storage error: the first time, and at most.
-FIRST_CLAIM_PAUSE_SECONDS, MAX_CLAIM_PAUSE_SECONDS = 5.0, 30.0
 #: How long a worker that got no lease of a host goes on asking for one: others need time to return theirs.
 WANTED_SECONDS = 5.0
 #: Seconds of work, at the present throughput, that may wait to start, so that claims can be few and large;

@@ -12,11 +12,12 @@ from django.views.decorators.http import require_GET
 from processing.compress import CompressError, Options, compress_isolated
 from processing.http.transport import guarded_transport
 from processing.work.fetch import FetchError, fetch
-from products.pages.pictures import THUMBNAIL_PIXELS, image_with_output
+from products.pages.pictures import image_with_output
+from products.pages.thumbnail import THUMBNAIL_PIXELS
 
 #: Shorter than a worker's timeouts, because a user is waiting.
 FETCH_SECONDS, DECODE_SECONDS = 5, 10
-#: Per web process, so that slow origins cannot occupy all of its threads.
+#: Fetches at once in a web process. Slow origins must not occupy all of its threads.
 MAX_CONCURRENT = 2
 _slots = BoundedSemaphore(MAX_CONCURRENT)
 # One at a time: decoding a large picture takes memory.
@@ -55,9 +56,11 @@ def _fetch_thumbnail(url: str) -> bytes:
             max_bytes=settings.FETCH_MAX_BYTES,
             user_agent=settings.FETCH_USER_AGENT,
         )
-    most = settings.IMAGE_MAX_PIXELS
     with _decoding:
-        return compress_isolated(fetched.data, _OPTIONS, max_pixels=most, seconds=DECODE_SECONDS).data
+        compressed = compress_isolated(
+            fetched.data, _OPTIONS, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
+        )
+    return compressed.data
 
 
 def _placeholder(text: str, headers: dict[str, str], status: int = 200) -> HttpResponse:

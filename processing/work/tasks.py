@@ -1,8 +1,8 @@
 """Actors that work on Requests, and the messages for them.
 
-A message carries the Request's id and epoch, and is ignored in any other epoch; a lane's message also says
-how often it was forwarded. Each actor may run twice or never: rows say what is to be done, and recovery sends
-lost messages again.
+A message carries the Request's id and epoch, and is ignored in any other epoch; a lane's message also carries
+the number of times it was forwarded. An actor may run twice or not at all: the rows have the work that is
+left, and recovery sends lost messages again.
 """
 
 import logging
@@ -24,7 +24,7 @@ from products.models import Request
 logger = logging.getLogger(__name__)
 
 QUEUE = "images"
-#: How long an ingest or a sweep keeps a worker thread before it goes to the end of the queue.
+#: An ingest or a sweep occupies a worker thread for this long, then goes to the end of the queue.
 INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
 
@@ -59,7 +59,7 @@ def work(request_id: str, epoch: int, forwards: int = 0) -> None:
         if batch and turn:
             _send_again(work, batch, turn.delay_seconds, turn.forwards)
     except Exception:
-        logger.exception("A lane of %s failed and goes on", request_id)
+        logger.exception("A lane of %s failed; it runs again in a second", request_id)
         work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))
 
 
@@ -85,8 +85,8 @@ def can_send() -> bool:
 def dispatch(batch: Request) -> bool:
     """Send all messages that a Request needs now, in a new epoch, when the transaction commits.
 
-    Returns False if another process has just sent them, or if this process cannot send: then the Request is
-    marked for recovery in a process that can.
+    Returns False if another process has just sent them. Also if messages of this process reach no worker:
+    then recovery in another process sends them.
     """
     if not can_send():
         Request.objects.filter(pk=batch.pk).update(dispatched_at=None)
@@ -108,7 +108,7 @@ def send_lanes(batch: Request) -> None:
 
 
 def _send_all(batch: Request) -> None:
-    """Send the messages of this epoch. What a broker that is down does not take is left to recovery."""
+    """Send the messages of this epoch. If the broker is down, recovery sends them later."""
     try:
         if batch.sweep:
             sweep.send(str(batch.pk), batch.epoch)
@@ -117,14 +117,14 @@ def _send_all(batch: Request) -> None:
         if batch.is_active and batch.ingested_rows:  # else lanes start with the first chunk
             send_lanes(batch)
     except redis.RedisError as error:
-        logger.warning("The broker took no message for %s: %s", batch.pk, error)
+        logger.warning("The broker does not accept messages for %s: %s", batch.pk, error)
         Request.objects.filter(pk=batch.pk, epoch=batch.epoch).update(dispatched_at=None)
 
 
 def _send_again(
     actor: dramatiq.Actor[..., None], batch: Request, delay_seconds: float = 0, forwards: int = 0
 ) -> None:
-    """Send a Request's message again. That of a forwarded lane is noted already."""
+    """Send a Request's message again. The message of a forwarded lane is already noted for recovery."""
     if not forwards:
         _note_message(batch, delay_seconds)
     actor.send_with_options(
@@ -135,7 +135,7 @@ def _send_again(
 
 
 def _note_message(batch: Request, delay_seconds: float = 0) -> None:
-    """Note for recovery when the last message of this epoch is due."""
+    """Store the time at which the last message of this epoch is due, for recovery."""
     due_at = timezone.now() + timedelta(seconds=delay_seconds)
     Request.objects.filter(pk=batch.pk, epoch=batch.epoch).update(dispatched_at=due_at)
 

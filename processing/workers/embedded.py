@@ -1,4 +1,4 @@
-"""Embedded mode: the threads of workers inside the one process that serves or extracts."""
+"""Embedded mode: worker threads inside the process of `manage.py serve` or `extract`."""
 
 import fcntl
 import os
@@ -38,13 +38,13 @@ def lock_data_dir() -> bool:
 
 
 def migrate() -> None:
-    """Create or migrate the database if it is SQLite, which nobody else uses."""
+    """Create or migrate the database if it is SQLite, which no other process uses."""
     if _has_own_database():
         call_command("migrate", verbosity=0, interactive=False)
 
 
 def _has_own_database() -> bool:
-    """Return whether the lock on DATA_DIR covers the database: a PostgreSQL server may have other users."""
+    """Return whether the lock on DATA_DIR covers the database. Others may use a PostgreSQL."""
     return connection.vendor == "sqlite"
 
 

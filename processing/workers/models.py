@@ -9,8 +9,8 @@ from typing import Self
 from django.db import models
 from django.utils import timezone
 
-HEARTBEAT = timedelta(seconds=10)
-DEAD_AFTER = timedelta(seconds=30)
+from processing.timing import DEAD_AFTER
+
 PRUNE_EVERY = timedelta(days=1)
 
 
@@ -38,7 +38,7 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField(default=this_process)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
-    # Messages sent before this moment have been received by a worker, or are lost.
+    # Messages sent before this time have been received by a worker or are lost.
     served_until = models.DateTimeField(null=True, blank=True)
 
     objects = WorkerQuerySet.as_manager()
@@ -66,7 +66,7 @@ class Maintenance(models.Model):
 
     @classmethod
     def take_prune_turn(cls) -> bool:
-        """Return True to one worker per PRUNE_EVERY."""
+        """Return True to one caller per PRUNE_EVERY, which then has to prune."""
         row, now = cls._row(), timezone.now()  # in this order: a new row is due at once
         return row.filter(prune_due_at__lte=now).update(prune_due_at=now + PRUNE_EVERY) == 1
 

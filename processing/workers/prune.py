@@ -1,17 +1,18 @@
-"""Prune: deletes old Requests and webhook tests, orphaned rows, and stored files that no row refers to.
+"""Prune: delete old Requests and webhook tests, orphaned rows, and stored files that no row refers to.
 
-Nothing else deletes stored files.
+Nothing else deletes outputs.
 
-Safe while workers run, and when it runs twice at once. Images of the same content share one output, so any
-file may be needed again: a worker stores it first and writes its row a moment later. But storing a file that
-exists renews its modification time, and an Image takes over an output without storing it only while another
-row refers to it. So a file can be deleted if no row refers to it and if, checked after that, its modification
-time is older than GRACE. The only gap is the moment between that check and the deletion.
+It is safe while workers run, and when it runs twice at once. Images of the same content share one output, so
+any file may be needed again: a worker stores it first and writes its row a moment later. But storing a file
+that exists renews its modification time, and an Image takes over an output without storing it only while
+another row refers to it. So a file can be deleted if no row refers to it and if, checked after that, its
+modification time is longer than GRACE ago. The only gap is the moment between that check and the deletion.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from django.core.files.storage import Storage, default_storage, storages
 from django.utils import timezone
@@ -23,11 +24,11 @@ from processing.work.models import KnownPicture
 from products import lifecycle
 from products.models import Image, Request
 
-#: Files stored later than this ago are kept. No worker holds an Image for as long.
+#: Files stored within this time are kept. No worker holds an Image for as long.
 GRACE = timedelta(hours=24)
 #: Files looked up in the database by one query.
 CHUNK_FILES = 500
-#: More days would lead to dates before the year 1.
+#: Most days that `prune` subtracts: many more would lead to dates before the year 1.
 MAX_DAYS = 36_500
 
 InUse = Callable[[list[str]], set[str]]
@@ -48,38 +49,42 @@ class Pruned:
 def prune(days: int) -> Pruned:
     """Delete Requests that finished more than `days` days ago, then everything that no row refers to.
 
-    Webhook tests of that age are deleted as well. Raises one of `products.models.files.ERRORS` if the storage
-    fails; files deleted before that stay deleted.
+    Webhook tests of that age are deleted as well. Raises one of `products.models.files.STORAGE_ERRORS` if the
+    storage fails; files deleted before that stay deleted.
     """
     moment = timezone.now() - timedelta(days=min(days, MAX_DAYS))
-    requests = _remove_requests(moment)
+    requests = _delete_requests(moment)
     WebhookDelivery.objects.tests_before(moment).delete()
     KnownPicture.objects.delete_orphaned()
     PausedHost.objects.over().delete()
     files = size = 0
-    for deleted in _delete_unused():
+    for deleted in chain(
+        *(
+            _delete_unused(default_storage, folder, Image.objects.outputs_in_use)
+            for folder in output_folders()
+        ),
+        _delete_unused(storages["uploads"], "", Request.objects.sources_in_use),
+    ):
         files, size = files + 1, size + deleted
     return Pruned(requests, files, size)
 
 
-def _remove_requests(finished_before: datetime) -> int:
+def _delete_requests(finished_before: datetime) -> int:
     old = Request.objects.finished_before(finished_before)
-    removed = 0
+    deleted = 0
     for pk in list(old.order_by("finished_at").values_list("pk", flat=True)):
         batch = old.filter(pk=pk).first()
-        removed += batch is not None and lifecycle.delete(batch, only_finished=True)
-    return removed
+        deleted += batch is not None and lifecycle.delete(batch, only_finished=True)
+    return deleted
 
 
-def _delete_unused() -> Iterator[int]:
-    """Yield the size of each deleted file. One folder's names are in memory at a time."""
-    for folder in output_folders():
-        yield from _delete_unused_in(default_storage, folder, Image.objects.outputs_in_use)
-    yield from _delete_unused_in(storages["uploads"], "", Request.objects.sources_in_use)
-
-
-def _delete_unused_in(storage: Storage, folder: str, in_use: InUse) -> Iterator[int]:
-    names = [f"{folder}/{name}".lstrip("/") for name in _list(storage, folder)]
+def _delete_unused(storage: Storage, folder: str, in_use: InUse) -> Iterator[int]:
+    """Delete the files of a folder that no row refers to. Yield the size of each in bytes."""
+    try:
+        files = storage.listdir(folder)[1]
+    except FileNotFoundError:  # local folders are made with their first file
+        return
+    names = [f"{folder}/{name}".lstrip("/") for name in files]
     for start in range(0, len(names), CHUNK_FILES):
         some = names[start : start + CHUNK_FILES]
         needed = in_use(some)
@@ -88,15 +93,8 @@ def _delete_unused_in(storage: Storage, folder: str, in_use: InUse) -> Iterator[
                 yield size
 
 
-def _list(storage: Storage, folder: str) -> list[str]:
-    try:
-        return storage.listdir(folder)[1]
-    except FileNotFoundError:  # local folders are made with their first file
-        return []
-
-
 def _delete(storage: Storage, name: str, in_use: InUse) -> int | None:
-    """Delete a file unless a row refers to it by now. Return its size, None if it is kept."""
+    """Delete a file unless a row refers to it by now or it is new. Return its size; None if it is kept."""
     try:
         size = storage.size(name)
         # The time is checked last: storing the file before that renews it.

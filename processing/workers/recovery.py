@@ -1,17 +1,17 @@
-"""Recovery: releases claims of dead workers and sends lost messages again.
+"""Recovery: release the claims of dead workers and send lost messages again.
 
-The rows say what is to be done, messages only speed it up: the broker's whole content may be lost.
-Safe when many workers run it at once: claims are released under row locks that others skip, and of several
-dispatches of one Request in the same epoch only one succeeds.
+All messages can be sent again from the rows, so the broker may lose its whole content.
+It is safe when many workers run it at once: claims are released under row locks that others skip, and of
+several dispatches of one Request in the same epoch only one succeeds.
 """
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from processing.timing import MESSAGE_LOST_AFTER
 from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.tasks import enqueue_lost_deliveries
 from processing.work.claim import release
@@ -21,13 +21,10 @@ from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
 
-#: A message is lost if workers have received messages sent so much later. Longer than a lane's slice.
-LOST_AFTER = timedelta(seconds=30)
-
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Counts of one round."""
+    """Counts of one round of recovery."""
 
     images_released: int
     requests_sent: int
@@ -48,24 +45,24 @@ def recover() -> Recovered:
         logger.warning("Released %d images claimed by dead workers", released)
     if sent:
         Maintenance.count_resent(sent)
-        logger.info("Sent messages again for %d requests that no worker was working on", sent)
+        logger.info("Sent the messages of %d requests again, because no worker was working on them", sent)
     return Recovered(released, sent, enqueue_lost_deliveries())
 
 
 def take_over() -> None:
-    """Treat all other workers as dead and all messages as lost. Only for the sole user of a database."""
+    """Treat all workers as dead and all messages as lost. No other process may use the database."""
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
     WebhookEndpoint.objects.all().release_leases()
 
 
 def _stranded() -> QuerySet[Request]:
-    """Return Requests with work to do now that no worker does, and no message still in the queue.
+    """Return Requests that have work to do now, but no worker and no message in the queue.
 
-    The age of a message does not tell whether it is lost, since a full queue delays all. But the queue is
-    first in, first out: if workers have received messages that were sent later, an earlier one is lost.
+    A message may be old and still not lost, because a full queue delays all. But the queue is first in, first
+    out: if workers have received messages that were sent later, an earlier one is lost.
     """
-    recently = timezone.now() - LOST_AFTER
+    recently = timezone.now() - MESSAGE_LOST_AFTER
     passed = Worker.objects.alive().aggregate(until=Max("served_until"))["until"]
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     ingest_stopped = Q(ingested_rows__lt=F("products_total")) & (
@@ -74,7 +71,7 @@ def _stranded() -> QuerySet[Request]:
     lanes_gone = Exists(images.due()) & ~Exists(images.exclude(claimed_by=None))
     sweep_stopped = ~Q(sweep="")
     to_do = ingest_stopped | lanes_gone | sweep_stopped
-    lost = Q(dispatched_at__lt=passed - LOST_AFTER) & to_do if passed else Q(pk=None)
-    # Those that have waited longest are sent first.
+    lost = Q(dispatched_at__lt=passed - MESSAGE_LOST_AFTER) & to_do if passed else Q(pk=None)
+    # The longest waiting first.
     longest = F("last_progress_at").asc(nulls_first=True)
     return Request.objects.unsettled().filter(Q(dispatched_at=None) | lost).order_by(longest)

@@ -1,6 +1,6 @@
-"""The life of a worker process: heartbeat, pipeline, recovery rounds, and its turns to prune.
+"""A worker process from start to end: heartbeat, pipeline, recovery rounds, and its turns to prune.
 
-A process that only delivers webhooks runs recovery rounds and nothing else of this.
+A process that only delivers webhooks runs recovery rounds alone.
 """
 
 import logging
@@ -16,34 +16,38 @@ from django.utils import timezone
 
 from processing import measurements, runtime
 from processing.storage.outputs import require_bucket
+from processing.timing import HEARTBEAT
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.workers import embedded
-from processing.workers.models import HEARTBEAT, Maintenance, Worker
+from processing.workers.models import Maintenance, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import recover
 
 logger = logging.getLogger(__name__)
 
 RECOVERY_EVERY = runtime.current.recovery_interval
-#: How often a worker asks for its turn to prune, and how long after its start for the first time: the worker
-#: of a short `extract` would not finish.
+#: Time between two attempts of a worker to take the turn to prune, and from its start to the first one: the
+#: worker of a short `extract` would not finish.
 PRUNE_CHECK_EVERY = timedelta(minutes=5)
 #: Seconds for claimed pictures at shutdown; less than the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 
 
 class WorkerMiddleware(dramatiq.Middleware):
-    """Starts and stops the parts of a worker process beside Dramatiq's threads."""
+    """Starts and stops the other threads of a worker process with Dramatiq's own."""
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         # Not `after_worker_boot`: by then Dramatiq's threads are receiving messages.
         if runtime.current.worker_in_web_process and not embedded.is_started():
             raise SystemExit(
-                "Without REDIS_URL the worker lives inside `manage.py serve`; to run it apart set REDIS_URL."
+                "Without REDIS_URL the worker runs inside `manage.py serve`. Set REDIS_URL to run it apart."
             )
         if _takes_pictures(worker):
-            _require_bucket()
+            try:
+                require_bucket()
+            except ImproperlyConfigured as error:
+                raise SystemExit(str(error)) from error  # Dramatiq would log another exception and go on
             row = Worker()
             row.beat()
             pipeline.start(row.pk)
@@ -76,13 +80,6 @@ class WorkerMiddleware(dramatiq.Middleware):
             self._recovery.stop()
 
 
-def _require_bucket() -> None:
-    try:
-        require_bucket()
-    except ImproperlyConfigured as error:
-        raise SystemExit(str(error)) from error  # Dramatiq would log another exception and go on
-
-
 def _takes_pictures(worker: Any) -> bool:
     """Return whether Dramatiq's worker consumes the queue of pictures: by default it consumes all."""
     return not worker.consumer_whitelist or QUEUE in worker.consumer_whitelist
@@ -110,7 +107,7 @@ class QueueProgress:
             self._running -= 1
 
     def until(self) -> datetime | None:
-        """Return the time before which all messages were received or lost: now, if a thread is idle."""
+        """Return the time before which all messages were received or lost; now if a thread is idle."""
         with self._lock:
             return timezone.now() if self._running < self._threads else self._latest
 
@@ -170,7 +167,7 @@ class Heartbeat(Thread):
                 pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
             except Exception:
-                logger.exception("The heartbeat failed and goes on")
+                logger.exception("A heartbeat failed; the next one follows")
             if self._stopped.wait(1):
                 break
         self._recovery.stop()
@@ -184,14 +181,14 @@ class Heartbeat(Thread):
 
 
 def _prune_in_turn() -> None:
+    """Prune in a thread if it is this worker's turn: it may take longer than DEAD_AFTER."""
     days = settings.RETENTION_DAYS
     if days and Maintenance.take_prune_turn():
-        # In a thread, since it may take longer than DEAD_AFTER.
         Thread(target=_prune, args=[days], name="prune", daemon=True).start()
 
 
 def _prune(days: int) -> None:
-    """Prune. The end of the process may interrupt it: the next turn deletes the rest."""
+    """Prune and log the result. If the process ends meanwhile, the next turn deletes the rest."""
     try:
         logger.info("Pruned; %s", prune(days))
     except Exception:

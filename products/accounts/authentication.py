@@ -1,4 +1,4 @@
-"""Authentication by session or API token, and the anonymous local user of OPEN_ACCESS."""
+"""Authentication by session or API token, and the user `local` of OPEN_ACCESS."""
 
 from collections.abc import Callable
 from typing import cast
@@ -37,14 +37,14 @@ def local_user() -> User:
     user, _created = User.objects.get_or_create(
         username=LOCAL_USER, defaults={"password": make_password(None)}
     )
-    return user  # its password is unusable, so nobody can log in as this user
+    return user  # without a usable password, so that a login as this user is impossible
 
 
 class OpenAccessMiddleware:
     """Under OPEN_ACCESS, let visitors who are not logged in act as the user `local`.
 
-    They hold no secret that a hostile page in the same browser would lack. Cross-site requests are therefore
-    refused, and so are proxied ones: behind a proxy the service is no longer limited to loopback.
+    Their requests carry no secret, so a hostile page in the same browser could send the same ones: cross-site
+    requests are refused. So are proxied ones, since a proxy may be reachable from other machines.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -52,7 +52,10 @@ class OpenAccessMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if settings.OPEN_ACCESS:
-            if _is_proxied(request) or _is_cross_site(request):
+            is_proxied = any(
+                name in PROXY_HEADERS or name.startswith("X-Forwarded-") for name in request.headers
+            )
+            if is_proxied or _is_cross_site(request):
                 raise PermissionDenied("OPEN_ACCESS accepts requests from this site's own pages only.")
             if not request.user.is_authenticated:
                 # Lazy, because health checks have to answer while the database is down.
@@ -60,12 +63,8 @@ class OpenAccessMiddleware:
         return self.get_response(request)
 
 
-def _is_proxied(request: HttpRequest) -> bool:
-    return any(name in PROXY_HEADERS or name.startswith("X-Forwarded-") for name in request.headers)
-
-
 def _is_cross_site(request: HttpRequest) -> bool:
-    """Return True for requests that another site caused, other than following a link."""
+    """Return True for a request that another site caused, unless the user followed a link."""
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         return request.method != "GET" or request.headers.get("Sec-Fetch-Mode") != "navigate"
     origin = request.headers.get("Origin")

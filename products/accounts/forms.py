@@ -4,7 +4,9 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest
 
 from products.accounts.login_limit import count_login
@@ -40,13 +42,28 @@ class PasswordForm(RateLimitedForm, PasswordChangeForm):
     The old password counts as a login attempt, so that an unattended session does not help to guess it.
     """
 
+    revoke_tokens = forms.BooleanField(required=False)
+
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
+        self.tokens = ApiToken.objects.filter(user=self.user.pk)
+        if count := self.tokens.count():
+            tokens = "API token" if count == 1 else f"{count} API tokens"
+            self.fields["revoke_tokens"].label = f"Also revoke my {tokens}"
+        else:
+            del self.fields["revoke_tokens"]
 
     def clean_old_password(self) -> str:
         self.count_attempt(self.request, self.user.get_username())
         return super().clean_old_password()
+
+    def save(self, commit: bool = True) -> User:
+        """Save the new password, and revoke the user's API tokens if asked to."""
+        with transaction.atomic():
+            if self.cleaned_data.get("revoke_tokens"):
+                self.tokens.delete()
+            return super().save(commit)
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only

@@ -3,13 +3,13 @@
 from django.conf import settings
 from django.http import HttpRequest
 
-from products.rate_limit import MINUTE, count
+from products.rate_limit import MINUTE_SECONDS, count
 
-LOGIN_WINDOW_SECONDS = 10 * MINUTE
+LOGIN_WINDOW_SECONDS = 10 * MINUTE_SECONDS
 #: Attempts per window for one user name from one address.
 MAX_LOGINS = 10
-#: Attempts per window for one user name, and from one address. High enough that a stranger cannot easily lock
-#: a user out, too low to guess a password.
+#: Attempts per window for one user name from all addresses, and from one address for all names. High enough
+#: that a stranger cannot easily lock a user out, too low to guess a password.
 MAX_LOGINS_IN_ALL = 100
 
 

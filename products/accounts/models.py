@@ -9,11 +9,11 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
-PREFIX = "ie_"
+KEY_PREFIX = "ie_"
 
 
 def _digest(key: str) -> str:
-    # A random key of 256 bits cannot be guessed, so a slow password hash would add nothing but time.
+    # A fast hash suffices: a random key of 256 bits cannot be guessed.
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -65,5 +65,5 @@ class ApiToken(models.Model):
 
     def set_key(self) -> None:
         """Generate the key of an unsaved token. Only its hash is stored."""
-        self.key = PREFIX + secrets.token_urlsafe(32)
-        self.digest, self.hint = _digest(self.key), self.key[: len(PREFIX) + 4]
+        self.key = KEY_PREFIX + secrets.token_urlsafe(32)
+        self.digest, self.hint = _digest(self.key), self.key[: len(KEY_PREFIX) + 4]

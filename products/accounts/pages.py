@@ -49,7 +49,10 @@ class PasswordView(views.PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         """Save the new password. Django ends the user's other sessions."""
-        messages.success(self.request, "Password changed. You have been logged out on all other devices.")
+        text = "Password changed. You have been logged out on all other devices."
+        if form.cleaned_data.get("revoke_tokens"):
+            text += " Your API tokens have been revoked."
+        messages.success(self.request, text)
         return super().form_valid(form)
 
     def form_invalid(self, form: PasswordForm) -> HttpResponse:  # type: ignore[override]  # the form is ours

@@ -1,6 +1,6 @@
-"""What staff see: everything, read-only. What they may do to rows are actions.
+"""The admin: staff can view everything and change rows by actions only.
 
-Requests are registered by processing.webhooks.admin, which adds to their page what products know nothing of.
+processing.webhooks.admin registers Requests, since it adds webhooks to their pages.
 """
 
 from django.contrib import admin
@@ -9,5 +9,5 @@ from products.admin import rows  # noqa: F401 (registers)
 
 admin.site.site_header = admin.site.site_title = "Image Extractor"
 admin.site.index_title = "Overview"
-# The lists need the width.
+# The wide lists need its space.
 admin.site.enable_nav_sidebar = False

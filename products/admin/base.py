@@ -1,8 +1,9 @@
-"""What all of the admin's pages have in common."""
+"""Base classes and helpers of the admin's pages."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,15 +20,15 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-#: What is shown where there is nothing, as Django does by itself for fields.
-NOTHING = "-"
+#: Shown in place of an empty value, as Django does for fields.
+EMPTY_VALUE = "-"
 COUNTED_ROWS = 10_000
-#: Of the rows that an action is about to take, those that the question names.
+#: Rows that the confirmation of an action lists.
 NAMED_ROWS = 20
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs only
-    """Counts no further than 10,000 rows: to count millions takes a database seconds, for every page."""
+    """Counts at most COUNTED_ROWS rows: counting millions would take seconds for every page."""
 
     object_list: QuerySet[Any]
 
@@ -37,7 +38,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the st
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """Shows rows and changes none."""
+    """Shows rows; nothing can be added, changed or deleted."""
 
     list_per_page = 50
     show_full_result_count = False
@@ -56,32 +57,32 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
         return False
 
 
-class ActingAdmin(ReadOnlyAdmin):
-    """Rows that nobody edits but that one can act on: from their list, and from the page of each.
+class ActionAdmin(ReadOnlyAdmin):
+    """Read-only rows with actions, which are offered in the list and on the page of each row.
 
-    Both are Django's own actions. Whoever may change such rows may act on them; each act is in the history.
+    Actions with `permissions=["control"]` require Django's permission to change such rows. Each action that
+    changed a row is recorded in its history.
     """
 
-    change_form_template = "admin/acting.html"
+    change_form_template = "admin/change_form_with_actions.html"
 
     def has_control_permission(self, request: HttpRequest) -> bool:
-        """May the user act on these rows? Django's own right to change them says so."""
-        return self.has_right(request, "change")
+        return self.has_model_permission(request, "change")
 
-    def has_right(self, request: HttpRequest, action: str) -> bool:
-        """Has the user Django's own right to view, change or delete these rows?"""
+    def has_model_permission(self, request: HttpRequest, action: str) -> bool:
+        """Return whether the user has Django's permission to `view`, `change` or `delete` such rows."""
         return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename(action, self.opts)}")
 
-    def possible_actions(self, row: Any) -> Collection[str]:
-        """The actions that can do something to this row: those that its page offers."""
+    def available_actions(self, row: Any) -> Collection[str]:
+        """Return the names of the actions that its page offers: those that can change this row."""
         return [str(action) for action in self.actions or []]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
-        possible = self.possible_actions(context["original"])
+        available = self.available_actions(context["original"])
         allowed = self.get_action_choices(request, [])
-        context["row_actions"] = [(name, label) for name, label in allowed if name in possible]
+        context["row_actions"] = [(name, label) for name, label in allowed if name in available]
         return super().render_change_form(request, context, *args, **options)
 
     def change_view(
@@ -102,7 +103,7 @@ class ActingAdmin(ReadOnlyAdmin):
     def ask(
         self, request: HttpRequest, rows: QuerySet[Any], action: str, question: str, form: forms.Form
     ) -> TemplateResponse:
-        """The page that asks before an action; its answer comes as the same action, `confirmed`."""
+        """Return the page that asks for confirmation of an action. It posts the action again, `confirmed`."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -118,7 +119,7 @@ class ActingAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/confirm.html", context)
 
     def report(self, request: HttpRequest, rows: Iterable[Model], text: str, note: str) -> None:
-        """Say what an action has done, and note it in the history of the rows to which it was done."""
+        """Show `text` as the outcome of an action, and add `note` to the history of the changed rows."""
         changed = list(rows)
         if changed:
             LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, note)  # type: ignore[arg-type]
@@ -126,12 +127,12 @@ class ActingAdmin(ReadOnlyAdmin):
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Has the user answered the question before an action with yes?"""
+    """Return whether the user has confirmed the action."""
     return "confirmed" in request.POST
 
 
 def list_url(model: type[Model], **filters: object) -> str:
-    """Where the list of a model is, by these filters."""
+    """Return the URL of a model's list with these filters."""
     url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     return f"{url}?{urlencode(filters)}" if filters else url
 
@@ -141,6 +142,14 @@ def link(url: str, text: object) -> SafeString:
 
 
 def link_to(row: Model, text: object = None) -> SafeString:
-    """A link to the page of a row, by its name if no other text is given."""
+    """Return a link to the page of a row; the text is the row's name by default."""
     url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     return link(url, row if text is None else text)
+
+
+def parse_uuid(text: str) -> UUID | None:
+    """Return `text` as a UUID, or None if it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,11 +1,11 @@
-"""Requests: what each was, how it went, and what staff can do about it."""
+"""Admin of Requests: options, progress, results, and actions on them."""
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import model_ngettext
 from django.contrib.auth.models import User
 from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import NullIf
@@ -18,21 +18,21 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from products import lifecycle
-from products.admin.base import NOTHING, ActingAdmin, is_confirmed, link, list_url
+from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url, parse_uuid
 from products.models import Image, Product, Request
 from products.results.archive import results_zip
 from products.results.downloads import download
 from products.results.result_csv import result_csv, result_name
 
-#: Owners that the filter offers; others are found by searching for their name.
+#: Owners in the filter. Requests of others are found by the owner's name.
 OFFERED_OWNERS = 20
-#: Products and Images by which Requests are found: the same may be in each of them.
-MATCHES = 1_000
+#: Products and Images with the text of a search, of which the Requests are shown.
+MAX_MATCHES = 1_000
 OUTCOMES = ("completed", "failed", "canceled", "pending")
 
 
 class OwnerFilter(admin.SimpleListFilter):
-    """Those who have uploaded something of late: of thousands of users nobody reads a list."""
+    """Requests of one owner. Offers the owners of the latest uploads only: there may be thousands."""
 
     title = "owner"
     parameter_name = "owner"
@@ -50,6 +50,8 @@ class OwnerFilter(admin.SimpleListFilter):
 
 
 class FailuresFilter(admin.SimpleListFilter):
+    """Requests with or without failed images."""
+
     title = "failed images"
     parameter_name = "failures"
 
@@ -61,8 +63,8 @@ class FailuresFilter(admin.SimpleListFilter):
         return {"yes": queryset.filter(some), "no": queryset.exclude(some)}.get(self.value() or "", queryset)
 
 
-class RequestAdmin(ActingAdmin):
-    """Registered by processing, which adds what it knows of webhooks."""
+class RequestAdmin(ActionAdmin):
+    """Not registered here: processing.webhooks.admin registers a subclass with webhooks."""
 
     list_display = ["filename", "owner", "status", "done", "failed", "saved", "duration", "created_at"]
     list_filter = ["status", FailuresFilter, "created_at", OwnerFilter, "format"]
@@ -70,17 +72,17 @@ class RequestAdmin(ActingAdmin):
     date_hierarchy = "created_at"
     search_fields = ["filename", "owner__username"]
     search_help_text = (
-        "A part of the file's name or the owner's; or, as a whole, the id of a request, a serial number, or "
-        "the URL of an image (the first 1,000 places of each)."
+        "Part of the file name or owner name, or the whole request id, serial number or image URL. The first "
+        "1,000 products and images are considered."
     )
     actions = ["retry", "cancel", "export", "prune"]
-    # Without the fields of the machinery, and without `source`, which only the result's addresses hand out.
+    # Without internal fields, and without `source`: the stored file is not public.
     fieldsets = [
         (None, {"fields": ["filename", "owner", "status", "error", "progress", "failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
         ("Options", {"fields": ["quality", "format", "max_width", "max_height", "force", "webhook_url"]}),
         (
-            "Reading of the file",
+            "Input file",
             {"fields": ["encoding", "columns", "base_url", "products_total", "ingested_rows"]},
         ),
         ("Sizes", {"fields": ["images_unchanged", "before", "after", "saved"]}),
@@ -99,7 +101,7 @@ class RequestAdmin(ActingAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By names, of which there are few enough to look at each, and by what has an index."""
+        """Search names by part, since Requests are few; everything else by equality, with an index."""
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -108,22 +110,21 @@ class RequestAdmin(ActingAdmin):
         found = (
             Q(filename__icontains=text)
             | Q(owner__username__icontains=text)
-            | Q(pk__in=products.values("request")[:MATCHES])
-            | Q(pk__in=images.values("request")[:MATCHES])
+            | Q(pk__in=products.values("request")[:MAX_MATCHES])
+            | Q(pk__in=images.values("request")[:MAX_MATCHES])
         )
-        if pk := as_uuid(text):
+        if pk := parse_uuid(text):
             found |= Q(pk=pk)
         return queryset.filter(found), False
 
     def has_prune_permission(self, request: HttpRequest) -> bool:
-        """May the user delete Requests? Django's own right says so."""
-        return self.has_right(request, "delete")
+        return self.has_model_permission(request, "delete")
 
-    def possible_actions(self, row: Request) -> list[str]:
-        able = {"retry": not row.is_active, "cancel": row.is_active, "prune": not row.is_active}
-        return [name for name in super().possible_actions(row) if able.get(name, True)]
+    def available_actions(self, row: Request) -> list[str]:
+        available = {"retry": not row.is_active, "cancel": row.is_active, "prune": not row.is_active}
+        return [name for name in super().available_actions(row) if available.get(name, True)]
 
-    # --- What is shown ---
+    # --- Fields ---
 
     @admin.display(description="done", ordering="images_completed")
     def done(self, batch: Request) -> str:
@@ -148,16 +149,16 @@ class RequestAdmin(ActingAdmin):
     @admin.display(ordering=F("finished_at") - F("started_at"))
     def duration(self, batch: Request) -> str:
         seconds = batch.seconds_taken
-        return NOTHING if seconds is None else str(timedelta(seconds=round(seconds)))
+        return EMPTY_VALUE if seconds is None else str(timedelta(seconds=round(seconds)))
 
     @admin.display
     def progress(self, batch: Request) -> SafeString:
-        """How many images have come to what, as a bar and in words."""
+        """Return the number of images by status, as a bar and as text."""
         parts, done = [], 0.0
         for outcome in OUTCOMES:
             count = getattr(batch, f"images_{outcome}")
             width = 100 * count / (batch.images_total or 1)
-            # As texts: Django writes numbers as the user's language does, SVG has a language of its own.
+            # As text: Django would localise numbers, which SVG does not understand.
             parts.append({"outcome": outcome, "count": count, "x": f"{done:.3f}", "width": f"{width:.3f}"})
             done += width
         return render_to_string("admin/_progress.html", {"batch": batch, "parts": parts})
@@ -172,11 +173,11 @@ class RequestAdmin(ActingAdmin):
             )
             for code, count in batch.images.causes()
         )
-        return format_html_join("", '<div><a href="{}">{}</a>: {}</div>', causes) or NOTHING
+        return format_html_join("", '<div><a href="{}">{}</a>: {}</div>', causes) or EMPTY_VALUE
 
     @admin.display
     def contents(self, batch: Request) -> SafeString:
-        """Links to the lists of the Request's Images and Products."""
+        """Return links to the lists of the Request's Images and Products."""
         of_request = {"request__id__exact": batch.pk}
         links = [
             [link(list_url(Image, **of_request), "Images")],
@@ -195,48 +196,41 @@ class RequestAdmin(ActingAdmin):
         ]
         return format_html_join(" · ", "{}", links)
 
-    # --- What can be done ---
+    # --- Actions ---
 
-    @admin.action(description="Retry what failed", permissions=["control"])
+    @admin.action(description="Retry failed", permissions=["control"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         batches = list(queryset)
         count = sum(lifecycle.retry(batch) for batch in batches)
-        # Not by `queryset`: what it filters by may have changed.
+        # Not `queryset`, whose filters may no longer match.
         runs = dict(Request.objects.filter(pk__in=[b.pk for b in batches]).values_list("pk", "run"))
         changed = [batch for batch in batches if runs.get(batch.pk) != batch.run]
-        self.report(request, changed, f"Images that are tried again: {count}.", "Tried again.")
+        self.report(request, changed, f"Retrying {count} {model_ngettext(Image._meta, count)}.", "Retried.")
 
     @admin.action(description="Cancel", permissions=["control"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         changed = [batch for batch in queryset if lifecycle.cancel(batch)]
-        self.report(request, changed, f"Requests that were canceled: {len(changed)}.", "Canceled.")
+        text = f"Canceled {len(changed)} {model_ngettext(self.opts, len(changed))}."
+        self.report(request, changed, text, "Canceled.")
 
-    @admin.action(description="Export result CSV", permissions=["view"])
+    @admin.action(description="Download results", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Request]) -> HttpResponseBase:
-        """One Request's as it is, several in a ZIP."""
+        """Download the result of one Request as CSV, of several as a ZIP."""
         batches = list(queryset)
         if len(batches) == 1:
             return download(result_csv(batches[0]), f"result-{result_name(batches[0])}", "text/csv")
         return download(results_zip(batches), "results.zip", "application/zip")
 
-    @admin.action(description="Prune", permissions=["prune"])
+    @admin.action(description="Delete", permissions=["prune"])
     def prune(
         self, request: HttpRequest, queryset: QuerySet[Request]
     ) -> TemplateResponse | HttpResponseRedirect:
-        """Delete finished Requests, after a question."""
+        """Delete finished Requests after a confirmation."""
         if not is_confirmed(request):
-            question = "Delete these requests with all of their rows? Those still at work stay."
+            question = "Delete these requests and their rows? Active requests are skipped."
             return self.ask(request, queryset, "prune", question, forms.Form())
         changed = [batch for batch in queryset if lifecycle.delete(batch, only_finished=True)]
-        text = f"Requests that were deleted: {len(changed)}."
-        text += " Files that only they needed go with the next prune."
-        self.report(request, changed, text, "Pruned.")
+        text = f"Deleted {len(changed)} {model_ngettext(self.opts, len(changed))}."
+        text += " Files used by no other request are deleted by the next prune."
+        self.report(request, changed, text, "Deleted.")
         return HttpResponseRedirect(list_url(Request))
-
-
-def as_uuid(text: str) -> UUID | None:
-    """The id that a text is; None if it is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -11,6 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from products.api.parsers import check_json
 from products.catalogue import (
     MAX_URL,
     ColumnNames,
@@ -89,6 +90,7 @@ class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
     def to_internal_value(self, data: Any) -> ColumnNames:
         try:
             value = json.loads(data or "{}")
+            check_json(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise serializers.ValidationError("This is not valid JSON.", "invalid") from error
         names = ColumnNamesSerializer(data=value)

@@ -12,10 +12,11 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.pagination import CursorPagination
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
@@ -23,6 +24,7 @@ from rest_framework.views import APIView
 
 from products import lifecycle
 from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
+from products.api.parsers import JSONParser
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
@@ -37,6 +39,7 @@ from products.catalogue import Reading
 from products.lifecycle import preview_catalogue
 from products.lifecycle.limits import check_open_work, count_upload
 from products.models import Product, Request
+from products.models.owned import OwnedQuerySet
 from products.models.product import leading_rows, load_images
 from products.results.archive import images_zip
 from products.results.changes import changes_csv
@@ -105,10 +108,20 @@ class FilteredViewSet(viewsets.GenericViewSet[Row]):
     filter_backends = [FilterBackend]
 
     def get_object(self) -> Row:
-        """Return the object that the URL names. DRF's own method would apply the list's filters to it."""
+        """Return the object that the URL names. DRF's own method would apply the list's filters to it.
+
+        Raises Http404 if the user may not see it, PermissionDenied if the user may see it but not change it.
+        """
         found = get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
-        self.check_object_permissions(self.request, found)
+        if self.request.method not in SAFE_METHODS and not self.permitted_rows().contains(found):
+            raise PermissionDenied
         return found
+
+    def permitted_rows(self) -> QuerySet[Row]:
+        """Return the rows on which the user may call this action, which is not one that only shows them."""
+        rows = cast(OwnedQuerySet[Row], self.get_queryset())
+        user = self.request.user
+        return rows.deletable_by(user) if self.request.method == "DELETE" else rows.changeable_by(user)
 
     def list_response(self, rows: QuerySet[Any]) -> Response:
         """Return a page of `rows`, filtered and paginated as the action says."""

@@ -8,14 +8,52 @@ from products.catalogue.reading import Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells
 from products.catalogue.urls import replace_urls
 
-# Excel and LibreOffice take full-width signs for the start of a formula, too.
-_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+# Excel, LibreOffice and Google Sheets take full-width and small signs for the start of a formula, too.
+_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
+# Programs differ in which of these they skip before the sign, and quotes may be gone by then.
+_SKIPPED = (
+    '\\s"\\x00-\\x1f\\x7f-\\xa0\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f'
+    "\\u200b-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0"
+    "\\ufff0-\\ufffb\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff"
+)
+# Cells end at these where a file is opened with another delimiter than its own. Quotes do not protect what
+# is between them then, since they do not stand at the beginning of a cell.
+_DELIMITERS = ",;:|^~\\t\\r\\n\\v\\f\\x85\\u2028\\u2029"
+# The lookbehind and the possessive quantifier keep the time linear.
+_FORMULA = re.compile(
+    f"(?<![{_SKIPPED}{_DELIMITERS}])(?P<before>[{_SKIPPED}{_DELIMITERS}]*+)(?P<sign>[{_SIGNS}])"
+)
+_DELIMITER = re.compile(f"[{_DELIMITERS}]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
+_REST_BLANK = re.compile(f"[{_SKIPPED}]*+\\Z")
+_CELL_END = re.compile(f"[{_SKIPPED}{_DELIMITERS}]|\\Z")
 
 
 def escape_formula(value: str) -> str:
-    """Return the cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    return f"'{value}" if _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
+    """Return the cell, with an apostrophe before every sign by which a spreadsheet would begin a formula.
+
+    A formula may begin with the cell, after blanks and invisible characters, or after a character inside of
+    it that is the delimiter by which somebody opens the file: a comma, semicolon, colon, tab, space and more.
+    Numbers are no formulas. Neither is a sign between two spaces, as in “Chair - white”.
+    """
+    escaped = _FORMULA.sub(_escape_sign, value)
+    return f"'{escaped}" if value[:1] in ("\t", "\r", "\n") else escaped
+
+
+def _escape_sign(found: re.Match[str]) -> str:
+    before, sign = found["before"], found["sign"]
+    value, at = found.string, found.start("sign")
+    number = _NUMBER.match(value, at)
+    if found.start() == 0:
+        is_formula = not (number and _REST_BLANK.match(value, number.end()))
+    elif _DELIMITER.search(before):
+        is_formula = not (number and _CELL_END.match(value, number.end()))
+    else:
+        # A space may be the delimiter, too. A sign that is a whole cell then does nothing.
+        is_alone = _CELL_END.match(value, found.end()) is not None
+        is_number = number and _CELL_END.match(value, number.end())
+        is_formula = " " in before and not is_alone and not is_number
+    return f"{before}'{sign}" if is_formula else found[0]
 
 
 class Writer:

@@ -1,4 +1,4 @@
-"""Drafts: catalogues that were uploaded by the form and are previewed before they are submitted."""
+"""Drafts: catalogues from the upload form that are previewed before they are submitted."""
 
 from typing import Any
 

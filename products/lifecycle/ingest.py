@@ -1,4 +1,4 @@
-"""Inserting the rows of a catalogue as Products and Images."""
+"""Insert the rows of a catalogue as Products and Images."""
 
 import json
 import uuid
@@ -17,7 +17,7 @@ from products.models.ids import image_id, product_id
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows of a catalogue in the form in which `bulk.insert` takes them, made without asking the database.
+    """Rows of a catalogue as values for `bulk.insert`, made without the database.
 
     `products` are (id, row number, serial number, name, cells as JSON), `images` by id (URL, host, problem of
     the URL or None), `places` (id of Product, id of Image, position). Ids are 32 hex digits.
@@ -44,9 +44,10 @@ class Chunk:
 
 
 def ingest_chunk(batch: Request, chunk: Chunk) -> bool:
-    """Insert the next rows of `batch`, in one transaction with the step of its `ingested_rows`.
+    """Insert the next rows of `batch` and add them to its `ingested_rows`, in one transaction.
 
-    False when another ingest has made that step, or this epoch of the Request is over. `batch` is reloaded.
+    Returns False if another ingest has inserted them, or this epoch of the Request is over. `batch` is
+    reloaded.
     """
     with transaction.atomic():
         mine = Request.objects.active().filter(
@@ -67,7 +68,7 @@ def ingest_chunk(batch: Request, chunk: Chunk) -> bool:
 
 
 def abort_ingest(batch: Request, error: str) -> bool:
-    """Fail a Request whose file cannot be read to its end. False when it has finished already."""
+    """Fail a Request whose file cannot be read to its end. Returns False if it has finished already."""
     with transaction.atomic():
         locked = Request.objects.locked().active().filter(pk=batch.pk).first()
         if locked is None:
@@ -78,10 +79,10 @@ def abort_ingest(batch: Request, error: str) -> bool:
 
 
 def _insert_images(batch: Request, images: Mapping[str, tuple[str, str, str | None]]) -> None:
-    """Insert those Images that are not there yet, numbered on, and count them.
+    """Insert and count the Images that the Request does not have yet, with the next numbers.
 
-    Images whose URL has a problem are failed from the start. The caller holds the Request's lock, so nobody
-    else numbers or inserts Images of it.
+    Images whose URL has a problem are inserted as failed. The caller holds the Request's lock, so that no
+    other process numbers or inserts Images of it.
     """
     new = dict(images)
     if batch.images_total:

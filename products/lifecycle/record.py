@@ -1,4 +1,4 @@
-"""Recording the outcomes of attempts."""
+"""Record the outcomes of attempts: write them to Images and count them in the Request."""
 
 import uuid
 from collections.abc import Collection, Iterable
@@ -95,7 +95,7 @@ class Outcome:
             due_at=now,
             settled_at=now,
             error_code=code,
-            error_detail=detail.replace("\0", ""),  # PostgreSQL stores none
+            error_detail=detail.replace("\0", ""),  # PostgreSQL cannot store it
         )
 
     @classmethod
@@ -113,7 +113,7 @@ class Outcome:
         )
 
     def without_output(self) -> Self:
-        """Return the outcome as if nothing had been taken over: pending, and due at once."""
+        """Return the outcome without the output that was taken over: pending, and due at once."""
         return replace(
             self,
             status=ImageStatus.PENDING,
@@ -148,8 +148,8 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
 def record(request_id: uuid.UUID, outcomes: Iterable[Outcome], worker_id: uuid.UUID) -> list[Outcome]:
     """Write the outcomes of Images that `worker_id` holds, and return those that were written.
 
-    An Image that is no longer pending, or no longer held by this worker, keeps what it has. An outcome whose
-    taken-over output has vanished is written as pending, to be fetched in full.
+    An Image that is no longer pending, or no longer held by this worker, is not changed. If an output that an
+    Image takes over no longer exists, the Image is written as pending, and fetched in full the next time.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     with transaction.atomic():
@@ -166,36 +166,31 @@ def record(request_id: uuid.UUID, outcomes: Iterable[Outcome], worker_id: uuid.U
 
 
 def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
-    """Return the outcomes, those without output to which no row refers any more.
+    """Return the outcomes. Those that take over an output to which no row refers any more are made pending.
 
-    The rows that refer to the others are locked until the end of the transaction, which writes the outcomes:
-    so prune finds a row that refers to each output at any moment.
+    The rows that refer to the other outputs are locked until the end of the transaction, which writes the
+    outcomes: so prune finds a row that refers to each output at any moment. FOR KEY SHARE blocks nothing but
+    deletes; rows that are being deleted are skipped.
     """
     sources = {outcome.taken_from for outcome in outcomes if outcome.taken_from}
     if not sources:
         return outcomes
-    kept = _lock_outputs(sources)
+    referring = Image.objects.filter(pk__in=sources, status=ImageStatus.COMPLETED)
+    referring = referring.exclude(output_key="").only("pk").order_by()
+    if connection.features.has_select_for_update:
+        statement, parameters = referring.query.sql_with_params()
+        locked = Image.objects.raw(f"{statement} FOR KEY SHARE SKIP LOCKED", parameters)
+        kept = {image.pk for image in locked}
+    else:  # SQLite has one writer at a time
+        kept = {image.pk for image in referring}
     return [
         outcome if outcome.taken_from is None or outcome.taken_from in kept else outcome.without_output()
         for outcome in outcomes
     ]
 
 
-def _lock_outputs(ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Return which of these Images have a stored output, and keep them from being deleted until the commit.
-
-    FOR KEY SHARE blocks nothing but deletes. It waits for nobody: rows that are being deleted are skipped.
-    """
-    referring = Image.objects.filter(pk__in=ids, status=ImageStatus.COMPLETED)
-    referring = referring.exclude(output_key="").order_by()
-    if not connection.features.has_select_for_update:  # SQLite has one writer at a time
-        return set(referring.values_list("pk", flat=True))
-    statement, parameters = referring.only("pk").query.sql_with_params()
-    return {image.pk for image in Image.objects.raw(f"{statement} FOR KEY SHARE SKIP LOCKED", parameters)}
-
-
 def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
-    """Move the counters of the Request by the outcomes written."""
+    """Add the written outcomes to the Request's counters."""
     completed = [outcome for outcome in outcomes if outcome.status == ImageStatus.COMPLETED]
     failed = sum(outcome.status == ImageStatus.FAILED for outcome in outcomes)
     if completed or failed:

@@ -1,4 +1,4 @@
-"""Signals by which products tell the rest of the project what happened to a Request.
+"""Signals about Requests, for packages that products cannot import.
 
 Each is sent inside the transaction that makes it true, with the Request as `batch`.
 """
@@ -11,5 +11,5 @@ request_submitted = Signal()
 #: A Request has finished, once per `run`. `batch.status` is its final status.
 request_finished = Signal()
 
-#: A cancel or a delete has left rows for a sweep in the background.
+#: A cancel or a delete has left rows to a sweep in the background.
 sweep_started = Signal()

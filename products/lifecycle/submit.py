@@ -76,13 +76,13 @@ def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unp
 def file_too_large() -> Problem:
     """Return the problem of a file of more than UPLOAD_MAX_BYTES."""
     limit = f"{settings.UPLOAD_MAX_BYTES:,} bytes"
-    return Problem("file_too_large", f"The file has more than {limit}; no larger one is accepted.")
+    return Problem("file_too_large", f"The file is larger than the limit of {limit}.")
 
 
 def preview_catalogue(file: "File[bytes]", **reading: Unpack[Reading]) -> Preview:
-    """Return how a catalogue would be read. Nothing is stored or fetched.
+    """Return a preview of how a catalogue would be read. Nothing is stored or fetched.
 
-    Raises CatalogueError as `submit` does. The limits are checked first, since a preview holds something of
+    Raises CatalogueError as `submit` does. The limits are checked first, because a preview keeps data of
     every URL in memory.
     """
     check_catalogue(file, **reading)
@@ -90,7 +90,7 @@ def preview_catalogue(file: "File[bytes]", **reading: Unpack[Reading]) -> Previe
 
 
 def _fingerprint(file: "File[bytes]", **options: Any) -> str:
-    """Return the SHA-256 over file and options by which two submissions are the same."""
+    """Return the SHA-256 over file and options. Two submissions with the same one are the same."""
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     file.seek(0)
     for chunk in file.chunks():

@@ -1,4 +1,4 @@
-"""Finish, cancel, retry and delete, and the sweeps by which the rows of a Request follow."""
+"""Finish, cancel, retry and delete a Request, and the sweeps that change its other rows afterwards."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +16,7 @@ SWEEP_ROWS = 5000
 
 
 def settle(batch: Request) -> None:
-    """Save `batch`, and finish its run when nothing is left to do. The caller holds the row's lock."""
+    """Save `batch`, and finish its run if no work is left. The caller holds the row's lock."""
     is_done = batch.ingested and not batch.images_pending and not batch.sweep
     if batch.status == RequestStatus.PROCESSING and is_done:
         batch.status, batch.finished_at = _final_status(batch), timezone.now()
@@ -34,7 +34,7 @@ def stop(batch: Request, status: RequestStatus) -> None:
 
 
 def cancel(batch: Request) -> bool:
-    """Stop the work and keep its results so far. False when there is nothing to stop."""
+    """Stop the work and keep its results so far. Returns False if the Request has finished already."""
     with transaction.atomic():
         locked = Request.objects.locked().active().filter(pk=batch.pk).first()
         if locked is None:
@@ -46,8 +46,8 @@ def cancel(batch: Request) -> bool:
 def retry(batch: Request, code: str | None = None, host: str | None = None) -> int:
     """Make failed and canceled Images pending again, in a new run. Return their number.
 
-    `code` limits it to Images that failed with this error code, `host` with it to those of one host. An Image
-    whose URL is invalid stays failed. Returns 0 when the Request has not finished or nothing matches.
+    `code` limits the retry to Images that failed with this error code, and `host` to those of one host. An
+    Image whose URL is invalid stays failed. Returns 0 when the Request has not finished or nothing matches.
     """
     with transaction.atomic():
         locked = Request.objects.locked().present().finished().filter(pk=batch.pk).first()
@@ -61,7 +61,7 @@ def retry(batch: Request, code: str | None = None, host: str | None = None) -> i
             return 0
         locked.status, locked.error = RequestStatus.PROCESSING, ""
         locked.run += 1
-        # Later than everything that the sweep is to reset, by whichever machine's clock that was settled.
+        # The sweep resets Images settled before this, so it is later than all of them, even if clocks differ.
         latest = found["latest"] or locked.created_at
         locked.started_at = max(timezone.now(), latest + timedelta(microseconds=1))
         locked.finished_at = None
@@ -74,7 +74,7 @@ def retry(batch: Request, code: str | None = None, host: str | None = None) -> i
 def delete(batch: Request, *, only_finished: bool = False) -> bool:
     """Delete the Request with its rows. Its stored files are deleted by the next prune.
 
-    False when it is being deleted already, or is active and `only_finished`.
+    Returns False if it is being deleted already, or if it is active and `only_finished` is set.
     """
     with transaction.atomic():
         locked = Request.objects.locked().present().filter(pk=batch.pk).first()
@@ -88,7 +88,7 @@ def delete(batch: Request, *, only_finished: bool = False) -> bool:
 
 
 def sweep(batch: Request) -> bool:
-    """Let the next rows follow, in a transaction of their own. Return whether there are more."""
+    """Change the next SWEEP_ROWS rows, in a transaction. Return whether there are more."""
     with transaction.atomic():
         locked = Request.objects.locked().filter(pk=batch.pk).first()
         return locked is not None and _sweep_rows(locked)
@@ -103,7 +103,7 @@ def _final_status(batch: Request) -> RequestStatus:
 
 
 def _begin_sweep(batch: Request, kind: Sweep) -> None:
-    """Void the messages sent so far and let the first rows follow. The caller holds the row's lock."""
+    """Void the messages sent so far and sweep the first rows. The caller holds the row's lock."""
     batch.sweep = kind
     batch.epoch += 1
     batch.save()
@@ -115,7 +115,7 @@ def _begin_sweep(batch: Request, kind: Sweep) -> None:
 
 
 def _sweep_rows(batch: Request) -> bool:
-    """Let at most SWEEP_ROWS rows follow. Return whether there may be more. The caller holds the lock."""
+    """Sweep at most SWEEP_ROWS rows. Return whether there may be more. The caller holds the lock."""
     if not batch.sweep:
         return False
     if _SWEEPS[Sweep(batch.sweep)](batch) >= SWEEP_ROWS:

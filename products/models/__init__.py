@@ -1,6 +1,6 @@
-"""The catalogue in the database: Requests, their Products, the distinct Images of those, and drafts.
+"""Catalogues in the database: Requests, their Products and distinct Images, and Drafts.
 
-Models are rows and queries; `products.lifecycle` changes them.
+Models have rows and queries; `products.lifecycle` has the workflow.
 """
 
 from products.models.draft import Draft

@@ -1,7 +1,7 @@
-"""Rows by the ten thousand a second, past Django's model instances and the statements that it compiles."""
+"""Fast reads and writes of many rows, without model instances and the statements that Django compiles."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -10,8 +10,8 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 Field: TypeAlias = "models.Field[Any, Any]"
-#: What SQLite's driver takes as it is.
-_AS_THEY_ARE = (
+#: Fields with values that SQLite's driver takes unconverted.
+_UNCONVERTED_FIELDS = (
     models.BinaryField,
     models.BooleanField,
     models.CharField,
@@ -19,14 +19,14 @@ _AS_THEY_ARE = (
     models.TextField,
 )
 
-#: Rows of one text that goes to PostgreSQL, which takes them in while the next are put into words.
+#: Rows sent to PostgreSQL at once by COPY. It reads them while the next ones are formatted.
 COPIED_ROWS = 500
-#: Rows of one statement that goes to SQLite, which takes 32,766 parameters.
+#: Rows of one statement for SQLite, which allows 32,766 parameters.
 MERGED_ROWS = 500
 
-# All ids are one parameter: for thousands of parameters, Django and the driver take longer than the database
-# takes to find the rows. LIMIT makes PostgreSQL look up each id in the index, where it would rather scan the
-# whole table for thousands of ids, or as long as it has no statistics.
+# All ids are one parameter: for thousands of parameters, Django and the driver would take longer than the
+# database takes to find the rows. LIMIT makes PostgreSQL look up each id in the index. Without it, PostgreSQL
+# scans the whole table for thousands of ids, or while it has no statistics.
 _READ = (
     "SELECT found.* FROM unnest(%s::uuid[]) AS wanted"
     " CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE id = wanted LIMIT 1) AS found"
@@ -35,22 +35,33 @@ _READ_IN_SQLITE = "SELECT {columns} FROM {table} WHERE id IN (SELECT value FROM 
 
 
 def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
-    """Insert rows that are as the unsaved `like` but for the attributes `names`, of which `rows` hold values.
+    """Insert copies of the unsaved `like`, in which the attributes `names` have the values of each row.
 
-    Values are as the database takes them: ids as 32 hex digits, JSON as text. By COPY on PostgreSQL, by
-    INSERT elsewhere. The primary key is among `names`, or the database's to choose.
+    Values are in the database's form: ids as 32 hex digits, JSON as text. The primary key is among `names` or
+    chosen by the database. Uses COPY on PostgreSQL, INSERT on SQLite.
     """
     fields = [field for field in like._meta.concrete_fields if not isinstance(field, models.AutoField)]
     same = [field for field in fields if field.attname not in names]
     constants = [field.get_db_prep_save(getattr(like, field.attname), connection) for field in same]
     columns = _columns([*_fields(like, names), *same])
-    _write(f"{_table(like)} ({', '.join(columns)})", len(columns), rows, constants)
+    target = f"{_table(like)} ({', '.join(columns)})"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            end = "".join(f"\t{_copied(value)}" for value in constants) + "\n"
+            lines = ("\t".join(map(_copied, row)) + end for row in rows)
+            with cursor.copy(f"COPY {target} FROM STDIN") as copy:
+                while text := "".join(islice(lines, COPIED_ROWS)):
+                    copy.write(text)
+        else:
+            places = ", ".join(["%s"] * len(columns))
+            values = [(*row, *constants) for row in rows]
+            cursor.executemany(f"INSERT INTO {target} VALUES ({places})", values)  # noqa: S608 (no input)
 
 
 def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write the attributes `names`, of which `rows` hold values; the first names the primary key.
+    """Update the attributes `names` to the values of each row. The first name is that of the primary key.
 
-    A row that is not there is passed over. bulk_update() would spend most on compiling its CASE terms.
+    Rows that do not exist are skipped. bulk_update() would spend most of its time on compiling CASE terms.
     """
     fields = _fields(model, names)
     key, *others = _columns(fields)
@@ -59,20 +70,23 @@ def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
 
 
 def upsert(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """The same for rows that may not be there yet, in this order. They have no other attributes."""
+    """Update rows as `update` does, in this order, and insert those that do not exist.
+
+    The model has no attributes other than `names`.
+    """
     fields = _fields(model, names)
     columns = _columns(fields)
     key, *others = columns
     listed = ", ".join(columns)
     changes = ", ".join(f"{column} = excluded.{column}" for column in others)
-    # Without WHERE, SQLite would take ON for the condition of a join.
+    # Without WHERE, SQLite would parse ON as the condition of a join.
     values = f"SELECT {listed} FROM new WHERE true"  # noqa: S608 (no input)
     into = f"{_table(model)} ({listed})"
     _merge(f"INSERT INTO {into} {values} ON CONFLICT ({key}) DO UPDATE SET {changes}", fields, rows)
 
 
 def known(model: type[models.Model], ids: list[str]) -> list[str]:
-    """Return those of these ids (32 hex digits) that have a row."""
+    """Return the ids that have a row, out of `ids` (32 hex digits each)."""
     return [pk for (pk,) in read(model, ["id"], ids)]
 
 
@@ -93,27 +107,27 @@ def read(model: type[models.Model], names: Sequence[str], ids: list[str]) -> lis
 
 
 def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -> None:
-    """Execute a statement on all rows as the table `new`."""
+    """Execute a statement that reads all rows from a table named `new`."""
     names = _columns(fields)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # From JSON, since the driver takes longer over as many parameters than all else does.
+            # As JSON: the driver would take longer for so many parameters than everything else together.
             types = (f"{name} {field.db_type(connection)}" for name, field in zip(names, fields, strict=True))
             new = f"new AS (SELECT * FROM json_to_recordset(%s) AS given ({', '.join(types)}))"  # noqa: S608
             keys = [str(field.column) for field in fields]
             if objects := [dict(zip(keys, row, strict=True)) for row in rows]:
                 cursor.execute(f"WITH {new} {statement}", [json.dumps(objects, default=_in_json)])
         else:
-            # Some hundreds at once: for each statement and row, the driver lets other threads go first.
+            # Some hundreds at once: for each statement and row, the driver lets other threads run first.
             place = f"({', '.join(['%s'] * len(names))})"
-            converted = map(partial(_converted, _conversions(fields)), rows)
+            converted = map(_sqlite_converter(fields), rows)
             while some := list(islice(converted, MERGED_ROWS)):
                 new = f"new ({', '.join(names)}) AS (VALUES {', '.join([place] * len(some))})"
                 cursor.execute(f"WITH {new} {statement}", list(chain.from_iterable(some)))
 
 
 def _in_json(value: Any) -> str:
-    """What PostgreSQL reads as this UUID, moment or bytes."""
+    """Return a UUID, datetime or bytes as PostgreSQL reads it from JSON."""
     return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
 
 
@@ -130,52 +144,33 @@ def _columns(fields: Iterable[Field]) -> list[str]:
     return [connection.ops.quote_name(str(field.column)) for field in fields]
 
 
-def _conversions(fields: Iterable[Field]) -> list[tuple[int, Callable[[Any], Any]]]:
-    """What SQLite's driver does not take: its place in a row, and what turns it into what it takes."""
-    # The connection itself: `connection` looks up the thread's for whatever is asked of it.
+def _sqlite_converter(fields: Iterable[Field]) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return a function that converts the values of a row to types that SQLite's driver takes."""
+    # The connection itself, since the proxy `connection` looks it up at each access.
     real = connections[DEFAULT_DB_ALIAS]
     conversions: list[tuple[int, Callable[[Any], Any]]] = []
-    for place, field in enumerate(fields):
+    for index, field in enumerate(fields):
         kind = field.target_field if isinstance(field, models.ForeignKey) else field
         if isinstance(kind, models.UUIDField):
-            conversions.append((place, _digits))
-        elif not isinstance(kind, _AS_THEY_ARE):
-            conversions.append((place, partial(kind.get_db_prep_save, connection=real)))
-    return conversions
+            conversions.append((index, _digits))
+        elif not isinstance(kind, _UNCONVERTED_FIELDS):
+            conversions.append((index, partial(kind.get_db_prep_save, connection=real)))
+
+    def convert(row: Sequence[Any]) -> list[Any]:
+        values = list(row)
+        for index, conversion in conversions:
+            values[index] = conversion(values[index])
+        return values
+
+    return convert
 
 
 def _digits(value: Any) -> Any:
     return value.hex if isinstance(value, UUID) else value
 
 
-def _converted(conversions: Iterable[tuple[int, Callable[[Any], Any]]], row: Sequence[Any]) -> list[Any]:
-    values = list(row)
-    for place, convert in conversions:
-        values[place] = convert(values[place])
-    return values
-
-
-def _write(target: str, width: int, rows: Iterable[Sequence[str | int]], constants: Sequence[Any]) -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            with cursor.copy(f"COPY {target} FROM STDIN") as copy:
-                for text in _texts(rows, constants):
-                    copy.write(text)
-        else:
-            places = ", ".join(["%s"] * width)
-            values = [(*row, *constants) for row in rows]
-            cursor.executemany(f"INSERT INTO {target} VALUES ({places})", values)  # noqa: S608 (no input)
-
-
-def _texts(rows: Iterable[Sequence[str | int]], constants: Sequence[Any]) -> Iterator[str]:
-    """Yields the rows as COPY reads them, COPIED_ROWS in a text."""
-    end = "".join(f"\t{_copied(value)}" for value in constants) + "\n"
-    lines = ("\t".join(map(_copied, row)) + end for row in rows)
-    while text := "".join(islice(lines, COPIED_ROWS)):
-        yield text
-
-
 def _copied(value: object) -> str:
+    """Return a value in the text format of COPY."""
     if value is None:
         return "\\N"
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -8,7 +8,7 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 
 #: Exceptions that Django's storages raise when a disk or S3 fails.
-ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
+STORAGE_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 MAX_FILENAME_LENGTH = 255
 

@@ -16,8 +16,8 @@ from products.models.output_urls import OutputUrls
 from products.models.request import Request
 from products.models.states import ImageStatus
 
-#: Characters of a URL in its index, which could not hold a whole one.
-INDEXED_URL = 200
+#: Characters of a URL in its index, which has no room for a whole URL.
+INDEXED_URL_CHARACTERS = 200
 #: Most Images that are counted by outcome in one query.
 COUNTED_OUTCOMES = 50_000
 
@@ -49,12 +49,12 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return settled.filter(host=host) if host else settled
 
     def causes(self) -> list[tuple[str, int]]:
-        """Return error codes with their numbers of failed Images, the most frequent first."""
+        """Return error codes with the number of Images that failed, the most frequent first."""
         counts = self.failed().order_by().values_list("error_code").annotate(count=Count("*"))
         return list(counts.order_by("-count", "error_code"))
 
     def outcomes_since(self, moment: datetime) -> Outcomes:
-        """Count the Images settled since `moment`, or since a later one if they are more than 50,000."""
+        """Count the Images settled since `moment`; of very many, only about the latest COUNTED_OUTCOMES."""
         settled = self.filter(settled_at__gte=moment).order_by("-settled_at")
         times = settled.values_list("settled_at", flat=True)
         since = next(iter(times[COUNTED_OUTCOMES : COUNTED_OUTCOMES + 1]), None) or moment
@@ -62,7 +62,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return Outcomes(since, list(counted.annotate(count=Count("*")).order_by("-count")))
 
     def outputs_in_use(self, keys: Collection[str]) -> set[str]:
-        """Return those of these output keys that an Image refers to."""
+        """Return the keys that an Image refers to, out of the given output keys."""
         # The index's condition is repeated: without it PostgreSQL does not use it for a long list of keys.
         shown = self.filter(output_key__in=keys).exclude(output_key="")
         return set(shown.order_by().values_list("output_key", flat=True).distinct())
@@ -142,7 +142,7 @@ class Image(models.Model):
             # Lists by status, of one Request or of all, in their order.
             models.Index(fields=["status", "request", "number"], name="image_status"),
             # has_url()
-            models.Index(Left("url", INDEXED_URL), name="image_url"),
+            models.Index(Left("url", INDEXED_URL_CHARACTERS), name="image_url"),
             # outcomes_since(), answered from the index alone.
             models.Index(
                 fields=["settled_at", "status", "error_code"],
@@ -161,8 +161,9 @@ class Image(models.Model):
 
     @staticmethod
     def has_url(url: str) -> Q:
-        """Return the condition that the URL is exactly this one, in a form that its index serves."""
-        return Q(Exact(Left("url", INDEXED_URL), url[:INDEXED_URL]), url=url)
+        """Return the condition that the URL is exactly this one, for which the database uses its index."""
+        beginning = Exact(Left("url", INDEXED_URL_CHARACTERS), url[:INDEXED_URL_CHARACTERS])
+        return Q(beginning, url=url)
 
     @property
     def output_path(self) -> str:

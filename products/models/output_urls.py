@@ -14,7 +14,7 @@ _SOME_KEY = "images/00/00.jpg"
 
 
 class OutputUrls:
-    """Builds URLs of outputs. Make one for many of them: it asks settings and storage only once."""
+    """Builds URLs of outputs. Use one instance for many: it reads settings and storage only once."""
 
     def __init__(self) -> None:
         self._signed = settings.AWS_S3_SIGNED_URLS
@@ -22,7 +22,7 @@ class OutputUrls:
 
     @cached_property
     def _beginning(self) -> str:
-        # A storage takes long to build a URL, and all URLs have the same beginning.
+        # Storages are slow at building URLs, and all URLs have the same beginning.
         return default_storage.url(_SOME_KEY).removesuffix(_SOME_KEY)
 
     def path(self, image_id: uuid.UUID, output_key: str, external_url: str) -> str:

@@ -18,7 +18,7 @@ from products.models.states import ImageStatus, RequestStatus
 #: Places of Images in the rows of one page. A row may have a hundred thousand; it is then shown alone.
 MAX_PAGE_PLACES = 10_000
 #: Characters of a serial number in its index.
-INDEXED_SERIAL = 100
+INDEXED_SERIAL_CHARACTERS = 100
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -54,7 +54,7 @@ class ProductQuerySet(models.QuerySet["Product"]):
 
     def found_by(self, batch: Request, words: str) -> Self:
         """Products of `batch` whose serial number or name contains `words`, or that show the URL `words`."""
-        if "://" in words:  # its id follows from the URL: no text search
+        if "://" in words:  # an Image's id follows from its URL, so no text search is needed
             shown = ProductImage.objects.filter(
                 product=OuterRef("pk"), image=uuid.UUID(image_id(batch.pk, words))
             )
@@ -94,7 +94,7 @@ class Product(models.Model):
         ]
         indexes = [
             # has_serial()
-            models.Index(Left("serial_number", INDEXED_SERIAL), name="product_serial"),
+            models.Index(Left("serial_number", INDEXED_SERIAL_CHARACTERS), name="product_serial"),
         ]
 
     def __str__(self) -> str:
@@ -106,8 +106,10 @@ class Product(models.Model):
 
     @staticmethod
     def has_serial(serial: str) -> Q:
-        """Return the condition that the serial number is exactly this one, in a form its index serves."""
-        beginning = Exact(Left("serial_number", INDEXED_SERIAL), serial[:INDEXED_SERIAL])
+        """Return the condition for exactly this serial number, for which the database uses its index."""
+        beginning = Exact(
+            Left("serial_number", INDEXED_SERIAL_CHARACTERS), serial[:INDEXED_SERIAL_CHARACTERS]
+        )
         return Q(beginning, serial_number=serial)
 
     @staticmethod

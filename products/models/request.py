@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from products.catalogue import Reading
 from products.models.files import uploads_storage
+from products.models.owned import OwnedQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus, Sweep
 
 
@@ -24,10 +25,10 @@ def source_path(batch: "Request", filename: str) -> str:
     return f"{batch.pk}.csv"
 
 
-class RequestQuerySet(models.QuerySet["Request"]):
+class RequestQuerySet(OwnedQuerySet["Request"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Requests that `user` may see: staff see all, others their own."""
-        return self.present() if user.is_staff else self.present().filter(owner=user)
+        """Requests that `user` may see, without those being deleted."""
+        return super().visible_to(user).present()
 
     def present(self) -> Self:
         """Requests that are not being deleted."""
@@ -68,7 +69,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
         return self.finished().filter(finished_at__lt=moment)
 
     def sources_in_use(self, names: Collection[str]) -> set[str]:
-        """Return those of these stored catalogues that a Request refers to."""
+        """Return the names that a Request refers to, out of the given names of stored catalogues."""
         return set(self.filter(source__in=names).values_list("source", flat=True))
 
     def locked(self) -> Self:

@@ -15,7 +15,7 @@ class RequestStatus(models.TextChoices):
 
 
 class Sweep(models.TextChoices):
-    """A change that a Request row has undergone already and its other rows follow some thousand at a time."""
+    """A change that is made to a Request's row at once, and to its other rows some thousand at a time."""
 
     CANCEL = "cancel", "Cancel"
     RETRY = "retry", "Retry"

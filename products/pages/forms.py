@@ -8,13 +8,13 @@ from django.core.exceptions import ValidationError
 from products.catalogue import ENCODINGS, FIRST_PROBLEMS, ColumnNames, Problem, Reading, check_base_url
 from products.models import Format, RequestStatus
 
-#: Columns offered for choice. Thousands of them would make a page of megabytes.
+#: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
 
 
 class OptionsForm(forms.Form):
-    """The options of a Request, named as `Request.objects.submit` takes them."""
+    """The options of a Request, by the names that `lifecycle.submit` takes."""
 
     quality = forms.IntegerField(
         label="Quality",
@@ -88,7 +88,7 @@ class UploadForm(OptionsForm):
 
 
 class DraftForm(OptionsForm):
-    """How to read an uploaded catalogue, and the options of its Request."""
+    """The options for reading an uploaded catalogue, and those of its Request."""
 
     serial = forms.ChoiceField(label="Serial number")
     name = forms.ChoiceField(label="Product name")
@@ -131,7 +131,7 @@ class DraftForm(OptionsForm):
 
     @property
     def reading(self) -> Reading:
-        """How to read the file, as `Request.objects.submit` takes it."""
+        """The options for reading the file, by the names that `lifecycle.submit` takes."""
         data = self.cleaned_data
         columns: ColumnNames = {"serial": data["serial"], "name": data["name"], "images": data["images"]}
         return {"encoding": data["encoding"], "columns": columns, "base_url": data["base_url"]}

@@ -1,7 +1,6 @@
-"""Output pictures over HTTP: files in local storage, redirects to wherever outputs are, thumbnails."""
+"""Output pictures over HTTP: files in local storage, redirects to other storages, thumbnails."""
 
 from functools import lru_cache
-from io import BytesIO
 from threading import Lock
 from uuid import UUID
 
@@ -15,7 +14,8 @@ from django.views.static import serve
 from PIL import Image as Pillow
 
 from products.models import Image, Request
-from products.models.files import ERRORS
+from products.models.files import STORAGE_ERRORS
+from products.pages.thumbnail import make_thumbnail
 
 #: Content types by file extension. Other files in the folder are not served.
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
@@ -26,20 +26,18 @@ MEDIA_HEADERS = {
     "Content-Security-Policy": MEDIA_POLICY,
     "Cross-Origin-Resource-Policy": "cross-origin",  # shops embed these pictures
 }
-#: Half of the time for which the target of the redirect is signed.
+#: Half of the time for which the signature in the redirect's target is valid.
 REDIRECT_CACHE_SECONDS = 1800
 
-#: Twice the size at which pages show a thumbnail, for high-density screens.
-THUMBNAIL_PIXELS = 192
-#: Of about 10 KB each.
+#: About 10 KB each.
 MAX_CACHED_THUMBNAILS = 1000
-# One at a time: decoding a large output takes memory.
+# One at a time: a decoded output takes memory.
 _decoding = Lock()
 
 
 @require_safe
 def media(request: HttpRequest, key: str) -> HttpResponseBase:
-    """Serve an output from local storage, with the content type that its extension says and no other."""
+    """Serve an output from local storage. Its extension alone decides the content type."""
     content_type = CONTENT_TYPES.get(key.rpartition(".")[2])
     if settings.AWS_STORAGE_BUCKET_NAME or content_type is None:
         raise Http404
@@ -69,7 +67,7 @@ def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     image = image_with_output(request, pk)
     try:
         data = _make_thumbnail(image.output_key)
-    except (*ERRORS, Pillow.DecompressionBombError) as error:
+    except (*STORAGE_ERRORS, Pillow.DecompressionBombError) as error:
         raise Http404 from error
     # The output of an Image never changes once it exists.
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -87,10 +85,5 @@ def _make_thumbnail(output_key: str) -> bytes:
     """Scale a stored output down to WebP. Keys are content hashes, so results can be cached."""
     with default_storage.open(output_key) as file:
         data = file.read()
-    with _decoding, Pillow.open(BytesIO(data)) as picture:
-        size = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
-        picture.draft("RGB", size)  # decodes a JPEG at about the target size
-        picture.thumbnail(size)
-        buffer = BytesIO()
-        picture.save(buffer, "WEBP", quality=70)
-        return buffer.getvalue()
+    with _decoding:
+        return make_thumbnail(data)

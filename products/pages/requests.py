@@ -16,6 +16,7 @@ from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarg
 
 from products import lifecycle
 from products.accounts.authentication import HtmxRequest, UserRequest
+from products.accounts.rights import get_permitted, may
 from products.lifecycle.limits import check_open_work
 from products.models import Request
 from products.pages.forms import RequestSearchForm, RetryForm
@@ -93,14 +94,19 @@ def request_failures(request: UserRequest, pk: UUID) -> HttpResponse:
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     if request.GET.get("seen") == str(batch.images_failed):
         return HttpResponse(status=204)
-    return render(request, "pages/_failures.html", {"batch": batch, "failures": failures_by_cause(batch)})
+    context = {
+        "batch": batch,
+        "failures": failures_by_cause(batch),
+        "may_change": may(request.user, "change", batch),
+    }
+    return render(request, "pages/_failures.html", context)
 
 
 @require_POST
 @login_required
 def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Retry failed and canceled pictures, or only those that failed with one error `code` on one `host`."""
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    batch = _changeable(request, pk)
     form = RetryForm(request.POST)
     try:
         check_open_work(request.user)
@@ -121,7 +127,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Cancel a Request. Completed pictures are kept."""
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    batch = _changeable(request, pk)
     if lifecycle.cancel(batch):
         messages.success(request, "Request canceled. Completed pictures are kept.")
     else:
@@ -133,10 +139,17 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Delete a Request with its products and pictures."""
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    requests = Request.objects
+    batch = get_permitted(requests.visible_to(request.user), requests.deletable_by(request.user), pk)
     lifecycle.delete(batch)
     messages.success(request, f"{batch.filename} deleted.")
     return redirect("home")
+
+
+def _changeable(request: HttpRequest, pk: UUID) -> Request:
+    """Return a Request. Raises Http404 or PermissionDenied unless the user may change it."""
+    requests = Request.objects
+    return get_permitted(requests.visible_to(request.user), requests.changeable_by(request.user), pk)
 
 
 def _page_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
@@ -148,6 +161,8 @@ def _page_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
         **products,
         "retryable": has_missing and not batch.is_active,
         "failures": failures_by_cause(batch),
+        "may_change": may(request.user, "change", batch),
+        "may_delete": may(request.user, "delete", batch),
     }
     # Counting changes reads two whole catalogues, so searches and later pages do without.
     is_first_page = not (products["is_search"] or products["has_previous"])

@@ -15,8 +15,8 @@ from django_htmx.http import HttpResponseClientRedirect
 from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.catalogue import CatalogueError, read_header
+from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.lifecycle.limits import check_open_work, count_upload
-from products.lifecycle.submit import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.models import Draft, Request
 from products.pages.forms import DraftForm, UploadForm, describe_problems
 from products.rate_limit import LimitReached
@@ -53,7 +53,7 @@ def home(request: UserRequest) -> HttpResponse:
 
 
 def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
-    """Create a Draft if a preview was asked for, otherwise a Request. Raises CatalogueError."""
+    """Create a Draft if the user wants a preview, otherwise a Request. Raises CatalogueError."""
     file = form.cleaned_data["file"]
     if request.POST.get("step") != "preview":
         return lifecycle.submit(request.user, file, **form.cleaned_options)[0]
@@ -72,11 +72,16 @@ def draft(request: UserRequest, pk: UUID) -> HttpResponse:
     """The preview of an uploaded catalogue, with a form to correct how it is read and to start the work.
 
     Once the draft has been started, redirects to its Request; starting it twice creates one Request.
+    Each preview counts as an upload, and so does the start; answers 429 above the limit.
     """
     draft = Draft.objects.filter(owner=request.user.pk, pk=pk).first()
     # A second click may find the file gone or the idempotency key taken by the first.
     with suppress(FileNotFoundError, IdempotencyConflict):
         if draft:
+            try:
+                count_upload(request.user)  # each preview reads as much as an upload
+            except LimitReached as error:
+                return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
             with draft.file.open("rb") as file:
                 return _draft_page(request, draft, File(file, draft.filename))
     if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():

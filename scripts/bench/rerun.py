@@ -1,6 +1,6 @@
 """What a catalogue costs that comes again: unchanged, and with one picture in a hundred changed.
 
-    .venv/bin/python scripts/servers.py -- .venv/bin/python -m scripts.bench.rerun [--pictures COUNT]
+    .venv/bin/python scripts/servers.py nginx -- .venv/bin/python -m scripts.bench.rerun [--pictures COUNT]
         [--rounds N] [--no-write]
 
 Each deployment takes the same catalogue three times, from an origin on loopback and from one behind a line:

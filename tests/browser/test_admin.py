@@ -163,12 +163,12 @@ def test_a_viewer_is_offered_nothing_but_to_export(
     for model in VIEWED:
         visit(viewer, live_server, list_of(model))
         offered = viewer.locator("select[name=action] option:not([value=''])").all_inner_texts()
-        assert offered == (["Export result CSV"] if model is Request else []), model
+        assert offered == (["Download results"] if model is Request else []), model
         expect(viewer.locator(".object-tools .addlink")).to_have_count(0)
     for row in shop.rows():
         visit(viewer, live_server, page_of(row))
         offered = viewer.locator(".row-actions button, input[type=submit], .deletelink").all_inner_texts()
-        assert offered == (["Export result CSV"] if isinstance(row, Request) else []), row
+        assert offered == (["Download results"] if isinstance(row, Request) else []), row
 
 
 def test_the_first_page_says_what_waits_and_what_has_come_of_images(
@@ -178,10 +178,10 @@ def test_the_first_page_says_what_waits_and_what_has_come_of_images(
     visit(boss, live_server, "/admin/")
     rows = {row.locator("th").inner_text(): row for row in boss.locator(".overview tbody tr:has(th)").all()}
     counts = {name: row.locator("td").first.inner_text() for name, row in rows.items()}
-    assert counts["Requests that nobody has begun"] == "1"
-    assert counts["Requests at work, and the longest without progress"] == "1"
-    assert counts["Images of these that are not done"] == "2"
-    assert counts["Servers of pictures that are left alone"] == "1"
+    assert counts["Requests waiting for a worker"] == "1"
+    assert counts["Requests in progress, longest without progress"] == "1"
+    assert counts["Unfinished images"] == "2"
+    assert counts["Paused hosts"] == "1"
     assert counts["Completed"] == "1"
     assert counts["Failed"] == "2"
     assert counts["<script>mark()</script>"] == counts["invalid_url"] == "1"
@@ -214,11 +214,11 @@ def test_requests_are_acted_on_in_the_list(boss: "Page", live_server: LiveServer
     path = list_of(Request)
     visit(boss, live_server, path)
     choose(boss, "cancel", rows=3)
-    said(boss, "Requests that were canceled: 2.")
+    said(boss, "Canceled 2 requests.")
     choose(boss, "resend", rows=3)
     said(boss, "Deliveries queued: 1.")
     choose(boss, "retry", rows=3)
-    said(boss, "Images that are tried again: 3.")
+    said(boss, "Retrying 3 images.")
     with boss.expect_download() as download:
         choose(boss, "export", rows=3)
     assert download.value.suggested_filename == "results.zip"
@@ -231,27 +231,27 @@ def test_requests_are_acted_on_in_the_list(boss: "Page", live_server: LiveServer
     assert Request.objects.count() == 3
     choose(boss, "prune", rows=3)
     boss.get_by_role("button", name="Yes").click()
-    said(boss, "Requests that were deleted: 1.")
+    said(boss, "Deleted 1 request.")
     assert not Request.objects.filter(pk=other.pk).exists()
 
 
 def test_a_request_is_acted_on_on_its_page(boss: "Page", live_server: LiveServer, shop: Shop) -> None:
     visit(boss, live_server, page_of(shop.done))
     with boss.expect_download() as download:
-        boss.get_by_role("button", name="Export result CSV").click()
+        boss.get_by_role("button", name="Download results").click()
     assert download.value.suggested_filename.endswith(".csv")
     boss.get_by_role("button", name="Redeliver webhooks").click()
     said(boss, "Deliveries queued: 1.")
-    boss.get_by_role("button", name="Retry what failed").click()
-    said(boss, "Images that are tried again: 1.")
+    boss.get_by_role("button", name="Retry failed").click()
+    said(boss, "Retrying 1 image.")
     boss.get_by_role("button", name="Cancel").click()
-    said(boss, "Requests that were canceled: 1.")
+    said(boss, "Canceled 1 request.")
     boss.get_by_role("link", name="History").click()
-    expect(boss.locator("#change-history")).to_contain_text("Tried again.")
+    expect(boss.locator("#change-history")).to_contain_text("Retried.")
     boss.go_back()
-    boss.get_by_role("button", name="Prune").click()
+    boss.get_by_role("button", name="Delete").click()
     boss.get_by_role("button", name="Yes").click()
-    said(boss, "Requests that were deleted: 1.")
+    said(boss, "Deleted 1 request.")
     assert not Request.objects.filter(pk=shop.done.pk).exists()
 
 

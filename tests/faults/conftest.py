@@ -1,6 +1,7 @@
 """Deployments to strike, and the table of what the faults have cost."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 from tests.support.jobs import Cost, Job, Report, as_table, make_rows, watch
 from tests.support.origin import Origin
 from tests.support.servers import Redis
-from tests.support.stack import Cluster, Deployment
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment
 
 FAULT, FIGURE = "fault", "figure"
+FAILED = pytest.StashKey[bool]()
+#: Of the shared cluster. Its deliveries are impatient; only a test that starts a process for them has any.
+SETTINGS = QUICK_TO_NOTICE | {"WEBHOOK_TIMEOUT": "2"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -47,13 +51,64 @@ def own_redis() -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
-    """gunicorn and two worker processes."""
-    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = report.failed or item.stash.get(FAILED, False)
+    return report
+
+
+class SharedCluster:
+    """A cluster with a Redis of its own that tests use one after another, until one of them fails."""
+
+    def __init__(self, make_directory: Callable[[], Path]) -> None:
+        self._make_directory = make_directory
+        self._stack = ExitStack()
+        self._cluster: Cluster | None = None
+
+    def take(self) -> Cluster:
+        """gunicorn and two worker processes that have seen no work, or work of which nothing is left."""
+        if self._cluster:
+            self._cluster.restore(workers=2)
+            return self._cluster
+        self.redis = self._stack.enter_context(Redis())
+        cluster = Cluster(self._make_directory(), redis_url=self.redis.url, **SETTINGS)
+        self._stack.enter_context(cluster)
         watch(cluster)
         cluster.run(workers=2)
-        yield cluster
+        self._cluster = cluster
+        return cluster
+
+    def close(self) -> None:
+        self._cluster = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCluster]:
+    shared = SharedCluster(lambda: tmp_path_factory.mktemp("cluster"))
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def cluster(shared_cluster: SharedCluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """gunicorn and two worker processes, shared with other tests; each finds it as it was at its start."""
+    try:
+        cluster = shared_cluster.take()
+    except BaseException:
+        shared_cluster.close()
+        raise
+    yield cluster
+    if request.node.stash[FAILED]:
+        sys.stderr.write(cluster.log())
+        shared_cluster.close()
+
+
+@pytest.fixture
+def cluster_redis(shared_cluster: SharedCluster, cluster: Cluster) -> Redis:
+    """The Redis of `cluster`. The test may strike it, and has to leave it running."""
+    return shared_cluster.redis
 
 
 NewJob = Callable[..., Job]

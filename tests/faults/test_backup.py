@@ -9,7 +9,7 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.support.jobs import watch
 from tests.support.servers import Postgres, Redis, find_program
-from tests.support.stack import Cluster, execute, wait_for, with_database
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, execute, wait_for, with_database
 from tests.support.stores import REAL, Moto, Store
 
 pytestmark = pytest.mark.timeout(300)
@@ -51,6 +51,7 @@ class Place:
             directory,
             database_url=self.postgres.url,
             redis_url=self.redis.url,
+            **QUICK_TO_NOTICE,
             **self.account.environment(self.bucket),
         )
 

@@ -12,14 +12,14 @@ import pytest
 
 from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, as_csv, read_result, watch
-from tests.support.stack import Embedded, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Embedded]:
-    with Embedded(tmp_path) as service:
+    with Embedded(tmp_path, **QUICK_TO_NOTICE) as service:
         service.serve()
         watch(service)
         yield service

@@ -14,7 +14,7 @@ from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, make_rows, picture
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.servers import Redis
-from tests.support.stack import Cluster, Deployment, Embedded, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -70,18 +70,17 @@ class Limited:
 
 
 @pytest.fixture
-def start(tmp_path: Path, own_redis: Redis) -> Iterator[Start]:
-    """Starts a deployment with so many workers; none is embedded."""
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Gives a deployment with none or two workers; none is embedded."""
     with ExitStack() as stack:
 
         def start(workers: int) -> Deployment:
-            if not workers:
-                embedded = stack.enter_context(Embedded(tmp_path))
-                embedded.serve()
-                return embedded
-            cluster = stack.enter_context(Cluster(tmp_path, redis_url=own_redis.url))
-            cluster.run(workers=workers)
-            return cluster
+            if workers:
+                cluster: Cluster = request.getfixturevalue("cluster")
+                return cluster
+            embedded = stack.enter_context(Embedded(tmp_path, **QUICK_TO_NOTICE))
+            embedded.serve()
+            return embedded
 
         yield start
 
@@ -132,7 +131,10 @@ def test_an_origin_with_a_limit_completes_and_delays_no_other(
         mixed = [*job.rows, *[[*row[:2], f"{row[2]}?again"] for row in quick]]
         both = finished(replace(job, rows=mixed).submit())
         beside = both.seconds_to_settle(f"host = '127.0.0.1:{other.port}'")
-    assert limited.refused < PICTURES / 3
+    # On any machine, workers that only waited after a refusal would be refused more often than answered: of
+    # the requests that then go out together, five are answered. tests/processing/hosts/test_rate_limit.py has
+    # a closer limit.
+    assert limited.refused < PICTURES
     figure(
         f"{PICTURES} pictures at {PER_SECOND} a second, Retry-After: {retry_after}, "
         f"{f'{workers} workers' if workers else 'embedded'}: {both.seconds_to_settle():.0f} s, "

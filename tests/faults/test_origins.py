@@ -14,7 +14,7 @@ from tests.faults.conftest import NewJob
 from tests.support.jobs import PICTURES, Report, good_answer, make_rows, watch
 from tests.support.origin import Answer, Handler, Origin, Route
 from tests.support.servers import Redis
-from tests.support.stack import Cluster
+from tests.support.stack import QUICK_TO_NOTICE, Cluster
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -99,18 +99,19 @@ def some_stall(number: int) -> Route:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
+def impatient_cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
     """Workers that wait 3 s for an answer."""
-    with Cluster(tmp_path, redis_url=own_redis.url, FETCH_TIMEOUT="3") as cluster:
+    environment = QUICK_TO_NOTICE | {"FETCH_TIMEOUT": "3"}
+    with Cluster(tmp_path, redis_url=own_redis.url, **environment) as cluster:
         watch(cluster)
         cluster.run(workers=2)
         yield cluster
 
 
 def test_urls_that_stall_for_ever_fail_and_cost_no_other_picture(
-    cluster: Cluster, new_job: NewJob, origin: Origin, report: Report
+    impatient_cluster: Cluster, new_job: NewJob, origin: Origin, report: Report
 ) -> None:
-    job = new_job(cluster, make_rows(origin, some_stall)).submit()
+    job = new_job(impatient_cluster, make_rows(origin, some_stall)).submit()
     timeouts = {origin.url(f"/{number}.jpg"): "timeout" for number in SOME}
     with report.fault("20 of 1,000 URLs stall for ever", job, failed=timeouts):
         pass

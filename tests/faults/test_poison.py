@@ -10,7 +10,7 @@ from tests.faults.conftest import NewJob
 from tests.support.jobs import Report, make_rows, watch
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.servers import Redis
-from tests.support.stack import Cluster, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 from tests.support.weakness import make_weak_decoder, touching
 
 pytestmark = pytest.mark.timeout(300)
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.timeout(300)
 def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
     """Workers whose decoder has a weakness."""
     weak = make_weak_decoder(tmp_path / "weak")
-    with Cluster(tmp_path, redis_url=own_redis.url, PYTHONPATH=str(weak)) as cluster:
+    environment = QUICK_TO_NOTICE | {"PYTHONPATH": str(weak)}
+    with Cluster(tmp_path, redis_url=own_redis.url, **environment) as cluster:
         watch(cluster)
         cluster.run(workers=2)
         yield cluster

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.support.jobs import Report, problems, watch
 from tests.support.servers import Postgres, Redis
-from tests.support.stack import Cluster, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -22,7 +22,8 @@ def own_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def cluster(tmp_path: Path, own_postgres: Postgres, own_redis: Redis) -> Iterator[Cluster]:
-    with Cluster(tmp_path, database_url=own_postgres.url, redis_url=own_redis.url) as cluster:
+    urls = {"database_url": own_postgres.url, "redis_url": own_redis.url}
+    with Cluster(tmp_path, **urls, **QUICK_TO_NOTICE) as cluster:
         watch(cluster)
         cluster.run(workers=2)
         yield cluster
@@ -34,7 +35,7 @@ def test_a_postgresql_that_is_killed_and_started_again_loses_no_work(
     job = new_job(cluster).submit()
     with report.fault("PostgreSQL killed and started again", job):
         own_postgres.kill()
-        assert problems(cluster) == {"database"}
+        wait_for(lambda: problems(cluster) == {"database"}, "the database is named")
         own_postgres.start()
     wait_for(lambda: problems(cluster) == set(), "all is ready")
     assert all(process.poll() is None for process in cluster.processes)

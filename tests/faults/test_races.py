@@ -21,9 +21,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from processing.storage.outputs import store
+from processing.timing import DEAD_AFTER
 from processing.work import ingest as ingestion
 from processing.work.claim import ClaimedImage
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.models import Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import Recovered, recover
 from products import lifecycle

@@ -21,36 +21,36 @@ PROMPT = 15
 
 
 def test_an_emptied_redis_loses_no_work(
-    cluster: Cluster, own_redis: Redis, new_job: NewJob, report: Report
+    cluster: Cluster, cluster_redis: Redis, new_job: NewJob, report: Report
 ) -> None:
     job = new_job(cluster).submit()
-    with report.fault("Redis emptied (FLUSHALL)", job), redis.Redis.from_url(own_redis.url) as client:
+    with report.fault("Redis emptied (FLUSHALL)", job), redis.Redis.from_url(cluster_redis.url) as client:
         client.flushall()
     assert job.refetched() == 0
 
 
 def test_redis_killed_costs_no_work_and_no_upload(
-    cluster: Cluster, own_redis: Redis, new_job: NewJob, report: Report
+    cluster: Cluster, cluster_redis: Redis, new_job: NewJob, report: Report
 ) -> None:
     job = new_job(cluster).submit()
     with report.fault("Redis killed, and started empty", job):
-        own_redis.kill()
-        assert problems(cluster) == {"broker"}
+        cluster_redis.kill()
+        wait_for(lambda: problems(cluster) == {"broker"}, "the broker is named")
         uploaded = submit_promptly(job.another("?uploaded"), report)
-        own_redis.start()
+        cluster_redis.start()
         back_at = datetime.now(UTC)
     wait_for(lambda: problems(cluster) == set(), "all is ready")
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)
 
 
 def test_a_silent_redis_costs_no_work_and_no_upload(
-    cluster: Cluster, own_redis: Redis, new_job: NewJob, report: Report
+    cluster: Cluster, cluster_redis: Redis, new_job: NewJob, report: Report
 ) -> None:
     """An upload whose web process is killed between its row and its answer is there when it is repeated."""
     job = new_job(cluster).submit()
     with report.fault("Redis silent for a while", job), ThreadPoolExecutor(1) as thread:
-        own_redis.pause()
-        assert problems(cluster) == {"broker"}
+        cluster_redis.pause()
+        wait_for(lambda: problems(cluster) == {"broker"}, "the broker is named")
         uploaded = submit_promptly(job.another("?uploaded"), report)
         unanswered = job.another("?unanswered")
         answer = thread.submit(upload, unanswered.client, unanswered.rows, "b")
@@ -60,7 +60,7 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
         with pytest.raises(httpx.TransportError):
             answer.result(30)
         cluster.web()
-        own_redis.resume()
+        cluster_redis.resume()
         back_at = datetime.now(UTC)
     wait_for(lambda: problems(cluster) == set(), "all is ready")
     report.outlived("  the upload meanwhile: finished, after Redis was back", uploaded, back_at)

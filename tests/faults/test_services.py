@@ -115,7 +115,7 @@ def test_without_its_bucket_nothing_starts_and_the_reason_is_said(cluster: Clust
     wait_for(lambda: process.poll() is not None, "it ends")
     assert process.returncode != 0
     assert "AWS_STORAGE_BUCKET_NAME is not an existing bucket" in cluster.log()
-    assert "`manage.py create_bucket` makes 'missing'" in cluster.log()
+    assert "`manage.py create_bucket` creates 'missing'" in cluster.log()
 
 
 def test_behind_a_tls_proxy_public_url_is_all_it_takes(tmp_path: Path) -> None:

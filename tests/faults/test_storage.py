@@ -11,9 +11,12 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, watch
 from tests.support.servers import Redis
-from tests.support.stack import Cluster, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, TIME_SCALE, Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
+
+#: Long enough for several pauses of claims, each twice as long as the one before.
+REFUSES_SECONDS = 20 * TIME_SCALE
 
 
 def assert_waiting_for_storage(job: Job) -> None:
@@ -34,13 +37,13 @@ def test_storage_that_refuses_writes_for_a_while_costs_no_picture(
 ) -> None:
     """A file stands where the folder of the outputs should be: not even root can write there."""
     job = new_job(cluster).submit()
-    with report.fault("storage refuses writes for 20 s", job):
+    with report.fault("storage refuses writes for some time", job):
         images = Path(cluster.directory, "media", "images")
         images.rename(images.with_name("away"))
         images.touch()
-        refuses_until = time.monotonic() + 20
+        refuses_until = time.monotonic() + REFUSES_SECONDS
         assert_waiting_for_storage(job)
-        wait_for(lambda: time.monotonic() > refuses_until, "20 s have passed")
+        wait_for(lambda: time.monotonic() > refuses_until, "claims have been paused more than once")
         images.unlink()
         images.with_name("away").rename(images)
     assert "Not a directory" in cluster.log()
@@ -99,7 +102,7 @@ def test_a_full_disk_costs_no_picture(
     """The disk of the outputs has room for a quarter of them, until it grows."""
     with (
         small_disk(tmp_path / "media" / "images", "1m") as disk,
-        Cluster(tmp_path, redis_url=own_redis.url) as cluster,
+        Cluster(tmp_path, redis_url=own_redis.url, **QUICK_TO_NOTICE) as cluster,
     ):
         watch(cluster)
         cluster.prefix = disk.prefix

@@ -16,7 +16,7 @@ from tests.support.origin import Answer, Handler, Origin, Route
 from tests.support.pictures import photo_jpeg
 from tests.support.receivers import messages
 from tests.support.servers import Redis
-from tests.support.stack import Cluster, Deployment, Embedded, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,14 +40,6 @@ LAST_SERVED = """
     SELECT extract(epoch FROM max((attempts->0->>'at')::timestamptz) - min(created_at))::float
     FROM webhooks_webhookdelivery WHERE event = 'test' AND status = 'delivered'
 """
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
-    """gunicorn and a worker for pictures, with impatient deliveries."""
-    with Cluster(tmp_path, redis_url=own_redis.url, WEBHOOK_TIMEOUT="2") as cluster:
-        cluster.run(workers=1)
-        yield cluster
 
 
 @pytest.fixture
@@ -122,14 +114,14 @@ def test_a_receiver_that_fails_twice_is_told_at_the_third_attempt_five_seconds_a
 
 
 def test_a_worker_killed_between_finish_and_delivery_with_all_messages_lost_costs_only_time(
-    cluster: Cluster, client: httpx.Client, origin: Origin, own_redis: Redis
+    cluster: Cluster, client: httpx.Client, origin: Origin, cluster_redis: Redis
 ) -> None:
     endpoint = register(client, origin.add("/hook", OK))
     finish_a_request(client, origin)
     for process in cluster.processes[1:]:
         cluster.end(process, signal.SIGKILL)
-    own_redis.kill()
-    own_redis.start()
+    cluster_redis.kill()
+    cluster_redis.start()
     key, status = delivery(cluster)
     assert (status, origin.count("/hook")) == ("pending", 0)
     cluster.webhooks()
@@ -159,7 +151,7 @@ def test_embedded_a_process_killed_during_a_delivery_lets_it_come_again_with_its
     tmp_path: Path, origin: Origin
 ) -> None:
     hold = Hold()
-    with Embedded(tmp_path) as service, service.client() as client:
+    with Embedded(tmp_path, **QUICK_TO_NOTICE) as service, service.client() as client:
         service.serve()
         endpoint = register(client, origin.add("/hook", hold))
         finish_a_request(client, origin)

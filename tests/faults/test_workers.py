@@ -13,7 +13,7 @@ from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, make_rows, watch
 from tests.support.origin import Origin
 from tests.support.servers import Redis
-from tests.support.stack import Cluster, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,19 +35,39 @@ def worker_in_hand(job: Job) -> tuple[str, int]:
     return str(worker_id), pid
 
 
+def kill_with_images_in_hand(job: Job) -> None:
+    """Stop a worker, see that it has Images in hand, and kill it."""
+
+    def is_killed() -> bool:
+        worker_id, pid = worker_in_hand(job)
+        os.kill(pid, signal.SIGSTOP)
+        has_any = job.count(f"status = 'pending' AND claimed_by = '{worker_id}'") > 0
+        os.kill(pid, signal.SIGKILL if has_any else signal.SIGCONT)
+        return has_any
+
+    wait_for(is_killed, "a worker is stopped with images in hand")
+
+
 def process_of(cluster: Cluster, pid: int) -> subprocess.Popen[bytes]:
     """The process that the worker `pid` was started by."""
     return next(process for process in cluster.processes if process.pid == os.getpgid(pid))
 
 
+@pytest.fixture
+def cluster_in_real_time(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
+    """A cluster with the times that workers have outside of tests."""
+    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
+        watch(cluster)
+        cluster.run(workers=2)
+        yield cluster
+
+
 def test_pictures_of_a_killed_worker_are_made_by_the_others(
-    cluster: Cluster, new_job: NewJob, report: Report
+    cluster_in_real_time: Cluster, new_job: NewJob, report: Report
 ) -> None:
-    job = new_job(cluster).submit()
+    job = new_job(cluster_in_real_time).submit()
     with report.fault("one of two workers killed", job):
-        worker_id, pid = worker_in_hand(job)
-        os.kill(pid, signal.SIGKILL)
-        assert job.count(f"status = 'pending' AND claimed_by = '{worker_id}'") > 0
+        kill_with_images_in_hand(job)
     assert job.count("crashes = 1") > 0 and job.count("crashes > 1") == 0
 
 
@@ -80,7 +100,7 @@ def test_a_worker_asked_to_go_leaves_nothing_undone_and_nothing_done_twice(
 @pytest.fixture
 def cluster_of_named_workers(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
     """PostgreSQL knows each worker by its place among the processes."""
-    with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
+    with Cluster(tmp_path, redis_url=own_redis.url, **QUICK_TO_NOTICE) as cluster:
         watch(cluster)
         cluster.web()
         for name in ("1", "2"):

@@ -75,6 +75,18 @@ def test_all_wrong_values_are_named_at_once_and_reading_goes_on_with_the_default
 # --- One kind of value each ---
 
 
+def test_a_fraction_is_above_zero_and_at_most_one(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.fraction("SCALE", 1) == 1
+    for text in ("0.3", "1", " .5 "):
+        monkeypatch.setenv("SCALE", text)
+        assert env.fraction("SCALE", 1) == float(text)
+    env.check()
+    for text in ("0", "-1", "1.1", "nan", "inf", "a third"):
+        monkeypatch.setenv("SCALE", text)
+        assert env.fraction("SCALE", 1) == 1
+        assert problem(env) == f"SCALE must be a number above 0 and at most 1, not {text!r}."
+
+
 @pytest.mark.parametrize("text", ["50000000", "50_000_000", "50,000,000", " 50000000 "])
 def test_a_number_may_be_grouped(text: str, env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNT", text)

@@ -25,7 +25,7 @@ ERROR = {
     "errors": [
         {
             "code": "file_too_large",
-            "detail": "The file has more than 3,000,000 bytes; no larger one is accepted.",
+            "detail": "The file is larger than the limit of 3,000,000 bytes.",
             "attr": "file",
         }
     ],
@@ -173,4 +173,4 @@ def test_people_get_a_page_that_says_so(service: Embedded, temporary: Path) -> N
         answer = client.post("/", data={"csrfmiddlewaretoken": token}, files={"file": ("a.csv", large)})
     assert answer.status_code == 400
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert "The file has more than 3,000,000 bytes; no larger one is accepted." in answer.text
+    assert "The file is larger than the limit of 3,000,000 bytes." in answer.text

@@ -7,6 +7,7 @@ from typing import Any
 
 import dramatiq
 import pytest
+from dramatiq.brokers.stub import StubBroker
 from pytest_django import Settings
 
 from processing.webhooks.tasks import WEBHOOKS
@@ -57,7 +58,7 @@ def dramatiq_worker() -> Iterator[dramatiq.Worker]:
 
 
 class Broker:
-    """The run's own Redis as Dramatiq uses it."""
+    """The messages that wait in the run's own Redis, or in this process where the settings name none."""
 
     def __init__(self) -> None:
         self._broker: Any = dramatiq.get_broker()
@@ -71,17 +72,21 @@ class Broker:
 
     def endpoints(self) -> list[str]:
         """The endpoint of every message of the webhooks' queue that is for now."""
-        raw = self._broker.client.hvals(f"dramatiq:{WEBHOOKS}.msgs")
-        return [str(dramatiq.Message.decode(message).args[0]) for message in raw]
+        return [str(message.args[0]) for message in self._waiting(WEBHOOKS)]
 
     def delayed(self) -> list[tuple[str, str, int]]:
         """The messages that are for later only."""
         return self._messages_in(f"{QUEUE}.DQ")
 
     def _messages_in(self, queue: str) -> list[tuple[str, str, int]]:
-        raw = self._broker.client.hvals(f"dramatiq:{queue}.msgs")
-        messages = [dramatiq.Message.decode(message) for message in raw]
-        return [(message.actor_name, *message.args) for message in messages]
+        return [(message.actor_name, *message.args) for message in self._waiting(queue)]
+
+    def _waiting(self, queue: str) -> list[dramatiq.Message[Any]]:
+        if isinstance(self._broker, StubBroker):
+            raw = list(self._broker.queues[queue].queue)
+        else:
+            raw = self._broker.client.hvals(f"dramatiq:{queue}.msgs")
+        return [dramatiq.Message.decode(message) for message in raw]
 
     def counts(self) -> dict[str, int]:
         """How many messages for each actor there are."""

@@ -159,7 +159,7 @@ def test_who_has_enough_open_requests_gets_no_more_until_one_is_finished(
     error = error_of(upload(api, make_csv()))
     assert error == {
         "code": "too_many_open_requests",
-        "detail": "You have 2 unfinished requests; 2 are the most. Wait for some, or cancel.",
+        "detail": "You have 2 unfinished requests; the limit is 2. Wait, or cancel some.",
         "attr": None,
     }
     assert Request.objects.count() == 2
@@ -174,7 +174,7 @@ def test_pictures_count_from_the_upload_on_and_until_they_are_settled(
     batch = submit(ann, make_csv((1, "Chair", f"{URL} {OTHER_URL}")))
     error = error_of(upload(api, make_csv()))
     assert (error["code"], error["attr"]) == ("too_many_open_images", None)
-    assert error["detail"].startswith("You have 2 unfinished pictures; 2 are the most.")
+    assert error["detail"].startswith("You have 2 unfinished pictures; the limit is 2.")
     error_of(api.post(address_of(batch, "retry/")))
     settle(ingest(batch), {URL: "timeout"})
     assert upload(api, make_csv()).status_code == 201

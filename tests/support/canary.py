@@ -49,6 +49,13 @@ class Canary:
         _watching.remove(self)
         self._stack.close()
 
+    def take(self) -> tuple[list[str], list[Any]]:
+        """Return attempts and visitors since the last call."""
+        taken = self.attempts[:], self.visitors[:]
+        self.attempts.clear()
+        self.visitors.clear()
+        return taken
+
     def _listen(self, server: socket.socket) -> None:
         with suppress(OSError):  # it is closed
             while True:

@@ -141,10 +141,8 @@ class Job:
         return int(counts[0]), int(counts[1])
 
     def in_hand(self) -> int:
-        """How many of its Images are in hand of a worker at this moment; there have to be some."""
-        pending, in_hand = self.pending_and_in_hand()
-        assert pending >= in_hand > 0
-        return in_hand
+        """How many of its Images are in hand of a worker, as soon as there are some."""
+        return wait_for(lambda: self.pending_and_in_hand()[1], "images are in hand")
 
     def wait_until_under_way(self, done: int, pending: int) -> None:
         """Return when so many pictures are done, so many are not, and some of these are in hand."""

@@ -54,8 +54,11 @@ class Server:
     program: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
     kill_signal: ClassVar[signal.Signals]
+    may_start: ClassVar[bool] = True  # not in `make quick`
 
     def __init__(self) -> None:
+        if not self.may_start:
+            raise ServerError(f"--quick starts no servers: mark the test with needs({self.program!r})")
         path = find_program(self.program)
         if path is None:
             raise ServerError(f"{self.program} is not installed")

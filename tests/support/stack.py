@@ -19,10 +19,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
+import redis
+from psycopg.sql import SQL, Identifier
 
 from tests.support.servers import redis_database
 
 ROOT = Path(__file__).resolve().parents[2]
+#: For deployments whose workers are to notice sooner that something died. Not smaller: on a busy machine a
+#: heartbeat may come some seconds late.
+TIME_SCALE = 0.3
+QUICK_TO_NOTICE = {"TEST_TIME_SCALE": str(TIME_SCALE)}
 
 
 ISSUE_TOKEN = """
@@ -30,6 +36,9 @@ from django.contrib.auth.models import User
 from products.accounts.models import ApiToken
 print(ApiToken.objects.issue(User.objects.create_user({user!r})))
 """
+
+#: What `restore` leaves: users with their tokens, the workers that run, Django's own.
+KEPT_TABLES = ("accounts_", "auth_", "django_", "processing_worker", "processing_maintenance")
 
 T = TypeVar("T")
 
@@ -209,6 +218,7 @@ class Cluster(Deployment):
         )
         self.environment["PUBLIC_URL"] = self.url
         self._connection: psycopg.Connection[Any] | None = None
+        self._tokens: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         execute(self._server, f"CREATE DATABASE {self._database} TEMPLATE {migrated_database(self._server)}")
@@ -240,6 +250,38 @@ class Cluster(Deployment):
         self.wait_until_up(web)
         wait_for(lambda: len(self._worker_ids()) >= workers, "workers are up")
 
+    def restore(self, *, workers: int) -> None:
+        """Make it as `run` left it: these processes only, no rows but users and tokens, an empty log."""
+        running = [process for process in self.processes if process.poll() is None]
+        self._forget_dead_workers()
+        groups = {os.getpgid(pid) for (pid,) in self.query("SELECT pid FROM processing_worker")}
+        web = [process for process in running if "gunicorn" in str(process.args)][:1]
+        kept = [process for process in running if process.pid in groups][:workers]
+        for process in running:
+            if process not in web + kept:
+                self.end(process, signal.SIGTERM)
+        web = web or [self._start_web()]
+        kept += self._start_workers(workers - len(kept))
+        self.processes = web + kept
+        self.wait_until_up(web[0])
+        wait_for(lambda: len(self._worker_ids()) == workers, "workers are up")
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            client.flushdb()
+        names = [
+            name for (name,) in self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ]
+        with psycopg.connect(self.environment["DATABASE_URL"]) as connection:
+            for name in names:
+                if not name.startswith(KEPT_TABLES):
+                    connection.execute(SQL("DELETE FROM {}").format(Identifier(name)))
+            connection.execute("UPDATE accounts_apitoken SET last_used_at = NULL")
+        os.truncate(self.directory / "log", 0)
+
+    def _forget_dead_workers(self) -> None:
+        for key, pid in self.query("SELECT id, pid FROM processing_worker"):
+            if not Path("/proc", str(pid)).exists():
+                self.query(f"DELETE FROM processing_worker WHERE id = '{key}' RETURNING 1")  # noqa: S608
+
     def _start_web(self) -> subprocess.Popen[bytes]:
         return self.start(
             *("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"),
@@ -270,5 +312,7 @@ class Cluster(Deployment):
         return self._connection.execute(statement).fetchall()
 
     def token(self, user: str = "tester") -> str:
-        """An API token of a new user."""
-        return self.manage("shell", "-v0", "-c", ISSUE_TOKEN.format(user=user)).strip()
+        """An API token of a user, who is made the first time."""
+        if user not in self._tokens:
+            self._tokens[user] = self.manage("shell", "-v0", "-c", ISSUE_TOKEN.format(user=user)).strip()
+        return self._tokens[user]

@@ -7,7 +7,7 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError
 
 from processing.storage.s3 import explain
-from products.models.files import ERRORS
+from products.models.files import STORAGE_ERRORS
 
 DEFAULT_REGION = "us-east-1"  # the only region that a request to create a bucket must not name
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
                 storage.client.delete_bucket_policy(Bucket=bucket)
             else:
                 storage.client.put_bucket_policy(Bucket=bucket, Policy=policy(bucket))
-        except ERRORS as error:
+        except STORAGE_ERRORS as error:
             raise CommandError(explain(error, bucket) or str(error)) from error
         readers = "signed URLs only" if settings.AWS_S3_SIGNED_URLS else "anyone may read images/*"
         self.stdout.write(f"{bucket}: {readers}")

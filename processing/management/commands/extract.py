@@ -25,7 +25,7 @@ from products.models import Format, Request
 from products.results.result_csv import result_csv
 
 POLL_SECONDS = 0.2
-#: Without a terminal for the progress bar, a line is printed at most this often.
+#: Seconds between two lines of progress where there is no terminal for a bar.
 LINE_SECONDS = 5
 
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        logging.getLogger("processing").setLevel(logging.WARNING)  # the progress bar shows the rest
+        logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log
         output = options["output"] or options["file"].with_suffix(".result.csv")
         partial = output.with_name(output.name + ".part")
         try:
@@ -91,11 +91,11 @@ class Command(BaseCommand):
         names = ("quality", "format", "max_width", "max_height", "strict", "force")
         chosen = {name: options[name] for name in names}
         chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
+        # The bytes of a file's name may be in any encoding, but only text can be stored.
+        filename = options["file"].name.encode(errors="surrogateescape").decode(errors="replace")
         try:
             with options["file"].open("rb") as file:
-                batch, _is_new = lifecycle.submit(
-                    local_user(), File(file, _printable(options["file"].name)), **chosen
-                )
+                batch, _is_new = lifecycle.submit(local_user(), File(file, filename), **chosen)
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}", returncode=2) from error
         except CatalogueError as error:
@@ -117,11 +117,6 @@ class Command(BaseCommand):
         if batch.images_failed > 20:
             self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
         self.stdout.write(f"result: {output}")
-
-
-def _printable(name: str) -> str:
-    """Return a file's name as text that can be stored; the bytes of a name may be in any encoding."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def quality(text: str) -> int:
@@ -188,7 +183,7 @@ class Progress:
             print(counts, file=sys.stderr, flush=True)
 
     def _warn(self) -> None:
-        """Warn once each time the last worker is gone, with the command that starts one."""
+        """Warn once each time no worker is left, with the command that starts one."""
         since = no_worker_since()
         if since and not self._warned:
             command = f"python manage.py {runtime.current.worker_command}"

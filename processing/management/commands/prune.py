@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from processing.workers.prune import prune
-from products.models.files import ERRORS
+from products.models.files import STORAGE_ERRORS
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self.stdout.write(str(prune(options["older_than"])))
-        except ERRORS as error:
+        except STORAGE_ERRORS as error:
             raise CommandError(
                 f"Some files could not be deleted because the storage failed: {error}"
             ) from error

@@ -12,5 +12,5 @@ class Command(BaseCommand):
         done = recover()
         self.stdout.write(
             f"images released: {done.images_released}, requests sent again: {done.requests_sent}, "
-            f"webhook endpoints called: {done.endpoints_sent}"
+            f"webhook endpoints enqueued: {done.endpoints_sent}"
         )

@@ -27,8 +27,8 @@ class Command(BaseCommand):
             raise CommandError(f"--bind must be HOST:PORT, such as 127.0.0.1:8000, not {bind!r}.")
         if host in {"0.0.0.0", "[::]"} and "PUBLIC_URL" not in os.environ:  # noqa: S104 (only compared)
             self.stderr.write(
-                f"Nobody can open the address {bind}. Set PUBLIC_URL to the one that people use: links start "
-                "with it, and its host is allowed."
+                f"Browsers cannot open the address {bind}. Set PUBLIC_URL to the URL that people open: links "
+                "begin with it, and requests for its host are accepted."
             )
         if runtime.current.worker_in_web_process:
             if not embedded.lock_data_dir():

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from processing.storage.outputs import check_storage
 from processing.storage.s3 import explain
-from products.models.files import ERRORS
+from products.models.files import STORAGE_ERRORS
 
 #: Alias of a storage, its content, and the name of the file to write.
 CHECKED_STORAGES = (("default", "pictures", "images/check-{}"), ("uploads", "catalogues", "check-{}"))
@@ -21,6 +21,6 @@ class Command(BaseCommand):
         for alias, content, name in CHECKED_STORAGES:
             try:
                 check_storage(storages[alias], name.format(uuid.uuid4()))
-            except ERRORS as error:
+            except STORAGE_ERRORS as error:
                 raise CommandError(f"{content}: {explain(error, bucket or '') or error}") from error
             self.stdout.write(f"{content}: a file was written, read and deleted")

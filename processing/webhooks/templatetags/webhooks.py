@@ -1,4 +1,4 @@
-"""Webhook data for pages of products, so that products need not import processing."""
+"""Template tags about webhooks, for pages of products, which cannot import processing."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from products.models import Request
 
 register = template.Library()
 
-SHOWN_DELIVERIES = 10
+MAX_SHOWN_DELIVERIES = 10
 
 
 @register.inclusion_tag("webhooks/_request_deliveries.html", takes_context=True)
 def deliveries_of(context: RequestContext, batch: Request) -> dict[str, Any]:
     """Show the latest webhook deliveries of a Request."""
     visible = WebhookDelivery.objects.visible_to(context["user"]).filter(request=batch)
-    return {"deliveries": visible.select_related("endpoint")[:SHOWN_DELIVERIES]}
+    return {"deliveries": visible.select_related("endpoint")[:MAX_SHOWN_DELIVERIES]}
 
 
 @register.inclusion_tag("webhooks/_endpoint_table.html", takes_context=True)

@@ -54,6 +54,8 @@ def scene(width: int, height: int) -> Image.Image:
 # --- Profiles ---
 
 
+@pytest.mark.sample("format", keep=2)
+@pytest.mark.sample("stored", keep=2)
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
 @pytest.mark.parametrize("stored", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("profile", PROFILES)

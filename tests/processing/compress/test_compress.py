@@ -172,6 +172,7 @@ def test_pictures_come_out_upright_whatever_their_exif_orientation(orientation: 
     assert ExifTags.Base.Orientation not in output.getexif()
 
 
+@pytest.mark.sample("format", keep=2)
 @pytest.mark.parametrize("stored", ["PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
 def test_orientation_counts_in_every_format(stored: str, format: str) -> None:
@@ -197,6 +198,7 @@ def test_broken_exif_is_no_reason_to_refuse_a_picture(exif: bytes) -> None:
     assert colours_at_corners(decoded(made(encoded(pictures.quarters(), "JPEG", exif=exif)).data)) == "RGBY"
 
 
+@pytest.mark.sample("format", keep=2)
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
 @pytest.mark.parametrize("stored", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("profile", [pictures.srgb_profile(), pictures.swapped_profile()])
@@ -233,6 +235,7 @@ def test_an_embedded_cmyk_profile_says_what_the_inks_look_like(stored: str) -> N
     assert near(output, (56, 8), BLACK)
 
 
+@pytest.mark.sample("format", keep=2)
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
 @pytest.mark.parametrize("stored", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_colours_of_another_profile_become_those_of_srgb(stored: str, format: str) -> None:

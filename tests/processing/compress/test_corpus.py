@@ -32,6 +32,8 @@ def shown(image: Image.Image) -> Image.Image:
     return paper.convert("RGB")
 
 
+@pytest.mark.sample("format", keep=2)
+@pytest.mark.sample("name", by=lambda name: SOUND[name].shows.mode)
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_picture_comes_out_as_it_is_shown_and_without_metadata(name: str, format: str) -> None:
@@ -48,6 +50,8 @@ def test_a_sound_picture_comes_out_as_it_is_shown_and_without_metadata(name: str
         assert len(result.data) <= len(source(name))
 
 
+@pytest.mark.sample("format", keep=2)
+@pytest.mark.sample("name", by=lambda name: SOUND[name].shows.mode)
 @pytest.mark.parametrize("format", ["webp", "avif", "original"])
 @pytest.mark.parametrize(
     "name", [name for name, sound in SOUND.items() if sound.shows.mode in ("LA", "RGBA")]
@@ -61,6 +65,7 @@ def test_transparency_stays_where_the_format_has_any(name: str, format: str) -> 
         assert difference(alpha, CLEAR.getchannel("A")) < 1
 
 
+@pytest.mark.sample("name", by=lambda name: SOUND[name].shows.mode)
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_picture_can_be_made_smaller(name: str) -> None:
     sound, result = SOUND[name], made(name, "jpeg", max_width=48)

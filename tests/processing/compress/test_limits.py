@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 from pytest import MonkeyPatch
 
 from processing.compress import BYTES_PER_PIXEL, CompressError, Options, compress
+from tests.support import hostile_pictures as hostile
 from tests.support import pictures
 from tests.support.corpus import SOUND, frames
 from tests.support.pictures import decoded, encoded, png_chunk
@@ -226,11 +227,12 @@ def test_decoding_happens_within_the_reservation() -> None:
         yield
         events.append("released")
 
-    compress(pictures.photo_jpeg(40, 30), Options(), max_pixels=CAP, reserve=reserve)
-    assert events == [1200, "released"]
+    source, broken = pictures.photo_jpeg(40, 30), pictures.truncated(pictures.rgba_png(40, 30))
+    compress(source, Options(), max_pixels=CAP, reserve=reserve)
+    assert events == [1200 + 4 * len(source) // BYTES_PER_PIXEL, "released"]
     with pytest.raises(CompressError):
-        compress(pictures.truncated(pictures.rgba_png(40, 30)), Options(), max_pixels=CAP, reserve=reserve)
-    assert events[2:] == [1200]  # the error went through it
+        compress(broken, Options(), max_pixels=CAP, reserve=reserve)
+    assert events[2:] == [1200 + 4 * len(broken) // BYTES_PER_PIXEL]  # the error went through it
     with pytest.raises(CompressError):
         compress(huge("PNG"), Options(), max_pixels=CAP, reserve=reserve)
     assert len(events) == 3
@@ -270,12 +272,14 @@ print(peak() - before)
 """
 
 
-def added_memory(directory: Path, sources: list[bytes], cap: int, *, threads: int) -> int:
+def added_memory(
+    directory: Path, sources: list[bytes], cap: int, *, threads: int, program: str = MEASURE
+) -> int:
     """Bytes that a process grows by at most while its threads make pictures of these, all at once."""
     paths = [directory / str(number) for number in range(1 + len(sources))]
     for path, data in zip(paths, [pictures.rgba_png(16, 16), *sources], strict=True):
         path.write_bytes(data)
-    command = [sys.executable, "-c", MEASURE, str(cap), str(threads), *map(str, paths)]
+    command = [sys.executable, "-c", program, str(cap), str(threads), *map(str, paths)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=100).stdout)
 
 
@@ -293,3 +297,27 @@ def test_memory_stays_bounded_when_twenty_pictures_of_the_allowed_size_arrive_to
     assert len(set(sources)) == 20
     bound = (64 << 20) + BYTES_PER_PIXEL * width * height
     assert added_memory(tmp_path, sources, width * height, threads=20) < bound
+
+
+WORST: dict[str, Callable[[], bytes]] = {
+    "JPEG: segments": lambda: hostile.with_jpeg_segments(hostile.segment(0xE3, bytes(20_000)) * 900),
+    "JPEG: scans": lambda: hostile.repeated_scans(20, 1_000, 600),
+    "JPEG: CMYK, progressive": lambda: pictures.cmyk_jpeg(1_000, 600, progressive=True),
+    "PNG: texts": lambda: hostile.inflating_png(60, b"zTXt"),
+    "GIF: comments": lambda: (
+        hostile.gif_comments(0)[:37] + b"!\xfe" + b"\2ab" * 19_000 + b"\0" + hostile.gif_comments(0)[37:]
+    ),
+    "TIFF: tiles": lambda: hostile.tiny_tiles(60_000),
+    "WebP: chunks": lambda: hostile.webp_chunks(9_000),
+    "AVIF": lambda: encoded(pictures.cut_out(1_000, 600), "AVIF"),
+}
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_the_bound_of_memory_holds_for_the_worst_file_of_each_format(name: str, tmp_path: Path) -> None:
+    source = WORST[name]()
+    program = MEASURE.replace('== "too_many_pixels"', 'in ("corrupt_image", "unsupported_format")')
+    pixels = 1_000 * 600
+    assert added_memory(tmp_path, [source], pixels, threads=1, program=program) < (
+        64 << 20
+    ) + BYTES_PER_PIXEL * pixels + 4 * len(source)

@@ -133,7 +133,7 @@ def test_a_redis_that_is_down_or_silent_stops_no_worker_and_is_asked_again_later
     assert "Redis does not answer" in caplog.text
     own_redis.resume()
     assert renew(two, host, 16) == 16  # Redis is not asked again so soon
-    monkeypatch.setattr(module, "REDIS_DOWN_SECONDS", 0)
+    monkeypatch.setattr(module, "REDIS_RETRY_SECONDS", 0)
     two._down_until = 0
     assert renew(two, host, 16, used=2) == 0
     own_redis.kill()

@@ -174,6 +174,30 @@ def test_a_host_that_never_answered_gets_few_requests_until_it_answers(
     assert sum(intervals) < FIRST_INTERVAL_SECONDS * FIRST_RATE_INCREASE / (FIRST_RATE_INCREASE - 1)
 
 
+def test_a_host_with_a_limit_refuses_few_requests_until_its_limit_is_known(
+    limiter: RateLimiter, clock: Clock
+) -> None:
+    """The host answers five requests in a second, each after 50 ms, and gets at most 16 at once."""
+    answered: list[float] = []
+    under_way: list[tuple[float, bool]] = []
+    refused = 0
+    while len(answered) < 100:
+        clock.now += 0.01
+        for ends_at, is_refused in [one for one in under_way if one[0] <= clock.now]:
+            under_way.remove((ends_at, is_refused))
+            if is_refused:
+                refused += 1
+                limiter.refused(HOST, 1, "http_429")
+            else:
+                limiter.answered(HOST)
+        while len(under_way) < 16 and limiter.try_start(HOST):
+            is_refused = sum(clock.now - moment < 1 for moment in answered) >= 5
+            under_way.append((clock.now + 0.05, is_refused))
+            if not is_refused:
+                answered.append(clock.now)
+    assert 0 < refused < 100 / 3
+
+
 # --- Pauses after failures ---
 
 

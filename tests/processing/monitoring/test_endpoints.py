@@ -36,6 +36,7 @@ def finish(extract: "subprocess.Popen[bytes]") -> int:
     return extract.returncode
 
 
+@pytest.mark.needs("PostgreSQL and Redis")
 def test_the_web_process_answers_though_database_and_redis_are_silent(
     tmp_path: Path, silent_port: int
 ) -> None:
@@ -50,6 +51,7 @@ def test_the_web_process_answers_though_database_and_redis_are_silent(
         assert answer.json() == {"status": "unavailable", "database": no_answer, "broker": no_answer}
 
 
+@pytest.mark.needs("PostgreSQL and Redis")
 def test_a_cluster_is_not_ready_while_work_waits_without_a_worker(tmp_path: Path, source: Path) -> None:
     with Cluster(tmp_path) as cluster:
         cluster.web()
@@ -63,6 +65,7 @@ def test_a_cluster_is_not_ready_while_work_waits_without_a_worker(tmp_path: Path
             wait_for(lambda: client.get("/readyz").json() == {"status": "ok"}, "nothing waits")
 
 
+@pytest.mark.needs("PostgreSQL and Redis")
 def test_extract_in_a_cluster_without_workers_says_so_once_and_what_to_do(
     tmp_path: Path, source: Path
 ) -> None:
@@ -75,6 +78,7 @@ def test_extract_in_a_cluster_without_workers_says_so_once_and_what_to_do(
         assert cluster.log().count("No worker seen since") == 1
 
 
+@pytest.mark.needs("the service in a process of its own")
 def test_an_extract_that_follows_a_process_without_a_worker_says_so(tmp_path: Path, source: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

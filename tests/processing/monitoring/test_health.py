@@ -17,8 +17,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from processing import runtime
 from processing.monitoring import health
 from processing.monitoring.health import Check, no_worker_since
+from processing.timing import DEAD_AFTER
 from processing.work.claim import claim
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.models import Worker
 from products import lifecycle
 from tests.support.batches import ingested, make_urls, settle, submitted
 from tests.support.parallel import together, wait_until
@@ -96,6 +97,7 @@ def test_readyz_is_ok_when_all_answer(client: Client) -> None:
     assert "no-cache" in answer["Cache-Control"]
 
 
+@pytest.mark.needs("Redis")
 def test_readyz_is_ok_embedded_where_there_is_no_redis(client: Client, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "current", runtime.Embedded())
     monkeypatch.setattr(dramatiq.get_broker(), "client", None)
@@ -113,6 +115,7 @@ def test_readyz_tells_when_work_waits_and_no_worker_lives(client: Client) -> Non
     assert answer.json() == {"status": "unavailable", "workers": sentence}
 
 
+@pytest.mark.needs("Redis")
 def test_readyz_names_a_redis_whose_port_is_closed(client: Client, monkeypatch: MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -121,6 +124,7 @@ def test_readyz_names_a_redis_whose_port_is_closed(client: Client, monkeypatch: 
     assert (answer.status_code, list(answer.json())) == (503, ["status", "broker"])
 
 
+@pytest.mark.needs("Redis")
 def test_readyz_does_not_wait_for_a_redis_that_is_silent(client: Client, monkeypatch: MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         use_redis(server.getsockname()[1], monkeypatch)

@@ -59,6 +59,7 @@ def shown() -> dict[str, float]:
     }
 
 
+@pytest.mark.needs("Redis")
 def test_nothing_is_shown_before_it_is_published() -> None:
     observe_store(0.2)
     assert shown() == {}
@@ -66,6 +67,7 @@ def test_nothing_is_shown_before_it_is_published() -> None:
     assert shown()["store_seconds_count"] == 1
 
 
+@pytest.mark.needs("Redis")
 def test_after_redis_has_lost_its_data_histograms_are_whole_and_begin_anew(totals: str) -> None:
     observe_store(0.2)
     publish()
@@ -78,6 +80,7 @@ def test_after_redis_has_lost_its_data_histograms_are_whole_and_begin_anew(total
     assert values["store_seconds_bucket le=0.1"] == 0
 
 
+@pytest.mark.needs("Redis")
 def test_durations_are_counted_in_buckets_by_outcome_and_format() -> None:
     observe_fetch(0.2, "fetched")
     observe_fetch(0.004, "fetched")
@@ -96,6 +99,7 @@ def test_durations_are_counted_in_buckets_by_outcome_and_format() -> None:
     assert values["compress_seconds_bucket format=jpeg le=0.0025"] == 1
 
 
+@pytest.mark.needs("Redis")
 def test_statuses_are_counted_by_class() -> None:
     for code in ("http_404", "http_410", "http_503"):
         observe_fetch(0.1, code)
@@ -106,6 +110,7 @@ def test_statuses_are_counted_by_class() -> None:
     assert not any("404" in name for name in values)
 
 
+@pytest.mark.needs("Redis")
 def test_a_larger_output_saves_nothing() -> None:
     count_bytes_saved(1000, 400, "jpeg", "compressed")
     count_bytes_saved(1000, 1200, "jpeg", "compressed")
@@ -116,6 +121,7 @@ def test_a_larger_output_saves_nothing() -> None:
     assert values["bytes_saved_total format=jpeg outcome=kept"] == 10
 
 
+@pytest.mark.needs("Redis")
 def test_only_what_is_new_is_added_to_the_totals() -> None:
     for count in (1, 2, 3):
         observe_store(0.1)
@@ -124,6 +130,7 @@ def test_only_what_is_new_is_added_to_the_totals() -> None:
         assert shown()["store_seconds_count"] == count
 
 
+@pytest.mark.needs("Redis")
 def test_processes_are_added_up_and_outlived_by_what_they_have_measured(totals: str) -> None:
     code = WORKER.format(key=totals)
     workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
@@ -135,6 +142,7 @@ def test_processes_are_added_up_and_outlived_by_what_they_have_measured(totals: 
     assert values["bytes_saved_total format=jpeg outcome=compressed"] == 1800
 
 
+@pytest.mark.needs("Redis")
 def test_buckets_are_in_the_order_of_their_bounds() -> None:
     observe_fetch(1, "fetched")
     observe_fetch(1, "timeout")
@@ -145,6 +153,7 @@ def test_buckets_are_in_the_order_of_their_bounds() -> None:
     assert bounds == in_order * 2
 
 
+@pytest.mark.needs("Redis")
 def test_while_redis_is_down_measurements_wait(monkeypatch: MonkeyPatch, caplog: LogCaptureFixture) -> None:
     observe_store(0.1)
     with monkeypatch.context() as patch:

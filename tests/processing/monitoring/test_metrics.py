@@ -78,6 +78,7 @@ def test_the_oldest_picture_that_waits(scraper: Client) -> None:
     assert 50 <= value(scrape(scraper), "oldest_waiting_image_seconds") < 100
 
 
+@pytest.mark.needs("Redis")
 def test_what_is_in_the_queues(scraper: Client, broker: Broker) -> None:
     for _ in range(3):
         work.send("a", 1)
@@ -90,6 +91,7 @@ def test_what_is_in_the_queues(scraper: Client, broker: Broker) -> None:
     assert value(values, "queue_messages", queue="webhooks", state="waiting") == 1
 
 
+@pytest.mark.needs("Redis")
 def test_a_message_that_a_worker_has_taken_is_in_hand(scraper: Client, broker: Broker) -> None:
     work.send("a", 1)
     consumer = dramatiq.get_broker().consume("images", prefetch=1, timeout=5000)
@@ -100,6 +102,7 @@ def test_a_message_that_a_worker_has_taken_is_in_hand(scraper: Client, broker: B
     consumer.close()
 
 
+@pytest.mark.needs("Redis")
 def test_while_redis_is_down_the_rest_is_there(scraper: Client, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(dramatiq.get_broker(), "client", redis.Redis.from_url("redis://127.0.0.1:1/0"))
     values = scrape(scraper)
@@ -132,6 +135,7 @@ def test_a_value_is_exact_however_large(bytes_source: int, scraper: Client) -> N
     assert value(scrape(scraper), "bytes", direction="in") == bytes_source
 
 
+@pytest.mark.needs("Redis")
 def test_the_measurements_of_workers_are_among_them(scraper: Client, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "TOTALS_KEY", key := f"test:{token_hex(8)}")
     before = scrape(scraper)

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from processing.webhooks.models import MAX_ENDPOINTS_PER_USER, WebhookDelivery, WebhookEndpoint
 from products import lifecycle
 from products.models import Request
 from tests.processing.conftest import Broker
@@ -203,9 +203,9 @@ def test_objects_of_other_users_are_as_unknown_as_missing_ones(
     assert [*WebhookEndpoint.objects.values(), *WebhookDelivery.objects.values()] == before
 
 
-def test_staff_see_all_endpoints_and_others_their_own(api: Client) -> None:
+def test_superusers_see_all_endpoints_and_others_their_own(api: Client) -> None:
     of_ann, of_bob = register(api), register(client_of(make_user("bob")))
-    staff = client_of(make_user("sue", is_staff=True))
+    staff = client_of(make_user("sue", is_superuser=True))
     for client, expected in ((api, [of_ann]), (staff, [of_bob, of_ann])):
         found = [one["id"] for one in client.get("/api/webhooks/").json()["results"]]
         assert found == [one["id"] for one in expected]
@@ -215,6 +215,19 @@ def test_staff_see_all_endpoints_and_others_their_own(api: Client) -> None:
 @pytest.mark.parametrize("path", ["webhooks/", f"webhooks/{UNKNOWN}/", f"deliveries/{UNKNOWN}/"])
 def test_a_login_is_required(client: Client, path: str) -> None:
     assert client.get(f"/api/{path}").status_code == 401
+
+
+def test_a_user_can_register_only_so_many_endpoints(api: Client, ann: User) -> None:
+    many = (WebhookEndpoint(owner=ann, url=URL) for _ in range(MAX_ENDPOINTS_PER_USER))
+    WebhookEndpoint.objects.bulk_create(many)
+    answer = api.post("/api/webhooks/", {"url": URL}, "application/json")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "too_many_endpoints")
+    assert api.post("/webhooks/", {"url": URL, "events": ["request.completed"]}).status_code == 400
+    assert WebhookEndpoint.objects.count() == MAX_ENDPOINTS_PER_USER
+    register(client_of(make_user("bob")))
+    assert upload(api, make_csv(), webhook_url=URL).status_code == 201
+    WebhookEndpoint.objects.registered().filter(owner=ann).first().delete()  # type: ignore[union-attr]
+    register(api)
 
 
 # --- The URL of an upload ---

@@ -63,6 +63,7 @@ def is_delivered() -> bool:
     return not WebhookDelivery.objects.exclude(status=DeliveryStatus.DELIVERED).exists()
 
 
+@pytest.mark.needs("Redis")
 @pytest.mark.parametrize("queues", [[WEBHOOKS], []])
 def test_workers_of_the_queue_and_of_all_queues_deliver(endpoint: WebhookEndpoint, queues: list[str]) -> None:
     with worker_of(*queues):
@@ -70,6 +71,7 @@ def test_workers_of_the_queue_and_of_all_queues_deliver(endpoint: WebhookEndpoin
         wait_until(is_delivered)
 
 
+@pytest.mark.needs("Redis")
 def test_workers_for_pictures_do_not_deliver(endpoint: WebhookEndpoint, broker: Broker) -> None:
     with worker_of(QUEUE):
         send_test_event(endpoint)
@@ -78,6 +80,7 @@ def test_workers_for_pictures_do_not_deliver(endpoint: WebhookEndpoint, broker: 
     assert WebhookDelivery.objects.get().attempts == []
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_of_webhooks_does_not_register_for_pictures(endpoint: WebhookEndpoint) -> None:
     with worker_of(WEBHOOKS):
         send_test_event(endpoint)
@@ -86,6 +89,7 @@ def test_a_worker_of_webhooks_does_not_register_for_pictures(endpoint: WebhookEn
         assert not pipeline.is_worker()
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_of_webhooks_recovers_lost_messages(endpoint: WebhookEndpoint, broker: Broker) -> None:
     send_test_event(endpoint)
     broker.flush_all()
@@ -93,6 +97,7 @@ def test_a_worker_of_webhooks_recovers_lost_messages(endpoint: WebhookEndpoint, 
         wait_until(is_delivered)
 
 
+@pytest.mark.needs("Redis")
 def test_deliveries_do_not_count_as_progress_of_the_picture_queue(
     endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

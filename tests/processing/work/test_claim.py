@@ -113,6 +113,7 @@ def test_reading_a_claimed_image_takes_no_query(
         assert (image.attempts, image.crashes, image.known, image.lane) == (0, 0, None, None)
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_a_claim_reads_its_index_and_never_the_whole_table() -> None:
     batches = [ingested(make_urls(2)) for _ in range(10)]
     now = timezone.now()
@@ -155,6 +156,7 @@ def test_a_release_of_many_images_takes_several_statements(monkeypatch: pytest.M
     assert list(batch.images.values_list("claimed_by", "crashes")) == [(None, 1)] * 5
 
 
+@pytest.mark.needs("PostgreSQL")
 @pytest.mark.django_db(transaction=True)
 def test_a_release_skips_images_that_are_being_recorded() -> None:
     batch = working(2)

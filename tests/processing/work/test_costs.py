@@ -32,6 +32,7 @@ def count(calls: Counter[str], monkeypatch: MonkeyPatch, owner: Any, name: str) 
     monkeypatch.setattr(owner, name, counted)
 
 
+@pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("broker", "no_worker")
 def test_what_a_thousand_pictures_cost(

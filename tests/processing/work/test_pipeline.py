@@ -14,9 +14,10 @@ from processing.compress import compress
 from processing.hosts.models import PausedHost
 from processing.hosts.rate_limit import Pause, RateLimiter
 from processing.storage.outputs import LocalStorage
+from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work import attempt, known_pictures, slots
 from processing.work import pipeline as pipelines
-from processing.work.attempt import PATIENCE, RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
+from processing.work.attempt import PATIENCE
 from processing.work.claim import claim
 from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
@@ -311,6 +312,7 @@ def test_a_request_that_is_deleted_meanwhile_does_not_keep_others_from_being_rec
     assert list(Request.objects.all()) == [kept]
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_outcomes_wait_for_a_database_that_breaks_off(
     pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
 ) -> None:
@@ -326,6 +328,7 @@ def test_outcomes_wait_for_a_database_that_breaks_off(
     assert (batch.status, origin.count("/chair.jpg")) == (Request.Status.COMPLETED, 1)
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_a_connection_that_broke_while_nothing_was_to_write_costs_nothing(
     pipeline: Pipeline, origin: Origin, caplog: LogCaptureFixture
 ) -> None:

@@ -9,11 +9,12 @@ from django.core.management import call_command
 from django.utils import timezone
 from pytest import CaptureFixture, MonkeyPatch
 
+from processing.timing import DEAD_AFTER, MESSAGE_LOST_AFTER
 from processing.work import ingest as ingestion
 from processing.work.claim import claim
 from processing.work.lane import LANES
-from processing.workers.models import DEAD_AFTER, Worker
-from processing.workers.recovery import LOST_AFTER, Recovered, recover, take_over
+from processing.workers.models import Worker
+from processing.workers.recovery import Recovered, recover, take_over
 from products import lifecycle
 from products.models import Request
 from tests.processing.conftest import Broker
@@ -23,7 +24,7 @@ from tests.support.parallel import together
 pytestmark = pytest.mark.django_db(transaction=True)
 
 URL = "http://shop.example/1.jpg"
-LONG_AGO = LOST_AFTER + timedelta(seconds=1)
+LONG_AGO = MESSAGE_LOST_AFTER + timedelta(seconds=1)
 EVERYTHING_SENT = Recovered(0, 0, 0)
 
 
@@ -177,7 +178,7 @@ def test_messages_that_no_worker_has_come_to_are_waited_for(broker: Broker) -> N
     batch = silent(ingested(*make_urls(1000)))
     sent_at = batch.dispatched_at
     assert sent_at
-    Worker.objects.update(served_until=sent_at + LOST_AFTER)  # as far as it has come in a long queue
+    Worker.objects.update(served_until=sent_at + MESSAGE_LOST_AFTER)  # as far as it has come in a long queue
     broker.flush_all()
     for _ in range(10):
         assert recover() == EVERYTHING_SENT
@@ -211,7 +212,8 @@ def test_the_command_says_what_it_has_done(capsys: CaptureFixture[str]) -> None:
     claim(batch, dead_worker().pk, 3)
     call_command("recover")
     assert (
-        capsys.readouterr().out == "images released: 3, requests sent again: 1, webhook endpoints called: 0\n"
+        capsys.readouterr().out
+        == "images released: 3, requests sent again: 1, webhook endpoints enqueued: 0\n"
     )
 
 

@@ -12,12 +12,13 @@ from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from processing import runtime
+from processing.timing import DEAD_AFTER
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline, tasks
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.workers.models import Worker
 from processing.workers.worker import Heartbeat, QueueProgress
 from products import lifecycle
 from products.models import Image, Request
@@ -188,6 +189,7 @@ def test_a_lane_that_stumbles_goes_on(
 # --- The process ---
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_takes_a_request_from_its_upload_to_its_end(
     broker: Broker, origin: Origin, caplog: LogCaptureFixture
 ) -> None:
@@ -203,6 +205,7 @@ def test_a_worker_takes_a_request_from_its_upload_to_its_end(
     assert errors(caplog) == []
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     broker: Broker, origin: Origin, caplog: LogCaptureFixture, monkeypatch: MonkeyPatch
 ) -> None:
@@ -220,6 +223,7 @@ def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     assert errors(caplog) == []
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_that_is_stopped_gives_its_pictures_back_and_the_next_one_goes_on(
     broker: Broker, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
@@ -237,6 +241,7 @@ def test_a_worker_that_is_stopped_gives_its_pictures_back_and_the_next_one_goes_
         wait_until(lambda: completed(batch) == 30)
 
 
+@pytest.mark.needs("Redis")
 def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, origin: Origin) -> None:
     dead = Worker.objects.create(seen_at=timezone.now() - DEAD_AFTER)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(5)])

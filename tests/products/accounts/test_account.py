@@ -86,8 +86,8 @@ def test_the_session_is_kept_from_scripts_and_other_sites(client: Client, ann: U
 NEW_PASSWORD = "another long password"
 
 
-def change_password(client: Client, old: str = PASSWORD, new: str = NEW_PASSWORD) -> "Answer":
-    answers = {"old_password": old, "new_password1": new, "new_password2": new}
+def change_password(client: Client, old: str = PASSWORD, new: str = NEW_PASSWORD, **others: str) -> "Answer":
+    answers = {"old_password": old, "new_password1": new, "new_password2": new, **others}
     return client.post("/account/password/", answers)
 
 
@@ -133,6 +133,26 @@ def test_staff_change_theirs_on_the_same_page(client: Client) -> None:
     boss = client_of(make_user("boss", password=PASSWORD, is_staff=True))
     answer = boss.get(reverse("admin:password_change"))
     assert answer.headers["Location"] == "/account/password/"
+
+
+def test_tokens_are_listed_with_the_password_and_revoked_in_the_same_step_if_asked(
+    page: Client, ann: User
+) -> None:
+    assert "revoke" not in body(page.get("/account/password/"))
+    for name in ("nightly job", "import"):
+        ApiToken.objects.issue(ann, name)
+    ApiToken.objects.issue(make_user("bob"), "of Bob")
+    shown = body(page.get("/account/password/"))
+    assert "Also revoke my 2 API tokens" in shown
+    assert " checked" not in shown
+    assert "nightly job" in shown and "of Bob" not in shown
+    change_password(page, "wrong", revoke_tokens="on")
+    assert ApiToken.objects.count() == 3
+    change_password(page)
+    assert ApiToken.objects.count() == 3
+    change_password(page, NEW_PASSWORD, PASSWORD, revoke_tokens="on")
+    assert "Your API tokens have been revoked." in body(page.get("/account/"))
+    assert [token.name for token in ApiToken.objects.all()] == ["of Bob"]
 
 
 # --- Tokens ---

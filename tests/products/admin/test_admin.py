@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_dramatiq.models import Task
 
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.timing import DEAD_AFTER
+from processing.workers.models import Worker
 from products.accounts.models import ApiToken
 from products.admin.base import CappedPaginator
 from products.models import Image, Product, Request
@@ -223,14 +224,14 @@ def test_rows_are_counted_only_so_far(ann: User, monkeypatch: pytest.MonkeyPatch
 def test_retry_tries_again_what_failed_in_each_selected_request(boss: Client, ann: User) -> None:
     first, second, third = settled(ann, PICTURE, "dns"), settled(ann, "dns", "dns"), settled(ann, "dns")
     answer = act(boss, "retry", first, second)
-    assert "Images that are tried again: 3." in body(answer)
+    assert "Retrying 3 images." in body(answer)
     runs = dict(Request.objects.values_list("pk", "run"))
     assert runs == {first.pk: 2, second.pk: 2, third.pk: 1}
 
 
 def test_cancel_stops_each_selected_request(boss: Client, ann: User) -> None:
     active, finished = ingest(submit(ann)), settled(ann, PICTURE)
-    assert "Requests that were canceled: 1." in body(act(boss, "cancel", active, finished))
+    assert "Canceled 1 request." in body(act(boss, "cancel", active, finished))
     active.refresh_from_db()
     assert active.status == Request.Status.CANCELED
 

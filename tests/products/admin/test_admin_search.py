@@ -72,6 +72,7 @@ def test_a_serial_number_may_look_like_an_id(boss: Client, ann: User) -> None:
     assert found(boss, PRODUCTS, q=str(serial)) == [batch.products.get()]
 
 
+@pytest.mark.needs("PostgreSQL")
 @pytest.mark.parametrize("length", [10, 5000])
 def test_a_serial_number_and_a_url_are_found_by_an_index(length: int) -> None:
     text = "x" * length
@@ -79,6 +80,7 @@ def test_a_serial_number_and_a_url_are_found_by_an_index(length: int) -> None:
     assert "image_url" in plan(Image.objects.filter(Image.has_url(text)))
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_lists_by_status_and_what_has_settled_have_an_index(ann: User) -> None:
     # With rows and statistics: of an empty table the planner takes any index.
     urls = " ".join(f"https://shop.example/{number}.jpg" for number in range(1000))

@@ -216,6 +216,7 @@ def plan(rows: "QuerySet[Any]") -> str:
     return rows.order_by().explain()
 
 
+@pytest.mark.needs("PostgreSQL")
 @pytest.mark.parametrize("query", [{"code": "dns"}, {"code": "dns", "host": "one.example"}])
 def test_failed_images_are_filtered_by_their_index(batch: Request, query: dict[str, str]) -> None:
     found = cast(Any, ImageFilters)(query, Image.objects.filter(request=batch)).qs

@@ -239,7 +239,7 @@ def test_a_file_over_the_limit_in_bytes_is_refused(api: Client, settings: Settin
     error = error_of(upload(api, data))
     assert error == {
         "code": "file_too_large",
-        "detail": f"The file has more than {len(data) - 1} bytes; no larger one is accepted.",
+        "detail": f"The file is larger than the limit of {len(data) - 1} bytes.",
         "attr": "file",
     }
 

@@ -1,7 +1,9 @@
 """Records split into raw cells and cells quoted again, compared with the csv module."""
 
 import csv
+import io
 import itertools
+import re
 
 import pytest
 
@@ -55,15 +57,78 @@ def test_quotes_are_put_where_they_have_to_be_or_everywhere() -> None:
     assert quote_cell("a", ",", always=True) == '"a"'
 
 
+SIGNS = ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫", "−"]
+#: Blanks and characters without a picture that one program or another skips at the beginning of a cell.
+SKIPPED = [
+    *(" ", "   ", "\u00a0", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u2060", "\u3000", "\u3164", "\u034f"),
+    *("\u180e", "\u202e", "\u2066", "\u2800", "\ufe0f", "\U000e0020", "\x00", "\x7f", "\u200b \u00a0", '"'),
+]
+#: Excel, LibreOffice and Google Sheets offer these, or any other character in their place.
+DELIMITERS = [",", ";", "\t", "|", ":", "^", "~", " "]
+QUOTE = '"'
+
+
+def opened(text: str, delimiter: str) -> list[str]:
+    """Return the cells of a CSV file as a spreadsheet opens it with this delimiter.
+
+    As in Excel, quotes protect what is between them only where they begin a cell.
+    """
+    return [cell for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) for cell in line]
+
+
+def is_formula(cell: str) -> bool:
+    """Return whether a program that skips whatever any of them skips would run this cell."""
+    seen = cell.lstrip("".join([*SKIPPED, "\t\r\n"]))
+    is_number = re.fullmatch(r"[+-]?[\d.,]+(e[+-]?\d+)?%?", seen.strip()) is not None
+    return seen[:1] in SIGNS and len(seen.strip()) > 1 and not is_number
+
+
 @pytest.mark.parametrize(
-    "cell", ["=1", "+a", "-a", "@a", "\ta", "\ra", "＝1", "-1+1", "+1 2", "-", "=", "--1"]
+    "cell", ["=1", "+a", "-a", "@a", "\ta", "\ra", "\na", "＝1", "-1+1", "+1 2", "-", "=", "--1"]
 )
 def test_what_a_spreadsheet_would_take_for_a_formula_is_escaped(cell: str) -> None:
     assert escape_formula(cell) == f"'{cell}"
 
 
+@pytest.mark.parametrize("skipped", ["", *SKIPPED], ids=ascii)
+@pytest.mark.parametrize("sign", SIGNS)
+def test_nothing_that_a_program_skips_hides_a_formula(sign: str, skipped: str) -> None:
+    assert escape_formula(f"{skipped}{sign}A1*2") == f"{skipped}'{sign}A1*2"
+    for delimiter in DELIMITERS:
+        cell = f"Chair{delimiter}{skipped}{sign}A1{delimiter}white"
+        assert escape_formula(cell) == f"Chair{delimiter}{skipped}'{sign}A1{delimiter}white"
+
+
+@pytest.mark.parametrize("written", [",", ";", "\t", "|"], ids=ascii)
+@pytest.mark.parametrize("delimiter", DELIMITERS, ids=ascii)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=ascii)
+def test_no_cell_is_a_formula_by_whatever_delimiter_the_file_is_opened(
+    written: str, delimiter: str, end: str
+) -> None:
+    for sign in "=+-@＝":
+        for payload in ("A1*2", "HYPERLINK(A1)", "1+1", "cmd|'/c'!A0"):
+            for skipped in ("", " ", "\u200b", QUOTE):
+                before = f"a{end}{delimiter}{skipped}"
+                value = f"{before}{sign}{payload}{delimiter}{QUOTE}z"
+                cells = [escape_formula(one) for one in ("1", value, value)]
+                text = written.join(quote_cell(cell, written) for cell in cells) + "\r\n"
+                assert not [cell for cell in opened(text, delimiter) if is_formula(cell)], ascii(text)
+
+
 @pytest.mark.parametrize(
-    "cell", ["", "a", "1", "-1", "+1.5", "-1,5", "-1.234,50", "-.5", "-1e5", "-3%", "a=b", " =1"]
+    "cell",
+    [
+        *("", "a", "1", "-1", "+1.5", "-1,5", "-1.234,50", "-.5", "-1e5", "-3%", " -1", "-1 ", "a=b"),
+        *(
+            "Chair - white",
+            "T-shirt",
+            "Tel. +43 1 234",
+            "A; -5",
+            "5, -3.5",
+            "https://a.example/b.jpg?w=1&h=-1",
+        ),
+        *("https://a.example/a.jpg,https://a.example/b.jpg", "x@y.example", "1=1", "a\u200d=b", "Ratio: 1"),
+    ],
 )
 def test_other_cells_are_not_escaped(cell: str) -> None:
     assert escape_formula(cell) == cell

@@ -110,12 +110,8 @@ def fitted(cells: list[str], width: int, delimiter: str) -> list[str]:
 
 
 @every_case
-def test_the_products_and_urls_of_every_catalogue_are_found(api: Client, case: Case) -> None:
+def test_every_catalogue_is_read_as_expected_and_its_preview_shows_how(api: Client, case: Case) -> None:
     assert products_of(api, ingested(api, case)) == case.products
-
-
-@every_case
-def test_a_preview_shows_how_every_catalogue_is_read(api: Client, case: Case) -> None:
     body = {"file": SimpleUploadedFile(case.name, case.data), **case.form}
     response = api.post("/api/requests/preview/", body)
     assert response.status_code == 200, response.content
@@ -135,9 +131,24 @@ def test_a_preview_shows_how_every_catalogue_is_read(api: Client, case: Case) ->
 
 
 @every_case
-def test_the_result_of_every_catalogue_is_the_input_and_three_columns(api: Client, case: Case) -> None:
+def test_the_result_of_every_catalogue_is_the_input_and_three_columns_and_can_be_uploaded_again(
+    api: Client, case: Case
+) -> None:
     batch = settled(ingested(api, case))
-    header, *rows = table_of(case, result_of(api, batch))
+    result = result_of(api, batch)
+    assert_is_input_and_three_columns(case, batch, result)
+    assert_suits_excel(case, result_of(api, batch, excel="1"))
+    second = ingested(api, case, result, **({"encoding": ""} if case.is_workbook else {}))
+    assert products_of(api, second) == case.products
+    again = table_of(case, result_of(api, second))
+    assert [row[:-3] for row in again] == [row[:-3] for row in table_of(case, result)]
+    assert again[0] == table_of(case, result)[0]
+    assert {row[-3] for row in again[1:]} == {""}
+    assert result_of(api, settled(second)) == result
+
+
+def assert_is_input_and_three_columns(case: Case, batch: Request, result: bytes) -> None:
+    header, *rows = table_of(case, result)
     assert header[-3:] == RESULT_COLUMNS
     assert {len(row) for row in rows} == {len(header)}
     if not case.is_workbook:
@@ -150,31 +161,23 @@ def test_the_result_of_every_catalogue_is_the_input_and_three_columns(api: Clien
         assert [row[-3].count(key) for key in set(outputs)] == [outputs.count(key) for key in set(outputs)]
 
 
-@every_case
-def test_the_result_of_every_catalogue_can_be_uploaded_again(api: Client, case: Case) -> None:
-    first = settled(ingested(api, case))
-    result = result_of(api, first)
-    second = ingested(api, case, result, **({"encoding": ""} if case.is_workbook else {}))
-    assert products_of(api, second) == case.products
-    again = table_of(case, result_of(api, second))
-    assert [row[:-3] for row in again] == [row[:-3] for row in table_of(case, result)]
-    assert again[0] == table_of(case, result)[0]
-    assert {row[-3] for row in again[1:]} == {""}
-    assert result_of(api, settled(second)) == result
+def assert_suits_excel(case: Case, result: bytes) -> None:
+    """A mark of the encoding, and no formulas."""
+    assert result.startswith(b"\xef\xbb\xbf")
+    text = result.decode("utf-8-sig")
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=case.delimiter or ","):
+        for cell in row:
+            assert cell[:1] not in set("=+-@") or cell == "-5"
 
 
 @every_csv
-def test_a_replacing_result_without_pictures_is_the_input_byte_for_byte(api: Client, case: Case) -> None:
-    result = result_of(api, ingested(api, case), style="replace")
+def test_a_replacing_result_is_the_input_byte_for_byte_but_for_new_urls(api: Client, case: Case) -> None:
+    batch = ingested(api, case)
+    result = result_of(api, batch, style="replace")
     if table_of(case, case.data)[0][-3:] == RESULT_COLUMNS:  # those of an earlier result go
         assert table_of(case, result) == [row[:-3] for row in table_of(case, case.data)]
     else:
         assert result == case.data
-
-
-@every_csv
-def test_a_replacing_result_has_the_new_urls_where_the_old_ones_were(api: Client, case: Case) -> None:
-    batch = ingested(api, case)
     settle(batch, dict.fromkeys(batch.images.pending().values_list("url", flat=True), JPEG))
     replaced = ingested(api, case, result_of(api, batch, style="replace"))
     outputs = {image.url: image.output_url or image.url for image in batch.images.all()}
@@ -193,16 +196,6 @@ def test_the_failed_rows_of_every_catalogue_can_be_uploaded_as_they_are(api: Cli
     again = ingested(api, case, failed, **({"encoding": ""} if case.is_workbook else {}))
     expected = [[serial, urls] for serial, _name, urls in case.products if bad & set(urls)]
     assert [[serial, urls] for serial, _name, urls in products_of(api, again)] == expected
-
-
-@every_case
-def test_a_result_for_excel_has_a_mark_and_no_formulas(api: Client, case: Case) -> None:
-    result = result_of(api, settled(ingested(api, case)), excel="1")
-    assert result.startswith(b"\xef\xbb\xbf")
-    text = result.decode("utf-8-sig")
-    for row in csv.reader(io.StringIO(text, newline=""), delimiter=case.delimiter or ","):
-        for cell in row:
-            assert cell[:1] not in set("=+-@") or cell == "-5"
 
 
 def test_two_uploads_that_are_read_differently_are_not_the_same(ann: User) -> None:

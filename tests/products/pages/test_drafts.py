@@ -216,3 +216,18 @@ def test_htmx_is_sent_on_to_the_preview(page: Client) -> None:
     form = {"file": SimpleUploadedFile("a.csv", UNKNOWN), **OPTIONS, "step": "preview"}
     answer = page.post("/", form, headers={"HX-Request": "true"})
     assert answer.headers["HX-Redirect"] == Draft.objects.get().get_absolute_url()
+
+
+def test_each_preview_and_the_start_count_as_uploads(
+    page: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.rate_limit.time.time", lambda: 1_000_000_200.0)
+    settings.USER_UPLOADS_PER_MINUTE = 5
+    path = drafted(page, UNKNOWN).get_absolute_url()
+    assert [page.get(path).status_code for _ in range(7)] == [200] * 4 + [429] * 3
+    for step in ("preview", "start"):
+        answer = page.post(path, {**READING, **OPTIONS, "step": step})
+        assert answer.status_code == 429
+        assert "Previews count as uploads." in body(answer)
+        assert int(answer.headers["Retry-After"]) > 0
+    assert not Request.objects.exists()

@@ -13,7 +13,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from processing.hosts.models import PausedHost
-from processing.workers.models import DEAD_AFTER, Worker
+from processing.timing import DEAD_AFTER
+from processing.workers.models import Worker
 from products import lifecycle
 from products.models import Image, Request
 from tests.support.factories import OTHER_URL, URL, ingest

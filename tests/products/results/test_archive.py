@@ -129,6 +129,7 @@ def test_names_that_only_differ_in_how_their_letters_are_composed_are_not_used_t
     assert list(zip_of(api, batch)) == ["café-1.jpg", "x-1.jpg", "café-1 (row 3).jpg"]
 
 
+@pytest.mark.needs("unzip")
 @pytest.mark.timeout(400)
 def test_5000_pictures_stream_with_flat_memory_into_a_zip_that_others_can_read(
     api: Client, ann: User, tmp_path: Path

@@ -368,7 +368,7 @@ def test_for_excel_there_is_a_mark_and_no_formula(api: Client, ann: User) -> Non
             "'+1+1",
             "'@SUM(A1)",
             "'-1-1",
-            "'\t=1",
+            "'\t'=1",
             "-5.20",
             "+7",
             "'-",

@@ -8,7 +8,7 @@ from products.accounts.models import ApiToken
 
 
 class Command(BaseCommand):
-    help = "Create an API token for a user and print it. It is shown only once."
+    help = "Creates an API token for a user and prints it. It is shown only once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="user name")

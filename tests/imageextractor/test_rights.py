@@ -1,0 +1,225 @@
+"""Who may do what: every call that changes something, by every kind of user.
+
+The calls are those of the URL resolver. One without a line in the table fails the run.
+"""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.test import Client
+
+from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from products.models import Request
+from tests.imageextractor.test_routes import GROUP, OWN, TOTALS, Anns
+from tests.support.factories import client_of, make_user
+
+pytestmark = pytest.mark.django_db
+
+UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
+#: A call that needs no permission, since it acts on what belongs to whoever calls it.
+FOR_ONESELF = "for oneself"
+#: Nobody but the owner, who alone may also see it.
+PRIVATE = "private"
+#: Nobody but the owner, since the answer has a secret. Others may see the object.
+SECRET = "secret"
+
+PK = "(?P<pk>[^/.]+)"
+CALLS = {
+    **{("POST", route): FOR_ONESELF for route in ("", "upload", "api/upload", "webhooks/", "api/webhooks/")},
+    **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
+    **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
+    ("PUT", "account/password/"): FOR_ONESELF,
+    ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
+    ("POST", "drafts/<uuid:pk>/"): PRIVATE,
+    ("POST", "requests/<uuid:pk>/retry/"): "change_request",
+    ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
+    ("POST", "requests/<uuid:pk>/delete/"): "delete_request",
+    ("POST", f"api/requests/{PK}/retry/"): "change_request",
+    ("POST", f"api/requests/{PK}/cancel/"): "change_request",
+    ("DELETE", f"api/requests/{PK}/"): "delete_request",
+    ("POST", "webhooks/<uuid:pk>/"): "change_webhookendpoint",
+    **{
+        ("POST", f"webhooks/<uuid:pk>/{part}/"): "change_webhookendpoint"
+        for part in ("test", "enable", "disable")
+    },
+    ("POST", "webhooks/<uuid:pk>/rotate/"): SECRET,
+    ("POST", "webhooks/<uuid:pk>/replay/"): "change_webhookdelivery",
+    ("POST", "webhooks/<uuid:pk>/delete/"): "delete_webhookendpoint",
+    ("POST", "deliveries/<uuid:pk>/redeliver/"): "change_webhookdelivery",
+    ("PUT", f"api/webhooks/{PK}/"): "change_webhookendpoint",
+    ("PATCH", f"api/webhooks/{PK}/"): "change_webhookendpoint",
+    ("DELETE", f"api/webhooks/{PK}/"): "delete_webhookendpoint",
+    ("POST", f"api/webhooks/{PK}/test/"): "change_webhookendpoint",
+    ("POST", f"api/webhooks/{PK}/rotate/"): SECRET,
+    ("POST", f"api/webhooks/{PK}/replay/"): "change_webhookdelivery",
+    ("POST", f"api/deliveries/{PK}/redeliver/"): "change_webhookdelivery",
+}
+#: The rights that each of the admin's actions takes.
+ADMIN_ACTIONS = {
+    (Request, "retry"): "change_request",
+    (Request, "cancel"): "change_request",
+    (Request, "prune"): "delete_request",
+    (Request, "resend"): "change_webhookdelivery",
+    (WebhookEndpoint, "enable"): "change_webhookendpoint",
+    (WebhookEndpoint, "disable"): "change_webhookendpoint",
+    (WebhookDelivery, "redeliver"): "change_webhookdelivery",
+}
+SHOWN = ("request", "webhookendpoint", "webhookdelivery")
+#: Everything that a page or a call may need to be accepted.
+BODY = {
+    "url": "https://shop.example/changed",
+    "events": ["request.completed"],
+    "status": "failed",
+    **{"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]},
+    **{"quality": 50, "format": "jpeg", "step": "start"},
+}
+ACCEPTED = {200, 201, 202, 204, 302}
+
+
+def staff(name: str, *permissions: str, is_staff: bool = True) -> User:
+    """Return a user, a member of staff unless said otherwise, with these permissions."""
+    user = make_user(name, is_staff=is_staff)
+    granted = Permission.objects.filter(codename__in=permissions)
+    assert granted.count() == len(permissions)
+    user.user_permissions.set(granted)
+    return user
+
+
+def people(anns: Anns) -> dict[str, User]:
+    """Return a user of each kind by its name."""
+    return {
+        "owner": anns.user,
+        "other user": make_user("eve"),
+        "staff without rights": staff("nora"),
+        "staff who may view": staff("vera", *(f"view_{name}" for name in SHOWN)),
+        "staff who may change": staff("carl", *(f"change_{name}" for name in SHOWN)),
+        "staff who may view and delete": staff(
+            "dora", *(f"{action}_{name}" for action in ("view", "delete") for name in SHOWN)
+        ),
+        "user with permissions who is not staff": staff(
+            "nick", *(f"change_{name}" for name in SHOWN), is_staff=False
+        ),
+        "superuser": make_user("root", is_staff=True, is_superuser=True),
+    }
+
+
+def expected(kind: str, user: User, right: str) -> int:
+    """Return the status of a refusal, or 0 where the call is accepted."""
+    if kind == "owner":
+        return 0
+    sees = kind not in {"other user", "user with permissions who is not staff"}
+    if right == PRIVATE or not sees:
+        return 404
+    if right == SECRET:
+        return 403
+    app = "products" if right.endswith("_request") else "webhooks"
+    return 0 if user.has_perm(f"{app}.{right}") else 403
+
+
+def call(client: Client, anns: Anns, method: str, route: str) -> Any:
+    """Return the answer to a call with a body that its owner may send."""
+    path = anns.path(route)
+    if path.startswith("/api/") and method != "DELETE" and "upload" not in path:
+        wanted = {name: BODY[name] for name in ("url", "status") if name == "status" or "webhooks" in path}
+        wanted = {} if "retry" in path or "cancel" in path else wanted
+        return client.generic(method, path, str(wanted).replace("'", '"'), "application/json")
+    return client.post(path, BODY) if method == "POST" else client.generic(method, path)
+
+
+def rolled_back(client: Client, anns: Anns, method: str, route: str) -> tuple[Any, bool]:
+    """Return the answer to a call, and whether it changed any row. Its changes are undone."""
+    before = anns.state()
+    with transaction.atomic():
+        answer = call(client, anns, method, route)
+        changed = anns.state() != before
+        transaction.set_rollback(True)
+    return answer, changed
+
+
+@pytest.fixture
+def anns(db: None) -> Anns:
+    found = Anns()
+    found.delivery.status, found.delivery.next_attempt_at = "failed", None
+    found.delivery.save()
+    return found
+
+
+def test_every_call_that_changes_something_has_a_line(anns: Anns) -> None:
+    owner = client_of(anns.user)
+    for route in OWN:
+        for method in UNSAFE:
+            if (method, route) not in CALLS:
+                answer, changed = rolled_back(owner, anns, method, route)
+                refused = {405, *{"account/password/": {404}, TOTALS: {403}}.get(route, ())}
+                assert answer.status_code in refused, f"say in CALLS who may {method} {route}"
+                assert not changed
+    assert {route for _method, route in CALLS} <= set(OWN)
+
+
+@pytest.mark.parametrize(("method", "route"), CALLS, ids=str)
+def test_a_call_is_accepted_from_those_who_have_the_right_alone(
+    anns: Anns, client: Client, method: str, route: str
+) -> None:
+    right = CALLS[method, route]
+    answer, changed = rolled_back(client, anns, method, route)
+    assert answer.status_code in {302, 401} and not changed, "nobody"
+    if answer.status_code == 302:
+        assert answer.headers["Location"].startswith("/login/")
+    for kind, user in people(anns).items():
+        answer, changed = rolled_back(client_of(user), anns, method, route)
+        if right == FOR_ONESELF:
+            refused = {404} if route == "account/password/" else set()  # nobody here has a password
+            assert answer.status_code in ACCEPTED | {400} | refused, kind
+            continue
+        status = expected(kind, user, right)
+        assert (answer.status_code if status else 0) == status, kind
+        assert status or answer.status_code in ACCEPTED, (kind, answer.content)
+        assert not (status and changed), kind
+        assert ("whsec_" in answer.content.decode()) == (right == SECRET and kind == "owner"), kind
+
+
+@pytest.mark.parametrize("route", [route for route in OWN if GROUP.search(route)])
+def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_refused(
+    anns: Anns, route: str
+) -> None:
+    owner = client_of(anns.user).get(anns.path(route))
+    for kind, user in people(anns).items():
+        answer = client_of(user).get(anns.path(route))
+        private = route.startswith(("drafts/", "account/"))
+        hidden = expected(kind, user, PRIVATE if private else SECRET) == 404
+        wanted = 404 if hidden and owner.status_code != 405 else owner.status_code
+        assert answer.status_code == wanted, kind
+        if answer.status_code != 200 or not answer.headers["Content-Type"].startswith("text/html"):
+            continue
+        shown = answer.content.decode()
+        for (method, other), right in CALLS.items():
+            if method == "POST" and not other.startswith("api/") and GROUP.search(other) and right != PRIVATE:
+                offered = f'action="{anns.path(other)}"' in shown
+                assert not (offered and expected(kind, user, right)), (kind, other)
+
+
+@pytest.mark.parametrize(("model", "action"), ADMIN_ACTIONS, ids=str)
+def test_the_admin_follows_the_same_permissions(anns: Anns, model: Any, action: str) -> None:
+    right = ADMIN_ACTIONS[model, action]
+    row = {Request: anns.batch, WebhookEndpoint: anns.endpoint, WebhookDelivery: anns.delivery}[model]
+    site = admin.site.get_model_admin(model)
+    lines = {name for one, name in ADMIN_ACTIONS if one is model}
+    assert {str(name) for name in site.actions or []} <= lines | {"export"}
+    for kind, user in people(anns).items():
+        path = f"/admin/{model._meta.app_label}/{model._meta.model_name}/{row.pk}/change/"
+        offered = f'value="{action}"' in client_of(user).get(path).content.decode()
+        if kind == "owner" or expected(kind, user, right):
+            assert not offered, kind
+            before = anns.state()
+            client_of(user).post(path, {"action": action, "_selected_action": [str(row.pk)]})
+            assert anns.state() == before, kind
+
+
+def test_staff_list_all_rows_and_other_users_their_own(anns: Anns) -> None:
+    for kind, user in people(anns).items():
+        sees = expected(kind, user, SECRET) != 404
+        for path in ("/api/requests/", "/api/webhooks/"):
+            assert len(client_of(user).get(path).json()["results"]) == sees, kind

@@ -1,0 +1,158 @@
+"""Files of very many parts: refused by counting, before a decoder takes time or memory for each of them."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pytest import MonkeyPatch
+
+from processing.compress import CompressError, NeedsChildError, Options, PixelBudget, compress, compress_here
+from processing.compress.structure import check_structure
+from tests.support import hostile_pictures as hostile
+from tests.support import pictures
+from tests.support.corpus import SOUND
+from tests.support.pictures import encoded, photo_jpeg
+
+CAP = 50_000_000
+#: Seconds of CPU, the start of Python among them. Each of the files took longer, or gigabytes.
+CPU_SECONDS = 10
+MEMORY_BYTES = 64 << 20
+
+PROGRAM = """
+import resource, sys
+from pathlib import Path
+from processing.compress import CompressError, Options, compress
+
+def peak():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+compress(Path(sys.argv[1]).read_bytes(), Options(), max_pixels=50_000_000)
+data = Path(sys.argv[2]).read_bytes()
+before = peak()
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[3]), int(sys.argv[3])))
+try:
+    compress(data, Options(), max_pixels=50_000_000)
+except CompressError as error:
+    print(error.code, peak() - before)
+"""
+
+
+def refused_in_child(directory: Path, data: bytes) -> tuple[str, int]:
+    """The code of the error and the memory that a limited process took for it."""
+    (directory / "warm").write_bytes(photo_jpeg(16, 16))
+    (directory / "file").write_bytes(data)
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(directory / "warm"),
+        str(directory / "file"),
+        str(CPU_SECONDS),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    code, growth = done.stdout.split()
+    return code, int(growth)
+
+
+@pytest.mark.parametrize("name", hostile.FLOODS)
+def test_a_flood_of_parts_is_refused_within_little_time_and_memory(name: str, tmp_path: Path) -> None:
+    code, growth = refused_in_child(tmp_path, hostile.FLOODS[name]())
+    assert code == "corrupt_image"
+    assert growth < MEMORY_BYTES
+
+
+@pytest.mark.parametrize("name", ["JPEG: comments", "JPEG: scans", "PNG: chunks", "GIF: comments"])
+def test_a_refusal_says_what_there_is_too_much_of(name: str) -> None:
+    with pytest.raises(CompressError, match=r"has more than [\d,]+ \w+.* Save it again with an image editor"):
+        compress(hostile.FLOODS[name](), Options(), max_pixels=CAP)
+
+
+def test_compressed_tiles_far_larger_than_the_picture_are_refused(tmp_path: Path) -> None:
+    code, growth = refused_in_child(tmp_path, hostile.wide_tiles(7_000))
+    assert code == "too_many_pixels"
+    assert growth < MEMORY_BYTES
+
+
+# --- What is usual passes ---
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_every_sound_picture_passes_in_this_process(name: str) -> None:
+    source = SOUND[name].file()
+    budget = PixelBudget(CAP)
+    assert compress_here(source, Options(), max_pixels=CAP, reserve=budget.taken).output.width == 96
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hostile.comments(900),
+        lambda: hostile.split_exif(8),
+        lambda: hostile.repeated_scans(50),
+        lambda: hostile.inflating_png(10, b"zTXt"),
+        lambda: hostile.gif_comments(0),
+        lambda: hostile.webp_chunks(5_000),
+        lambda: hostile.tiny_tiles(5_000),
+        lambda: encoded(pictures.photo(60, 40_000), "TIFF", tiffinfo={278: 1}),  # a strip for each row
+        lambda: photo_jpeg(64, 48, icc_profile=bytes(3_000_000), exif=b"Exif\0\0" + bytes(60_000)),
+    ],
+)
+def test_unusually_many_parts_pass(make: Callable[[], bytes]) -> None:
+    compress(make(), Options(), max_pixels=CAP)
+
+
+def test_the_segments_of_a_kept_jpeg_are_each_looked_at_once(monkeypatch: MonkeyPatch) -> None:
+    lengths = 0
+
+    def counted(part: bytes) -> int:
+        nonlocal lengths
+        lengths += 1
+        return len(part)
+
+    monkeypatch.setattr("processing.compress.metadata.len", counted, raising=False)
+    source = hostile.with_jpeg_segments(hostile.segment(0xFE, b"") * 900, photo_jpeg(96, 64, quality=20))
+    result = compress(source, Options(quality=95), max_pixels=CAP)
+    assert result.kept
+    assert lengths < 10 * 900
+
+
+# --- What is counted ---
+
+
+@pytest.mark.parametrize("count", [0, 5, 50])
+def test_scans_are_counted(count: int) -> None:
+    usual = check_structure(hostile.repeated_scans(0)).passes
+    assert check_structure(hostile.repeated_scans(count)).passes == usual + count
+    assert check_structure(hostile.hidden_scans(count)).passes == usual + count
+
+
+def test_a_jpeg_that_is_not_progressive_takes_one_pass() -> None:
+    assert check_structure(photo_jpeg()).passes == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        (lambda: hostile.repeated_scans(90, 3_000, 2_500), Options()),
+        (lambda: hostile.run_length_bmp(100, 100, 10), Options()),
+        (lambda: encoded(Image.new("L", (8_000, 6_000)), "JPEG"), Options(format="avif")),
+    ],
+)
+def test_what_takes_long_is_left_to_a_child_undecoded(
+    source: Callable[[], bytes], options: Options, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "processing.compress.child_process.compress_opened", lambda *_: pytest.fail("decoded")
+    )
+    with pytest.raises(NeedsChildError):
+        compress_here(source(), options, max_pixels=CAP, reserve=PixelBudget(CAP).taken)
+
+
+def test_the_largest_usual_picture_needs_no_child(monkeypatch: MonkeyPatch) -> None:
+    result = compress(photo_jpeg(), Options(), max_pixels=CAP)
+    monkeypatch.setattr("processing.compress.child_process.compress_opened", lambda *_: result)
+    source = encoded(Image.new("L", (8_000, 6_000)), "JPEG")
+    assert compress_here(source, Options(), max_pixels=CAP, reserve=PixelBudget(CAP).taken) is result
