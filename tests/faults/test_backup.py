@@ -12,7 +12,7 @@ from tests.support.servers import Postgres, Redis, find_program
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, execute, wait_for, with_database
 from tests.support.stores import REAL, Moto, Store
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, as_csv, read_result, watch
 from tests.support.stack import QUICK_TO_NOTICE, Embedded, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

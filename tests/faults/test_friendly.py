@@ -16,7 +16,7 @@ from tests.support.origin import Answer, Handler, Origin
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, wait_for
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 Figure = Callable[[str], None]
 Start = Callable[[int], Deployment]

@@ -16,7 +16,7 @@ from tests.support.origin import Answer, Handler, Origin, Route
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 SOME = range(0, PICTURES, 50)
 

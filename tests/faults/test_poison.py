@@ -13,7 +13,7 @@ from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 from tests.support.weakness import make_weak_decoder, touching
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

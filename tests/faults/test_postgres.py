@@ -10,7 +10,7 @@ from tests.support.jobs import Report, problems, watch
 from tests.support.servers import Postgres, Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

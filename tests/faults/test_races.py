@@ -37,7 +37,7 @@ from tests.support.parallel import Threads
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("small_steps"),
-    pytest.mark.timeout(400),  # 20 s alone
+    pytest.mark.timeout(900),  # 20 s alone
 ]
 
 ROUNDS = 200

@@ -14,7 +14,7 @@ from tests.support.jobs import Cost, Job, Report, problems, upload
 from tests.support.servers import Redis
 from tests.support.stack import Cluster, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_an_emptied_redis_loses_no_work(

@@ -16,7 +16,7 @@ from tests.support.servers import Postgres, Redis
 from tests.support.stack import Cluster, wait_for
 from tests.support.stores import Moto
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Service(Protocol):

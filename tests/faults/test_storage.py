@@ -13,7 +13,7 @@ from tests.support.jobs import Job, Report, watch
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, TIME_SCALE, Cluster, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 #: Long enough for several pauses of claims, each twice as long as the one before.
 REFUSES_SECONDS = 20 * TIME_SCALE

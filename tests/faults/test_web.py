@@ -15,7 +15,7 @@ from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, as_csv, assert_intact, upload
 from tests.support.stack import Cluster, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 REQUESTS = "SELECT id, source FROM products_request"
 AUTHENTICATED = "SELECT 1 FROM accounts_apitoken WHERE last_used_at IS NOT NULL"

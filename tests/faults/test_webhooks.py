@@ -18,7 +18,7 @@ from tests.support.receivers import messages
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 OK = Answer(b"thanks")
 ENDPOINTS, EVENTS = 20, 100

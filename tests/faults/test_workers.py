@@ -15,7 +15,7 @@ from tests.support.origin import Origin
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 #: Whose ingest is held up by a lock.
 WHO_WAITS = """

@@ -43,7 +43,7 @@ KEPT_TABLES = ("accounts_", "auth_", "django_", "processing_worker", "processing
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 90) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 200) -> T:
     """Wait until `condition` is true and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

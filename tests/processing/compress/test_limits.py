@@ -284,7 +284,7 @@ def added_memory(
     for path, data in zip(paths, [pictures.rgba_png(16, 16), *sources], strict=True):
         path.write_bytes(data)
     command = [sys.executable, "-c", program, str(cap), str(threads), *map(str, paths)]
-    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=100).stdout)
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=250).stdout)
 
 
 @pytest.mark.needs("a process of its own")

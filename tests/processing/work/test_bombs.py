@@ -68,7 +68,7 @@ def fetch_all(
         capture_output=True,
         text=True,
         check=True,
-        timeout=90,
+        timeout=250,
     )
     outcomes, growth = json.loads(done.stdout)
     return outcomes, growth
