@@ -8,23 +8,14 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 
 from tests.support.names import Names
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
     from pytest_django import Settings
 
     from tests.support.origin import Origin
-
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def required(variable: str) -> str:
@@ -105,27 +96,3 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     names = Names(socket.getaddrinfo)
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
     return names
-
-
-@pytest.fixture(scope="module")
-def chromium(django_db_setup: None) -> Iterator["Browser"]:
-    """A headless browser.
-
-    While it is there Playwright keeps an event loop in this thread. Django refuses queries beside one unless
-    told that they are meant, and uses other connections there, which nobody but this fixture can close.
-    """
-    from playwright.sync_api import sync_playwright
-
-    executable = required("CHROMIUM_EXECUTABLE")
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS) as browser:
-            yield browser
-        connections.close_all()
-
-
-@pytest.fixture
-def page(chromium: "Browser") -> Iterator["Page"]:
-    """An empty page without cookies or history."""
-    with chromium.new_context() as context:
-        yield context.new_page()

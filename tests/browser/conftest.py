@@ -5,15 +5,50 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from processing.workers.models import Worker
+from tests.conftest import required
 from tests.support.factories import make_user
 from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
+
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="package")
+def chromium(django_db_setup: None) -> Iterator["Browser"]:
+    """A headless browser.
+
+    While it is there Playwright keeps an event loop in this thread. Django refuses queries beside one unless
+    told that they are meant, and uses other connections there, which nobody but this fixture can close.
+    """
+    from playwright.sync_api import sync_playwright
+
+    executable = required("CHROMIUM_EXECUTABLE")
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS) as browser:
+            yield browser
+        connections.close_all()
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> Iterator["Page"]:
+    """An empty page without cookies or history."""
+    with chromium.new_context() as context:
+        yield context.new_page()
 
 
 @pytest.fixture(autouse=True)
