@@ -8,6 +8,7 @@ those of embedded mode, so that a test which needs a server without saying so fa
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +26,8 @@ SERVER_FIXTURES = {
     "service": "the service in a process of its own",
     "account": "an S3 server",
 }
+#: Modules that are not even read: to make up their cases takes seconds.
+GENERATED = ("tests/products/api/test_schema.py",)
 REPEATED = "cases like those that ran"
 MARKERS = (
     "needs(what): what the test uses beside this process: a server, a program, or more time than is there",
@@ -58,6 +61,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     config.stash[LEFT_OUT] = Counter()
     Server.may_start = not config.option.quick
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.option.quick and collection_path.as_posix().endswith(GENERATED):
+        config.stash[LEFT_OUT]["module of generated cases", collection_path.name] += 1
+        return True
+    return None
 
 
 class Sample:
