@@ -186,7 +186,7 @@ def test_a_call_is_accepted_from_those_who_have_the_right_alone(
         assert ("whsec_" in answer.content.decode()) == (right == SECRET and kind == "owner"), kind
 
 
-@pytest.mark.sample("route", keep=5)
+@pytest.mark.sample("route", keep=3)
 @pytest.mark.parametrize("route", [route for route in OWN if GROUP.search(route)])
 def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_refused(
     anns: Anns, route: str
@@ -207,6 +207,7 @@ def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_re
                 assert not (offered and expected(kind, user, right)), (kind, other)
 
 
+@pytest.mark.sample("action")
 @pytest.mark.sample("model")
 @pytest.mark.parametrize(("model", "action"), ADMIN_ACTIONS, ids=str)
 def test_the_admin_follows_the_same_permissions(anns: Anns, model: Any, action: str) -> None:

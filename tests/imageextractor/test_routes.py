@@ -175,7 +175,7 @@ def test_what_strangers_may_see_shows_nothing_of_anyone(client: Client) -> None:
         assert SECRET not in answer.content.decode(), route
 
 
-@pytest.mark.sample("who", keep=2)
+@pytest.mark.sample("who")
 @pytest.mark.parametrize("who", ["nobody", "a user", "staff without rights"])
 def test_the_admin_shows_nothing_to_those_who_have_no_right(anns: Anns, client: Client, who: str) -> None:
     staff = client_of(make_user("sue", is_staff=True))

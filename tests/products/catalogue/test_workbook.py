@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from datetime import date, datetime, time
+from functools import cache
 from pathlib import Path
 
 import openpyxl
@@ -129,6 +130,7 @@ def test_files_that_are_no_workbooks_are_refused() -> None:
     assert refusal_of(file.getvalue()) == "unreadable_workbook"
 
 
+@pytest.mark.needs("more time")
 def test_a_damaged_workbook_is_refused_wherever_the_damage_is() -> None:
     data = make_workbook(HEADER, [1, "Lamp", URL], [2, "Chair", URL])
     codes = set()
@@ -197,6 +199,7 @@ def test_rows_that_are_wider_than_all_sense_add_up_to_too_much(monkeypatch: pyte
     assert refusal_of(with_rows(wide)) == "workbook_too_large"
 
 
+@pytest.mark.sample("rows", keep=1)
 @pytest.mark.parametrize(
     "rows",
     [
@@ -230,6 +233,7 @@ STRINGS = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main
 ENTITY = f'<!DOCTYPE a [<!ENTITY b "{"x" * 40_000}">]>'
 
 
+@cache
 def hostile_workbooks() -> dict[str, tuple[bytes, str]]:
     """Return small workbooks that take gigabytes or minutes, each with the code of its refusal."""
     token, comment = f'<a b="{"x" * 20_000_000}"/>', f"<!--{'x' * 20_000_000}-->"
@@ -287,6 +291,7 @@ except CatalogueError as error:
 """
 
 
+@pytest.mark.needs("a process of its own")
 @pytest.mark.parametrize("name", hostile_workbooks())
 def test_a_small_hostile_workbook_is_refused_within_little_memory(name: str, tmp_path: Path) -> None:
     data, code = hostile_workbooks()[name]
@@ -298,6 +303,7 @@ def test_a_small_hostile_workbook_is_refused_within_little_memory(name: str, tmp
     assert (child.stdout.strip(), child.returncode) == (code, 0), child.stderr
 
 
+@pytest.mark.sample("name", keep=3)
 @pytest.mark.parametrize("name", hostile_workbooks())
 def test_a_hostile_workbook_is_refused_before_openpyxl_builds_a_row(
     name: str, monkeypatch: pytest.MonkeyPatch
