@@ -8,7 +8,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.management.color import Style
+from django.core.management.commands import flush
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tests.support.names import Names
 
@@ -79,6 +82,26 @@ def django_db_modify_db_settings(
     else:
         required("DATABASE_URL")
         required("REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """After a test with transactions of its own all rows go but those that Django itself has made.
+
+    To make content types and permissions anew was a quarter of what such a test took.
+    """
+    from django.contrib.auth.models import Permission
+    from django.contrib.contenttypes.models import ContentType
+
+    def sql_flush(style: Style, connection: BaseDatabaseWrapper, **options: bool) -> list[str]:
+        tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        kept = {ContentType._meta.db_table, Permission._meta.db_table}
+        return connection.ops.sql_flush(style, sorted({*tables} - kept), **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", sql_flush)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *_arguments, **_options: None)
+        yield
 
 
 @pytest.fixture
