@@ -132,12 +132,14 @@ def test_patterns_are_found() -> None:
     } <= PATTERNS.keys()
 
 
+@pytest.mark.sample("name", keep=5)
 @pytest.mark.parametrize("name", sorted(PATTERNS))
 def test_every_regular_expression_is_linear(name: str) -> None:
     for scan in scans(PATTERNS[name]):
         assert_linear(name, scan)
 
 
+@pytest.mark.sample("name", keep=5)
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_function_over_text_from_users_is_linear(name: str) -> None:
     assert_linear(name, FUNCTIONS[name])
