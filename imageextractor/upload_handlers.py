@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from products.catalogue import CatalogueError
 from products.lifecycle import file_too_large
 
-#: Bytes that a form may have besides its files: Django's limits for other fields, and room for headers.
-FORM_OVERHEAD_BYTES = 4_000_000
+#: Bytes that a form may have besides its files: other fields and headers.
+FORM_OVERHEAD_BYTES = 250_000
 
 
 class UploadTooLarge(CatalogueError, RequestDataTooBig):

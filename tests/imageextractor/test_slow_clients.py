@@ -1,0 +1,176 @@
+"""Clients that send or receive slowly, over real sockets: they take no thread, and end at a deadline."""
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from imageextractor import gunicorn_conf
+from tests.support.stack import Cluster, Deployment, Embedded, wait_for
+
+#: More than there are threads in all processes of the web server.
+MANY = 3 * gunicorn_conf.threads
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+#: Other addresses than that of the tests' client, which count as other clients.
+STRANGER, NEIGHBOUR = "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture(scope="module", params=["embedded", "cluster"])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    directory = tmp_path_factory.mktemp("data")
+    if request.param == "embedded":
+        with Embedded(directory) as embedded:
+            embedded.serve()
+            yield embedded
+    else:
+        with Cluster(directory) as cluster:
+            cluster.web()
+            yield cluster
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def connect(service: Deployment, stack: ExitStack, address: str = "127.0.0.1") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", service.port), timeout=60, source_address=(address, 0))
+    return stack.enter_context(client)
+
+
+def assert_serves(service: Deployment) -> None:
+    with ThreadPoolExecutor(MANY) as threads:
+        answers = [threads.submit(httpx.get, f"{service.url}/healthz", timeout=60) for _ in range(MANY)]
+    assert [answer.result().status_code for answer in answers] == [200] * MANY
+
+
+def status(client: socket.socket) -> int:
+    """The status of the answer, which ends the connection."""
+    received = b""
+    while data := client.recv(65_536):
+        received += data
+    return int(received.split()[1])
+
+
+def begin_upload(client: socket.socket, headers: bytes = b"Content-Length: 1000") -> None:
+    client.sendall(
+        b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    )
+    client.sendall(headers + b"\r\n\r\n--b\r\n")
+
+
+@pytest.mark.parametrize("part", ["nothing", "half a head", "half a body", "half a chunk"])
+def test_requests_that_have_not_arrived_take_no_thread(
+    service: Deployment, stack: ExitStack, part: str
+) -> None:
+    for _ in range(MANY):
+        client = connect(service, stack)
+        if part == "half a head":
+            client.sendall(HEAD)
+        elif part == "half a body":
+            begin_upload(client)
+        elif part == "half a chunk":
+            begin_upload(client, b"Transfer-Encoding: chunked")
+    assert_serves(service)
+
+
+def test_a_request_that_arrives_byte_by_byte_is_answered(service: Deployment, stack: ExitStack) -> None:
+    client = connect(service, stack)
+    for byte in HEAD + b"Connection: close\r\n\r\n":
+        client.sendall(bytes([byte]))
+    assert status(client) == 200
+
+
+def test_requests_that_arrive_together_are_answered_in_order(service: Deployment, stack: ExitStack) -> None:
+    client = connect(service, stack)
+    missing = HEAD.replace(b"/healthz", b"/api/nothing/") + b"\r\n"
+    client.sendall(HEAD + b"\r\n" + missing + HEAD + b"Connection: close\r\n\r\n")
+    received = b""
+    while data := client.recv(65_536):
+        received += data
+    statuses = [part.split()[0] for part in received.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"404", b"200"]
+
+
+def test_a_client_that_waits_for_100_is_told_to_go_on(service: Deployment, stack: ExitStack) -> None:
+    client = connect(service, stack)
+    client.sendall(
+        b"POST /api/nothing/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+    assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.sendall(b"{}")
+    assert status(client) == 404
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 10_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 20_000, 431),
+        (b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"\0\0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", 400),
+    ],
+)
+def test_malformed_requests_are_refused(
+    service: Deployment, stack: ExitStack, request_bytes: bytes, expected: int
+) -> None:
+    client = connect(service, stack)
+    client.sendall(request_bytes)
+    assert status(client) == expected
+
+
+def test_chunks_that_are_mostly_overhead_are_refused(service: Deployment, stack: ExitStack) -> None:
+    client = connect(service, stack)
+    begin_upload(client, b"Transfer-Encoding: chunked")  # malformed on purpose from here on
+    assert status(client) == 400
+    client = connect(service, stack)
+    client.sendall(b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    client.sendall((b"1;" + b"x" * 4_000 + b"\r\na\r\n") * 40)
+    assert status(client) == 400
+
+
+def test_one_client_cannot_take_all_connections(service: Deployment, stack: ExitStack) -> None:
+    """Uploads that have begun are not given up for others, so there are only so many of one client."""
+    share = gunicorn_conf.worker_connections // 4
+    processes = 1 if isinstance(service, Embedded) else 2
+    clients = [connect(service, stack, STRANGER) for _ in range(processes * share + 50)]
+    for client in clients:
+        try:
+            begin_upload(client)
+        except ConnectionError:
+            continue
+    neighbour = connect(service, stack, NEIGHBOUR)
+    neighbour.sendall(HEAD + b"Connection: close\r\n\r\n")
+    assert status(neighbour) == 200
+    assert sum(map(is_closed, clients)) >= 1
+
+
+def is_closed(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_waiting_connections_give_way_to_new_ones(service: Deployment, stack: ExitStack) -> None:
+    for _ in range(2 * gunicorn_conf.worker_connections + 100):
+        client = connect(service, stack)
+        client.sendall(HEAD)
+    assert_serves(service)
