@@ -1,17 +1,16 @@
 """Clients that send or receive slowly, over real sockets: they take no thread, and end at a deadline."""
 
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from uuid import UUID
 
 import httpx
 import pytest
 
 from imageextractor import gunicorn_conf
+from tests.support.factories import URL, make_csv
 from tests.support.stack import Cluster, Deployment, Embedded, wait_for
 
 #: More than there are threads in all processes of the web server.
@@ -40,9 +39,16 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def connect(service: Deployment, stack: ExitStack, address: str = "127.0.0.1") -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", service.port), timeout=60, source_address=(address, 0))
-    return stack.enter_context(client)
+def connect(
+    service: Deployment, stack: ExitStack, address: str = "127.0.0.1", receive_bytes: int | None = None
+) -> socket.socket:
+    client = stack.enter_context(socket.socket())
+    client.settimeout(60)
+    if receive_bytes:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    client.bind((address, 0))
+    client.connect(("127.0.0.1", service.port))
+    return client
 
 
 def assert_serves(service: Deployment) -> None:
@@ -59,11 +65,11 @@ def status(client: socket.socket) -> int:
     return int(received.split()[1])
 
 
-def begin_upload(client: socket.socket, headers: bytes = b"Content-Length: 1000") -> None:
-    client.sendall(
-        b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-    )
-    client.sendall(headers + b"\r\n\r\n--b\r\n")
+def begin_upload(
+    client: socket.socket, length: bytes = b"Content-Length: 1000", body: bytes = b"--b\r\n"
+) -> None:
+    lines = [b"POST /upload HTTP/1.1", b"Host: 127.0.0.1", b"Content-Type: multipart/form-data; boundary=b"]
+    client.sendall(b"\r\n".join([*lines, length, b"", body]))
 
 
 @pytest.mark.parametrize("part", ["nothing", "half a head", "half a body", "half a chunk"])
@@ -77,7 +83,7 @@ def test_requests_that_have_not_arrived_take_no_thread(
         elif part == "half a body":
             begin_upload(client)
         elif part == "half a chunk":
-            begin_upload(client, b"Transfer-Encoding: chunked")
+            begin_upload(client, b"Transfer-Encoding: chunked", b"5\r\n--b")
     assert_serves(service)
 
 
@@ -135,9 +141,6 @@ def test_malformed_requests_are_refused(
 
 def test_chunks_that_are_mostly_overhead_are_refused(service: Deployment, stack: ExitStack) -> None:
     client = connect(service, stack)
-    begin_upload(client, b"Transfer-Encoding: chunked")  # malformed on purpose from here on
-    assert status(client) == 400
-    client = connect(service, stack)
     client.sendall(b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     client.sendall((b"1;" + b"x" * 4_000 + b"\r\na\r\n") * 40)
     assert status(client) == 400
@@ -174,3 +177,90 @@ def test_waiting_connections_give_way_to_new_ones(service: Deployment, stack: Ex
         client = connect(service, stack)
         client.sendall(HEAD)
     assert_serves(service)
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A service whose deadlines are a twentieth of the usual ones: 1 s for a head, 3 s for 1 MB."""
+    with Embedded(tmp_path_factory.mktemp("data"), TEST_TIME_SCALE="0.05") as service:
+        service.serve()
+        yield service
+
+
+@pytest.mark.parametrize("part", ["head", "body", "chunks"])
+def test_a_byte_now_and_then_does_not_keep_a_request_alive(
+    impatient: Embedded, stack: ExitStack, part: str
+) -> None:
+    client = connect(impatient, stack)
+    if part == "head":
+        client.sendall(HEAD)
+    else:
+        begin_upload(
+            client, b"Content-Length: 1000" if part == "body" else b"Transfer-Encoding: chunked", b""
+        )
+    piece = b"1\r\na\r\n" if part == "chunks" else b"a"
+    client.settimeout(0.1)
+
+    def answer() -> bytes:
+        client.sendall(piece)
+        try:
+            return client.recv(100)
+        except TimeoutError:
+            return b""
+
+    assert wait_for(answer, "it is refused").startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_on_which_nothing_is_sent_ends(impatient: Embedded, stack: ExitStack) -> None:
+    assert connect(impatient, stack).recv(1) == b""
+
+
+def upload_large(service: Deployment) -> tuple[str, dict[str, str]]:
+    """The path of a result that no socket's buffers hold, and the headers that it is asked for with."""
+    headers = {"Authorization": f"Token {service.token()}"} if isinstance(service, Cluster) else {}
+    rows = [(number, "x" * 10_000, "") for number in range(1500)]
+    with service.client(headers=headers) as client:
+        answer = client.post("/api/requests/", files={"file": ("a.csv", make_csv(*rows, (1, "", URL)))})
+        assert answer.status_code == 201, answer.text
+    return f"/api/requests/{answer.json()['id']}/results.csv", headers
+
+
+def begin_download(
+    service: Deployment, stack: ExitStack, path: str, headers: dict[str, str]
+) -> socket.socket:
+    client = connect(service, stack, receive_bytes=4096)
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    client.sendall("\r\n".join([*lines, "", ""]).encode())
+    assert client.recv(12) == b"HTTP/1.1 200"
+    return client
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = bytearray()
+    while data := client.recv(1 << 20):
+        received += data
+    return bytes(received)
+
+
+def test_downloads_that_nobody_reads_take_no_thread(service: Deployment, stack: ExitStack) -> None:
+    path, headers = upload_large(service)
+    clients = [begin_download(service, stack, path, headers) for _ in range(MANY)]
+    assert_serves(service)
+    bodies = [read_all(client) for client in clients]
+    assert all(body.endswith(b"\r\n0\r\n\r\n") for body in bodies)
+    assert {body.count(b"x" * 10_000) for body in bodies} == {1500}
+
+
+def test_a_download_that_stands_still_ends(impatient: Embedded, stack: ExitStack) -> None:
+    path, headers = upload_large(impatient)
+    client = begin_download(impatient, stack, path, headers)
+    pid = Path("/proc", str(impatient.processes[0].pid))
+    (worker,) = (pid / "task" / pid.name / "children").read_text().split()
+    sources = Path("/proc", worker, "fd")
+
+    def is_open() -> bool:
+        return any("/uploads/" in str(file.readlink()) for file in sources.iterdir() if file.is_symlink())
+
+    wait_for(lambda: not is_open(), "the catalogue is closed")
+    assert not read_all(client).endswith(b"\r\n0\r\n\r\n")
