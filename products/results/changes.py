@@ -38,7 +38,8 @@ WITH now AS MATERIALIZED (
 )
 """
 ROWS = """
-SELECT kind, url, output_key, external_url, was_key, was_url, error_detail FROM change WHERE place = %s ORDER BY number
+SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
+FROM change WHERE place = %s ORDER BY number
 """
 #: Pictures of one statement.
 PAGE_IMAGES = 1000
@@ -90,13 +91,9 @@ def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
 
 def _pages(batch: Request) -> Iterator[list[str]]:
     """Yield the URLs of the Images of a Request in order, some at a time."""
-    number = 0
-    while (
-        page := Image.objects.filter(request=batch, number__gt=number)
-        .order_by("number")
-        .values_list("number", "url")[:PAGE_IMAGES]
-    ):
-        number = page[len(page) - 1][0]
+    images, number = Image.objects.filter(request=batch).order_by("number").values_list("number", "url"), 0
+    while page := list(images.filter(number__gt=number)[:PAGE_IMAGES]):
+        number = page[-1][0]
         yield [url for _, url in page]
 
 

@@ -42,7 +42,7 @@ class _Buffer(io.RawIOBase):
 
 
 def images_zip(batch: Request) -> Iterator[bytes]:
-    """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, a piece of a picture at a time."""
+    """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, in pieces of PIECE_BYTES."""
     buffer, used = _Buffer(), set[str]()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
         for product, number, image in _numbered_images(batch):

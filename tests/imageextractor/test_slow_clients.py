@@ -9,12 +9,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from imageextractor import gunicorn_conf
 from tests.support.factories import URL, make_csv
 from tests.support.stack import Cluster, Deployment, Embedded, wait_for
 
+pytestmark = pytest.mark.needs("the service in a process of its own")
+
 #: More than there are threads in all processes of the web server.
-MANY = 3 * gunicorn_conf.threads
+MANY = 24
+#: Connections that each process has here, and how many of them one client may have.
+CONNECTIONS, SHARE = 100, 25
+ENVIRONMENT = {"GUNICORN_CMD_ARGS": f"--worker-connections {CONNECTIONS}"}
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 #: Other addresses than that of the tests' client, which count as other clients.
 STRANGER, NEIGHBOUR = "127.0.0.2", "127.0.0.3"
@@ -24,11 +28,11 @@ STRANGER, NEIGHBOUR = "127.0.0.2", "127.0.0.3"
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     directory = tmp_path_factory.mktemp("data")
     if request.param == "embedded":
-        with Embedded(directory) as embedded:
+        with Embedded(directory, **ENVIRONMENT) as embedded:
             embedded.serve()
             yield embedded
     else:
-        with Cluster(directory) as cluster:
+        with Cluster(directory, **ENVIRONMENT) as cluster:
             cluster.web()
             yield cluster
 
@@ -148,9 +152,8 @@ def test_chunks_that_are_mostly_overhead_are_refused(service: Deployment, stack:
 
 def test_one_client_cannot_take_all_connections(service: Deployment, stack: ExitStack) -> None:
     """Uploads that have begun are not given up for others, so there are only so many of one client."""
-    share = gunicorn_conf.worker_connections // 4
     processes = 1 if isinstance(service, Embedded) else 2
-    clients = [connect(service, stack, STRANGER) for _ in range(processes * share + 50)]
+    clients = [connect(service, stack, STRANGER) for _ in range(processes * SHARE + 50)]
     for client in clients:
         try:
             begin_upload(client)
@@ -173,7 +176,7 @@ def is_closed(client: socket.socket) -> bool:
 
 
 def test_waiting_connections_give_way_to_new_ones(service: Deployment, stack: ExitStack) -> None:
-    for _ in range(2 * gunicorn_conf.worker_connections + 100):
+    for _ in range(3 * CONNECTIONS):
         client = connect(service, stack)
         client.sendall(HEAD)
     assert_serves(service)

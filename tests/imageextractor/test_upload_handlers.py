@@ -1,7 +1,6 @@
 """Uploads that are too large, over real sockets: refused before they are on disk, in words."""
 
 import json
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -88,7 +87,7 @@ class Upload:
         sizes = {}
         for descriptor in Path("/proc", pid, "fd").glob("*"):
             with suppress(FileNotFoundError):  # closed since
-                if os.readlink(descriptor).startswith(str(self._temporary)):
+                if descriptor.readlink().is_relative_to(self._temporary):
                     sizes[descriptor.stat().st_ino] = descriptor.stat().st_size
         return sizes
 
