@@ -278,7 +278,7 @@ UPLOAD_MAX_BYTES = env.integer("UPLOAD_MAX_BYTES", 200_000_000)
 FILE_UPLOAD_HANDLERS = [
     "imageextractor.upload_handlers.LimitedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
-    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+    "imageextractor.upload_handlers.TemporaryFileHandler",
 ]
 REQUEST_MAX_IMAGES = env.integer("REQUEST_MAX_IMAGES", 1_000_000)
 USER_UPLOADS_PER_MINUTE = env.integer("USER_UPLOADS_PER_MINUTE", 300)

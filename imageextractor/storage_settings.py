@@ -25,7 +25,7 @@ def local(data_dir: Path) -> dict[str, Any]:
         "file_permissions_mode": 0o600,
         "directory_permissions_mode": 0o700,
     }
-    uploads = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": private}
+    uploads = {"BACKEND": "products.models.files.UploadStorage", "OPTIONS": private}
     return {"default": pictures, "uploads": uploads, "links": pictures}
 
 

@@ -1,6 +1,5 @@
 """The body of a request, received piece by piece without a thread that waits for it."""
 
-import errno
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -10,6 +9,7 @@ from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import InvalidChunkSize
 
 from imageextractor.upload_handlers import max_form_bytes
+from products.models.files import StorageFull
 
 #: Larger bodies are kept in an unnamed file, of which nothing is left however the process ends.
 MAX_IN_MEMORY_BYTES = 65_536
@@ -53,10 +53,10 @@ class Body:
             self.complete = True
         return rest
 
-    def fail(self, error: OSError) -> None:
-        """Give up on the body: the application gets `error` when it reads it."""
+    def fail(self) -> None:
+        """Give up on a body for which there is no room. The application learns it when it reads the body."""
         self.file.close()
-        self.file = _Unreadable(error)
+        self.file = _Unreadable()
         self.complete = self.too_large = True
 
     def close(self) -> None:
@@ -85,19 +85,16 @@ class Body:
     def _keep(self, data: bytes) -> None:
         try:
             self.file.write(data)
-        except OSError as error:  # the disk is full
-            self.fail(error)
+        except OSError:  # the disk is full
+            self.fail()
         self.size += len(data)
 
 
 class _Unreadable:
     """Stands for a body that could not be kept."""
 
-    def __init__(self, error: OSError) -> None:
-        self._error = error
-
     def read(self, *_size: int) -> bytes:
-        raise self._error
+        raise StorageFull
 
     readline = read
 
@@ -106,11 +103,6 @@ class _Unreadable:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def no_room() -> OSError:
-    """Return the error of a body that exceeds the share of the disk that bodies may have."""
-    return OSError(errno.EDQUOT, "Bodies that arrive at the same time have no room left")
 
 
 def _limit(request: Any) -> int:

@@ -26,7 +26,7 @@ from gunicorn.http.wsgi import FileWrapper, create
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import PollableMethodQueue
 
-from imageextractor.server.body import Body, no_room
+from imageextractor.server.body import Body
 from imageextractor.server.connection import Connection, Phase
 from imageextractor.server.shares import Shares
 
@@ -210,7 +210,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             before = body.size
             connection.received = bytearray(body.feed(bytes(connection.received)))
             if not self._shares.store(connection.network, body.size - before):
-                body.fail(no_room())
+                body.fail()
         if body.complete:
             self._forget(connection)
             connection.must_close = body.too_large

@@ -8,6 +8,7 @@ from rest_framework import exceptions, status
 
 from products.catalogue import CatalogueError, Problem
 from products.lifecycle.submit import IdempotencyConflict
+from products.models.files import StorageUnavailable
 from products.throttling import LimitReached
 
 
@@ -36,6 +37,15 @@ class RateLimited(exceptions.APIException):
         self.wait = limit.seconds
 
 
+class StorageFailed(exceptions.APIException):
+    """503 with a `Retry-After` header where storage is down, 507 where a disk is full."""
+
+    def __init__(self, error: StorageUnavailable) -> None:
+        super().__init__(error.detail, error.code)
+        self.status_code = error.status_code
+        self.wait = error.retry_seconds
+
+
 class ExceptionHandler(handler.ExceptionHandler):
     """Convert exceptions of this project into API errors."""
 
@@ -49,6 +59,8 @@ class ExceptionHandler(handler.ExceptionHandler):
             )
         if isinstance(exc, LimitReached):
             return RateLimited(exc)
+        if isinstance(exc, StorageUnavailable):
+            return StorageFailed(exc)
         if isinstance(exc, SuspiciousOperation):  # for example a form with thousands of fields
             return exceptions.ParseError(str(exc))
         converted: Exception = super().convert_known_exceptions(exc)

@@ -18,6 +18,7 @@ from products.api.serializers import CatalogueField, RequestSerializer
 from products.api.views import UPLOAD_ERRORS, submit
 from products.catalogue import Catalogue
 from products.models import Image, Product, Request, RequestStatus
+from products.models.files import storage_checked
 
 LEGACY_PRODUCTS = 100
 
@@ -103,7 +104,7 @@ def first_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list
             urls = [image.url for image in images]
             yield product.pk, product.serial_number, product.product_name, urls, [*images]
     else:
-        with batch.source.open("rb") as file:
+        with storage_checked(), batch.source.open("rb") as file:
             for row in islice(Catalogue(file, **batch.reading), LEGACY_PRODUCTS):
                 pk, urls = Product.id_for(batch.pk, row.number), row.image_urls
                 yield pk, row.serial_number, row.product_name, urls, [None] * len(urls)
