@@ -1,15 +1,19 @@
 """API errors, all as `{"type", "errors": [{"code", "detail", "attr", "line"?, "column"?}]}`."""
 
+import logging
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
+from rest_framework.response import Response
 
 from products.catalogue import CatalogueError, Problem
 from products.lifecycle.submit import IdempotencyConflict
 from products.models.files import StorageUnavailable
 from products.throttling import LimitReached
+
+logger = logging.getLogger(__name__)
 
 
 class CatalogueRefused(exceptions.ValidationError):
@@ -65,6 +69,13 @@ class ExceptionHandler(handler.ExceptionHandler):
             return exceptions.ParseError(str(exc))
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
+
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        """Log storage that fails as one line, other errors of the server as Django does."""
+        if isinstance(exc, StorageFailed):
+            logger.error("%s (%s)", exc.detail, self.exc.__cause__)
+        else:
+            super().report_exception(exc, response)
 
 
 class ExceptionFormatter(formatter.ExceptionFormatter):

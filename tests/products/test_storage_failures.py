@@ -90,12 +90,9 @@ def test_a_full_disk_is_answered_507_and_nothing_stays(
 ) -> None:
     """The disk takes the beginning of the file."""
     before = stored_catalogues()
-    write = os.fdopen
 
-    def fdopen(*arguments: Any, **options: Any) -> Any:
-        file = write(*arguments, **options)
-        file.write(b"Serial")
-        file.close()
+    def fdopen(descriptor: int, *_: Any) -> Any:
+        os.write(descriptor, b"Serial")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("django.core.files.storage.filesystem.os.fdopen", fdopen)
