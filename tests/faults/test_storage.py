@@ -136,14 +136,13 @@ def test_a_body_that_meets_a_full_disk_is_answered(tmp_path: Path) -> None:
     data, temporary = tmp_path / "data", tmp_path / "temporary"
     data.mkdir()
     files = {"file": ("a.csv", b"x" * 4_000_000)}
-    with (
-        small_disk(temporary, "1m") as disk,
-        Embedded(data, TMPDIR=str(temporary)) as service,
-    ):
+    with small_disk(temporary, "1m") as disk, Embedded(data, TMPDIR=str(temporary)) as service:
         service.prefix = disk.prefix
         service.serve()
         with service.client() as client:
+            client.get("/")
+            token = {"X-CSRFToken": client.cookies["csrftoken"]}
             for path in ("/api/requests/", "/upload", "/"):
-                answer = client.post(path, files=files)
+                answer = client.post(path, files=files, headers=token if path == "/" else {})
                 assert answer.status_code == 507
                 assert "disk of the server is full" in answer.text
