@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
+from products.models.product import leading_rows, load_images
 from products.results.result_csv import result_csv, result_name
 
 if TYPE_CHECKING:
@@ -81,11 +82,13 @@ def _numbered_images(batch: Request) -> Iterator[tuple[Product, int, Image]]:
 
 
 def _products(batch: Request) -> Iterator[Product]:
-    """Yield the rows in order. Not iterator(): while a slow client receives, no cursor may be open."""
-    products, row_number = batch.products.with_images().defer("cells").order_by("row_number"), 0
-    while chunk := list(products.filter(row_number__gt=row_number)[:CHUNK_ROWS]):
+    """Yield the rows in order, with their images. While a slow client receives, no cursor is open."""
+    rows, last_number = batch.products.with_last_positions().defer("cells").order_by("row_number"), 0
+    while chunk := list(rows.filter(row_number__gt=last_number)[:CHUNK_ROWS]):
+        del chunk[leading_rows(chunk) :]
+        load_images(chunk)
         yield from chunk
-        row_number = chunk[-1].row_number
+        last_number = chunk[-1].row_number
 
 
 def _member_name(product: Product, number: int, suffix: str, used: set[str]) -> str:
@@ -101,5 +104,7 @@ def _member_name(product: Product, number: int, suffix: str, used: set[str]) -> 
 
 def _safe_name(name: str) -> str:
     """Return `name` with only letters, digits, `_`, `.` and `-`, and shortened; it may be empty."""
-    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._")
+    # Cut before too: normalising takes time with the square of the combining marks.
+    normalised = unicodedata.normalize("NFKC", name[: 4 * MAX_NAME_BYTES])
+    text = re.sub(r"[^\w.-]+", "_", normalised).strip("._")
     return text.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
