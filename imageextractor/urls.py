@@ -26,7 +26,7 @@ api_urls = [
 ]
 
 
-def view_on_site(request: HttpRequest, content_type_id: int, object_id: str) -> HttpResponse:
+def view_on_site(request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
     """Redirect to an object's page. The admin's own view answers 500 for an id of another form."""
     try:
         return admin.site.admin_view(shortcut)(request, content_type_id, object_id)
@@ -44,7 +44,7 @@ urlpatterns = [
     # All logins go through one form, which counts every attempt.
     path("admin/login/", RedirectView.as_view(pattern_name="login", query_string=True)),
     path("admin/password_change/", RedirectView.as_view(pattern_name="password")),
-    path("admin/r/<int:content_type_id>/<path:object_id>/", view_on_site),
+    path("admin/r/<path:content_type_id>/<path:object_id>/", view_on_site),
     path("admin/", admin.site.urls),
     path("healthz", monitoring.healthz),
     path("readyz", monitoring.readyz),

@@ -29,7 +29,8 @@ class Shares:
 
     def may_connect(self, client: str) -> bool:
         """Return whether the client may have one more connection."""
-        return self._connections[client] < self._share(client) * self._cfg.worker_connections
+        share = self._share(client)
+        return self._connections[client] < share * int(self._cfg.worker_connections)
 
     def store(self, client: str, size: int) -> bool:
         """Count bytes that are stored, or freed if negative. Returns whether they are within the limits."""

@@ -49,6 +49,8 @@ WITHOUT_REQUEST = (Phase.CLOSING, Phase.IDLE, Phase.HEAD)
 class BufferingWorker(Worker):  # type: ignore[misc]
     """Serves HTTP/1.1 without TLS, which is the business of a proxy."""
 
+    alive: bool
+
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         if cfg.is_ssl:

@@ -70,11 +70,12 @@ class UploadStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         try:
-            return super()._save(name, content)
+            saved: str = super()._save(name, content)  # type: ignore[misc]  # left out of the stubs
         except OSError:
             with suppress(OSError):
                 self.delete(name)
             raise
+        return saved
 
 
 def uploads_storage() -> Storage:

@@ -106,7 +106,8 @@ def _compare(batch: Request, earlier: Request | None, urls: list[str], place: in
     statement = _comparison(f"id IN ({marks[0]})", f"id IN ({marks[1]})") + ROWS
     with connection.cursor() as cursor:
         cursor.execute(statement, [*of_batch, *of_earlier, place])
-        return cursor.fetchall()
+        rows: list[tuple[str, ...]] = cursor.fetchall()
+    return rows
 
 
 def count_changes(batch: Request, earlier: Request) -> list[tuple[str, int]]:

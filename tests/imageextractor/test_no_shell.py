@@ -31,8 +31,8 @@ def test_the_service_works_without_a_shell(origin: Origin, tmp_path: Path) -> No
             batch = client.post("/api/requests/", files={"file": ("a.csv", make_csv((1, "a", url)))}).json()
 
             def finished() -> bool:
-                answer = client.get(f"/api/requests/{batch['id']}/").json()
-                return answer["status"] == "completed"
+                state: str = client.get(f"/api/requests/{batch['id']}/").json()["status"]
+                return state == "completed"
 
             wait_for(finished, "the picture is processed")
             assert client.get("/readyz").status_code == 200

@@ -75,7 +75,7 @@ class Upload:
 
     def _bytes_on_disk(self) -> int:
         """What the service has open in the folder, files without a name included."""
-        sizes = {}
+        sizes: dict[int, int] = {}
         for process in self._service.processes:
             for descriptor in Path("/proc").glob(f"{process.pid}/task/*/children"):
                 for pid in (str(process.pid), *descriptor.read_text().split()):
