@@ -307,25 +307,29 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     # --- Sending -------------------------------------------------------------------------------------------
 
     def _after_work(self, connection: Connection) -> None:
-        if connection.broken:
+        try:
+            if connection.broken:
+                self._close(connection)
+            elif connection.waiting_bytes:
+                connection.phase = Phase.SENDING
+                connection.begin_window()
+                self._wait_for(connection, selectors.EVENT_WRITE)
+            else:
+                self._go_on(connection)
+        except OSError:  # the client has gone
             self._close(connection)
-        elif connection.waiting_bytes:
-            connection.phase = Phase.SENDING
-            connection.begin_window()
-            self._wait_for(connection, selectors.EVENT_WRITE)
-        elif connection.result is not None:
-            self._run(connection)
-        else:
-            response = connection.response
-            self._finish(connection, must_close=response is None or response.should_close())
 
     def _send(self, connection: Connection) -> None:
         connection.flush()
+        if connection.waiting_bytes <= (LOW_WATER_BYTES if connection.result is not None else 0):
+            self._forget(connection)
+            self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """Have more of the response generated or, if that was all, go on to the next request."""
         if connection.result is not None:
-            if connection.waiting_bytes <= LOW_WATER_BYTES:
-                self._forget(connection)
-                self._run(connection)
-        elif not connection.waiting_bytes:
+            self._run(connection)
+        else:
             response = connection.response
             self._finish(connection, must_close=response is None or response.should_close())
 
