@@ -102,7 +102,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     """Render the preview, or start the draft and redirect to its Request."""
     try:
         header = read_header(file, encoding=request.POST.get("encoding", ""))
-    except (CatalogueError, LookupError):  # a wrong or unknown encoding, which the form reports
+    except (CatalogueError, LookupError, ValueError):  # a wrong or unknown encoding, which the form reports
         header = read_header(file)
     form = DraftForm(header, request.POST if request.method == "POST" else None, initial=draft.options)
     limit: LimitReached | None = None
