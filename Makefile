@@ -12,10 +12,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run quick test rest faults fuzz check bench soak screenshots lock clean runtime dev
+.PHONY: help demo run quick test rest faults fuzz check bench soak screenshots lock audit clean runtime dev
 
 help:
-	@echo "make demo | run | quick | test | faults | fuzz | check | bench | soak | screenshots | lock | clean"
+	@echo "make demo | run | quick | test | faults | fuzz | check | bench | soak | screenshots | lock | audit | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -71,6 +71,10 @@ screenshots: dev
 
 lock:
 	@scripts/lock $(ARGS)
+
+# Are there advisories for the locked versions? Asks the network.
+audit:
+	@scripts/audit
 
 # var/ stays: it holds data of whoever ran the service here.
 clean:

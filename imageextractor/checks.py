@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.db import connection
+from django.db import DatabaseError, connection
 
 #: The first version that supports UPDATE … FROM, which writes outcomes.
 MIN_SQLITE_VERSION = (3, 33, 0)
@@ -24,6 +24,25 @@ def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
     )
     hint = "Use a newer operating system or Python, or set DATABASE_URL to a PostgreSQL database."
     return [checks.Error(message, hint=hint, id="imageextractor.E001")]
+
+
+def sqlite_problem(error: DatabaseError) -> str | None:
+    """Return what to do about a SQLite file that cannot be used, None for any other error."""
+    if connection.vendor != "sqlite":
+        return None
+    path, text = connection.settings_dict["NAME"], str(error)
+    if "not a database" in text or "malformed" in text:
+        return (
+            f"{path} is damaged or no SQLite database ({text}). Restore it from a backup, or move it away to "
+            "begin with an empty one."
+        )
+    if "unable to open" in text or "readonly" in text:
+        return (
+            f"{path} cannot be opened ({text}). Check that it is a file that may be written, and its folder."
+        )
+    if "disk is full" in text or "disk I/O error" in text:
+        return f"{path} cannot be written ({text}). Check the disk and its free space."
+    return None
 
 
 @checks.register

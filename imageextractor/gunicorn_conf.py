@@ -19,8 +19,9 @@ from processing.workers import embedded  # noqa: E402 (has models)
 
 runtime.current.check_web_process()
 
-worker_class = "gthread"
+worker_class = "imageextractor.server.worker.BufferingWorker"
 threads = 8
+worker_connections = 400  # in each process
 workers = runtime.current.web_processes
 timeout = 120  # seconds after which a stuck process is killed; an upload may take longer
 graceful_timeout = 25  # seconds for uploads in progress at a stop; less than the 30 s that compose.yaml gives

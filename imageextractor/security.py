@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.views.debug import SafeExceptionReporterFilter
 
 #: Everything comes from this host, nothing is inline, no other site frames our pages. Only Swagger UI needs
@@ -35,6 +36,21 @@ class SecurityHeadersMiddleware:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
+
+
+class RefuseNulMiddleware:
+    """Answers 404 to a path with a NUL character, which no address has and PostgreSQL does not accept."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_view: Any) -> None:
+        """Raise Http404 once all middleware has run that the page of a 404 needs."""
+        if "\0" in request.path_info:
+            raise Http404
 
 
 class ReporterFilter(SafeExceptionReporterFilter):

@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from redis import ConnectionPool
 
 from imageextractor import storage_settings
 from imageextractor.environment import env
@@ -27,8 +28,11 @@ DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
 # Embedded mode: without Redis the worker's threads run in the web process. processing/runtime.py has the
 # other differences between the modes.
 REDIS_URL = env.text("REDIS_URL")
-if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-    env.refuse("REDIS_URL must be a URL such as redis://host:6379/0.")
+if REDIS_URL:
+    try:
+        ConnectionPool.from_url(REDIS_URL)  # connects to nothing yet
+    except ValueError:
+        env.refuse("REDIS_URL must be a URL such as redis://host:6379/0.")
 EMBEDDED = REDIS_URL is None
 if EMBEDDED:
     try:
@@ -69,12 +73,16 @@ if DEBUG and not all(map(is_loopback, [_public.hostname, _bind_host or "localhos
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 
 # --- Secrets ---------------------------------------------------------------------------------------------
+MIN_KEY_CHARACTERS = 50
 
 
 def _require_strong(name: str, key: str) -> None:
     """Refuse a key that could be guessed, by the same rule as `check --deploy`."""
-    if len(key) < 50 or len(set(key)) < 5:
-        env.refuse(f"{name} must be at least 50 random characters, such as `openssl rand -base64 48` prints.")
+    if len(key) < MIN_KEY_CHARACTERS or len(set(key)) < 5:
+        env.refuse(
+            f"{name} must be at least {MIN_KEY_CHARACTERS} random characters, such as "
+            "`openssl rand -base64 48` prints."
+        )
 
 
 def _secret_key() -> str:
@@ -86,6 +94,7 @@ def _secret_key() -> str:
         env.refuse("SECRET_KEY must be set to a random text of at least 50 characters.")
         return ""
     path = DATA_DIR / "secret_key"
+    key = ""
     try:
         if not path.exists():
             with tempfile.NamedTemporaryFile("w", dir=DATA_DIR) as file:  # readable by its owner alone
@@ -93,11 +102,20 @@ def _secret_key() -> str:
                 file.flush()
                 with contextlib.suppress(FileExistsError):  # another process was faster; use its key
                     os.link(file.name, path)
-        return path.read_text()
+        key = path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        pass  # refused below
     except OSError as error:
         if DATA_DIR.is_dir():  # else the problem is noted above
             env.refuse(f"DATA_DIR must be a folder that can be written to: {error}.")
         return ""
+    if len(key) < MIN_KEY_CHARACTERS:
+        env.refuse(
+            f"{path} is damaged: it should have at least {MIN_KEY_CHARACTERS} random characters. Restore it "
+            "from a backup, or delete it: with a new one, people have to log in again, and webhooks need new "
+            "secrets."
+        )
+    return key
 
 
 SECRET_KEY = _secret_key()
@@ -132,6 +150,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "processing.logs.AccessLogMiddleware",
+    "imageextractor.security.RefuseNulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -278,7 +297,7 @@ UPLOAD_MAX_BYTES = env.integer("UPLOAD_MAX_BYTES", 200_000_000)
 FILE_UPLOAD_HANDLERS = [
     "imageextractor.upload_handlers.LimitedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
-    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+    "imageextractor.upload_handlers.TemporaryFileHandler",
 ]
 REQUEST_MAX_IMAGES = env.integer("REQUEST_MAX_IMAGES", 1_000_000)
 USER_UPLOADS_PER_MINUTE = env.integer("USER_UPLOADS_PER_MINUTE", 300)

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from imageextractor.environment import env
 
 IMMUTABLE = {"CacheControl": "public, max-age=31536000, immutable"}
-#: Larger catalogues are kept on disk while they are read.
+#: Larger catalogues and pictures are kept on disk while they are read.
 MAX_IN_MEMORY_BYTES = 2_500_000
 
 
@@ -25,7 +25,7 @@ def local(data_dir: Path) -> dict[str, Any]:
         "file_permissions_mode": 0o600,
         "directory_permissions_mode": 0o700,
     }
-    uploads = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": private}
+    uploads = {"BACKEND": "products.models.files.UploadStorage", "OPTIONS": private}
     return {"default": pictures, "uploads": uploads, "links": pictures}
 
 
@@ -43,6 +43,7 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
         "region_name": env.text("AWS_S3_REGION_NAME"),
         "client_config": _config(max_pool_connections=connections),
     }
+    options |= {"max_memory_size": MAX_IN_MEMORY_BYTES}
     pictures = options | {"object_parameters": IMMUTABLE, "querystring_auth": False}
     public_url = env.url("AWS_S3_PUBLIC_URL")
     if public_url:
@@ -53,7 +54,7 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
         "default": {"BACKEND": "processing.storage.s3.PictureStorage", "OPTIONS": pictures},
         "uploads": {
             "BACKEND": "processing.storage.s3.FileStorage",
-            "OPTIONS": options | {"location": "uploads", "max_memory_size": MAX_IN_MEMORY_BYTES},
+            "OPTIONS": options | {"location": "uploads"},
         },
         "links": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": links},
     }

@@ -4,14 +4,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.core.files.uploadhandler import FileUploadHandler
+from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUploadHandler
 from django.http import HttpRequest
 
 from products.catalogue import CatalogueError
 from products.lifecycle import file_too_large
+from products.models.files import storage_checked
 
-#: Bytes that a form may have besides its files: Django's limits for other fields, and room for headers.
-FORM_OVERHEAD_BYTES = 4_000_000
+#: Bytes that a form may have besides its files: other fields and headers.
+FORM_OVERHEAD_BYTES = 250_000
 
 
 class UploadTooLarge(CatalogueError, RequestDataTooBig):
@@ -51,6 +52,18 @@ class LimitedUploadHandler(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> None:
         """Leave the file to the other handlers."""
+
+
+class TemporaryFileHandler(TemporaryFileUploadHandler):
+    """Keeps larger files on disk. Raises StorageFull where there is no room for them."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        with storage_checked():
+            super().new_file(*args, **kwargs)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        with storage_checked():
+            super().receive_data_chunk(raw_data, start)
 
 
 def max_form_bytes() -> int:

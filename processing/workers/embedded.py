@@ -4,9 +4,11 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dramatiq
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
 
@@ -23,11 +25,28 @@ _running: list[dramatiq.Worker] = []
 
 
 def lock_data_dir() -> bool:
-    """Take the lock on DATA_DIR for this process, its forks, and the program it may exec.
+    """Take the locks on DATA_DIR and on a SQLite database of this process, its forks and what it may exec.
 
-    Its holder knows that no other worker is alive. Returns False if another process holds it.
+    Their holder knows that no other worker is alive. Returns False if another process holds DATA_DIR. Raises
+    ImproperlyConfigured if one with another DATA_DIR holds the database, or if a lock cannot be made.
     """
-    descriptor = os.open(settings.DATA_DIR / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    if not _lock(settings.DATA_DIR / "lock"):
+        return False
+    database = settings.DATABASES["default"]["NAME"]
+    if _has_own_database() and not _lock(Path(f"{os.path.realpath(database)}.lock")):
+        raise ImproperlyConfigured(
+            f"Another `serve` or `extract`, with another DATA_DIR, uses the database {database}. "
+            "Set another DATABASE_URL, or unset it to have a database in DATA_DIR."
+        )
+    return True
+
+
+def _lock(path: Path) -> bool:
+    """Lock a file until this process and its forks have ended. Returns False if another process holds it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{path} cannot be opened for writing: {error.strerror}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,14 +1,19 @@
 """API errors, all as `{"type", "errors": [{"code", "detail", "attr", "line"?, "column"?}]}`."""
 
+import logging
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
+from rest_framework.response import Response
 
 from products.catalogue import CatalogueError, Problem
 from products.lifecycle.submit import IdempotencyConflict
+from products.models.files import StorageUnavailable
 from products.throttling import LimitReached
+
+logger = logging.getLogger(__name__)
 
 
 class CatalogueRefused(exceptions.ValidationError):
@@ -36,6 +41,15 @@ class RateLimited(exceptions.APIException):
         self.wait = limit.seconds
 
 
+class StorageFailed(exceptions.APIException):
+    """503 with a `Retry-After` header where storage is down, 507 where a disk is full."""
+
+    def __init__(self, error: StorageUnavailable) -> None:
+        super().__init__(error.detail, error.code)
+        self.status_code = error.status_code
+        self.wait = error.retry_seconds
+
+
 class ExceptionHandler(handler.ExceptionHandler):
     """Convert exceptions of this project into API errors."""
 
@@ -49,10 +63,19 @@ class ExceptionHandler(handler.ExceptionHandler):
             )
         if isinstance(exc, LimitReached):
             return RateLimited(exc)
+        if isinstance(exc, StorageUnavailable):
+            return StorageFailed(exc)
         if isinstance(exc, SuspiciousOperation):  # for example a form with thousands of fields
             return exceptions.ParseError(str(exc))
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
+
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        """Log storage that fails as one line, other errors of the server as Django does."""
+        if isinstance(exc, StorageFailed):
+            logger.error("%s (%s)", exc.detail, self.exc.__cause__)
+        else:
+            super().report_exception(exc, response)
 
 
 class ExceptionFormatter(formatter.ExceptionFormatter):

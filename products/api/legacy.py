@@ -18,6 +18,7 @@ from products.api.serializers import CatalogueField, RequestSerializer
 from products.api.views import UPLOAD_ERRORS, submit
 from products.catalogue import Catalogue
 from products.models import Image, Product, Request, RequestStatus
+from products.models.files import storage_checked
 from products.models.product import MAX_PAGE_PLACES, leading_rows, load_images
 
 LEGACY_PRODUCTS = 100
@@ -108,7 +109,7 @@ def first_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list
             yield product.pk, product.serial_number, product.product_name, urls, [*images]
     else:
         count = 0
-        with batch.source.open("rb") as file:
+        with storage_checked(), batch.source.open("rb") as file:
             for row in islice(Catalogue(file, **batch.reading), LEGACY_PRODUCTS):
                 pk, urls = Product.id_for(batch.pk, row.number), row.image_urls
                 count += len(urls)

@@ -48,7 +48,7 @@ from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
 FILE_ACTIONS = ("results_csv", "images_zip")
-UPLOAD_ERRORS = {409: ErrorsSerializer, 429: ErrorsSerializer}
+UPLOAD_ERRORS = dict.fromkeys((409, 429, 503, 507), ErrorsSerializer)
 
 Row = TypeVar("Row", bound=Model)
 

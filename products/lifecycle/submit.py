@@ -21,7 +21,7 @@ from products.catalogue import (
 )
 from products.lifecycle.signals import request_submitted
 from products.models import Request
-from products.models.files import shown_name
+from products.models.files import shown_name, storage_checked
 
 
 class IdempotencyConflict(Exception):
@@ -41,8 +41,8 @@ def submit(
     Returns the Request and whether it is new: the same `idempotency_key` with the same file and options
     returns the first Request again. `options` are fields of the Request.
 
-    Raises CatalogueError where the file is refused, and IdempotencyConflict where the key was used for
-    another file or other options; nothing is stored then.
+    Raises CatalogueError where the file is refused, IdempotencyConflict where the key was used for another
+    file or other options, and StorageUnavailable where it cannot be stored; nothing is stored then.
     """
     batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
     summary = check_catalogue(file, strict=strict, **batch.reading)
@@ -52,9 +52,10 @@ def submit(
     if idempotency_key and (earlier := _same_submission(batch)):
         return earlier, False
     file.seek(0)
-    batch.source.save(batch.filename, file, save=False)
+    with storage_checked():
+        batch.source.save(batch.filename, file, save=False)
     try:
-        with transaction.atomic():
+        with storage_checked(), transaction.atomic():
             batch.save(force_insert=True)
             request_submitted.send(Request, batch=batch)
     except BaseException as error:

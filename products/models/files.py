@@ -1,16 +1,81 @@
-"""Stored files of Requests and drafts."""
+"""Stored files of Requests and drafts, and what is answered where they cannot be stored or read."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
+from django.core.exceptions import RequestDataTooBig
 from django.core.files import File
-from django.core.files.storage import Storage, storages
+from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.db import OperationalError
 
 #: Exceptions that Django's storages raise when a disk or S3 fails.
 STORAGE_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 MAX_FILENAME_LENGTH = 255
+#: How a full disk shows in messages of SQLite and PostgreSQL.
+_FULL_DATABASE = ("database or disk is full", "No space left on device")
+
+
+class StorageUnavailable(RequestDataTooBig):
+    """A file cannot be stored or read now, through no fault of the request.
+
+    Django gives exceptions of this base class to handler400 wherever they are raised, even while it reads a
+    form before any view.
+    """
+
+    status_code, code = 503, "storage_unavailable"
+    retry_seconds: int | None = 60
+    title = "Storage does not answer"
+    detail = "The storage of files does not answer. Nothing was saved. Try again in a minute."
+
+    def __init__(self) -> None:
+        super().__init__(self.detail)
+
+
+class StorageFull(StorageUnavailable):
+    """A disk is full."""
+
+    status_code, code = 507, "storage_full"
+    retry_seconds = None
+    title = "Disk full"
+    detail = "The disk of the server is full. Nothing was saved. Try again when there is room."
+
+
+@contextmanager
+def storage_checked() -> Iterator[None]:
+    """Raise StorageFull or StorageUnavailable for errors of the storage or of a full database.
+
+    A file that is missing stays a FileNotFoundError.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OperationalError as error:
+        if not any(text in str(error) for text in _FULL_DATABASE):
+            raise
+        raise StorageFull from error
+    except STORAGE_ERRORS as error:
+        is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise (StorageFull if is_full else StorageUnavailable) from error
+
+
+class UploadStorage(FileSystemStorage):
+    """Local files with unique names. Nothing stays of one that could not be stored."""
+
+    def _save(self, name: str, content: Any) -> str:
+        try:
+            saved: str = super()._save(name, content)  # type: ignore[misc]  # left out of the stubs
+        except OSError:
+            with suppress(OSError):
+                self.delete(name)
+            raise
+        return saved
 
 
 def uploads_storage() -> Storage:

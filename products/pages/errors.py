@@ -5,13 +5,19 @@ from django.shortcuts import render
 from django.views import defaults
 
 from products.catalogue import CatalogueError
+from products.models.files import StorageUnavailable
 
 #: Paths called by programs, which expect JSON errors.
 API_PATHS = ("/api/", "/upload", "/status/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 400, for example to an unknown Host header or an upload over the size limit."""
+    """Answer 400, for example to an unknown Host header or an upload over the size limit.
+
+    Answer 503 or 507 where a file could not be stored.
+    """
+    if isinstance(exception, StorageUnavailable):
+        return _storage_failed(request, exception)
     if isinstance(exception, CatalogueError):
         return render(request, "pages/refused.html", {"exception": exception}, status=400)
     if request.path.startswith(API_PATHS):
@@ -33,7 +39,18 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return defaults.page_not_found(request, exception)
 
 
+def _storage_failed(request: HttpRequest, error: StorageUnavailable) -> HttpResponse:
+    if request.path.startswith(API_PATHS):
+        response = _json_error(error.status_code, error.code, error.detail)
+    else:
+        response = render(request, "pages/storage_failed.html", {"error": error}, status=error.status_code)
+    if error.retry_seconds:
+        response.headers["Retry-After"] = str(error.retry_seconds)
+    return response
+
+
 def _json_error(status_code: int, code: str, detail: str) -> HttpResponse:
     """Return an error in the API's format, for paths that no API view handles."""
+    kind = "client_error" if status_code < 500 else "server_error"
     errors = [{"code": code, "detail": detail, "attr": None}]
-    return JsonResponse({"type": "client_error", "errors": errors}, status=status_code)
+    return JsonResponse({"type": kind, "errors": errors}, status=status_code)

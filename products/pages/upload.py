@@ -18,6 +18,7 @@ from products.catalogue import CatalogueError, read_header
 from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
+from products.models.files import storage_checked
 from products.pages.forms import DraftForm, UploadForm, describe_problems
 from products.throttling import LimitReached
 
@@ -82,7 +83,7 @@ def draft(request: UserRequest, pk: UUID) -> HttpResponse:
                 count_upload(request.user)  # each preview reads as much as an upload
             except LimitReached as error:
                 return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
-            with draft.file.open("rb") as file:
+            with storage_checked(), draft.file.open("rb") as file:
                 return _draft_page(request, draft, File(file, draft.filename))
     if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
         return redirect(batch)
@@ -101,7 +102,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     """Render the preview, or start the draft and redirect to its Request."""
     try:
         header = read_header(file, encoding=request.POST.get("encoding", ""))
-    except (CatalogueError, LookupError):  # a wrong or unknown encoding, which the form reports
+    except (CatalogueError, LookupError, ValueError):  # a wrong or unknown encoding, which the form reports
         header = read_header(file)
     form = DraftForm(header, request.POST if request.method == "POST" else None, initial=draft.options)
     limit: LimitReached | None = None

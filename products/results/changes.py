@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection, models
 
@@ -17,9 +18,9 @@ HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image
 # A picture without an outcome keeps its status as its kind: pending or canceled.
 COMPARISON = """
 WITH now AS MATERIALIZED (
-  SELECT number, url, status, output_key, external_url, error_detail FROM {table} WHERE request_id = %s
+  SELECT number, url, status, output_key, external_url, error_detail FROM {table} WHERE {now}
 ), earlier AS MATERIALIZED (
-  SELECT number, url, output_key, external_url FROM {table} WHERE request_id = %s
+  SELECT number, url, output_key, external_url FROM {table} WHERE {earlier}
 ), change AS (
   SELECT 0 AS place, now.number, now.url, now.output_key, now.external_url, now.error_detail,
     COALESCE(earlier.output_key, '') AS was_key, COALESCE(earlier.external_url, '') AS was_url,
@@ -37,8 +38,11 @@ WITH now AS MATERIALIZED (
 )
 """
 ROWS = """
-SELECT kind, url, output_key, external_url, was_key, was_url, error_detail FROM change ORDER BY place, number
+SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
+FROM change WHERE place = %s ORDER BY number
 """
+#: Pictures of one statement.
+PAGE_IMAGES = 1000
 COUNTS = "SELECT kind, COUNT(*) FROM change GROUP BY kind"
 
 
@@ -68,24 +72,48 @@ def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
     """Yield the pictures of `batch` in order of appearance, then those that only `earlier` had.
 
     A picture is unchanged if its output is the same file. Other options therefore change every picture;
-    a source with different bytes may still give the same output.
+    a source with different bytes may still give the same output. Pages are statements of their own: while
+    the reader takes its time, no cursor is open.
     """
     addresses = OutputUrls()
 
     def address(of: Request | None, url: str, key: str, external_url: str) -> str:
         return addresses.url(Image.id_for(of.pk, url), key, external_url) if of else ""
 
-    with connection.chunked_cursor() as cursor:
-        cursor.execute(*_comparison(ROWS, batch, earlier))
-        for kind, url, key, external, was_key, was_external, error in cursor:
-            output, was = address(batch, url, key, external), address(earlier, url, was_key, was_external)
-            yield Change(kind, url, output, was, error)
+    for place, side in enumerate((batch, earlier)):
+        for urls in _pages(side) if side else ():
+            for kind, url, key, external, was_key, was_external, error in _compare(
+                batch, earlier, urls, place
+            ):
+                output, was = address(batch, url, key, external), address(earlier, url, was_key, was_external)
+                yield Change(kind, url, output, was, error)
+
+
+def _pages(batch: Request) -> Iterator[list[str]]:
+    """Yield the URLs of the Images of a Request in order, some at a time."""
+    images, number = Image.objects.filter(request=batch).order_by("number").values_list("number", "url"), 0
+    while page := list(images.filter(number__gt=number)[:PAGE_IMAGES]):
+        number = page[-1][0]
+        yield [url for _, url in page]
+
+
+def _compare(batch: Request, earlier: Request | None, urls: list[str], place: int) -> list[tuple[str, ...]]:
+    """Return the rows of one part of the comparison, 0 or 1, for these URLs."""
+    of_batch, of_earlier = (
+        _ids(*(Image.id_for(one.pk, url) for url in urls)) if one else [] for one in (batch, earlier)
+    )
+    marks = [", ".join(["%s"] * len(ids)) or "NULL" for ids in (of_batch, of_earlier)]
+    statement = _comparison(f"id IN ({marks[0]})", f"id IN ({marks[1]})") + ROWS
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*of_batch, *of_earlier, place])
+        rows: list[tuple[str, ...]] = cursor.fetchall()
+    return rows
 
 
 def count_changes(batch: Request, earlier: Request) -> list[tuple[str, int]]:
     """Return the label of each kind of change that occurs, with its number of pictures."""
     with connection.cursor() as cursor:
-        cursor.execute(*_comparison(COUNTS, batch, earlier))
+        cursor.execute(_comparison("request_id = %s", "request_id = %s") + COUNTS, _ids(batch.pk, earlier.pk))
         counts = Counter(dict(cursor.fetchall()))
     return [(str(kind.label), counts[kind]) for kind in Kind if counts[kind]]
 
@@ -99,7 +127,13 @@ def changes_csv(batch: Request, earlier: Request | None, *, for_excel: bool = Fa
         yield (",".join(quote_cell(value, ",") for value in values) + "\r\n").encode()
 
 
-def _comparison(select: str, batch: Request, earlier: Request | None) -> tuple[str, list[Any]]:
+def _comparison(now: str, earlier: str) -> str:
+    """Return the beginning of a statement that compares the Images of two conditions."""
+    table = connection.ops.quote_name(Image._meta.db_table)
+    return COMPARISON.format(table=table, now=now, earlier=earlier)
+
+
+def _ids(*ids: UUID) -> list[Any]:
+    """Return ids as the database takes them."""
     field = Request._meta.pk
-    ids = [field.get_db_prep_value(one and one.pk, connection) for one in (batch, earlier)]
-    return COMPARISON.format(table=connection.ops.quote_name(Image._meta.db_table)) + select, ids
+    return [field.get_db_prep_value(one, connection) for one in ids]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from products.catalogue import Catalogue, Row, Writer
 from products.models import Image, ImageStatus, Product, Request, bulk
+from products.models.files import storage_checked
 from products.models.output_urls import OutputUrls
 
 CHUNK_ROWS, CHUNK_URLS = 1000, 10_000
@@ -38,7 +39,8 @@ def result_csv(
     stays. With `only_failed`, rows without failures are left out. `for_excel` is as in `Writer`.
     """
     # Opened here and not in the generator, so that an error is raised before the response has begun.
-    catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
+    with storage_checked():
+        catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
     return _chunks(batch, catalogue, Writer(catalogue, replace=replace, for_excel=for_excel), only_failed)
 
 

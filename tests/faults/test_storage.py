@@ -11,7 +11,7 @@ import pytest
 from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, watch
 from tests.support.servers import Redis
-from tests.support.stack import QUICK_TO_NOTICE, TIME_SCALE, Cluster, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, TIME_SCALE, Cluster, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -113,3 +113,36 @@ def test_a_full_disk_costs_no_picture(
             disk.grow("64m")
         assert "No space left on device" in cluster.log()
         assert job.count("attempts <> 1") == 0
+
+
+def test_an_upload_that_meets_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """Whether the folder of the catalogues is full or that of bodies that arrive."""
+    rows = "".join(f"{number},{'x' * 1000},https://shop.example/{number}.jpg\n" for number in range(4000))
+    files = {"file": ("a.csv", f"Serial Number,Product Name,Input Image Urls\n{rows}")}
+    with small_disk(tmp_path / "uploads", "1m") as disk, Embedded(tmp_path) as service:
+        service.prefix = disk.prefix
+        service.serve()
+        with service.client() as client:
+            for path in ("/api/requests/", "/upload"):
+                answer = client.post(path, files=files)
+                assert answer.status_code == 507
+                assert "disk of the server is full" in answer.json()["errors"][0]["detail"]
+        listed = subprocess.run([*disk.prefix, "ls", tmp_path / "uploads"], capture_output=True, check=True)
+        assert listed.stdout == b""
+        assert service.query("SELECT id FROM products_request") == []
+
+
+def test_a_body_that_meets_a_full_disk_is_answered(tmp_path: Path) -> None:
+    data, temporary = tmp_path / "data", tmp_path / "temporary"
+    data.mkdir()
+    files = {"file": ("a.csv", b"x" * 4_000_000)}
+    with small_disk(temporary, "1m") as disk, Embedded(data, TMPDIR=str(temporary)) as service:
+        service.prefix = disk.prefix
+        service.serve()
+        with service.client() as client:
+            client.get("/")
+            token = {"X-CSRFToken": client.cookies["csrftoken"]}
+            for path in ("/api/requests/", "/upload", "/"):
+                answer = client.post(path, files=files, headers=token if path == "/" else {})
+                assert answer.status_code == 507
+                assert "disk of the server is full" in answer.text

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, connection
 
 from processing import runtime
 from processing.workers import embedded
@@ -36,6 +37,12 @@ class Command(BaseCommand):
                     f"Another `serve` or `extract` is running in {settings.DATA_DIR}. "
                     "Set another DATA_DIR to run a second service."
                 )
+            try:
+                connection.ensure_connection()
+            except OperationalError as error:
+                if connection.vendor == "sqlite":
+                    raise
+                raise CommandError(f"The database does not answer: {error}".strip()) from error
             embedded.migrate()
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"]
         os.execve(  # noqa: S606 (our own interpreter, no shell)

@@ -1,0 +1,116 @@
+"""One connection of a client: what has arrived on it, and what waits to be sent."""
+
+import socket
+import time
+from collections.abc import Iterator
+from enum import Enum, auto
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+
+from imageextractor.server.body import Body
+
+RECEIVE_BYTES = 65_536
+#: A client has to send a body, and to receive a response, at this rate in each window of time.
+WINDOW_SECONDS = 60 * settings.TEST_TIME_SCALE
+MIN_BYTES_PER_WINDOW = 1_000_000
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    IDLE = auto()  # the next request
+    HEAD = auto()
+    BODY = auto()
+    APPLICATION = auto()  # a thread; until then nothing is read or sent
+    SENDING = auto()  # the client to receive
+    CLOSING = auto()  # the client to close; what it still sends is discarded
+
+
+class Connection:
+    """State of a connection. The loop owns it, and a thread while the phase is APPLICATION.
+
+    It stands in for the socket where gunicorn writes a response: what the kernel does not take at once is
+    kept.
+    """
+
+    def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
+        sock.setblocking(False)
+        self.sock, self.client, self.server = sock, client, server
+        self.network = _network(client)
+        self.phase = Phase.HEAD
+        self.deadline = 0.0  # by the monotonic clock; not used in the phase APPLICATION
+        self.received = bytearray()
+        self.searched = 0  # bytes of `received` that do not begin the end of a head
+        self.requests = 0
+        self.request: Any = None
+        self.body: Body | None = None
+        self.response: Any = None
+        self.environ: dict[str, Any] = {}
+        self.result: Any = None  # the iterable that the application returned
+        self.pieces: Iterator[bytes] | None = None
+        self.started_at = 0.0
+        self.must_close = False
+        self.broken = False
+        self._outgoing = bytearray()
+        self._window_bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the response that the kernel has not taken yet."""
+        return len(self._outgoing)
+
+    def receive(self) -> bool:
+        """Take what has arrived. Returns False if the client has ended its side."""
+        try:
+            data = self.sock.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return True
+        self._window_bytes += len(data)
+        if self.phase is not Phase.CLOSING:
+            self.received += data
+        return bool(data)
+
+    def begin_window(self) -> None:
+        """Start measuring the rate of the client."""
+        self._window_bytes = 0
+        self.deadline = time.monotonic() + WINDOW_SECONDS
+
+    def is_too_slow(self) -> bool:
+        """Return whether the client missed the rate in the window that has ended; begin the next if not."""
+        if self._window_bytes < MIN_BYTES_PER_WINDOW:
+            return True
+        self.begin_window()
+        return False
+
+    # --- As gunicorn uses a socket -------------------------------------------------------------------------
+
+    def sendall(self, data: bytes) -> None:
+        self._outgoing += data
+
+    send = sendall
+
+    def gettimeout(self) -> float:
+        """Return the timeout of a socket that never blocks."""
+        return 0.0
+
+    # -------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Hand the kernel as much as it takes. Raises OSError if the client has gone."""
+        while self._outgoing:
+            try:
+                sent = self.sock.send(memoryview(self._outgoing)[:262_144])
+            except (BlockingIOError, InterruptedError):
+                return
+            del self._outgoing[:sent]
+            self._window_bytes += sent
+
+
+def _network(client: Any) -> str:
+    """Return whose connections are counted together: an IPv4 address, or 64 bits of an IPv6 one."""
+    if not isinstance(client, tuple):
+        return ""  # a Unix socket
+    address = ip_address(client[0].partition("%")[0])
+    return str(address if address.version == 4 else ip_network((address, 64), strict=False))

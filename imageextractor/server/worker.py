@@ -1,0 +1,394 @@
+"""A gunicorn worker that gives a thread only to requests that are here as a whole.
+
+One loop accepts connections, reads heads and bodies, and sends responses, all without blocking. Threads run
+the application. A response that the client receives slowly is generated a piece at a time: between two pieces
+it has no thread, and the next piece may come from another one. An iterable that the application returns must
+therefore hold nothing that belongs to a thread, such as a cursor of the database.
+"""
+
+import errno
+import os
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import close_old_connections
+from gunicorn import util
+from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
+from gunicorn.http.wsgi import FileWrapper, create
+from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import PollableMethodQueue
+
+from imageextractor.server.body import Body
+from imageextractor.server.connection import Connection, Phase
+from imageextractor.server.shares import Shares
+
+#: Seconds in which a head has to be here, counted from its first byte or from the connection.
+HEAD_SECONDS = 20 * settings.TEST_TIME_SCALE
+MAX_HEAD_BYTES = 65_536
+#: While more than this waits to be sent, nothing more of the response is generated.
+HIGH_WATER_BYTES, LOW_WATER_BYTES = 262_144, 65_536
+#: A thread generates a response for so long before another request gets its turn.
+SLICE_SECONDS = 0.5
+#: How long a connection that is closed may still send what is discarded, so that the response arrives.
+LINGER_SECONDS = 2
+#: How long a worker that stops keeps idle connections, since a request may be on its way.
+STOP_IDLE_SECONDS = 2
+TICK_SECONDS = 1.0
+FILE_BLOCK_BYTES = 65_536
+WITHOUT_REQUEST = (Phase.CLOSING, Phase.IDLE, Phase.HEAD)
+
+
+class BufferingWorker(Worker):  # type: ignore[misc]
+    """Serves HTTP/1.1 without TLS, which is the business of a proxy."""
+
+    alive: bool
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        if cfg.is_ssl:
+            raise SystemExit("Error: the web server speaks no TLS; put a proxy in front that does.")
+
+    def init_process(self) -> None:
+        self._threads = ThreadPoolExecutor(self.cfg.threads)
+        self._poller = selectors.DefaultSelector()
+        self._calls = PollableMethodQueue()
+        self._calls.init()
+        self._connections: set[Connection] = set()
+        self._shares = Shares(self.cfg)
+        self._accepting = False
+        self._accept_again_at = 0.0
+        super().init_process()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop."""
+        super().handle_exit(sig, frame)
+        self._calls.defer(lambda: None)  # wakes the loop
+
+    def run(self) -> None:
+        self._poller.register(self._calls.fileno(), selectors.EVENT_READ, self._calls.run_callbacks)
+        while self.alive and self.ppid == os.getppid():
+            self._accept_connections(time.monotonic() >= self._accept_again_at and self._has_room())
+            self._turn()
+        self._stop()
+
+    def _turn(self) -> None:
+        self.notify()
+        for key, _ in self._poller.select(TICK_SECONDS):
+            key.data(key.fileobj)
+        self._enforce_deadlines()
+
+    def _stop(self) -> None:
+        """Answer the requests that have begun."""
+        self._accept_connections(False)
+        now = time.monotonic()
+        for connection in self._connections:
+            if connection.phase is Phase.IDLE or (connection.phase is Phase.HEAD and not connection.received):
+                connection.deadline = min(connection.deadline, now + STOP_IDLE_SECONDS)
+        while self._connections and time.monotonic() < now + self.cfg.graceful_timeout:
+            self._turn()
+        for connection in list(self._connections):
+            if connection.phase is not Phase.APPLICATION:
+                self._close(connection)
+        self._threads.shutdown(wait=False)
+
+    # --- Accepting -----------------------------------------------------------------------------------------
+
+    def _accept_connections(self, enabled: bool) -> None:
+        if enabled != self._accepting:
+            for listener in self.sockets:
+                if enabled:
+                    self._poller.register(listener, selectors.EVENT_READ, self._accept)
+                else:
+                    self._poller.unregister(listener)
+        self._accepting = enabled
+
+    def _has_room(self) -> bool:
+        return len(self._connections) < self.cfg.worker_connections or self._dispensable() is not None
+
+    def _dispensable(self, client: str | None = None) -> Connection | None:
+        """Return a connection, of `client` if given, that may be closed for a new one.
+
+        That is one on which no request has arrived as a whole; the one that waits longest.
+        """
+        candidates = (
+            one for one in self._connections if one.phase in WITHOUT_REQUEST and client in {None, one.network}
+        )
+        order = WITHOUT_REQUEST.index
+        return min(candidates, key=lambda one: (order(one.phase), one.deadline), default=None)
+
+    def _accept(self, listener: Any) -> None:
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                self.log.warning("No connection is accepted for a second: %s", error)
+                self._accept_again_at = time.monotonic() + TICK_SECONDS
+                self._accept_connections(False)
+            return  # another worker was faster, or the client has gone
+        connection = Connection(sock, address, listener.getsockname())
+        client = connection.network
+        if not self._shares.may_connect(client):
+            if (dispensable := self._dispensable(client)) is None:
+                util.close(sock)
+                return
+            self._close(dispensable)
+        elif len(self._connections) >= self.cfg.worker_connections and (dispensable := self._dispensable()):
+            self._close(dispensable)
+        self._connections.add(connection)
+        self._shares.connect(client)
+        connection.deadline = time.monotonic() + HEAD_SECONDS
+        self._wait_for(connection, selectors.EVENT_READ)
+
+    # --- Reading -------------------------------------------------------------------------------------------
+
+    def _wait_for(self, connection: Connection, event: int) -> None:
+        """Have `_ready` called when the socket can be read or written."""
+        self._forget(connection)
+        self._poller.register(connection.sock, event, lambda _sock: self._ready(connection))
+
+    def _forget(self, connection: Connection) -> None:
+        try:
+            self._poller.unregister(connection.sock)
+        except (KeyError, ValueError):
+            return  # it was not waited for
+
+    def _ready(self, connection: Connection) -> None:
+        try:
+            if connection.phase is Phase.SENDING:
+                self._send(connection)
+            elif connection.receive():
+                self._advance(connection)
+            elif connection.phase is Phase.BODY:
+                self._refuse(connection, 400, "Bad Request", "The request ended before its body.")
+            else:
+                self._close(connection)
+        except OSError:
+            self._close(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """Process what has been received."""
+        try:
+            if connection.phase is Phase.IDLE and connection.received:
+                connection.phase = Phase.HEAD
+                connection.deadline = time.monotonic() + HEAD_SECONDS
+            if connection.phase is Phase.HEAD:
+                self._read_head(connection)
+            if connection.phase is Phase.BODY and connection.body:
+                self._read_body(connection, connection.body)
+        except Exception as error:
+            self.handle_error(connection.request, connection, connection.client, error)
+            self._finish(connection, must_close=True)
+
+    def _read_head(self, connection: Connection) -> None:
+        end = connection.received.find(b"\r\n\r\n", max(0, connection.searched - 3))
+        connection.searched = len(connection.received)
+        if (end < 0 and connection.searched > MAX_HEAD_BYTES) or end > MAX_HEAD_BYTES:
+            raise LimitRequestHeaders(f"The head is larger than {MAX_HEAD_BYTES:,} bytes")
+        if end < 0:
+            return
+        head = bytes(connection.received[: end + 4])
+        del connection.received[: end + 4]
+        connection.searched = 0
+        connection.requests += 1
+        request = Request(self.cfg, IterUnreader([head]), connection.client, connection.requests)
+        connection.request, connection.body = request, Body(request)
+        connection.phase = Phase.BODY
+        connection.begin_window()
+        if request._expected_100_continue and not (connection.received or connection.body.complete):
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.flush()
+        request._expected_100_continue = False
+
+    def _read_body(self, connection: Connection, body: Body) -> None:
+        if not body.complete and connection.received:
+            before = body.size
+            connection.received = bytearray(body.feed(bytes(connection.received)))
+            if not self._shares.store(connection.network, body.size - before):
+                body.fail()
+        if body.complete:
+            self._forget(connection)
+            connection.must_close = body.too_large
+            self._run(connection)
+
+    def _refuse(self, connection: Connection, status: int, reason: str, detail: str) -> None:
+        """Answer without the application, and close."""
+        util.write_error(connection, status, reason, detail)
+        self._finish(connection, must_close=True)
+
+    # --- Running the application ---------------------------------------------------------------------------
+
+    def _run(self, connection: Connection) -> None:
+        """Have a thread run the application, or generate more of its response."""
+        connection.phase = Phase.APPLICATION
+        self._threads.submit(self._work, connection)
+
+    def _work(self, connection: Connection) -> None:
+        """Generate the response until it is complete, or enough of it waits. Runs in a thread."""
+        try:
+            if connection.pieces is None:
+                connection.pieces = self._call_application(connection)
+            else:
+                close_old_connections()
+            if self._generate(connection, connection.pieces):
+                connection.response.close()
+                self._end(connection)
+            connection.flush()
+        except OSError as error:
+            if error.errno not in {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}:
+                self.log.exception("Error while sending a response")
+            connection.broken = True
+        except BaseException as error:
+            if connection.response and connection.response.headers_sent:
+                self.log.exception("Error while generating a response")
+                connection.broken = True
+            else:
+                connection.must_close = True
+                self.handle_error(connection.request, connection, connection.client, error)
+                self._end(connection)
+        if connection.broken:
+            self._end(connection)
+        self._calls.defer(self._after_work, connection)
+
+    def _call_application(self, connection: Connection) -> Iterator[bytes]:
+        """Return the pieces of the response."""
+        response, environ = create(
+            connection.request, connection, connection.client, connection.server, self.cfg
+        )
+        connection.response, connection.environ = response, environ
+        connection.started_at = time.monotonic()
+        environ["wsgi.multithread"] = True
+        if body := connection.body:
+            body.file.seek(0)
+            environ["wsgi.input"] = body.file
+            if environ.pop("HTTP_TRANSFER_ENCODING", None):  # nothing is left of it
+                environ["CONTENT_LENGTH"] = str(body.size)
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        if connection.must_close or not self.alive or not self.cfg.keepalive:
+            response.force_close()
+        connection.result = self.wsgi(environ, response.start_response)
+        if isinstance(connection.result, FileWrapper):
+            connection.result.blksize = FILE_BLOCK_BYTES
+        return iter(connection.result)
+
+    def _generate(self, connection: Connection, pieces: Iterator[bytes]) -> bool:
+        """Generate until enough waits to be sent or the slice ends. Returns whether that was all."""
+        ends_at = time.monotonic() + SLICE_SECONDS
+        for piece in pieces:
+            connection.response.write(piece)
+            if connection.waiting_bytes > LOW_WATER_BYTES:
+                connection.flush()
+            if connection.waiting_bytes > HIGH_WATER_BYTES or time.monotonic() > ends_at:
+                return False
+        return True
+
+    def _end(self, connection: Connection) -> None:
+        """Close the response that the application returned. Runs in a thread."""
+        result, connection.result, connection.pieces = connection.result, None, None
+        if connection.response:
+            duration = timedelta(seconds=time.monotonic() - connection.started_at)
+            self.log.access(connection.response, connection.request, connection.environ, duration)
+        if hasattr(result, "close"):
+            try:
+                result.close()
+            except Exception:
+                self.log.exception("Error while closing a response")
+
+    # --- Sending -------------------------------------------------------------------------------------------
+
+    def _after_work(self, connection: Connection) -> None:
+        try:
+            if connection.broken:
+                self._close(connection)
+            elif connection.waiting_bytes:
+                connection.phase = Phase.SENDING
+                connection.begin_window()
+                self._wait_for(connection, selectors.EVENT_WRITE)
+            else:
+                self._go_on(connection)
+        except OSError:  # the client has gone
+            self._close(connection)
+
+    def _send(self, connection: Connection) -> None:
+        connection.flush()
+        if connection.waiting_bytes <= (LOW_WATER_BYTES if connection.result is not None else 0):
+            self._forget(connection)
+            self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """Have more of the response generated or, if that was all, go on to the next request."""
+        if connection.result is not None:
+            self._run(connection)
+        else:
+            response = connection.response
+            self._finish(connection, must_close=response is None or response.should_close())
+
+    def _finish(self, connection: Connection, *, must_close: bool) -> None:
+        """Go on to the next request of the connection, or close it."""
+        self._release_body(connection)
+        connection.request = connection.response = None
+        if must_close or connection.must_close:
+            self._close_gently(connection)
+            return
+        connection.phase = Phase.IDLE
+        idle_seconds = self.cfg.keepalive if self.alive else STOP_IDLE_SECONDS
+        connection.deadline = time.monotonic() + idle_seconds
+        self._wait_for(connection, selectors.EVENT_READ)
+        self._advance(connection)  # the next request may be here already
+
+    def _release_body(self, connection: Connection) -> None:
+        if connection.body:
+            self._shares.store(connection.network, -connection.body.size)
+            connection.body.close()
+            connection.body = None
+
+    # --- Closing -------------------------------------------------------------------------------------------
+
+    def _close_gently(self, connection: Connection) -> None:
+        """Say that nothing more follows, and wait for the client: closing at once could lose the response."""
+        connection.flush()
+        connection.phase = Phase.CLOSING
+        connection.deadline = time.monotonic() + LINGER_SECONDS
+        connection.sock.shutdown(socket.SHUT_WR)
+        self._wait_for(connection, selectors.EVENT_READ)
+
+    def _close(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        self._forget(connection)
+        self._release_body(connection)
+        if connection.result is not None:
+            self._threads.submit(self._end, connection)
+        self._connections.remove(connection)
+        self._shares.disconnect(connection.network)
+        util.close(connection.sock)
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections):
+            if connection.phase is Phase.APPLICATION or now < connection.deadline:
+                continue
+            try:
+                self._end_of_time(connection)
+            except OSError:
+                self._close(connection)
+
+    def _end_of_time(self, connection: Connection) -> None:
+        """Act on the deadline of a connection."""
+        if connection.phase is Phase.HEAD and connection.received:
+            self._refuse(connection, 408, "Request Timeout", "The head of the request took too long.")
+        elif connection.phase is Phase.BODY:
+            if connection.is_too_slow():
+                self._refuse(connection, 408, "Request Timeout", "The body of the request took too long.")
+        elif connection.phase is not Phase.SENDING or connection.is_too_slow():
+            self._close(connection)

@@ -1,0 +1,114 @@
+"""Uploads and downloads while storage is down or a disk is full: a sentence, and nothing half-stored."""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from django.contrib.auth.models import User
+from django.core.files.storage import FileSystemStorage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from products import lifecycle
+from products.models import Draft, Request
+from tests.support.factories import client_of, make_csv, make_user, stored_catalogues, submit
+
+pytestmark = pytest.mark.django_db
+
+Call = Callable[[Client, Request], Any]
+
+
+def a_file() -> SimpleUploadedFile:
+    return SimpleUploadedFile("a.csv", make_csv())
+
+
+def a_draft() -> Draft:
+    return lifecycle.keep_draft(User.objects.get(), a_file())
+
+
+STORING: dict[str, Call] = {
+    "API": lambda client, _: client.post("/api/requests/", {"file": a_file()}, format="multipart"),
+    "earlier system": lambda client, _: client.post("/upload", {"file": a_file()}),
+    "form": lambda client, _: client.post("/", {"file": a_file(), "quality": "50", "format": "jpeg"}),
+    "preview": lambda client, _: client.post(
+        "/", {"file": a_file(), "quality": "50", "format": "jpeg", "step": "preview"}
+    ),
+}
+READING: dict[str, Call] = {
+    "result": lambda client, batch: client.get(f"/api/requests/{batch.pk}/results.csv"),
+    "status": lambda client, batch: client.get(f"/status/{batch.pk}"),
+}
+
+
+@pytest.fixture
+def client() -> Client:
+    return client_of(make_user())
+
+
+@pytest.fixture
+def batch(client: Client) -> Request:
+    return submit(User.objects.get())
+
+
+def assert_says(response: Any, status: int, sentence: str) -> None:
+    assert response.status_code == status
+    assert sentence in response.content.decode()
+    if response.headers["Content-Type"] == "application/json":
+        assert b'"type":"server_error"' in response.content.replace(b": ", b":")
+    assert response.headers.get("Retry-After") == ("60" if status == 503 else None)
+
+
+def down(*_: Any, **__: Any) -> Any:
+    raise EndpointConnectionError(endpoint_url="http://s3.example")
+
+
+@pytest.mark.parametrize("call", [*STORING.values(), *READING.values()], ids=[*STORING, *READING])
+def test_storage_that_is_down_is_answered_503(
+    client: Client, batch: Request, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.setattr(FileSystemStorage, "_save", down)
+    monkeypatch.setattr(FileSystemStorage, "_open", down)
+    assert_says(call(client, batch), 503, "does not answer")
+    assert (Request.objects.count(), Draft.objects.count()) == (1, 0)
+
+
+def test_a_preview_that_cannot_be_read_is_answered_503(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_draft().get_absolute_url()
+    monkeypatch.setattr(FileSystemStorage, "_open", down)
+    assert_says(client.get(path), 503, "does not answer")
+
+
+@pytest.mark.parametrize("call", STORING.values(), ids=STORING)
+def test_a_full_disk_is_answered_507_and_nothing_stays(
+    client: Client, batch: Request, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    """The disk takes the beginning of the file."""
+    before = stored_catalogues()
+
+    def fdopen(descriptor: int, *_: Any) -> Any:
+        os.write(descriptor, b"Serial")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("django.core.files.storage.filesystem.os.fdopen", fdopen)
+    assert_says(call(client, batch), 507, "disk of the server is full")
+    assert stored_catalogues() == before
+    assert (Request.objects.count(), Draft.objects.count()) == (1, 0)
+
+
+@pytest.mark.parametrize("call", STORING.values(), ids=STORING)
+def test_no_room_for_what_is_being_uploaded_is_answered_507(
+    client: Client, batch: Request, monkeypatch: pytest.MonkeyPatch, settings: Any, call: Call
+) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", no_room)
+    monkeypatch.setattr("django.core.files.uploadedfile.tempfile.NamedTemporaryFile", no_room)
+    assert_says(call(client, batch), 507, "disk of the server is full")
+
+
+def no_room(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
