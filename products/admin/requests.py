@@ -63,6 +63,14 @@ class FailuresFilter(admin.SimpleListFilter):
         return {"yes": queryset.filter(some), "no": queryset.exclude(some)}.get(self.value() or "", queryset)
 
 
+def retry_finished(batch: Request) -> int:
+    """Retry a Request unless it is active. Return the number of Images."""
+    try:
+        return lifecycle.retry(batch)
+    except lifecycle.StillActive:
+        return 0
+
+
 class RequestAdmin(ActionAdmin):
     """Not registered here: processing.webhooks.admin registers a subclass with webhooks."""
 
@@ -201,7 +209,7 @@ class RequestAdmin(ActionAdmin):
     @admin.action(description="Retry failed", permissions=["control"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         batches = list(queryset)
-        count = sum(lifecycle.retry(batch) for batch in batches)
+        count = sum(retry_finished(batch) for batch in batches)
         # Not `queryset`, whose filters may no longer match.
         runs = dict(Request.objects.filter(pk__in=[b.pk for b in batches]).values_list("pk", "run"))
         changed = [batch for batch in batches if runs.get(batch.pk) != batch.run]

@@ -7,7 +7,7 @@ from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
 
 from products.catalogue import CatalogueError, Problem
-from products.lifecycle.submit import IdempotencyConflict
+from products.lifecycle import IdempotencyConflict, StillActive
 from products.throttling import LimitReached
 
 
@@ -47,6 +47,8 @@ class ExceptionHandler(handler.ExceptionHandler):
                 "This Idempotency-Key was already used for a different file or different options.",
                 "idempotency_conflict",
             )
+        if isinstance(exc, StillActive):
+            return Conflict("The request is being processed. Wait until it has finished.", "active")
         if isinstance(exc, LimitReached):
             return RateLimited(exc)
         if isinstance(exc, SuspiciousOperation):  # for example a form with thousands of fields

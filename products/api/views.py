@@ -25,6 +25,7 @@ from rest_framework.views import APIView
 from products import lifecycle
 from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
 from products.api.parsers import JSONParser
+from products.api.repair import DetailsSerializer, RepairMixin
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
@@ -32,7 +33,6 @@ from products.api.serializers import (
     ProductSerializer,
     RequestSerializer,
     ResultQuerySerializer,
-    RetrySerializer,
     SubmissionSerializer,
 )
 from products.catalogue import Reading
@@ -126,6 +126,7 @@ def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bo
 
 
 class RequestViewSet(
+    RepairMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,
@@ -184,16 +185,15 @@ class RequestViewSet(
     def perform_destroy(self, instance: Request) -> None:
         lifecycle.delete(instance)
 
-    @extend_schema(request=RetrySerializer, responses={200: RequestSerializer, 429: ErrorsSerializer})
-    @action(detail=True, methods=["post"])
-    def retry(self, request: ApiRequest, pk: str) -> Response:
-        """Retry failed and canceled images."""
+    @extend_schema(request=DetailsSerializer, responses=RequestSerializer)
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
+        """Change the name or the note that pages show."""
         batch = self.get_object()
-        wanted = RetrySerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        check_open_work(request.user)
-        lifecycle.retry(batch, wanted.validated_data.get("code"))
-        return self._current(batch)
+        details = DetailsSerializer(batch, data=request.data, partial=True)
+        details.is_valid(raise_exception=True)
+        changed = details.validated_data
+        Request.objects.filter(pk=batch.pk).update(**changed) if changed else None
+        return self.current(batch)
 
     @extend_schema(request=None, responses=RequestSerializer)
     @action(detail=True, methods=["post"])
@@ -201,9 +201,10 @@ class RequestViewSet(
         """Cancel pending images and keep finished ones."""
         batch = self.get_object()
         lifecycle.cancel(batch)
-        return self._current(batch)
+        return self.current(batch)
 
-    def _current(self, batch: Request) -> Response:
+    def current(self, batch: Request) -> Response:
+        """Return the Request as it is now."""
         batch.refresh_from_db()
         return Response(self.get_serializer(batch).data)
 

@@ -26,6 +26,7 @@ from products.results.failures import failures_by_cause
 from products.throttling import LimitReached
 
 REQUESTS_PER_PAGE = 25
+STILL_ACTIVE = "This request is still being processed. Wait until it has finished."
 # Longer than an attempt and the longest pause before the next one together.
 STALLED_AFTER = timedelta(minutes=2)
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1, 15
@@ -113,10 +114,12 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     except LimitReached as error:
         messages.error(request, error.detail)
         return redirect(batch)
-    if form.is_valid():
-        lifecycle.retry(batch, form.cleaned_data["code"] or None, form.cleaned_data["host"] or None)
-        batch.refresh_from_db()
-    if batch.is_active:
+    try:
+        count = lifecycle.retry(batch, **form.cleaned_data) if form.is_valid() else 0
+    except lifecycle.StillActive:
+        messages.warning(request, STILL_ACTIVE)
+        return redirect(batch)
+    if count:
         messages.success(request, "Retry started.")
     else:
         messages.warning(request, "Nothing to retry.")
@@ -186,7 +189,7 @@ def _progress_context(batch: Request) -> dict[str, Any]:
         "batch": batch,
         "done_at": None if seconds is None else now + timedelta(seconds=seconds),
         "quiet_since": moved_at if batch.is_active and quiet > STALLED_AFTER else None,
-        "pace": _format_pace(batch.pace or 0),
+        "pace": _format_pace(batch.per_second),
         "poll_seconds": min(max(poll_seconds, MIN_POLL_SECONDS), MAX_POLL_SECONDS),
     }
 

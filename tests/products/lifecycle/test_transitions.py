@@ -65,7 +65,7 @@ def test_a_retry_resets_failed_and_canceled_images(finished: list[tuple[object, 
 
     assert lifecycle.retry(batch) == 3
     assert counters(batch) == {"total": 5, "completed": 1, "failed": 1, "pending": 3}
-    assert (batch.status, batch.run, batch.images_before_run) == (Status.PROCESSING, 2, 2)
+    assert (batch.status, batch.run, batch.run_by) == (Status.PROCESSING, 2, "retry")
     again = batch.images.get(pk=first.id)
     assert (again.attempts, again.error_code, again.error_detail, again.crashes) == (0, "", "", 1)
     assert again.settled_at is None
