@@ -19,7 +19,7 @@ from processing.webhooks import delivery_attempt
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.work import pipeline
 from products import lifecycle
-from products.lifecycle import transitions
+from products.lifecycle import sweeps
 from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, submitted
@@ -66,6 +66,8 @@ def filler(field: Any) -> Any:
     match field:
         case models.DateTimeField():
             return timezone.now()
+        case models.BooleanField():
+            return True
         case models.IntegerField():
             return 1
         case models.UUIDField():
@@ -159,7 +161,7 @@ def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
 @pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(transitions, "SWEEP_ROWS", 1)
+    monkeypatch.setattr(sweeps, "SWEEP_ROWS", 1)
     batch = ingested(*make_urls(3))
     lifecycle.cancel(batch)
     batch.refresh_from_db()

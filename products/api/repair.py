@@ -36,21 +36,17 @@ class CauseSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
     """The failures that a call concerns; all of them if nothing is given."""
 
     code = serializers.CharField(
-        required=False,
-        allow_blank=True,
         default="",
         help_text="Only images that failed with this error code.",
     )
     host = serializers.CharField(
-        required=False,
-        allow_blank=True,
         default="",
         max_length=300,
         help_text="Only images at this host, as host or host:port.",
     )
 
     def validate_code(self, code: str) -> str:
-        if code and not is_error_code(code):
+        if not is_error_code(code):
             raise ValidationError("There is no such error code.", "invalid")
         return code
 

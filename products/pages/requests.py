@@ -119,7 +119,8 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     except lifecycle.StillActive:
         messages.warning(request, STILL_ACTIVE)
         return redirect(batch)
-    if count:
+    batch.refresh_from_db()
+    if count or batch.is_active:
         messages.success(request, "Retry started.")
     else:
         messages.warning(request, "Nothing to retry.")

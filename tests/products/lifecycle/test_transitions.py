@@ -103,7 +103,8 @@ def test_a_retry_leaves_invalid_urls_failed() -> None:
 
 def test_a_request_that_is_active_or_has_no_failures_is_not_retried() -> None:
     batch = working(2)
-    assert lifecycle.retry(batch) == 0
+    with pytest.raises(lifecycle.StillActive):
+        lifecycle.retry(batch)
     assert lifecycle.retry(settle(batch)) == 0
     batch.refresh_from_db()
     assert (batch.status, batch.run) == (Status.COMPLETED, 1)
