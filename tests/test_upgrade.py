@@ -63,21 +63,15 @@ def instance(model: type[Any], made: dict[str, Any]) -> Any:
 
 def filler(field: Any) -> Any:
     """A value of the field's type."""
-    match field:
-        case models.DateTimeField():
-            return timezone.now()
-        case models.BooleanField():
-            return True
-        case models.IntegerField():
-            return 1
-        case models.UUIDField():
-            return uuid4()
-        case models.JSONField():
-            return []
-        case models.BinaryField():
-            return b"x"
-        case _:
-            return "x"
+    values: dict[type[Any], Any] = {
+        models.DateTimeField: timezone.now(),
+        models.BooleanField: True,
+        models.IntegerField: 1,
+        models.UUIDField: uuid4(),
+        models.JSONField: [],
+        models.BinaryField: b"x",
+    }
+    return next((value for kind, value in values.items() if isinstance(field, kind)), "x")
 
 
 @pytest.mark.needs("PostgreSQL")

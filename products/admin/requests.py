@@ -20,8 +20,8 @@ from django.utils.safestring import SafeString
 from products import lifecycle
 from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url, parse_uuid
 from products.models import Image, Product, Request
-from products.results import download
-from products.results.result_csv import result_csv, result_name
+from products.results import download, download_name
+from products.results.result_csv import result_csv
 from products.results.zip_archive import results_zip
 
 #: Owners in the filter. Requests of others are found by the owner's name.
@@ -226,7 +226,7 @@ class RequestAdmin(ActionAdmin):
         """Download the result of one Request as CSV, of several as a ZIP."""
         batches = list(queryset)
         if len(batches) == 1:
-            return download(result_csv(batches[0]), f"result-{result_name(batches[0])}", "text/csv")
+            return download(result_csv(batches[0]), download_name(batches[0], "result"), "text/csv")
         return download(results_zip(batches), "results.zip", "application/zip")
 
     @admin.action(description="Delete", permissions=["prune"])

@@ -24,6 +24,7 @@ from products.api.serializers import (
 from products.catalogue import MAX_URL
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, Request
+from products.models.image import Causes
 from products.models.validators import validate_http_url
 from products.results.failures import failure_groups, is_error_code
 
@@ -46,7 +47,7 @@ class CauseSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
     )
 
     def validate_code(self, code: str) -> str:
-        if not is_error_code(code):
+        if code and not is_error_code(code):
             raise ValidationError("There is no such error code.", "invalid")
         return code
 
@@ -161,7 +162,7 @@ class RepairMixin:
             if known != len(set(ids)):
                 detail = "Not all of these are failed or canceled images of this request."
                 raise ValidationError({"images": detail}, "invalid")
-        lifecycle.retry(batch, wanted["code"], wanted["host"], ids)
+        lifecycle.retry(batch, causes_of(wanted), ids)
         current: Response = self.current(batch)
         return current
 
@@ -174,8 +175,7 @@ class RepairMixin:
             batch,
             wanted["find"],
             wanted["replace"],
-            code=wanted["code"],
-            host=wanted["host"],
+            causes=causes_of(wanted),
             dry_run=wanted["dry_run"],
         )
         return Response(ReplacementSerializer(found).data)
@@ -201,7 +201,8 @@ class RepairMixin:
         if "url" in wanted:
             changed = lifecycle.fetch_from(batch, {image.pk: wanted["url"]}) > 0
         else:
-            changed = lifecycle.set_ignored(image, ignored=wanted["ignored"])
+            this = batch.images.filter(pk=image.pk)
+            changed = lifecycle.set_ignored(batch, this, ignored=wanted["ignored"]) > 0
         if not changed:
             raise Conflict(f"The image has not failed: it is {image.status}.", "not_failed")
         image.refresh_from_db()
@@ -233,6 +234,11 @@ class RepairMixin:
         if batch.is_active:
             raise lifecycle.StillActive
         return batch, wanted.validated_data
+
+
+def causes_of(wanted: dict[str, Any]) -> Causes:
+    """Return the causes that a validated CauseSerializer names."""
+    return [(wanted["code"], wanted["host"])] if wanted["code"] or wanted["host"] else []
 
 
 def parse_id(text: str) -> UUID | None:

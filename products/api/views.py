@@ -1,8 +1,6 @@
 """The API of requests: upload, progress, products, images and downloads."""
 
-from pathlib import Path
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as InvalidValue
@@ -41,9 +39,9 @@ from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Product, Request
 from products.models.owned import OwnedQuerySet
 from products.models.product import leading_rows, load_images
-from products.results import download
+from products.results import download, download_name
 from products.results.changes import changes_csv
-from products.results.result_csv import result_csv, result_name
+from products.results.result_csv import result_csv
 from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
@@ -162,7 +160,8 @@ class RequestViewSet(
     parser_classes = [MultiPartParser, FormParser, JSONParser]
 
     def get_queryset(self) -> QuerySet[Request]:
-        return Request.objects.visible_to(self.request.user)
+        requests = Request.objects.visible_to(self.request.user)
+        return requests.prefetch_related("runs") if self.action == "list" else requests
 
     def perform_content_negotiation(
         self, request: ApiRequest, force: bool = False
@@ -258,23 +257,24 @@ class RequestViewSet(
         query = ResultQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         form = query.validated_data
-        if form.get("style") == "changes":
-            return self._changes(batch, form.get("against"), for_excel=form.get("excel", False))
-        rows = result_csv(
-            batch,
-            replace=form.get("style") == "replace",
-            only_failed=form.get("only") == "failed",
-            for_excel=form.get("excel", False),
-        )
-        return download(rows, f"{form.get('only', 'result')}-{result_name(batch)}", "text/csv")
-
-    def _changes(self, batch: Request, against: UUID | None, *, for_excel: bool) -> StreamingHttpResponse:
-        earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
-        rows = changes_csv(batch, earlier, for_excel=for_excel)
-        return download(rows, f"changes-{result_name(batch)}", "text/csv")
+        style, only, for_excel = form.get("style"), form.get("only"), form.get("excel", False)
+        if style == "changes":
+            against = form.get("against")
+            earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
+            rows = changes_csv(batch, earlier, for_excel=for_excel)
+        else:
+            rows = result_csv(
+                batch, replace=style == "replace", only_failed=only == "failed", for_excel=for_excel
+            )
+        named = {"replaced": style == "replace", "changes": style == "changes"}
+        named |= {"failed": only == "failed", "excel": for_excel}
+        kinds = [kind for kind, is_so in named.items() if is_so] or ["result"]
+        return download(rows, download_name(batch, *kinds), "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """Download all output pictures as a ZIP."""
         batch = self.get_object()
-        return download(images_zip(batch), f"{Path(batch.filename).stem}-images.zip", "application/zip")
+        if not batch.images_completed:
+            raise NotFound("No picture has been completed yet.")
+        return download(images_zip(batch), download_name(batch, "pictures", suffix=".zip"), "application/zip")

@@ -13,7 +13,8 @@ from django.db import transaction
 from products.lifecycle import sweeps
 from products.lifecycle.sweeps import RetryOptions
 from products.lifecycle.transitions import final_status, prepare_run, send_run, start_run
-from products.models import Image, ImageStatus, Request, RunOrigin
+from products.models import ImageStatus, Request, RunOrigin
+from products.models.image import Causes, ImageQuerySet
 
 #: Changes of URLs that are shown before they are made.
 EXAMPLES = 10
@@ -40,15 +41,15 @@ class Replacement:
             self.examples.append((url, becomes))
 
 
-def retry(batch: Request, code: str = "", host: str = "", ids: Collection[UUID] | None = None) -> int:
+def retry(batch: Request, causes: Causes = (), ids: Collection[UUID] | None = None) -> int:
     """Make failed and canceled Images pending again, in a new run. Return their number.
 
-    `code` limits the retry to Images that failed with this error code, `host` to those of one host, `ids` to
-    these. An Image whose URL is invalid stays failed.
+    `causes` limits the retry to Images with one of these causes, `ids` to these Images. An Image whose URL is
+    invalid stays failed.
     """
     with transaction.atomic():
         locked = _lock_finished(batch)
-        images = locked.images.retryable(code, host)
+        images = locked.images.retryable(causes)
         if ids is not None:
             chosen = locked.images.filter(pk__in=images.filter(pk__in=ids).values("pk"))
             if not chosen.exists():
@@ -58,21 +59,21 @@ def retry(batch: Request, code: str = "", host: str = "", ids: Collection[UUID] 
             send_run(locked)
             return changed
         # Images that the sweep of a cancel has not reached are still pending, and stay so.
-        again = images.count() + (0 if code or host else locked.images_pending)
-        if not again and (code or host or locked.ingested):
+        again = images.count() + (0 if causes else locked.images_pending)
+        if not again and (causes or locked.ingested):
             return 0
-        start_run(locked, RunOrigin.RETRY, {"code": code, "host": host})
+        start_run(locked, RunOrigin.RETRY, {"causes": causes})
         return again
 
 
 def replace(
-    batch: Request, find: str, replacement: str, *, code: str = "", host: str = "", dry_run: bool = False
+    batch: Request, find: str, replacement: str, *, causes: Causes = (), dry_run: bool = False
 ) -> Replacement:
     """Replace a text in the URLs of failed Images and fetch them from there, in a new run.
 
-    URLs are those of the catalogue. `code` and `host` are as in `retry`. With `dry_run`, nothing is changed.
+    URLs are those of the catalogue. `causes` are as in `retry`. With `dry_run`, nothing is changed.
     """
-    options: RetryOptions = {"code": code, "host": host, "find": find, "replace": replacement}
+    options: RetryOptions = {"causes": causes, "find": find, "replace": replacement}
     with transaction.atomic():
         locked = _lock_finished(batch)
         found = Replacement()
@@ -95,22 +96,27 @@ def fetch_from(batch: Request, urls: Mapping[UUID, str]) -> int:
         return len(failed)
 
 
-def set_ignored(image: Image, *, ignored: bool) -> bool:
-    """Leave a failed Image out of the results and counts, or count it as failed again.
+def set_ignored(batch: Request, images: ImageQuerySet, *, ignored: bool = True) -> int:
+    """Leave failed Images out of the results and counts, or count them as failed again.
 
-    Returns False if it has not failed, or is not left out. The status of the Request follows.
+    Return the number of Images changed. The status of the Request follows. Large numbers are changed in
+    several transactions.
     """
     old, new = (ImageStatus.FAILED, ImageStatus.IGNORED)[:: 1 if ignored else -1]
-    with transaction.atomic():
-        locked = _lock_finished(image.request)
-        if not locked.images.filter(pk=image.pk, status=old).update(status=new):
-            return False
-        locked.images_failed -= 1 if ignored else -1
-        locked.images_ignored += 1 if ignored else -1
-        if locked.status != Request.Status.CANCELED:
-            locked.status = final_status(locked)
-        locked.save()
-        return True
+    changed = 0
+    while True:
+        with transaction.atomic():
+            locked = _lock_finished(batch)
+            rows = images.filter(request=locked, status=old).first_rows(sweeps.SWEEP_ROWS)
+            count = rows.filter(status=old).update(status=new)
+            locked.images_failed -= count if ignored else -count
+            locked.images_ignored += count if ignored else -count
+            if locked.status != Request.Status.CANCELED:
+                locked.status = final_status(locked)
+            locked.save()
+        changed += count
+        if count < sweeps.SWEEP_ROWS:
+            return changed
 
 
 def _lock_finished(batch: Request) -> Request:

@@ -15,21 +15,20 @@ from django.utils.dateparse import parse_datetime
 
 from products.catalogue import host_of, url_problem
 from products.models import Image, ImageStatus, ProductImage, Request, bulk
-from products.models.image import PREVIOUS_FIELDS, ImageQuerySet
+from products.models.image import PREVIOUS_FIELDS, Causes, ImageQuerySet
 from products.models.states import Sweep
 
 SWEEP_ROWS = 5000
 
 
 class RetryOptions(TypedDict, total=False):
-    """The Images that a retry selects: those with this error code, of this host.
+    """The Images that a retry selects: those with one of these causes.
 
     With `find`, those whose URL contains this text; `replace` takes its place in the URL that is fetched.
     `after` is the number of the last Image that the sweep of such a retry has looked at.
     """
 
-    code: str
-    host: str
+    causes: Causes
     find: str
     replace: str
     after: int
@@ -62,7 +61,7 @@ def retry_rows(batch: Request) -> int:
     earlier = batch.images.filter(settled_at__lt=batch.started_at)
     if "find" in options:
         return _replace_rows(batch, earlier, options)
-    again = earlier.retryable(options.get("code", ""), options.get("host", "")).first_rows(SWEEP_ROWS)
+    again = earlier.retryable(options["causes"]).first_rows(SWEEP_ROWS)
     return make_pending(batch, again)
 
 
@@ -87,7 +86,7 @@ def make_pending(batch: Request, images: ImageQuerySet) -> int:
 
 def replaceable(images: ImageQuerySet, options: RetryOptions) -> ImageQuerySet:
     """Return failed Images that a retry with `find` looks at, in order."""
-    failed = images.failed().with_cause(options.get("code", ""), options.get("host", ""))
+    failed = images.failed().with_cause(options["causes"])
     return failed.filter(url__contains=options["find"]).order_by("number")
 
 

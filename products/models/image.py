@@ -1,10 +1,10 @@
 """Images: the distinct picture URLs of a Request."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 from django.db import models
 from django.db.models import Count, Q
@@ -36,6 +36,10 @@ class Outcomes(NamedTuple):
     counts: list[tuple[str, str, int]]
 
 
+#: Pairs of error code and host; an empty string stands for any.
+Causes: TypeAlias = Collection[Sequence[str]]
+
+
 class WaitingHost(NamedTuple):
     """A host that pending Images wait for: the error of the last try, the next try, the number of Images."""
 
@@ -56,15 +60,17 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Pending Images that a worker may claim now."""
         return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
 
-    def retryable(self, code: str = "", host: str = "") -> Self:
-        """Failed and canceled Images that may be retried, with this error code and of this host if given."""
+    def retryable(self, causes: Causes = ()) -> Self:
+        """Failed and canceled Images that may be retried, with one of these causes if any are given."""
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
-        return settled.exclude(error_code="invalid_url").with_cause(code, host)
+        return settled.exclude(error_code="invalid_url").with_cause(causes)
 
-    def with_cause(self, code: str = "", host: str = "") -> Self:
-        """Images with this error code and of this host, if given."""
-        images = self.filter(error_code=code) if code else self
-        return images.filter(host=host) if host else images
+    def with_cause(self, causes: Causes) -> Self:
+        """Images with one of these causes; all if none is given."""
+        wanted = Q()
+        for code, host in causes:
+            wanted |= (Q(error_code=code) if code else Q()) & (Q(host=host) if host else Q())
+        return self.filter(wanted)
 
     def waiting_by_host(self) -> list[WaitingHost]:
         """Return hosts whose pending Images wait for their next try, the earliest first."""

@@ -168,6 +168,11 @@ class FailureGroup:
         """An invalid URL stays invalid, so a retry cannot help."""
         return self.code != "invalid_url"
 
+    @property
+    def name(self) -> str:
+        """The group in a form; error codes have no space."""
+        return f"{self.code} {self.host}"
+
 
 def failure_groups(batch: Request) -> list[FailureGroup]:
     """Return the failed Images of a Request by error code and host, the largest group first."""

@@ -39,6 +39,10 @@ CALLS = {
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
+    **{
+        ("POST", f"requests/<uuid:pk>/failures/{part}"): "change_request"
+        for part in ("", "replace/", "corrections/", "<uuid:image>/")
+    },
     ("POST", "requests/<uuid:pk>/delete/"): "delete_request",
     ("POST", f"api/requests/{PK}/retry/"): "change_request",
     ("POST", f"api/requests/{PK}/cancel/"): "change_request",
@@ -137,7 +141,7 @@ def call(client: Client, anns: Anns, method: str, route: str) -> Any:
     """Return the answer to a call with a body that its owner may send."""
     path = anns.path(route)
     if path.startswith("/api/") and method != "DELETE" and "upload" not in path:
-        if "corrections" in path:
+        if "corrections" in path and method == "POST":
             return client.post(path, {"file": ContentFile(make_csv(), "corrected.csv")})
         wanted = {name: BODY[name] for name in ("url", "status") if name == "status" or "webhooks" in path}
         last = re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", route).rstrip("/").rpartition("/")[2]

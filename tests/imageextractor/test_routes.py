@@ -101,7 +101,7 @@ class Anns:
         assert start is None or start in ids, f"say here whose id {route} takes"
 
         def known_id(match: re.Match[str]) -> str:
-            if match[1] == "image_id":
+            if "image_id" in match.groups() or "image" in match.groups():
                 return str(self.failed.pk)
             return str(ids[start or ""][unknown])
 

@@ -239,6 +239,6 @@ def check_statuses(api: Client, batch: Request, expected: dict[str, list[int]], 
 
 def test_an_upload_over_the_api_can_be_followed_by_its_own_links(api: Client) -> None:
     urls = upload(api, make_csv()).json()["urls"]
-    ingest(Request.objects.get())
+    settle(ingest(Request.objects.get()), {URL: JPEG})
     for name in ("products", "images", "results_csv", "images_zip"):
         assert api.get(urls[name]).status_code == 200
