@@ -173,6 +173,7 @@ class Tour:
         self.page.reload()
         rows = self.page.get_by_role("link", name="Show rows").first.get_attribute("href")
         self.take("failures", str(rows))
+        self.take("repair", str(rows).replace("/?", "/failures/?").replace("#products", ""))
         self.take("request-canceled", slow)
 
     def webhooks(self) -> None:

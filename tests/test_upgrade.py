@@ -19,7 +19,7 @@ from processing.webhooks import delivery_attempt
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.work import pipeline
 from products import lifecycle
-from products.lifecycle import transitions
+from products.lifecycle import sweeps
 from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, submitted
@@ -63,19 +63,15 @@ def instance(model: type[Any], made: dict[str, Any]) -> Any:
 
 def filler(field: Any) -> Any:
     """A value of the field's type."""
-    match field:
-        case models.DateTimeField():
-            return timezone.now()
-        case models.IntegerField():
-            return 1
-        case models.UUIDField():
-            return uuid4()
-        case models.JSONField():
-            return []
-        case models.BinaryField():
-            return b"x"
-        case _:
-            return "x"
+    values: dict[type[Any], Any] = {
+        models.DateTimeField: timezone.now(),
+        models.BooleanField: True,
+        models.IntegerField: 1,
+        models.UUIDField: uuid4(),
+        models.JSONField: [],
+        models.BinaryField: b"x",
+    }
+    return next((value for kind, value in values.items() if isinstance(field, kind)), "x")
 
 
 @pytest.mark.needs("PostgreSQL")
@@ -159,7 +155,7 @@ def test_a_lane_is_understood(old_message: Any, origin: Origin) -> None:
 @pytest.mark.needs("Redis")
 @pytest.mark.django_db(transaction=True)
 def test_a_sweep_is_understood(old_message: Any, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(transitions, "SWEEP_ROWS", 1)
+    monkeypatch.setattr(sweeps, "SWEEP_ROWS", 1)
     batch = ingested(*make_urls(3))
     lifecycle.cancel(batch)
     batch.refresh_from_db()

@@ -16,15 +16,15 @@ from rest_framework.renderers import JSONRenderer
 from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.tasks import enqueue_deliveries
 from products.api.serializers import RequestSerializer
-from products.models import Request, RequestStatus
+from products.models import Request, Run
 
 
-def publish(batch: Request) -> None:
-    """Write a delivery of a Request's end for each subscribed endpoint, once per run.
+def publish(batch: Request, run: Run) -> None:
+    """Write a delivery of the end of a Request's latest run for each subscribed endpoint, once.
 
-    Call it in the transaction that ends the Request. A delivery to a disabled endpoint is written as missed.
+    Call it in the transaction that ends the run. A delivery to a disabled endpoint is written as missed.
     """
-    event = Event.CANCELED if batch.status == RequestStatus.CANCELED else Event.COMPLETED
+    event = Event.CANCELED if run.canceled else Event.COMPLETED
     body = payload(event, batch.finished_at or timezone.now(), RequestSerializer(batch).data)
     endpoints = WebhookEndpoint.objects.subscribed_to(batch, event)
     rows = [
@@ -47,7 +47,7 @@ def republish(batch: Request) -> int:
         ended = Request.objects.locked().filter(pk=batch.pk, status__in=Request.FINISHED).first()
         if ended is None:
             return 0
-        publish(ended)
+        publish(ended, ended.runs.get(number=ended.run))
         return redeliver_all(ended.webhook_deliveries.filter(run=ended.run))
 
 

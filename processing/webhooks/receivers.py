@@ -7,7 +7,7 @@ from django.dispatch import receiver
 from processing.webhooks.events import publish
 from processing.webhooks.models import Event, WebhookEndpoint
 from products.lifecycle.signals import request_finished, request_submitted
-from products.models import Request
+from products.models import Request, Run
 
 
 @receiver(request_submitted)
@@ -24,6 +24,6 @@ def create_endpoint(batch: Request, **_kwargs: Any) -> None:
 
 
 @receiver(request_finished)
-def publish_end(batch: Request, **_kwargs: Any) -> None:
-    """Publish the end of a Request in the transaction that ends it."""
-    publish(batch)
+def publish_end(batch: Request, run: Run, **_kwargs: Any) -> None:
+    """Publish the end of a run in the transaction that ends it."""
+    publish(batch, run)

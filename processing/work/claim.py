@@ -55,12 +55,12 @@ def claim(
         )
         if excluded_hosts:
             due = due.exclude(host__in=excluded_hosts)
-        due = due.order_by("due_at", "number").only("url", "host", "attempts", "crashes")
+        due = due.order_by("due_at", "number").only("url", "fetched_from", "host", "attempts", "crashes")
         images = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
         if images:
             Image.objects.filter(pk__in=[image.pk for image in images]).update(claimed_by=worker_id)
     return [
-        ClaimedImage(image.pk, image.url, image.host, image.attempts, image.crashes, batch)
+        ClaimedImage(image.pk, image.source_url, image.host, image.attempts, image.crashes, batch)
         for image in images
     ]
 

@@ -33,7 +33,7 @@ def source_thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     Answers with a placeholder picture if the source is not available, and 503 while MAX_CONCURRENT others
     are being fetched.
     """
-    url = image_with_output(request, pk).url
+    url = image_with_output(request, pk).source_url
     if not _slots.acquire(blocking=False):
         return _placeholder("Busy, reload", {"Retry-After": str(FETCH_SECONDS)}, status=503)
     try:

@@ -20,8 +20,8 @@ from django.utils.safestring import SafeString
 from products import lifecycle
 from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url, parse_uuid
 from products.models import Image, Product, Request
-from products.results import download
-from products.results.result_csv import result_csv, result_name
+from products.results import download, download_name
+from products.results.result_csv import result_csv
 from products.results.zip_archive import results_zip
 
 #: Owners in the filter. Requests of others are found by the owner's name.
@@ -61,6 +61,14 @@ class FailuresFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Request]) -> QuerySet[Request]:
         some = Q(images_failed__gt=0)
         return {"yes": queryset.filter(some), "no": queryset.exclude(some)}.get(self.value() or "", queryset)
+
+
+def retry_finished(batch: Request) -> int:
+    """Retry a Request unless it is active. Return the number of Images."""
+    try:
+        return lifecycle.retry(batch)
+    except lifecycle.StillActive:
+        return 0
 
 
 class RequestAdmin(ActionAdmin):
@@ -201,7 +209,7 @@ class RequestAdmin(ActionAdmin):
     @admin.action(description="Retry failed", permissions=["control"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
         batches = list(queryset)
-        count = sum(lifecycle.retry(batch) for batch in batches)
+        count = sum(retry_finished(batch) for batch in batches)
         # Not `queryset`, whose filters may no longer match.
         runs = dict(Request.objects.filter(pk__in=[b.pk for b in batches]).values_list("pk", "run"))
         changed = [batch for batch in batches if runs.get(batch.pk) != batch.run]
@@ -218,7 +226,7 @@ class RequestAdmin(ActionAdmin):
         """Download the result of one Request as CSV, of several as a ZIP."""
         batches = list(queryset)
         if len(batches) == 1:
-            return download(result_csv(batches[0]), f"result-{result_name(batches[0])}", "text/csv")
+            return download(result_csv(batches[0]), download_name(batches[0], "result"), "text/csv")
         return download(results_zip(batches), "results.zip", "application/zip")
 
     @admin.action(description="Delete", permissions=["prune"])

@@ -9,7 +9,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 
 from products.catalogue import CatalogueError, Problem
-from products.lifecycle.submit import IdempotencyConflict
+from products.lifecycle import IdempotencyConflict, StillActive
 from products.models.files import StorageUnavailable
 from products.throttling import LimitReached
 
@@ -61,6 +61,8 @@ class ExceptionHandler(handler.ExceptionHandler):
                 "This Idempotency-Key was already used for a different file or different options.",
                 "idempotency_conflict",
             )
+        if isinstance(exc, StillActive):
+            return Conflict("The request is being processed. Wait until it has finished.", "active")
         if isinstance(exc, LimitReached):
             return RateLimited(exc)
         if isinstance(exc, StorageUnavailable):

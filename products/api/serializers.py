@@ -21,7 +21,8 @@ from products.catalogue import (
     check_base_url,
     known_encoding,
 )
-from products.models import Format, Image, Product, Request
+from products.models import Format, Image, Product, Request, Run
+from products.models.image import WaitingHost
 from products.models.validators import validate_http_url
 
 MAX_COLUMN_NAME = 1000
@@ -98,10 +99,20 @@ class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
         return cast(ColumnNames, dict(names.validated_data))
 
 
-class SubmissionSerializer(serializers.Serializer[Request]):
-    """A catalogue to upload, with its options."""
+class KnownFieldsMixin:
+    """Refuses fields that the serializer does not have."""
 
-    file = CatalogueField(help_text="The catalogue, CSV or XLSX.", allow_empty_file=True)
+    def validate(self: Any, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError with code `unknown_option`, naming each unknown field."""
+        if unknown := set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"}:
+            detail = "There is no such option."
+            raise serializers.ValidationError(dict.fromkeys(sorted(unknown), detail), "unknown_option")
+        return attrs
+
+
+class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
+    """The options of an upload."""
+
     quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
     format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
@@ -135,19 +146,11 @@ class SubmissionSerializer(serializers.Serializer[Request]):
         help_text="URL that receives a webhook when this request has finished.",
     )
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if unknown := set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"}:
-            detail = "There is no such option."
-            raise serializers.ValidationError(dict.fromkeys(sorted(unknown), detail), "unknown_option")
-        return attrs
 
+class SubmissionSerializer(OptionsSerializer):
+    """A catalogue to upload, with its options."""
 
-class RetrySerializer(serializers.Serializer[Request]):
-    """The images to retry."""
-
-    code = serializers.CharField(
-        required=False, max_length=30, help_text="Only images that failed with this error code."
-    )
+    file = CatalogueField(help_text="The catalogue, CSV or XLSX.", allow_empty_file=True)
 
 
 # --- Previews ---
@@ -198,6 +201,30 @@ class PreviewSerializer(serializers.Serializer[Preview]):
 # --- Requests, their images and products ---
 
 
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """A run with its counts at its end."""
+
+    run = serializers.IntegerField(source="number")
+    bytes = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = [*("run", "by", "started_at", "finished_at", "completed", "failed", "bytes", "canceled")]
+
+    @extend_schema_field(CountsSchema)
+    def get_bytes(self, run: Run) -> dict[str, int]:
+        return {"source": run.bytes_source, "output": run.bytes_output}
+
+
+class WaitingHostSerializer(serializers.Serializer[WaitingHost]):
+    """A host that images wait for."""
+
+    host = serializers.CharField()
+    code = serializers.CharField(help_text="Error code of the last try.")
+    until = serializers.DateTimeField(help_text="Time of the next try.")
+    images = serializers.IntegerField(help_text="Pending images of this host; at most 10,000 are counted.")
+
+
 class RequestSerializer(serializers.ModelSerializer[Request]):
     """A request with its progress, in the API and in webhooks."""
 
@@ -205,13 +232,17 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
     products = serializers.SerializerMethodField()
     images = serializers.SerializerMethodField()
     bytes = serializers.SerializerMethodField()
+    per_second = serializers.FloatField(help_text="Images finished per second in the last 30 seconds.")
+    waiting_for = serializers.SerializerMethodField()
+    runs = RunSerializer(source="all_runs", many=True)
     urls = serializers.SerializerMethodField()
 
     class Meta:
         model = Request
         fields = [
-            *("id", "status", "filename", "options", "products", "ingested", "run", "images", "bytes"),
-            *("created_at", "started_at", "finished_at", "last_progress_at", "eta_seconds", "urls"),
+            *("id", "status", "filename", "name", "note", "options", "products", "ingested", "run"),
+            *("images", "bytes", "created_at", "started_at", "finished_at", "last_progress_at"),
+            *("eta_seconds", "per_second", "waiting_for", "runs", "urls"),
         ]
 
     @extend_schema_field({"type": "object"})
@@ -224,12 +255,21 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
 
     @extend_schema_field(CountsSchema)
     def get_images(self, batch: Request) -> dict[str, int]:
-        names = ("total", "pending", "completed", "failed", "canceled", "unchanged")
+        names = ("total", "pending", "completed", "failed", "canceled", "unchanged", "ignored")
         return {name: getattr(batch, f"images_{name}") for name in names}
 
     @extend_schema_field(CountsSchema)
     def get_bytes(self, batch: Request) -> dict[str, int]:
-        return {"source": batch.bytes_source, "output": batch.bytes_output}
+        return {
+            "source": batch.bytes_source,
+            "output": batch.bytes_output,
+            "unchanged": batch.bytes_unchanged,
+        }
+
+    @extend_schema_field(WaitingHostSerializer(many=True))
+    def get_waiting_for(self, batch: Request) -> list[dict[str, Any]]:
+        hosts = batch.images.waiting_by_host() if batch.is_active else []
+        return [dict(WaitingHostSerializer(host).data) for host in hosts]
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "string", "format": "uri"}})
     def get_urls(self, batch: Request) -> dict[str, str]:
@@ -250,6 +290,7 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
 class ImageSerializer(serializers.ModelSerializer[Image]):
     """An image with its outcome."""
 
+    fetched_from = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
     output_url = serializers.SerializerMethodField()
     source = serializers.SerializerMethodField()  # type: ignore[assignment]  # the contract's name, also DRF's
@@ -258,8 +299,13 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     class Meta:
         model = Image
         fields = [
-            *("id", "url", "status", "error", "attempts", "output_url", "unchanged", "source", "output"),
+            *("id", "url", "fetched_from", "status", "error", "attempts", "output_url", "unchanged"),
+            *("source", "output"),
         ]
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_fetched_from(self, image: Image) -> str | None:
+        return image.fetched_from or None
 
     @extend_schema_field({"type": "object", "nullable": True})
     def get_error(self, image: Image) -> dict[str, str] | None:

@@ -1,8 +1,6 @@
 """The API of requests: upload, progress, products, images and downloads."""
 
-from pathlib import Path
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as InvalidValue
@@ -25,6 +23,7 @@ from rest_framework.views import APIView
 from products import lifecycle
 from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
 from products.api.parsers import JSONParser
+from products.api.repair import DetailsSerializer, RepairMixin
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
@@ -32,7 +31,6 @@ from products.api.serializers import (
     ProductSerializer,
     RequestSerializer,
     ResultQuerySerializer,
-    RetrySerializer,
     SubmissionSerializer,
 )
 from products.catalogue import Reading
@@ -41,9 +39,9 @@ from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Product, Request
 from products.models.owned import OwnedQuerySet
 from products.models.product import leading_rows, load_images
-from products.results import download
+from products.results import download, download_name
 from products.results.changes import changes_csv
-from products.results.result_csv import result_csv, result_name
+from products.results.result_csv import result_csv
 from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
@@ -147,6 +145,7 @@ def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bo
 
 
 class RequestViewSet(
+    RepairMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,
@@ -161,7 +160,8 @@ class RequestViewSet(
     parser_classes = [MultiPartParser, FormParser, JSONParser]
 
     def get_queryset(self) -> QuerySet[Request]:
-        return Request.objects.visible_to(self.request.user)
+        requests = Request.objects.visible_to(self.request.user)
+        return requests.prefetch_related("runs") if self.action == "list" else requests
 
     def perform_content_negotiation(
         self, request: ApiRequest, force: bool = False
@@ -205,16 +205,15 @@ class RequestViewSet(
     def perform_destroy(self, instance: Request) -> None:
         lifecycle.delete(instance)
 
-    @extend_schema(request=RetrySerializer, responses={200: RequestSerializer, 429: ErrorsSerializer})
-    @action(detail=True, methods=["post"])
-    def retry(self, request: ApiRequest, pk: str) -> Response:
-        """Retry failed and canceled images."""
+    @extend_schema(request=DetailsSerializer, responses=RequestSerializer)
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
+        """Change the name or the note that pages show."""
         batch = self.get_object()
-        wanted = RetrySerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        check_open_work(request.user)
-        lifecycle.retry(batch, wanted.validated_data.get("code"))
-        return self._current(batch)
+        details = DetailsSerializer(batch, data=request.data, partial=True)
+        details.is_valid(raise_exception=True)
+        changed = details.validated_data
+        Request.objects.filter(pk=batch.pk).update(**changed) if changed else None
+        return self.current(batch)
 
     @extend_schema(request=None, responses=RequestSerializer)
     @action(detail=True, methods=["post"])
@@ -222,9 +221,10 @@ class RequestViewSet(
         """Cancel pending images and keep finished ones."""
         batch = self.get_object()
         lifecycle.cancel(batch)
-        return self._current(batch)
+        return self.current(batch)
 
-    def _current(self, batch: Request) -> Response:
+    def current(self, batch: Request) -> Response:
+        """Return the Request as it is now."""
         batch.refresh_from_db()
         return Response(self.get_serializer(batch).data)
 
@@ -257,23 +257,24 @@ class RequestViewSet(
         query = ResultQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         form = query.validated_data
-        if form.get("style") == "changes":
-            return self._changes(batch, form.get("against"), for_excel=form.get("excel", False))
-        rows = result_csv(
-            batch,
-            replace=form.get("style") == "replace",
-            only_failed=form.get("only") == "failed",
-            for_excel=form.get("excel", False),
-        )
-        return download(rows, f"{form.get('only', 'result')}-{result_name(batch)}", "text/csv")
-
-    def _changes(self, batch: Request, against: UUID | None, *, for_excel: bool) -> StreamingHttpResponse:
-        earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
-        rows = changes_csv(batch, earlier, for_excel=for_excel)
-        return download(rows, f"changes-{result_name(batch)}", "text/csv")
+        style, only, for_excel = form.get("style"), form.get("only"), form.get("excel", False)
+        if style == "changes":
+            against = form.get("against")
+            earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
+            rows = changes_csv(batch, earlier, for_excel=for_excel)
+        else:
+            rows = result_csv(
+                batch, replace=style == "replace", only_failed=only == "failed", for_excel=for_excel
+            )
+        named = {"replaced": style == "replace", "changes": style == "changes"}
+        named |= {"failed": only == "failed", "excel": for_excel}
+        kinds = [kind for kind, is_so in named.items() if is_so] or ["result"]
+        return download(rows, download_name(batch, *kinds), "text/csv")
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """Download all output pictures as a ZIP."""
         batch = self.get_object()
-        return download(images_zip(batch), f"{Path(batch.filename).stem}-images.zip", "application/zip")
+        if not batch.images_completed:
+            raise NotFound("No picture has been completed yet.")
+        return download(images_zip(batch), download_name(batch, "pictures", suffix=".zip"), "application/zip")

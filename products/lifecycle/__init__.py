@@ -5,7 +5,10 @@
                   ├───────  cancel  ───────┴──▶ canceled
                   └──── abort_ingest ──────┴──▶ failed
 
-    retry:  completed_with_errors | failed | canceled | completed ──▶ processing, as the next `run`
+    retry, replace, fetch_from:
+            completed_with_errors | failed | canceled | completed ──▶ processing, as the next `run`
+    cancel of such a run:  processing ──▶ completed_with_errors | failed | canceled, by its counts
+    set_ignored:  the status that follows from the counts
     delete: any status ──▶ the rows are deleted
 
 A transition is a transaction that locks the Request row first and its Images after that, so that status,
@@ -16,34 +19,45 @@ Cancel, retry and delete change the Request row at once. Sweeps change its other
 the first of them in the same transaction, the rest in the background (`sweep`).
 """
 
+from products.lifecycle.corrections import Corrections, correct
 from products.lifecycle.drafts import discard_draft, keep_draft
 from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk
 from products.lifecycle.record import Outcome, PictureFacts, record
+from products.lifecycle.repair import Replacement, StillActive, fetch_from, replace, retry, set_ignored
 from products.lifecycle.submit import (
     IdempotencyConflict,
     check_catalogue,
     file_too_large,
     preview_catalogue,
+    repeat,
     submit,
 )
-from products.lifecycle.transitions import cancel, delete, retry, sweep
+from products.lifecycle.transitions import cancel, delete, sweep
 
 __all__ = [
     "Chunk",
+    "Corrections",
     "IdempotencyConflict",
     "Outcome",
     "PictureFacts",
+    "Replacement",
+    "StillActive",
     "abort_ingest",
     "cancel",
     "check_catalogue",
+    "correct",
     "delete",
     "discard_draft",
+    "fetch_from",
     "file_too_large",
     "ingest_chunk",
     "keep_draft",
     "preview_catalogue",
     "record",
+    "repeat",
+    "replace",
     "retry",
+    "set_ignored",
     "submit",
     "sweep",
 ]

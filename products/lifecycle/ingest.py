@@ -74,7 +74,7 @@ def abort_ingest(batch: Request, error: str) -> bool:
         if locked is None:
             return False
         locked.error = error[:500]
-        stop(locked, RequestStatus.FAILED)
+        stop(locked, RequestStatus.FAILED, canceled=False)
         return True
 
 

@@ -195,8 +195,12 @@ def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
     failed = sum(outcome.status == ImageStatus.FAILED for outcome in outcomes)
     if completed or failed:
         batch.last_progress_at = timezone.now()
+        batch.count_progress(len(completed) + failed)
     batch.images_completed += len(completed)
     batch.images_failed += failed
     batch.images_unchanged += sum(outcome.unchanged for outcome in completed)
+    batch.bytes_unchanged += sum(
+        outcome.output.bytes for outcome in completed if outcome.output and outcome.unchanged
+    )
     batch.bytes_source += sum(outcome.source.bytes for outcome in completed if outcome.source)
     batch.bytes_output += sum(outcome.output.bytes for outcome in completed if outcome.output)

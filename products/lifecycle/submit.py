@@ -20,8 +20,13 @@ from products.catalogue import (
     validate,
 )
 from products.lifecycle.signals import request_submitted
-from products.models import Request
+from products.models import Request, RunOrigin
 from products.models.files import shown_name, storage_checked
+
+#: Options of a Request that a repeat keeps.
+REPEATED_OPTIONS = (
+    *("quality", "format", "max_width", "max_height", "force", "encoding", "columns", "base_url"),
+)
 
 
 class IdempotencyConflict(Exception):
@@ -65,6 +70,18 @@ def submit(
             return earlier, False
         raise
     return batch, True
+
+
+def repeat(batch: Request, **options: Any) -> Request:
+    """Submit the file of a Request again, as a new Request of the same owner.
+
+    `options` replace those of the Request. Raises CatalogueError and FileNotFoundError.
+    """
+    kept = {name: getattr(batch, name) for name in REPEATED_OPTIONS}
+    with batch.source.open("rb") as source:
+        file = File(source, name=batch.filename)
+        again, _ = submit(batch.owner, file, run_by=RunOrigin.REPEAT, **(kept | options))
+    return again
 
 
 def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unpack[Reading]) -> Summary:

@@ -1,74 +1,47 @@
-"""Finish, cancel, retry and delete a Request, and the sweeps that change its other rows afterwards."""
+"""Start, finish, cancel and delete a Request, and the sweeps that change its other rows afterwards."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, Max
+from django.db.models import Max, Q
 from django.utils import timezone
 
+from products.lifecycle import sweeps
 from products.lifecycle.signals import request_finished, request_submitted, sweep_started
-from products.models import ImageStatus, ProductImage, Request, RequestStatus
+from products.models import ImageStatus, Request, RequestStatus, Run, RunOrigin
 from products.models.states import Sweep
-
-#: Rows changed in one transaction of a sweep.
-SWEEP_ROWS = 5000
 
 
 def settle(batch: Request) -> None:
     """Save `batch`, and finish its run if no work is left. The caller holds the row's lock."""
     is_done = batch.ingested and not batch.images_pending and not batch.sweep
     if batch.status == RequestStatus.PROCESSING and is_done:
-        batch.status, batch.finished_at = _final_status(batch), timezone.now()
+        batch.status, batch.finished_at = final_status(batch), timezone.now()
         batch.save()
-        request_finished.send(Request, batch=batch)
+        _finish_run(batch)
     else:
         batch.save()
 
 
-def stop(batch: Request, status: RequestStatus) -> None:
-    """Finish with `status` and cancel pending Images. The caller holds the row's lock."""
+def stop(batch: Request, status: RequestStatus, *, canceled: bool) -> None:
+    """End the run with `status`, and cancel pending Images. The caller holds the row's lock."""
     batch.status, batch.finished_at = status, timezone.now()
     _begin_sweep(batch, Sweep.CANCEL)
-    request_finished.send(Request, batch=batch)
+    _finish_run(batch, canceled=canceled)
 
 
 def cancel(batch: Request) -> bool:
-    """Stop the work and keep its results so far. Returns False if the Request has finished already."""
+    """Stop the work and keep its results so far. Returns False if the Request has finished already.
+
+    A first run ends as canceled. Of a later run, what it has completed stays; the Images that wait get back
+    the outcome that they had before it.
+    """
     with transaction.atomic():
         locked = Request.objects.locked().active().filter(pk=batch.pk).first()
         if locked is None:
             return False
-        stop(locked, RequestStatus.CANCELED)
+        stop(locked, _status_after_cancel(locked), canceled=True)
         return True
-
-
-def retry(batch: Request, code: str | None = None, host: str | None = None) -> int:
-    """Make failed and canceled Images pending again, in a new run. Return their number.
-
-    `code` limits the retry to Images that failed with this error code, and `host` to those of one host. An
-    Image whose URL is invalid stays failed. Returns 0 when the Request has not finished or nothing matches.
-    """
-    with transaction.atomic():
-        locked = Request.objects.locked().present().finished().filter(pk=batch.pk).first()
-        if locked is None:
-            return 0
-        # Images that the sweep of a cancel has not reached are still pending, and stay so.
-        unswept = 0 if code else locked.images_pending
-        found = locked.images.retryable(code, host).aggregate(count=Count("pk"), latest=Max("settled_at"))
-        again: int = found["count"] + unswept
-        if not again and (code or locked.ingested):
-            return 0
-        locked.status, locked.error = RequestStatus.PROCESSING, ""
-        locked.run += 1
-        # The sweep resets Images settled before this, so it is later than all of them, even if clocks differ.
-        latest = found["latest"] or locked.created_at
-        locked.started_at = max(timezone.now(), latest + timedelta(microseconds=1))
-        locked.finished_at = None
-        locked.sweep_code, locked.sweep_host = code or "", host or ""
-        locked.images_before_run = locked.images_settled - found["count"]
-        _begin_sweep(locked, Sweep.RETRY)
-        return again
 
 
 def delete(batch: Request, *, only_finished: bool = False) -> bool:
@@ -87,6 +60,35 @@ def delete(batch: Request, *, only_finished: bool = False) -> bool:
         return True
 
 
+def start_run(batch: Request, by: RunOrigin, options: sweeps.RetryOptions) -> None:
+    """Start a run of a finished Request, in which the Images that `options` select are tried again.
+
+    The caller holds the row's lock.
+    """
+    prepare_run(batch, by)
+    batch.sweep_options = dict(options)
+    _begin_sweep(batch, Sweep.RETRY)
+
+
+def prepare_run(batch: Request, by: RunOrigin) -> None:
+    """Set the fields of a finished Request to those of a new run. The caller holds the row's lock."""
+    # The sweep of a retry changes Images settled before this, so it is later than all of them, even if
+    # clocks differ.
+    latest = batch.images.aggregate(latest=Max("settled_at"))["latest"] or batch.created_at
+    batch.started_at = max(timezone.now(), latest + timedelta(microseconds=1))
+    batch.status, batch.error, batch.finished_at = RequestStatus.PROCESSING, "", None
+    batch.run += 1
+    batch.run_by = by
+    batch.recent_progress = []
+
+
+def send_run(batch: Request) -> None:
+    """Save a Request whose Images are pending again, and start work. The caller holds the lock."""
+    batch.epoch += 1
+    batch.save()
+    request_submitted.send(Request, batch=batch)
+
+
 def sweep(batch: Request) -> bool:
     """Change the next SWEEP_ROWS rows, in a transaction. Return whether there are more."""
     with transaction.atomic():
@@ -94,12 +96,29 @@ def sweep(batch: Request) -> bool:
         return locked is not None and _sweep_rows(locked)
 
 
-def _final_status(batch: Request) -> RequestStatus:
-    if batch.images_total and not batch.images_completed:
+def final_status(batch: Request) -> RequestStatus:
+    """Return the status of a Request in which no Image is pending."""
+    if batch.images_total > batch.images_ignored and not batch.images_completed:
         return RequestStatus.FAILED
     if batch.images_failed or batch.images_canceled:
         return RequestStatus.COMPLETED_WITH_ERRORS
     return RequestStatus.COMPLETED
+
+
+def _status_after_cancel(batch: Request) -> RequestStatus:
+    """Return the status of an active Request once its pending Images are canceled or as before the run."""
+    pending = batch.images.pending()
+    is_canceled = Q(previous__isnull=True) | Q(previous__status=ImageStatus.CANCELED)
+    if batch.run == 1 or batch.images_canceled or not batch.ingested or pending.filter(is_canceled).exists():
+        return RequestStatus.CANCELED
+    return RequestStatus.COMPLETED_WITH_ERRORS if batch.images_completed else RequestStatus.FAILED
+
+
+def _finish_run(batch: Request, *, canceled: bool = False) -> None:
+    """Keep the run that has ended, and tell the receivers. The caller has saved the Request."""
+    run = Run.of(batch, canceled=canceled)
+    run.save()
+    request_finished.send(Request, batch=batch, run=run)
 
 
 def _begin_sweep(batch: Request, kind: Sweep) -> None:
@@ -118,7 +137,7 @@ def _sweep_rows(batch: Request) -> bool:
     """Sweep at most SWEEP_ROWS rows. Return whether there may be more. The caller holds the lock."""
     if not batch.sweep:
         return False
-    if _SWEEPS[Sweep(batch.sweep)](batch) >= SWEEP_ROWS:
+    if sweeps.ROWS[Sweep(batch.sweep)](batch) >= sweeps.SWEEP_ROWS:
         batch.dispatched_at = timezone.now()  # the sweep is moving: recovery need not resend its message
         batch.save()
         return True
@@ -127,53 +146,6 @@ def _sweep_rows(batch: Request) -> bool:
     else:
         batch.sweep = ""
         settle(batch)
+        if not batch.is_active:  # the end of a cancel: the run has the counts of its end
+            batch.runs.filter(number=batch.run).update(failed=batch.images_failed)
     return False
-
-
-def _sweep_canceled(batch: Request) -> int:
-    """Cancel pending Images, claimed ones included. Return the number of rows changed."""
-    pending = batch.images.pending().first_rows(SWEEP_ROWS).pending()
-    swept = pending.update(status=ImageStatus.CANCELED, claimed_by=None, settled_at=timezone.now())
-    batch.images_canceled += swept
-    return swept
-
-
-def _sweep_retried(batch: Request) -> int:
-    """Make Images pending that were settled before this run. Return the number of rows changed."""
-    earlier = batch.images.filter(settled_at__lt=batch.started_at)
-    again = earlier.retryable(batch.sweep_code, batch.sweep_host).first_rows(SWEEP_ROWS)
-    failed = again.failed().count()
-    # `crashes` stays: a picture that may have killed a worker is decoded in a child process again.
-    swept = again.update(
-        status=ImageStatus.PENDING,
-        claimed_by=None,
-        due_at=timezone.now(),
-        attempts=0,
-        error_code="",
-        error_detail="",
-        settled_at=None,
-    )
-    batch.images_failed -= failed
-    batch.images_canceled -= swept - failed
-    return swept
-
-
-def _sweep_deleted(batch: Request) -> int:
-    """Delete Images, then Products. Return the number of rows deleted.
-
-    By `_raw_delete`, since `delete()` would load all rows to look for dependent ones.
-    """
-    images = batch.images.first_rows(SWEEP_ROWS)
-    ProductImage.objects.filter(image__in=images)._raw_delete(images.db)
-    swept = images._raw_delete(images.db) or 0  # None where nothing can match
-    if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
-        products = batch.products.first_rows(SWEEP_ROWS - swept)
-        swept += products._raw_delete(products.db) or 0
-    return swept
-
-
-_SWEEPS: dict[Sweep, Callable[[Request], int]] = {
-    Sweep.CANCEL: _sweep_canceled,
-    Sweep.RETRY: _sweep_retried,
-    Sweep.DELETE: _sweep_deleted,
-}

@@ -6,8 +6,8 @@ Models have rows and queries; `products.lifecycle` has the workflow.
 from products.models.draft import Draft
 from products.models.image import Image
 from products.models.product import Product, ProductImage, ProductQuerySet
-from products.models.request import Request, RequestQuerySet
-from products.models.states import Format, ImageStatus, RequestStatus
+from products.models.request import Request, RequestQuerySet, Run
+from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin
 
 __all__ = [
     "Draft",
@@ -20,4 +20,6 @@ __all__ = [
     "Request",
     "RequestQuerySet",
     "RequestStatus",
+    "Run",
+    "RunOrigin",
 ]

@@ -1,9 +1,10 @@
 """Images: the distinct picture URLs of a Request."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple, Self
+from itertools import islice
+from typing import NamedTuple, Self, TypeAlias
 
 from django.db import models
 from django.db.models import Count, Q
@@ -20,6 +21,12 @@ from products.models.states import ImageStatus
 INDEXED_URL_CHARACTERS = 200
 #: Most Images that are counted by outcome in one query.
 COUNTED_OUTCOMES = 50_000
+#: Bounds of waiting_by_host(): Images read to find the hosts, hosts returned, Images counted of each.
+MAX_WAITING_READ = 1_000
+MAX_WAITING_HOSTS = 10
+MAX_WAITING_COUNTED = 10_000
+#: Fields of the outcome that a canceled retry restores.
+PREVIOUS_FIELDS = ("status", "error_code", "error_detail", "attempts", "settled_at", "fetched_from", "host")
 
 
 class Outcomes(NamedTuple):
@@ -27,6 +34,19 @@ class Outcomes(NamedTuple):
 
     since: datetime
     counts: list[tuple[str, str, int]]
+
+
+#: Pairs of error code and host; an empty string stands for any.
+Causes: TypeAlias = Collection[Sequence[str]]
+
+
+class WaitingHost(NamedTuple):
+    """A host that pending Images wait for: the error of the last try, the next try, the number of Images."""
+
+    host: str
+    code: str
+    until: datetime
+    images: int
 
 
 class ImageQuerySet(models.QuerySet["Image"]):
@@ -40,13 +60,29 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Pending Images that a worker may claim now."""
         return self.pending().filter(claimed_by=None, due_at__lte=timezone.now())
 
-    def retryable(self, code: str | None = None, host: str | None = None) -> Self:
-        """Failed and canceled Images that may be retried."""
+    def retryable(self, causes: Causes = ()) -> Self:
+        """Failed and canceled Images that may be retried, with one of these causes if any are given."""
         settled = self.filter(status__in=[ImageStatus.FAILED, ImageStatus.CANCELED])
-        settled = settled.exclude(error_code="invalid_url")
-        if code:
-            settled = settled.filter(error_code=code)
-        return settled.filter(host=host) if host else settled
+        return settled.exclude(error_code="invalid_url").with_cause(causes)
+
+    def with_cause(self, causes: Causes) -> Self:
+        """Images with one of these causes; all if none is given."""
+        wanted = Q()
+        for code, host in causes:
+            wanted |= (Q(error_code=code) if code else Q()) & (Q(host=host) if host else Q())
+        return self.filter(wanted)
+
+    def waiting_by_host(self) -> list[WaitingHost]:
+        """Return hosts whose pending Images wait for their next try, the earliest first."""
+        later = self.pending().filter(claimed_by=None, due_at__gt=timezone.now()).order_by("due_at")
+        hosts: dict[str, tuple[str, datetime]] = {}
+        for host, code, due_at in later.values_list("host", "error_code", "due_at")[:MAX_WAITING_READ]:
+            hosts.setdefault(host, (code, due_at))
+        waiting = islice(hosts.items(), MAX_WAITING_HOSTS)
+        return [
+            WaitingHost(host, code, until, self.pending().filter(host=host)[:MAX_WAITING_COUNTED].count())
+            for host, (code, until) in waiting
+        ]
 
     def causes(self) -> list[tuple[str, int]]:
         """Return error codes with the number of Images that failed, the most frequent first."""
@@ -85,6 +121,12 @@ class Image(models.Model):
     request = models.ForeignKey(Request, models.CASCADE, related_name="images", db_index=False)
     number = models.PositiveIntegerField(help_text="In order of first appearance in the catalogue, from 1.")
     url = models.TextField()
+    fetched_from = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Corrected URL that is fetched instead of the one in the file.",
+    )
     host = models.CharField(max_length=300, help_text="host:port; the port only if the URL names one.")
 
     status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
@@ -96,6 +138,8 @@ class Image(models.Model):
     error_detail = models.TextField(blank=True)
     unchanged = models.BooleanField(default=False)
     settled_at = models.DateTimeField(null=True, blank=True)
+    # The outcome before this run, which a cancel restores: the fields PREVIOUS_FIELDS.
+    previous = models.JSONField(null=True, blank=True)
 
     source_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     source_width = models.PositiveIntegerField(null=True, blank=True)
@@ -137,6 +181,8 @@ class Image(models.Model):
             models.Index(
                 fields=["request", "error_code", "host"], name="image_failures", condition=Q(status="failed")
             ),
+            # waiting_by_host()
+            models.Index(fields=["request", "host"], name="image_waiting", condition=Q(status="pending")),
             # outputs_in_use(), which prune asks for every stored file.
             models.Index(fields=["output_key"], name="image_output", condition=~Q(output_key="")),
             # Lists by status, of one Request or of all, in their order.
@@ -164,6 +210,11 @@ class Image(models.Model):
         """Return the condition that the URL is exactly this one, for which the database uses its index."""
         beginning = Exact(Left("url", INDEXED_URL_CHARACTERS), url[:INDEXED_URL_CHARACTERS])
         return Q(beginning, url=url)
+
+    @property
+    def source_url(self) -> str:
+        """The URL that is fetched: the corrected one if there is one."""
+        return self.fetched_from or self.url
 
     @property
     def output_path(self) -> str:

@@ -114,7 +114,8 @@ class Product(models.Model):
 
     @staticmethod
     def status_of(images: Collection[str]) -> str:
-        """Return the status of a Product whose Images have these statuses."""
+        """Return the status of a Product whose Images have these statuses. Those left out do not count."""
+        images = [status for status in images if status != ImageStatus.IGNORED]
         if ImageStatus.PENDING in images:
             return RequestStatus.PENDING
         if all(status == ImageStatus.COMPLETED for status in images):

@@ -1,5 +1,6 @@
 """Requests: uploaded catalogues with their options, status and counters."""
 
+import time
 import uuid
 from collections.abc import Collection
 from datetime import datetime
@@ -17,7 +18,11 @@ from django.utils import timezone
 from products.catalogue import Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
-from products.models.states import Format, ImageStatus, RequestStatus, Sweep
+from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
+
+#: `per_second` counts Images settled in this time, which is divided into steps.
+PACE_SECONDS = 30
+PACE_STEP_SECONDS = 3
 
 
 def source_path(batch: "Request", filename: str) -> str:
@@ -51,7 +56,7 @@ class RequestQuerySet(OwnedQuerySet["Request"]):
         """
         is_read = Q(ingested_rows__gte=F("products_total"))
         images = Case(When(is_read, then="images_total"), default=Greatest("urls_total", "images_total"))
-        settled = F("images_completed") + F("images_failed") + F("images_canceled")
+        settled = F("images_completed") + F("images_failed") + F("images_canceled") + F("images_ignored")
         found = self.active().aggregate(requests=Count("pk"), images=Sum(images - settled))
         return found["requests"], found["images"] or 0
 
@@ -97,6 +102,8 @@ class Request(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="requests")
     filename = models.CharField(max_length=255)
+    name = models.CharField(max_length=200, blank=True, help_text="Shown instead of the file name.")
+    note = models.CharField(max_length=500, blank=True)
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
@@ -142,12 +149,12 @@ class Request(models.Model):
     status = models.CharField(max_length=21, choices=Status, default=Status.PENDING)
     error = models.CharField(max_length=500, blank=True)
     run = models.PositiveIntegerField(default=1)
+    run_by = models.CharField(max_length=7, choices=RunOrigin, default=RunOrigin.UPLOAD)
     # Counted up whenever messages are sent anew: a message of an earlier epoch is ignored.
     epoch = models.PositiveIntegerField(default=0)
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
-    sweep_code = models.CharField(max_length=30, blank=True)
-    sweep_host = models.CharField(max_length=300, blank=True, default="", db_default="")
+    sweep_options = models.JSONField(default=dict, blank=True)  # of a retry: code, host, find, replace
 
     products_total = models.PositiveIntegerField()
     urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, with repetitions
@@ -156,15 +163,18 @@ class Request(models.Model):
     images_completed = models.PositiveIntegerField(default=0)
     images_failed = models.PositiveIntegerField(default=0)
     images_canceled = models.PositiveIntegerField(default=0)
+    images_ignored = models.PositiveIntegerField(default=0)
     images_unchanged = models.PositiveIntegerField(default=0)
-    images_before_run = models.PositiveIntegerField(default=0)  # settled when this run began
     bytes_source = models.PositiveBigIntegerField(default=0)
     bytes_output = models.PositiveBigIntegerField(default=0)
+    bytes_unchanged = models.PositiveBigIntegerField(default=0)
 
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     last_progress_at = models.DateTimeField(null=True, blank=True)
+    # Images settled in this run, as [[start of a period of PACE_STEP_SECONDS, number], …] of the latest ones.
+    recent_progress = models.JSONField(default=list, blank=True)
 
     objects = RequestQuerySet.as_manager()
 
@@ -174,7 +184,10 @@ class Request(models.Model):
             models.UniqueConstraint(fields=["owner", "idempotency_key"], name="request_idempotency"),
             models.CheckConstraint(
                 condition=Q(
-                    images_total__gte=F("images_completed") + F("images_failed") + F("images_canceled")
+                    images_total__gte=F("images_completed")
+                    + F("images_failed")
+                    + F("images_canceled")
+                    + F("images_ignored")
                 ),
                 name="request_counters",
             ),
@@ -213,7 +226,7 @@ class Request(models.Model):
 
     @property
     def images_settled(self) -> int:
-        return self.images_completed + self.images_failed + self.images_canceled
+        return self.images_completed + self.images_failed + self.images_canceled + self.images_ignored
 
     @property
     def images_pending(self) -> int:
@@ -239,16 +252,73 @@ class Request(models.Model):
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
+    def count_progress(self, images: int) -> None:
+        """Count Images that have just settled, for `per_second`."""
+        step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
+        recent = {start: number for start, number in self.recent_progress if start > step - PACE_SECONDS}
+        recent[step] = recent.get(step, 0) + images
+        self.recent_progress = sorted(recent.items())
+
     @property
-    def pace(self) -> float | None:
-        """Images settled per second, on average in this run; None before the first one."""
-        settled = self.images_settled - self.images_before_run
-        if self.status != RequestStatus.PROCESSING or not self.started_at or settled <= 0:
-            return None
-        elapsed = (timezone.now() - self.started_at).total_seconds()
-        return settled / elapsed if elapsed > 0 else None
+    def per_second(self) -> float:
+        """Images settled per second in the last PACE_SECONDS, or since this run began; 0 if none has."""
+        if self.status != RequestStatus.PROCESSING or not self.started_at:
+            return 0.0
+        now = time.time()
+        recent: int = sum(number for start, number in self.recent_progress if start > now - PACE_SECONDS)
+        elapsed = min(max(now - self.started_at.timestamp(), 1), PACE_SECONDS)
+        return round(recent / elapsed, 2)
 
     @property
     def eta_seconds(self) -> int | None:
-        """Estimated seconds until the end; None while the file is ingested or nothing has settled."""
-        return round(self.images_pending / self.pace) if self.ingested and self.pace else None
+        """Estimated seconds until the end; None while the file is ingested or nothing settles."""
+        return round(self.images_pending / self.per_second) if self.ingested and self.per_second else None
+
+    @property
+    def title(self) -> str:
+        """The name that its user gave it, or the name of its file."""
+        return self.name or self.filename
+
+    @property
+    def all_runs(self) -> "list[Run]":
+        """Every run in order, the present one with its counts so far."""
+        runs = list(self.runs.all())
+        return [*runs, Run.of(self)] if self.is_active else runs
+
+
+class Run(models.Model):
+    """A finished run of a Request: from its start, or a retry, to its end. Counts are those at its end."""
+
+    request = models.ForeignKey(Request, models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField()
+    by = models.CharField(max_length=7, choices=RunOrigin)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    completed = models.PositiveIntegerField()
+    failed = models.PositiveIntegerField()
+    bytes_source = models.PositiveBigIntegerField()
+    bytes_output = models.PositiveBigIntegerField()
+    canceled = models.BooleanField()
+
+    class Meta:
+        ordering = ["request_id", "number"]
+        constraints = [models.UniqueConstraint(fields=["request", "number"], name="run_number")]
+
+    def __str__(self) -> str:
+        return f"Run {self.number}"
+
+    @classmethod
+    def of(cls, batch: Request, *, canceled: bool = False) -> "Run":
+        """Return the present run of a Request, unsaved."""
+        return cls(
+            request=batch,
+            number=batch.run,
+            by=batch.run_by,
+            started_at=batch.started_at,
+            finished_at=batch.finished_at,
+            completed=batch.images_completed,
+            failed=batch.images_failed,
+            bytes_source=batch.bytes_source,
+            bytes_output=batch.bytes_output,
+            canceled=canceled,
+        )

@@ -29,6 +29,17 @@ class ImageStatus(models.TextChoices):
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
+    IGNORED = "ignored", "Left out"  # failed, and left out by its user
+
+
+class RunOrigin(models.TextChoices):
+    """The cause of a run."""
+
+    UPLOAD = "upload", "Upload"
+    RETRY = "retry", "Retry"
+    REPLACE = "replace", "Corrected URLs"
+    FEED = "feed", "Feed"
+    REPEAT = "repeat", "Repeat"
 
 
 class Format(models.TextChoices):

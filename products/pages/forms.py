@@ -1,12 +1,23 @@
 """Forms of the upload, the preview, and the lists of requests and products."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
 
-from products.catalogue import ENCODINGS, FIRST_PROBLEMS, ColumnNames, Problem, Reading, check_base_url
+from products.catalogue import (
+    ENCODINGS,
+    FIRST_PROBLEMS,
+    MAX_URL,
+    ColumnNames,
+    Problem,
+    Reading,
+    check_base_url,
+)
 from products.models import Format, RequestStatus
+from products.models.image import Causes
+from products.models.validators import validate_http_url
 
 #: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
@@ -142,6 +153,56 @@ class RetryForm(forms.Form):
 
     code = forms.CharField(required=False, max_length=30)
     host = forms.CharField(required=False, max_length=300)
+
+    @property
+    def causes(self) -> Causes:
+        """The causes that the retry is limited to; none for all."""
+        code, host = self.cleaned_data["code"], self.cleaned_data["host"]
+        return [(code, host)] if code or host else []
+
+
+class RepairForm(forms.Form):
+    """Groups of failures, as `code host`, or single pictures, and what is to be done with them."""
+
+    action = forms.ChoiceField(choices=[("retry", "Retry"), ("ignore", "Leave out")])
+    group = forms.MultipleChoiceField(required=False)
+    image = forms.MultipleChoiceField(required=False)
+
+    def __init__(self, groups: Sequence[str], images: Sequence[str], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(forms.ChoiceField, self.fields["group"]).choices = [(name, name) for name in groups]
+        cast(forms.ChoiceField, self.fields["image"]).choices = [(name, name) for name in images]
+
+
+class ReplaceForm(RetryForm):
+    """A text in the URLs of failed pictures, and what takes its place."""
+
+    find = forms.CharField(label="Find", max_length=MAX_URL, strip=False)
+    replacement = forms.CharField(
+        label="Replace with", max_length=MAX_URL, strip=False, required=False, empty_value=""
+    )
+
+
+class UrlForm(forms.Form):
+    """A URL to fetch a picture from."""
+
+    url = forms.CharField(max_length=MAX_URL, validators=[validate_http_url])
+
+
+class CorrectionsForm(forms.Form):
+    """A corrected result."""
+
+    file = forms.FileField(
+        label="Corrected file",
+        help_text="The failed rows or the whole result, with corrected URLs. Rows are matched by serial "
+        "number, pictures by their place in the row.",
+        allow_empty_file=True,
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,text/csv"}),
+    )
+
+    def add_problems(self, problems: list[Problem]) -> None:
+        """Show the problems of a refused file as errors of the file field."""
+        self.add_error("file", [ValidationError(text) for text in describe_problems(problems)])
 
 
 class RequestSearchForm(forms.Form):

@@ -26,6 +26,7 @@ from products.results.failures import failures_by_cause
 from products.throttling import LimitReached
 
 REQUESTS_PER_PAGE = 25
+STILL_ACTIVE = "This request is still being processed. Wait until it has finished."
 # Longer than an attempt and the longest pause before the next one together.
 STALLED_AFTER = timedelta(minutes=2)
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1, 15
@@ -89,7 +90,7 @@ def request_products(request: UserRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 @login_required
-def request_failures(request: UserRequest, pk: UUID) -> HttpResponse:
+def request_causes(request: UserRequest, pk: UUID) -> HttpResponse:
     """The failures section. Answers 204 if no picture has failed since the page's count `seen`."""
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
     if request.GET.get("seen") == str(batch.images_failed):
@@ -106,17 +107,20 @@ def request_failures(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Retry failed and canceled pictures, or only those that failed with one error `code` on one `host`."""
-    batch = _changeable(request, pk)
+    batch = changeable(request, pk)
     form = RetryForm(request.POST)
     try:
         check_open_work(request.user)
     except LimitReached as error:
         messages.error(request, error.detail)
         return redirect(batch)
-    if form.is_valid():
-        lifecycle.retry(batch, form.cleaned_data["code"] or None, form.cleaned_data["host"] or None)
-        batch.refresh_from_db()
-    if batch.is_active:
+    try:
+        count = lifecycle.retry(batch, form.causes) if form.is_valid() else 0
+    except lifecycle.StillActive:
+        messages.warning(request, STILL_ACTIVE)
+        return redirect(batch)
+    batch.refresh_from_db()
+    if count or batch.is_active:
         messages.success(request, "Retry started.")
     else:
         messages.warning(request, "Nothing to retry.")
@@ -127,7 +131,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Cancel a Request. Completed pictures are kept."""
-    batch = _changeable(request, pk)
+    batch = changeable(request, pk)
     if lifecycle.cancel(batch):
         messages.success(request, "Request canceled. Completed pictures are kept.")
     else:
@@ -146,7 +150,7 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("home")
 
 
-def _changeable(request: HttpRequest, pk: UUID) -> Request:
+def changeable(request: HttpRequest, pk: UUID) -> Request:
     """Return a Request. Raises Http404 or PermissionDenied unless the user may change it."""
     requests = Request.objects
     return get_permitted(requests.visible_to(request.user), requests.changeable_by(request.user), pk)
@@ -186,7 +190,8 @@ def _progress_context(batch: Request) -> dict[str, Any]:
         "batch": batch,
         "done_at": None if seconds is None else now + timedelta(seconds=seconds),
         "quiet_since": moved_at if batch.is_active and quiet > STALLED_AFTER else None,
-        "pace": _format_pace(batch.pace or 0),
+        "pace": _format_pace(batch.per_second),
+        "waiting": batch.images.waiting_by_host() if batch.is_active else [],
         "poll_seconds": min(max(poll_seconds, MIN_POLL_SECONDS), MAX_POLL_SECONDS),
     }
 

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from products.pages import pictures, requests, upload
+from products.pages import failures, pictures, requests, upload
 
 urlpatterns = [
     path("", upload.home, name="home"),
@@ -11,7 +11,11 @@ urlpatterns = [
     path("requests/<uuid:pk>/", requests.request_page, name="request"),
     path("requests/<uuid:pk>/progress/", requests.request_progress, name="request-progress"),
     path("requests/<uuid:pk>/products/", requests.request_products, name="request-products"),
-    path("requests/<uuid:pk>/failures/", requests.request_failures, name="request-failures"),
+    path("requests/<uuid:pk>/causes/", requests.request_causes, name="request-causes"),
+    path("requests/<uuid:pk>/failures/", failures.failures, name="request-failures"),
+    path("requests/<uuid:pk>/failures/replace/", failures.replace, name="request-replace"),
+    path("requests/<uuid:pk>/failures/corrections/", failures.corrections, name="request-corrections"),
+    path("requests/<uuid:pk>/failures/<uuid:image>/", failures.fetch_from, name="request-fetch-from"),
     path("requests/<uuid:pk>/retry/", requests.retry, name="request-retry"),
     path("requests/<uuid:pk>/cancel/", requests.cancel, name="request-cancel"),
     path("requests/<uuid:pk>/delete/", requests.delete, name="request-delete"),

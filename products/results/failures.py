@@ -1,12 +1,13 @@
 """Explanations of Images' error codes for people who manage a catalogue, and failures grouped by cause."""
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django.db.models import Count
 
-from products.models import Request
+from products.models import ImageStatus, ProductImage, Request
 
 #: Listed pairs of error code and host, the most frequent first.
 MAX_LISTED_GROUPS = 20
@@ -63,6 +64,10 @@ EXPLANATIONS = {
         "Unsupported format",
         "This picture cannot be read, or cannot be converted to the format you chose. Use JPEG, PNG, WebP, "
         "GIF, BMP, TIFF or AVIF.",
+    ),
+    "too_small": Explanation(
+        "Picture too small",
+        "The picture is smaller than the size you asked for. Publish a larger one at this URL, then retry.",
     ),
     "too_many_pixels": Explanation(
         "Too many pixels",
@@ -143,6 +148,50 @@ class Cause:
     def retryable(self) -> bool:
         """An invalid URL stays invalid, so a retry cannot help."""
         return self.code != "invalid_url"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """The failed Images with one error code on one host, and the number of rows that show them."""
+
+    code: str
+    host: str
+    count: int
+    rows: int
+
+    @property
+    def explanation(self) -> Explanation:
+        return explain(self.code)
+
+    @property
+    def retryable(self) -> bool:
+        """An invalid URL stays invalid, so a retry cannot help."""
+        return self.code != "invalid_url"
+
+    @property
+    def name(self) -> str:
+        """The group in a form; error codes have no space."""
+        return f"{self.code} {self.host}"
+
+
+def failure_groups(batch: Request) -> list[FailureGroup]:
+    """Return the failed Images of a Request by error code and host, the largest group first."""
+    causes = batch.images.failed().order_by().values_list("error_code", "host")
+    places = ProductImage.objects.filter(image__request=batch, image__status=ImageStatus.FAILED).order_by()
+    by_row = places.values_list("image__error_code", "image__host")
+    rows = {
+        (code, host): count for code, host, count in by_row.annotate(count=Count("product", distinct=True))
+    }
+    groups = [
+        FailureGroup(code, host, count, rows.get((code, host), 0))
+        for code, host, count in causes.annotate(count=Count("*"))
+    ]
+    return sorted(groups, key=lambda group: (-group.count, group.code, group.host))
+
+
+def is_error_code(code: str) -> bool:
+    """Return whether an Image can have failed with this code."""
+    return code in EXPLANATIONS or bool(re.fullmatch(r"http_\d{3}", code, re.ASCII))
 
 
 def failures_by_cause(batch: Request) -> list[Cause]:

@@ -1,6 +1,5 @@
 """The result CSV: a Request's catalogue with the URLs of its outputs."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -42,11 +41,6 @@ def result_csv(
     with storage_checked():
         catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
     return _chunks(batch, catalogue, Writer(catalogue, replace=replace, for_excel=for_excel), only_failed)
-
-
-def result_name(batch: Request) -> str:
-    """Return the file name of the result: the catalogue's, with the suffix .csv for a workbook."""
-    return re.sub(r"\.xls[xm]$", ".csv", batch.filename, flags=re.IGNORECASE)
 
 
 def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:

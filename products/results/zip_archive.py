@@ -13,7 +13,7 @@ from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
 from products.models.product import leading_rows, load_images
-from products.results.result_csv import result_csv, result_name
+from products.results.result_csv import result_csv
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -62,7 +62,7 @@ def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
     buffer = _Buffer()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for batch in batches:
-            name = _safe_name(PurePath(result_name(batch)).stem) or "catalogue"
+            name = _safe_name(PurePath(batch.filename).stem) or "catalogue"
             with archive.open(f"{batch.pk}-{name}.csv", "w", force_zip64=True) as member:
                 for piece in result_csv(batch):
                     member.write(piece)

@@ -28,7 +28,7 @@ from processing.workers.models import Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import Recovered, recover
 from products import lifecycle
-from products.lifecycle import Outcome, transitions
+from products.lifecycle import Outcome, sweeps
 from products.lifecycle.signals import request_finished
 from products.models import Image, Product, ProductImage, Request
 from tests.support.batches import OTHER_WORKER, WORKER, claimed, complete, fail, held, make_urls, submitted
@@ -72,7 +72,7 @@ def endings() -> Iterator[Endings]:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several transactions for each ingest and each sweep, between which the other side can come."""
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
-    monkeypatch.setattr(transitions, "SWEEP_ROWS", STEP)
+    monkeypatch.setattr(sweeps, "SWEEP_ROWS", STEP)
 
 
 # --- Requests, made in one go ---

@@ -3,18 +3,21 @@
 The calls are those of the URL resolver. One without a line in the table fails the run.
 """
 
+import json
+import re
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.core.files.base import ContentFile
 from django.db import transaction
 from django.test import Client
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from products.models import Request
 from tests.imageextractor.test_routes import GROUP, OWN, TOTALS, Anns
-from tests.support.factories import client_of, make_user
+from tests.support.factories import client_of, make_csv, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -36,10 +39,20 @@ CALLS = {
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
+    **{
+        ("POST", f"requests/<uuid:pk>/failures/{part}"): "change_request"
+        for part in ("", "replace/", "corrections/", "<uuid:image>/")
+    },
     ("POST", "requests/<uuid:pk>/delete/"): "delete_request",
     ("POST", f"api/requests/{PK}/retry/"): "change_request",
     ("POST", f"api/requests/{PK}/cancel/"): "change_request",
     ("DELETE", f"api/requests/{PK}/"): "delete_request",
+    ("PATCH", f"api/requests/{PK}/"): "change_request",
+    **{
+        ("POST", f"api/requests/{PK}/{part}/"): "change_request"
+        for part in ("replace", "corrections", "repeat")
+    },
+    ("PATCH", f"api/requests/{PK}/images/(?P<image_id>[^/]+)/"): "change_request",
     ("POST", "webhooks/<uuid:pk>/"): "change_webhookendpoint",
     **{
         ("POST", f"webhooks/<uuid:pk>/{part}/"): "change_webhookendpoint"
@@ -75,6 +88,11 @@ BODY = {
     "status": "failed",
     **{"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]},
     **{"quality": 50, "format": "jpeg", "step": "start"},
+}
+#: Bodies of calls that refuse fields they do not know, by the last part of their address.
+BODIES: dict[str, dict[str, Any]] = {
+    **{"retry": {}, "cancel": {}, "repeat": {}, "replace": {"find": "a.jpg", "replace": "b.jpg"}},
+    **{"<image_id>": {"ignored": True}, "<pk>": {"name": "Spring"}},
 }
 ACCEPTED = {200, 201, 202, 204, 302}
 
@@ -123,9 +141,13 @@ def call(client: Client, anns: Anns, method: str, route: str) -> Any:
     """Return the answer to a call with a body that its owner may send."""
     path = anns.path(route)
     if path.startswith("/api/") and method != "DELETE" and "upload" not in path:
+        if "corrections" in path and method == "POST":
+            return client.post(path, {"file": ContentFile(make_csv(), "corrected.csv")})
         wanted = {name: BODY[name] for name in ("url", "status") if name == "status" or "webhooks" in path}
-        wanted = {} if "retry" in path or "cancel" in path else wanted
-        return client.generic(method, path, str(wanted).replace("'", '"'), "application/json")
+        last = re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", route).rstrip("/").rpartition("/")[2]
+        if "requests" in path:
+            wanted = BODIES.get(last, wanted)
+        return client.generic(method, path, json.dumps(wanted), "application/json")
     return client.post(path, BODY) if method == "POST" else client.generic(method, path)
 
 

@@ -117,7 +117,7 @@ def stored_catalogues() -> set[Path]:
 
 def image_counts(**counts: int) -> dict[str, int]:
     """A Request's `images` as the API shows them: these counts, and zeros."""
-    names = ("total", "pending", "completed", "failed", "canceled", "unchanged")
+    names = ("total", "pending", "completed", "failed", "canceled", "unchanged", "ignored")
     return dict.fromkeys(names, 0) | counts
 
 

@@ -1,5 +1,6 @@
 """Reading by the JSON API: lists, a Request, its Products and Images."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -132,7 +133,7 @@ def test_a_finished_request_counts_what_became_of_its_images(api: Client, ann: U
     assert answer["status"] == "completed_with_errors"
     assert answer["products"] == {"total": 3}
     assert answer["images"] == image_counts(total=3, completed=1, failed=2)
-    assert answer["bytes"] == {"source": 2 * len(JPEG), "output": len(JPEG)}
+    assert answer["bytes"] == {"source": 2 * len(JPEG), "output": len(JPEG), "unchanged": 0}
     assert answer["started_at"] <= answer["last_progress_at"] <= answer["finished_at"]
     assert answer["eta_seconds"] is None
 
@@ -140,9 +141,10 @@ def test_a_finished_request_counts_what_became_of_its_images(api: Client, ann: U
 def test_a_request_under_way_says_when_it_may_be_done(api: Client, ann: User) -> None:
     batch = ingest(submit(ann, make_csv((1, "Chair", f"{URL} {OTHER_URL} {THIRD_URL}"))))
     assert api.get(address_of(batch)).json()["eta_seconds"] is None
-    Request.objects.update(started_at=timezone.now() - timedelta(seconds=100))
-    settle(batch, {URL: JPEG})
-    assert 195 <= api.get(address_of(batch)).json()["eta_seconds"] <= 230
+    now = int(time.time())
+    Request.objects.update(started_at=timezone.now() - timedelta(seconds=100), recent_progress=[[now, 3]])
+    answer = api.get(address_of(batch)).json()
+    assert (answer["per_second"], answer["eta_seconds"]) == (0.1, 30)
 
 
 def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann: User) -> None:
@@ -152,6 +154,7 @@ def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann
     assert completed == {
         "id": str(image.pk),
         "url": URL,
+        "fetched_from": None,
         "status": "completed",
         "error": None,
         "attempts": 0,
@@ -163,6 +166,7 @@ def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann
     assert failed == {
         "id": str(batch.images.get(url=OTHER_URL).pk),
         "url": OTHER_URL,
+        "fetched_from": None,
         "status": "failed",
         "error": {"code": "timeout", "detail": "It failed with timeout."},
         "attempts": 0,
@@ -235,6 +239,6 @@ def check_statuses(api: Client, batch: Request, expected: dict[str, list[int]], 
 
 def test_an_upload_over_the_api_can_be_followed_by_its_own_links(api: Client) -> None:
     urls = upload(api, make_csv()).json()["urls"]
-    ingest(Request.objects.get())
+    settle(ingest(Request.objects.get()), {URL: JPEG})
     for name in ("products", "images", "results_csv", "images_zip"):
         assert api.get(urls[name]).status_code == 200

@@ -45,8 +45,9 @@ def test_a_second_retry_changes_nothing_while_the_first_is_under_way(api: Client
     batch = three_outcomes(ann)
     first = api.post(address_of(batch, "retry/")).json()
     second = api.post(address_of(batch, "retry/"))
-    assert second.status_code == 200
-    assert second.json() == first
+    assert second.status_code == 409
+    assert [error["code"] for error in second.json()["errors"]] == ["active"]
+    assert api.get(address_of(batch)).json() == first
 
 
 def test_a_retry_by_code_takes_up_what_failed_with_that_code(api: Client, ann: User) -> None:

@@ -35,7 +35,7 @@ def error_of(response: Any) -> dict[str, Any]:
     ("method", "path", "status", "code"),
     [
         ("PUT", "/api/requests/", 405, "method_not_allowed"),
-        ("PATCH", f"/api/requests/{UNKNOWN}/", 405, "method_not_allowed"),
+        ("PUT", f"/api/requests/{UNKNOWN}/", 405, "method_not_allowed"),
         ("GET", f"/api/requests/{UNKNOWN}/retry/", 405, "method_not_allowed"),
         ("DELETE", f"/api/requests/{UNKNOWN}/results.csv", 405, "method_not_allowed"),
         ("GET", "/api/upload", 405, "method_not_allowed"),

@@ -108,7 +108,7 @@ def test_without_a_key_each_upload_is_a_new_request(api: Client, headers: dict[s
 
 
 def test_the_key_of_a_deleted_request_may_be_used_again(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("products.lifecycle.transitions.SWEEP_ROWS", 1)
+    monkeypatch.setattr("products.lifecycle.sweeps.SWEEP_ROWS", 1)
     first = ingest(submit_file(ann, make_csv(), idempotency_key="order-7")[0])
     assert lifecycle.delete(first)
     assert Request.objects.filter(pk=first.pk).exists(), "its rows are not all deleted yet"

@@ -65,7 +65,7 @@ def test_a_retry_resets_failed_and_canceled_images(finished: list[tuple[object, 
 
     assert lifecycle.retry(batch) == 3
     assert counters(batch) == {"total": 5, "completed": 1, "failed": 1, "pending": 3}
-    assert (batch.status, batch.run, batch.images_before_run) == (Status.PROCESSING, 2, 2)
+    assert (batch.status, batch.run, batch.run_by) == (Status.PROCESSING, 2, "retry")
     again = batch.images.get(pk=first.id)
     assert (again.attempts, again.error_code, again.error_detail, again.crashes) == (0, "", "", 1)
     assert again.settled_at is None
@@ -80,7 +80,7 @@ def test_a_retry_resets_failed_and_canceled_images(finished: list[tuple[object, 
 
 def test_a_retry_of_one_error_code_leaves_other_failures() -> None:
     batch = settle(working(3), {1: "http_404", 2: "timeout"})
-    assert lifecycle.retry(batch, "timeout") == 1
+    assert lifecycle.retry(batch, [("timeout", "")]) == 1
     assert list(batch.images.pending().values_list("number", flat=True)) == [2]
     assert counters(batch) == {"total": 3, "completed": 1, "failed": 1, "pending": 1}
 
@@ -88,7 +88,7 @@ def test_a_retry_of_one_error_code_leaves_other_failures() -> None:
 def test_a_retry_of_one_error_code_and_host_leaves_other_hosts() -> None:
     batch = ingested(*make_urls(2, "shop.example"), *make_urls(1, "other.example"))
     settle(batch, dict.fromkeys((1, 2, 3), "timeout"))
-    assert lifecycle.retry(batch, "timeout", "other.example") == 1
+    assert lifecycle.retry(batch, [("timeout", "other.example")]) == 1
     assert list(batch.images.pending().values_list("number", flat=True)) == [3]
     assert counters(batch) == {"total": 3, "failed": 2, "pending": 1}
 
@@ -96,14 +96,15 @@ def test_a_retry_of_one_error_code_and_host_leaves_other_hosts() -> None:
 def test_a_retry_leaves_invalid_urls_failed() -> None:
     batch = ingested("chair.jpg")
     assert lifecycle.retry(batch) == 0
-    assert lifecycle.retry(batch, "invalid_url") == 0
+    assert lifecycle.retry(batch, [("invalid_url", "")]) == 0
     batch.refresh_from_db()
     assert (batch.status, batch.run) == (Status.FAILED, 1)
 
 
 def test_a_request_that_is_active_or_has_no_failures_is_not_retried() -> None:
     batch = working(2)
-    assert lifecycle.retry(batch) == 0
+    with pytest.raises(lifecycle.StillActive):
+        lifecycle.retry(batch)
     assert lifecycle.retry(settle(batch)) == 0
     batch.refresh_from_db()
     assert (batch.status, batch.run) == (Status.COMPLETED, 1)

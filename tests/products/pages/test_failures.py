@@ -66,7 +66,7 @@ def test_another_try_is_offered_where_it_can_help_and_nothing_is_at_work(page: C
     forms = failures_in(page, batch).split("<form")[1:]
     offered = {re.findall(r'name="code" value="(.+?)"', form)[0]: form.count("<button") for form in forms}
     assert offered == {"http_404": 3, "dns": 3, "invalid_url": 0}  # each server, and all
-    lifecycle.retry(batch, "dns")
+    lifecycle.retry(batch, [("dns", "")])
     assert "<button" not in failures_in(page, batch)
 
 

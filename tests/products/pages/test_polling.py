@@ -40,7 +40,7 @@ def test_polling_a_request_that_has_just_finished_gets_the_whole_content(page: C
     settle(batch, PICTURE)
     answer = page.get(address("request-progress", batch), headers=HTMX)
     assert (answer.headers["HX-Retarget"], answer.headers["HX-Reselect"]) == ("#main", "#main")
-    assert "<title>catalogue.csv: Completed" in body(answer)
+    assert "<title>Completed · catalogue.csv" in body(answer)
     assert "hx-trigger" not in body(answer)
 
 
@@ -99,7 +99,7 @@ def test_a_page_of_products_that_are_all_settled_asks_for_nothing(page: Client, 
 def test_failures_are_sent_again_only_when_there_are_more(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
     settle(batch, "dns")
-    path = address("request-failures", batch)
+    path = address("request-causes", batch)
     assert f'hx-get="{path}?seen=1"' in body(page.get(address("request", batch)))
     assert page.get(f"{path}?seen=1").status_code == 204
     settle(batch, "dns")

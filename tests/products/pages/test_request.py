@@ -35,7 +35,7 @@ def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, 
     batch = ingested(ann, *pictures(4))
     settle(batch, PICTURE, "dns")
     shown = body(page.get(address("request", batch)))
-    assert "<title>catalogue.csv: Processing – Image Extractor</title>" in shown
+    assert "% · catalogue.csv – Image Extractor</title>" in shown
     assert f'hx-get="{address("request-progress", batch)}" hx-trigger="every 1s" hx-swap="outerHTML"' in shown
     assert "2 of 4 pictures done" in shown
     assert '<progress id="bar" class="hidden-visually" value="2" max="4">' in shown
@@ -128,7 +128,7 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
 ) -> None:
     batch = ingested(ann, *pictures(30))
     # session, user, request, worker, two of failures; products, images; deliveries, banner
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         page.get(address("request", batch))
 
 

@@ -244,14 +244,15 @@ def test_the_result_is_offered_as_a_file_named_after_the_input(api: Client, ann:
     response = api.get(f"/api/requests/{submit(ann, name='Frühjahr.csv').pk}/results.csv")
     assert response.headers["Content-Type"] == "text/csv"
     assert response.headers["Content-Disposition"] == (
-        "attachment; filename*=utf-8''result-Fr%C3%BChjahr.csv"
+        "attachment; filename*=utf-8''Fr%C3%BChjahr-result.csv"
     )
 
 
 @pytest.mark.parametrize("accept", ["text/csv", "application/zip", "text/html", "*/*"])
 @pytest.mark.parametrize("name", ["results.csv", "images.zip"])
 def test_files_come_whatever_is_asked_for(api: Client, ann: User, name: str, accept: str) -> None:
-    response = api.get(f"/api/requests/{submit(ann).pk}/{name}", headers={"Accept": accept})
+    batch = settle(ingest(submit(ann)), {URL: JPEG})
+    response = api.get(f"/api/requests/{batch.pk}/{name}", headers={"Accept": accept})
     assert response.status_code == 200
 
 
@@ -404,4 +405,4 @@ def test_the_result_of_a_workbook_is_a_csv_in_utf_8_with_commas(api: Client, ann
         f"{OTHER_URL}: It failed with timeout.\r\n"
     )
     response = api.get(f"/api/requests/{batch.pk}/results.csv")
-    assert response.headers["Content-Disposition"] == 'attachment; filename="result-spring.csv"'
+    assert response.headers["Content-Disposition"] == 'attachment; filename="spring-result.csv"'

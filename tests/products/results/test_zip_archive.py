@@ -67,12 +67,6 @@ def test_names_in_the_zip_differ_where_serials_do_not(api: Client, ann: User) ->
     assert list(members.values()) == [JPEG, OTHER_JPEG] * len(serials)
 
 
-def test_the_zip_of_no_pictures_is_an_empty_zip(api: Client, ann: User) -> None:
-    batch = settle(ingest(submit(ann)), {URL: "timeout"})
-    assert zip_of(api, batch) == {}
-    assert zip_of(api, submit(ann)) == {}
-
-
 def test_the_zip_holds_no_more_than_a_picture_in_memory(api: Client, ann: User) -> None:
     rows = [(number, "Chair", f"{URL}?{number}") for number in range(5)]
     batch = ingest(submit(ann, make_csv(*rows)))
@@ -84,9 +78,16 @@ def test_the_zip_holds_no_more_than_a_picture_in_memory(api: Client, ann: User) 
 
 
 def test_the_zip_is_offered_as_a_file_named_after_the_input(api: Client, ann: User) -> None:
-    response = api.get(f"/api/requests/{submit(ann, name='spring.csv').pk}/images.zip")
+    batch = settle(ingest(submit(ann, name="spring.csv")), {URL: JPEG})
+    response = api.get(f"/api/requests/{batch.pk}/images.zip")
     assert response.headers["Content-Type"] == "application/zip"
-    assert response.headers["Content-Disposition"] == 'attachment; filename="spring-images.zip"'
+    assert response.headers["Content-Disposition"] == 'attachment; filename="spring-pictures.zip"'
+
+
+def test_there_is_no_zip_without_pictures(api: Client, ann: User) -> None:
+    response = api.get(f"/api/requests/{submit(ann).pk}/images.zip")
+    assert response.status_code == 404
+    assert response.json()["errors"][0]["detail"] == "No picture has been completed yet."
 
 
 def test_pictures_of_earlier_runs_stay_in_the_zip_while_others_are_tried_again(

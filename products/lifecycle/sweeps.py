@@ -1,0 +1,162 @@
+"""The rows of a sweep: changes that follow a cancel, a retry or a delete, SWEEP_ROWS at a time.
+
+Each function changes the next rows of a Request and its counters, and returns how far it has come: fewer than
+SWEEP_ROWS if these were the last. The caller holds the lock of the Request's row, and saves it.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, TypedDict, cast
+from uuid import UUID
+
+from django.db.models.functions import JSONObject
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from products.catalogue import host_of, url_problem
+from products.models import Image, ImageStatus, ProductImage, Request, bulk
+from products.models.image import PREVIOUS_FIELDS, Causes, ImageQuerySet
+from products.models.states import Sweep
+
+SWEEP_ROWS = 5000
+
+
+class RetryOptions(TypedDict, total=False):
+    """The Images that a retry selects: those with one of these causes.
+
+    With `find`, those whose URL contains this text; `replace` takes its place in the URL that is fetched.
+    `after` is the number of the last Image that the sweep of such a retry has looked at.
+    """
+
+    causes: Causes
+    find: str
+    replace: str
+    after: int
+
+
+def cancel_rows(batch: Request) -> int:
+    """Cancel pending Images, claimed ones included. Those of a retry get back their earlier outcome."""
+    pending = batch.images.pending().first_rows(SWEEP_ROWS).pending()
+    new = pending.filter(previous__isnull=True)
+    canceled = new.update(status=ImageStatus.CANCELED, claimed_by=None, settled_at=timezone.now())
+    kept = pending.values_list("pk", "previous")
+    earlier: dict[UUID, dict[str, Any]] = {pk: previous for pk, previous in kept if previous}
+    bulk.update(
+        Image,
+        ("id", "claimed_by", *PREVIOUS_FIELDS),
+        [
+            (pk, None, *(_restored(name, outcome[name]) for name in PREVIOUS_FIELDS))
+            for pk, outcome in earlier.items()
+        ],
+    )
+    failed = sum(outcome["status"] == ImageStatus.FAILED for outcome in earlier.values())
+    batch.images_failed += failed
+    batch.images_canceled += canceled + len(earlier) - failed
+    return canceled + len(earlier)
+
+
+def retry_rows(batch: Request) -> int:
+    """Make Images pending that were settled before this run."""
+    options = cast(RetryOptions, batch.sweep_options)
+    earlier = batch.images.filter(settled_at__lt=batch.started_at)
+    if "find" in options:
+        return _replace_rows(batch, earlier, options)
+    again = earlier.retryable(options["causes"]).first_rows(SWEEP_ROWS)
+    return make_pending(batch, again)
+
+
+def make_pending(batch: Request, images: ImageQuerySet) -> int:
+    """Make failed and canceled Images pending, and keep their outcomes. Return their number."""
+    # `crashes` stays: a picture that may have killed a worker is decoded in a child process again.
+    failed = images.failed().count()
+    changed = images.update(
+        previous=JSONObject(**{name: name for name in PREVIOUS_FIELDS}),
+        status=ImageStatus.PENDING,
+        claimed_by=None,
+        due_at=timezone.now(),
+        attempts=0,
+        error_code="",
+        error_detail="",
+        settled_at=None,
+    )
+    batch.images_failed -= failed
+    batch.images_canceled -= changed - failed
+    return changed
+
+
+def replaceable(images: ImageQuerySet, options: RetryOptions) -> ImageQuerySet:
+    """Return failed Images that a retry with `find` looks at, in order."""
+    failed = images.failed().with_cause(options["causes"])
+    return failed.filter(url__contains=options["find"]).order_by("number")
+
+
+def replaced_url(url: str, options: RetryOptions) -> str | None:
+    """Return the URL that is fetched instead of `url`, or None if it would not be a URL."""
+    becomes = url.replace(options["find"], options["replace"])
+    return None if url_problem(becomes) else becomes
+
+
+def make_pending_elsewhere(batch: Request, images: Iterable[Image], urls: dict[UUID, str]) -> int:
+    """Make those of the failed Images pending that have a URL in `urls`, to be fetched from there.
+
+    Return their number.
+    """
+    now = timezone.now()
+    rows = [
+        (
+            image.pk,
+            {name: _kept(getattr(image, name)) for name in PREVIOUS_FIELDS},
+            *(ImageStatus.PENDING, None, now, 0, "", "", None),
+            "" if urls[image.pk] == image.url else urls[image.pk],
+            host_of(urls[image.pk]),
+        )
+        for image in images
+        if image.pk in urls
+    ]
+    names = ("status", "claimed_by", "due_at", "attempts", "error_code", "error_detail", "settled_at")
+    bulk.update(Image, ("id", "previous", *names, "fetched_from", "host"), rows)
+    batch.images_failed -= len(rows)
+    return len(rows)
+
+
+def _replace_rows(batch: Request, images: ImageQuerySet, options: RetryOptions) -> int:
+    found = list(replaceable(images.filter(number__gt=options.get("after", 0)), options)[:SWEEP_ROWS])
+    becomes = {image.pk: replaced_url(image.url, options) for image in found}
+    make_pending_elsewhere(batch, found, {pk: url for pk, url in becomes.items() if url})
+    if found:
+        batch.sweep_options |= {"after": found[-1].number}
+    return len(found)
+
+
+def delete_rows(batch: Request) -> int:
+    """Delete Images, then Products.
+
+    By `_raw_delete`, since `delete()` would load all rows to look for dependent ones.
+    """
+    images = batch.images.first_rows(SWEEP_ROWS)
+    ProductImage.objects.filter(image__in=images)._raw_delete(images.db)
+    swept = images._raw_delete(images.db) or 0  # None where nothing can match
+    if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
+        products = batch.products.first_rows(SWEEP_ROWS - swept)
+        swept += products._raw_delete(products.db) or 0
+    return swept
+
+
+def _kept(value: Any) -> Any:
+    """Return a value of a field in PREVIOUS_FIELDS as JSON has it."""
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _restored(name: str, value: Any) -> Any:
+    """Return the value of a field in PREVIOUS_FIELDS. SQLite writes times into JSON without an offset."""
+    if name != "settled_at" or value is None:
+        return value
+    moment = parse_datetime(value)
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+ROWS: dict[Sweep, Callable[[Request], int]] = {
+    Sweep.CANCEL: cancel_rows,
+    Sweep.RETRY: retry_rows,
+    Sweep.DELETE: delete_rows,
+}
