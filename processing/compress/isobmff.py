@@ -56,6 +56,17 @@ def max_declared_pixels(data: memoryview) -> int:
     return max((int.from_bytes(size[4:8]) * int.from_bytes(size[8:12]) for size in sizes), default=0)
 
 
+def nclx_codes(data: memoryview) -> tuple[int, int] | None:
+    """Return the codes of primaries and transfer function that an AVIF or HEIC gives its colours, if it does.
+
+    Raise ValueError if a box does not fit.
+    """
+    for box_type, content in iter_boxes(find_box(data, b"meta", b"iprp", b"ipco")):
+        if box_type == b"colr" and content[:4] == b"nclx" and len(content) >= 10:
+            return int.from_bytes(content[4:6]), int.from_bytes(content[6:8])
+    return None
+
+
 def make_box(box_type: bytes, content: bytes) -> bytes:
     """Return the bytes of a box, which must have less than 4 GB."""
     return (8 + len(content)).to_bytes(4) + box_type + content
