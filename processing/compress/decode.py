@@ -21,7 +21,7 @@ from processing.compress.animation import is_animated
 from processing.compress.colour import embedded_profile, to_srgb
 from processing.compress.formats import JPEG_FORMATS, PILLOW_FORMATS, decoding_error
 from processing.compress.icon import is_icon, largest_picture
-from processing.compress.isobmff import max_declared_pixels, nclx_codes
+from processing.compress.isobmff import jp2_profile, max_declared_pixels, nclx_codes
 from processing.compress.jpeg import has_end, with_end
 from processing.compress.png import SIGNATURE, Png, read_png
 from processing.compress.profiles import SRGB_CURVE, profile_of_codes
@@ -131,6 +131,8 @@ def _opened(data: bytes, structure: Structure, max_pixels: int) -> Picture:
     if image.format in ("AVIF", "HEIF"):
         _describe_colours(image, data)
         picture.is_animated = image.format == "AVIF" and getattr(image, "n_frames", 1) > 1
+    if image.format == "JPEG2000" and data[4:8] == b"jP  ":
+        image.info["icc_profile"] = jp2_profile(memoryview(data))
     picture.is_cut_off = is_cut_off and structure.is_progressive
     return picture
 

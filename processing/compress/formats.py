@@ -36,13 +36,13 @@ _SUPPORTED = {
     "AVIF": rb".{4}ftypavi[fs]",
     "JPEG 2000": rb"\xff\x4f\xff\x51|\0{3}\x0cjP  ",
     "Photoshop": rb"8BPS",
-    "icon": rb"\0\0\1\0.",
+    "icon": rb"\0\0\x01\0.",
     **({"HEIC": _HEIC} if _HEIC_SUPPORTED else {}),
 }
 _UNSUPPORTED = {
     "HEIC": _HEIC,
     "JPEG XL": rb"\xff\x0a|\0{3}\x0cJXL ",
-    "Cursor": rb"\0\0\2\0",
+    "Cursor": rb"\0\0\x02\0",
     "EPS": rb"%!PS-Adobe.{0,20}EPSF|\xc5\xd0\xd3\xc6",
     "SVG": rb"(?i)(\xef\xbb\xbf)?\s*<(svg\b|[?!].{0,2000}?<svg\b)",
 }

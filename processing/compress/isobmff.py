@@ -1,4 +1,4 @@
-"""Boxes of the ISO base media file format, the container of AVIF and HEIC.
+"""Boxes of the ISO base media file format, the container of AVIF and HEIC, and of JPEG 2000 before them.
 
 ISO/IEC 14496-12, section 4.2, and for the properties of images ISO/IEC 23008-12.
 """
@@ -65,6 +65,15 @@ def nclx_codes(data: memoryview) -> tuple[int, int] | None:
         if box_type == b"colr" and content[:4] == b"nclx" and len(content) >= 10:
             return int.from_bytes(content[4:6]), int.from_bytes(content[6:8])
     return None
+
+
+def jp2_profile(data: memoryview) -> bytes | None:
+    """Return the ICC profile of a JPEG 2000, if it has one (ITU-T T.800, section I.5.3.3).
+
+    Raise ValueError if a box does not fit.
+    """
+    colours = find_box(data, b"jp2h", b"colr")
+    return bytes(colours[3:]) if colours[:1] in (b"\2", b"\3") else None
 
 
 def make_box(box_type: bytes, content: bytes) -> bytes:

@@ -87,10 +87,11 @@ def read_png(data: bytes) -> Png:
             image.append(body)
         elif name == b"fcTL":
             frames += 1
-            is_other = frames == 1 and bool(image) and b"acTL" in header
+            is_other = frames == 1 and bool(image) and _is_animation(header)
             # One that covers only a part of the canvas is rare, and not worth composing.
-            takes_frame = is_other and body[4:20] == header[b"IHDR"][:8] + bytes(8)
+            takes_frame = is_other and body[:20] == bytes(4) + header[b"IHDR"][:8] + bytes(8)
         elif name == b"fdAT" and frames == 1 and takes_frame:
+            takes_frame = int.from_bytes(body[:4]) == len(frame) + 1  # browsers ignore animations out of order
             frame.append(body[4:])
         elif is_sound and (not image or name == b"eXIf"):
             header.setdefault(name, bytes(body))
@@ -100,8 +101,13 @@ def read_png(data: bytes) -> Png:
     if len(header.get(b"tRNS", b"")) not in _TRANSPARENCY_BYTES.get(colour_type, ()):
         header.pop(b"tRNS", None)
     kept = [part for name in _KEPT if name in header for part in _chunk(name, header[name])]
-    is_animated = frames > 1 and b"acTL" in header
+    is_animated = frames > 1 and _is_animation(header)
     return Png(b"".join([SIGNATURE, *kept]), frame or image, _profile(header), is_animated)
+
+
+def _is_animation(header: dict[bytes, bytes]) -> bool:
+    control = header.get(b"acTL", b"")
+    return len(control) == 8 and 0 < int.from_bytes(control[:4]) < 1 << 31
 
 
 def _chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview, bool]]:

@@ -76,7 +76,7 @@ def check_structure(data: bytes) -> Structure:
             _check_codestream(find_box(memoryview(data), b"jp2c"))
         elif data.startswith(b"8BPS"):
             _check_photoshop(data)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, ArithmeticError, IndexError, ValueError):
         pass  # damaged: the decoder says how
     return Structure()
 
