@@ -176,6 +176,9 @@ def _check_tiles(image: TiffImagePlugin.TiffImageFile | SampleTiffFile, max_pixe
 
 def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, or 1 if there is none or the EXIF data is damaged."""
+    # Pillow would take one from XMP, which browsers do not look at.
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 
 from PIL import Image
@@ -20,20 +21,18 @@ def with_end(data: bytes) -> bytes:
 
 
 def missing_percent(data: bytes) -> int | None:
-    """Return how much of a JPEG's rows a decoder does not reach, or None if that is not what is wrong with it."""
+    """Return how much of a JPEG's rows a decoder does not reach, or None if something else is wrong with it."""
+    end = data.rfind(_END) if data.endswith(_END) else len(data)
     try:
-        image = Image.open(
-            BytesIO(data[: data.rfind(_END)] if data.endswith(_END) else data), formats=["JPEG"]
-        )
+        image = Image.open(BytesIO(data[:end]), formats=["JPEG"])
     except Exception:
         return None
-    try:
+    with suppress(Exception):
         image.load()
-    except OSError:
-        # Pillow has begun with a black picture, and stopped where the data ends.
-        reached = Image.Image._new(image, image.im).getbbox()
-        rows = reached[3] if reached else image.height
-        return max(1, round(100 * (1 - rows / image.height))) if rows < image.height else None
-    except Exception:
         return None
-    return None
+    if image._im is None or image.info.get("progressive"):
+        return None
+    # Pillow began with a black picture, and stopped where the data ends.
+    reached = Image.Image()._new(image._im).getbbox()
+    rows = reached[3] if reached else 0
+    return min(99, max(1, round(100 * (1 - rows / image.height))))

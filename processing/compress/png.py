@@ -91,7 +91,9 @@ def read_png(data: bytes) -> Png:
             # One that covers only a part of the canvas is rare, and not worth composing.
             takes_frame = is_other and body[:20] == bytes(4) + header[b"IHDR"][:8] + bytes(8)
         elif name == b"fdAT" and frames == 1 and takes_frame:
-            takes_frame = int.from_bytes(body[:4]) == len(frame) + 1  # browsers ignore animations out of order
+            takes_frame = (
+                int.from_bytes(body[:4]) == len(frame) + 1
+            )  # browsers ignore animations out of order
             frame.append(body[4:])
         elif is_sound and (not image or name == b"eXIf"):
             header.setdefault(name, bytes(body))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,13 @@ class SampleTiffFile(ImageFile.ImageFile):
     alpha: Image.Image | None = None
 
     def _open(self) -> None:
-        assert self.fp is not None
-        header = self.fp.read(8)
+        self._file = file = cast(BytesIO, self.fp)
+        header = file.read(8)
         if header[2] == 43:
-            header += self.fp.read(8)
+            header += file.read(8)
         self.tag_v2 = tags = TiffImagePlugin.ImageFileDirectory_v2(header)
-        self.fp.seek(tags.next)
-        tags.load(self.fp)
+        file.seek(tags.next)
+        tags.load(file)
         self._size = tags[_WIDTH], tags[_HEIGHT]
         bits = set(tags.get(_BITS, (1,)))
         self._bits, self._format = max(bits), max(tags.get(_FORMAT, (1,)))
@@ -98,10 +98,9 @@ class SampleTiffFile(ImageFile.ImageFile):
         is_clear = self._mode == "RGB" and self._samples == 4
         canvas = Image.new("RGBA" if is_clear else self._mode, self.size)
         across, width, height, offsets, sizes = self._tiles()
-        assert self.fp is not None
         for number, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
-            self.fp.seek(offset)
-            tile = Image.open(BytesIO(self.fp.read(size)), formats=[_FILES[self._compression]])
+            self._file.seek(offset)
+            tile = Image.open(BytesIO(self._file.read(size)), formats=[_FILES[self._compression]])
             if tile.width > width or tile.height > height:
                 raise ValueError("A tile is larger than the header says")
             at = (number % across * width, number // across * height)
@@ -148,9 +147,7 @@ class SampleTiffFile(ImageFile.ImageFile):
 
     def _bytes(self, width: int, parts: dict[int, int | tuple[int, ...]]) -> Samples:
         """Let Pillow decompress these strips or tiles as a page of grey bytes."""
-        assert self.fp is not None
-        self.fp.seek(0)
-        data = self.fp.read()
+        data = self._file.getvalue()
         tags = {_WIDTH: width, _HEIGHT: self.height, _BITS: 8, _COMPRESSION: self._compression}
         tags |= {_PHOTOMETRIC: 1, _SAMPLES: 1, **parts}
         directory = _directory(tags, len(data), "<" if self.tag_v2.prefix == b"II" else ">")
