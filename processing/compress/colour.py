@@ -36,8 +36,8 @@ def is_srgb(image: Image.Image) -> bool:
 def to_srgb(image: Image.Image, profile: bytes | None, alpha: Image.Image | None = None) -> Image.Image:
     """Return the image in sRGB and in mode L, LA, RGB or RGBA.
 
-    ``profile`` is the ICC profile of its colours; None means sRGB or plain grey. ``alpha`` is the transparency of
-    an image whose mode has none.
+    ``profile`` is the ICC profile of its colours; None means sRGB or plain grey. ``alpha`` is the
+    transparency of an image whose mode has none.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _to_eight_bits(image)

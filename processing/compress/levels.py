@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BATCH = 1 << 20
-#: What may be white in a file that does not say so, and the share of samples that may be brighter: highlights.
+#: What may be white in a file that does not say so, and the share of samples that may be brighter than that.
 _WHITES, _HIGHLIGHTS = (1.0, 255.0, 65_535.0), 0.01
 
 
@@ -27,10 +27,11 @@ def to_eight_bits(samples: NDArray[Any], *, is_full_range: bool) -> NDArray[np.u
 
 
 def _white(samples: NDArray[Any]) -> float:
-    whites = _WHITES if samples.dtype.kind == "f" else _WHITES[1:]
-    for white in whites:
+    is_float = samples.dtype.kind == "f"
+    for white in _WHITES if is_float else _WHITES[1:]:
         if np.count_nonzero(samples > white) <= _HIGHLIGHTS * samples.size:
             return white
-    if samples.dtype.kind == "f":
+    if is_float:
         return float(np.max(samples, where=np.isfinite(samples), initial=0))
-    return float(samples.max())
+    brightest, limit = int(samples.max()), int(np.iinfo(samples.dtype).max)
+    return limit if samples.dtype.kind == "u" and brightest > limit >> 8 else brightest

@@ -52,7 +52,7 @@ class Png:
         return b"".join([self.header, *_chunk(b"IDAT", *self.pixels), *_chunk(b"IEND")])
 
     def file_with_checksum(self, max_bytes: int) -> bytes:
-        """Return the file with the checksum that its pixels have (Adler-32), since browsers ignore a wrong one.
+        """Return the file with the right checksum of its pixels (Adler-32): browsers ignore a wrong one.
 
         Raise ValueError or zlib.error if the pixels are cut off, damaged or more than ``max_bytes``.
         """

@@ -42,7 +42,7 @@ MAX_ITEM_REUSE, MIN_ITEM_BYTES = 4, 16 << 20
 class Structure:
     """Passes over the pixels that decoding takes, and whether a slow decoder in pure Python makes them.
 
-    ``scan_start`` is where the first scan of a JPEG starts, 0 if there is none; ``is_progressive`` is about the JPEG.
+    Of a JPEG, ``scan_start`` is where the first scan starts, 0 if there is none.
     """
 
     passes: int = 1
@@ -238,8 +238,11 @@ _START_OF_TILE = 0xFF90
 
 
 def _check_codestream(codestream: memoryview) -> None:
-    width, height, x, y, tile_width, tile_height = struct.unpack_from(">6I", codestream, 8)
-    _limit(-(-width // tile_width) * -(-height // tile_height), MAX_TIFF_STRIPS, "tiles")
+    width, height, tile_width, tile_height, left, top = struct.unpack_from(">2I8x4I", codestream, 8)
+    if not (tile_width and tile_height):
+        raise ValueError("tiles without pixels")
+    tiles = -(-(width - left) // tile_width) * -(-(height - top) // tile_height)
+    _limit(tiles, MAX_TIFF_STRIPS, "tiles")
     at, markers = 2, 0
     while int.from_bytes(codestream[at : at + 2]) not in (_START_OF_TILE, 0):
         markers += 1

@@ -1,8 +1,8 @@
 """Decode TIFFs whose samples Pillow does not know (TIFF 6.0 and its supplements).
 
 These are integers of 16 bits in planes, 32 bits and floating-point numbers of several channels, CMYK with
-transparency, and tiles that are WebP or JPEG 2000 files. libtiff, by way of Pillow, decompresses the samples as if
-they were grey bytes; what the bytes mean is told here.
+transparency, and tiles that are WebP or JPEG 2000 files. Pillow's libtiff decompresses the samples as if they
+were grey bytes; what the bytes mean is told here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from processing.compress.levels import to_eight_bits
 from processing.compress.types import unsupported
@@ -85,6 +85,11 @@ class SampleTiffFile(ImageFile.ImageFile):
             raise unsupported(f"TIFF pictures with samples of {self._bits} bits")
         if self._bits // 8 * self._samples > MAX_PIXEL_BYTES:
             raise unsupported(f"TIFF pictures of more than {MAX_PIXEL_BYTES} bytes a pixel")
+
+    def getexif(self) -> Image.Exif:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = self.tag_v2.get(ExifTags.Base.Orientation, 1)
+        return exif
 
     def load(self) -> Image.core.PixelAccess | None:
         if self._im is None:

@@ -258,7 +258,8 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     class Meta:
         model = Image
         fields = [
-            *("id", "url", "status", "error", "attempts", "output_url", "unchanged", "source", "output"),
+            *("id", "url", "status", "error", "attempts", "output_url", "unchanged", "animated"),
+            *("source", "output"),
         ]
 
     @extend_schema_field({"type": "object", "nullable": True})

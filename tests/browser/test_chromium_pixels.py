@@ -25,8 +25,8 @@ TOLERANCE = 2
 CODEC = 3.5
 #: Formats that Chromium does not show.
 NOT_PAINTED = {"tiff", "heif", "jpeg2000", "psd"}
-#: Chromium ignores the EXIF orientation of a WebP, and paints the frames of an AVIF with too much contrast. Of a
-#: JPEG without an end it leaves out the last rows, although they are there.
+#: Chromium ignores the EXIF orientation of a WebP, and paints the frames of an AVIF with too much contrast.
+#: Of a JPEG without an end it leaves out the last rows, although they are there.
 TURNED, HARSH, CUT = "WebP: orientation 6", "AVIF: animated", "JPEG: no end"
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-#: Draw each file (base64) as <img> does. Answer width, height and pixels, or null for a file that is not shown.
+#: Draw each file (base64) as <img> does. Answer width, height and pixels, or null for one that is not shown.
 _SCRIPT = """
 async files => Promise.all(files.map(async file => {
     const bytes = Uint8Array.from(atob(file), character => character.charCodeAt(0));

@@ -21,8 +21,9 @@ def tiff(
     tile: int | None = None,
     predictor: int = 1,
     order: str = "<",
+    orientation: int = 1,
 ) -> bytes:
-    """A TIFF of an array of rows, columns and channels, as numbers of its type; compressed with a predictor."""
+    """A TIFF of an array of rows, columns and channels, in numbers of its type; compressed if predicted."""
     height, width, channels = samples.shape
     samples = samples.astype(samples.dtype.newbyteorder(order))
     planes = [samples[..., [n]] for n in range(channels)] if in_planes else [samples]
@@ -34,6 +35,7 @@ def tiff(
     tags = {256: width, 257: height, 258: (samples.itemsize * 8,) * channels, 259: 8 if predictor > 1 else 1}
     tags |= {262: photometric, 277: channels, 284: 2 if in_planes else 1, 317: predictor}
     tags |= {339: (_KINDS[samples.dtype.kind],) * channels}
+    tags[274] = orientation
     if extra is not None:
         tags[338] = extra
     return tiff_of_pieces(tags, pieces, tile, order)

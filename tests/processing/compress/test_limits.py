@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy
 import pytest
 import simplejpeg
 from PIL import Image, ImageFile
@@ -17,6 +18,7 @@ from pytest import MonkeyPatch
 from processing.compress import BYTES_PER_PIXEL, CompressError, Options, compress
 from tests.support import hostile_pictures as hostile
 from tests.support import pictures
+from tests.support import rare_pictures as rare
 from tests.support.corpus import SOUND, frames
 from tests.support.pictures import decoded, encoded, png_chunk
 
@@ -310,6 +312,25 @@ WORST: dict[str, Callable[[], bytes]] = {
     "TIFF: tiles": lambda: hostile.tiny_tiles(60_000),
     "WebP: chunks": lambda: hostile.webp_chunks(9_000),
     "AVIF": lambda: encoded(pictures.cut_out(1_000, 600), "AVIF"),
+    "TIFF: floating-point numbers": lambda: hostile.float_tiff(1_000, 600),
+    "TIFF: 16 bits in planes": lambda: rare.tiff(
+        numpy.asarray(pictures.cut_out(1_000, 600)).astype("u2") * 257, 2, extra=2, in_planes=True
+    ),
+    "TIFF: CMYK with transparency": lambda: rare.tiff(
+        numpy.dstack([numpy.asarray(pictures.cut_out(1_000, 600)), numpy.zeros((600, 1_000), numpy.uint8)]),
+        5,
+        extra=1,
+    ),
+    "TIFF: JPEG 2000 inside": lambda: rare.tiff_of_files(pictures.cut_out(1_000, 600), 34712, "JPEG2000"),
+    "JPEG 2000": lambda: encoded(pictures.cut_out(1_000, 600), "JPEG2000"),
+    "JPEG 2000: tiles": lambda: encoded(pictures.cut_out(1_000, 600), "JPEG2000", tile_size=(16, 16)),
+    "Photoshop": lambda: rare.photoshop(pictures.cut_out(1_000, 600), 3),
+    "PNG: wrong checksum": lambda: rare.with_pixels(
+        encoded(pictures.cut_out(1_000, 600), "PNG", compress_level=0),
+        zlib.compress(bytes(601 * 4_001), 9)[:-4] + b"none",
+    ),
+    "PNG: HDR": lambda: rare.with_chunks(encoded(pictures.cut_out(1_000, 600), "PNG"), rare.codes(9, 16)),
+    "JPEG: cut off": lambda: pictures.photo_jpeg(1_000, 600, progressive=True)[:-5_000],
 }
 
 

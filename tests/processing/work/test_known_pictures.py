@@ -314,7 +314,8 @@ def test_known_pictures_are_written_by_one_statement_and_read_by_two(pipeline: P
     assert len(queries) == 2
     assert known == {
         image.url: KnownOutput(
-            Version(image.url, b"\0"), StoredOutput(image.id, "images/00/0.jpg", source, output)
+            Version(image.url, b"\0"),
+            StoredOutput(image.id, "images/00/0.jpg", source, output, animated=False),
         )
         for image in images
     }
