@@ -112,12 +112,11 @@ def open_picture(data: bytes, structure: Structure, max_pixels: int) -> Picture:
 def _opened(data: bytes, structure: Structure, max_pixels: int) -> Picture:
     if is_icon(data):
         data = largest_picture(data)
-        image = Image.open(BytesIO(data), formats=("PNG", "ICO"))
-        return Picture(image, data, "ico")
+        return Picture(Image.open(BytesIO(data), formats=("PNG", "ICO")), data, "ico")
     if data.startswith(SIGNATURE):
         png = read_png(data)
-        image = Image.open(BytesIO(png.file_without_pixels()), formats=("PNG",))
-        return Picture(image, data, "png", png.is_animated, png)
+        header = Image.open(BytesIO(png.file_without_pixels()), formats=("PNG",))
+        return Picture(header, data, "png", png.is_animated, png)
     # Pillow reports an AVIF of more than 32,768 pixels a side as damaged, so this comes first.
     if data[4:8] == b"ftyp" and max_declared_pixels(memoryview(data)) > max_pixels:
         raise CompressError("too_many_pixels", f"The picture has more than {max_pixels:,} pixels.")

@@ -58,14 +58,14 @@ _NOT_IMAGES = {
 def decoding_error(data: bytes) -> CompressError:
     """Return the error for data that a decoder rejected, judging by the first bytes."""
     if data.startswith(b"\xff\xd8\xff") and (percent := missing_percent(data)):
-        detail = f"The JPEG picture is incomplete: {percent} % of its rows are missing."
-        return CompressError("corrupt_image", detail)
-    if name := _match(data, _SUPPORTED):
-        return CompressError("corrupt_image", f"The {name} picture is damaged or incomplete.")
+        how = f"The JPEG picture is incomplete: {percent} % of its rows are missing."
+        return CompressError("corrupt_image", how)
+    if format := _match(data, _SUPPORTED):
+        return CompressError("corrupt_image", f"The {format} picture is damaged or incomplete.")
     if detail := _match(data, _NOT_IMAGES):
         return CompressError("not_an_image", detail)
-    if name := _match(data, _UNSUPPORTED):
-        return unsupported(f"{name} pictures")
+    if kind := _match(data, _UNSUPPORTED):
+        return unsupported(f"{kind} pictures")
     return CompressError("not_an_image", "The file is not a picture in any known format.")
 
 

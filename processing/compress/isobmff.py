@@ -62,7 +62,7 @@ def nclx_codes(data: memoryview) -> tuple[int, int] | None:
     Raise ValueError if a box does not fit.
     """
     for box_type, content in iter_boxes(find_box(data, b"meta", b"iprp", b"ipco")):
-        if box_type == b"colr" and content[:4] == b"nclx" and len(content) >= 10:
+        if box_type == b"colr" and bytes(content[:4]) == b"nclx" and len(content) >= 10:
             return int.from_bytes(content[4:6]), int.from_bytes(content[6:8])
     return None
 
@@ -73,7 +73,7 @@ def jp2_profile(data: memoryview) -> bytes | None:
     Raise ValueError if a box does not fit.
     """
     colours = find_box(data, b"jp2h", b"colr")
-    return bytes(colours[3:]) if colours[:1] in (b"\2", b"\3") else None
+    return bytes(colours[3:]) if bytes(colours[:1]) in (b"\2", b"\3") else None
 
 
 def make_box(box_type: bytes, content: bytes) -> bytes:

@@ -44,6 +44,6 @@ def missing_percent(data: bytes) -> int | None:
     if image._im is None or image.info.get("progressive"):
         return None
     # Pillow began with a black picture, and stopped where the data ends.
-    reached = Image.Image()._new(image._im).getbbox()
+    reached = image.im.getbbox()
     rows = reached[3] if reached else 0
     return min(99, max(1, round(100 * (1 - rows / image.height))))

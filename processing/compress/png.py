@@ -153,7 +153,7 @@ def _profile(header: dict[bytes, bytes]) -> bytes | None:
     if len(chromaticities) == 32:
         white, red, green, blue = struct.iter_unpack(">2I", chromaticities)
         pairs = [(x / 100_000, y / 100_000) for x, y in (red, green, blue, white)]
-        return profile_of_curve(tuple(pairs), curve, is_grey=is_grey)  # type: ignore[arg-type]
+        return profile_of_curve(tuple(pairs), curve, is_grey=is_grey)
     return profile_of_curve(SRGB_PRIMARIES, curve, is_grey=is_grey) if gamma != _SRGB_GAMMA else None
 
 

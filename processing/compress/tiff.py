@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from processing.compress.levels import to_eight_bits
 from processing.compress.types import unsupported
+
+if TYPE_CHECKING:
+    from PIL._imaging import PixelAccess
 
 Samples = NDArray[Any]
 
@@ -91,7 +94,7 @@ class SampleTiffFile(ImageFile.ImageFile):
         exif[ExifTags.Base.Orientation] = self.tag_v2.get(ExifTags.Base.Orientation, 1)
         return exif
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         if self._im is None:
             image = self._from_files() if self._compression in _FILES else self._from_samples()
             self._mode, self._im = image.mode, image.im

@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pillow_heif
@@ -235,10 +236,7 @@ PNGS = {
         "png", lambda: frames("PNG", default_image=True), WHOLE.rotate(180)
     ),
     "orientation 6": Sound("png", turned("PNG", 6)),
-    **{
-        f"{damage}": Sound("png", lambda make=make: make(encoded(WHOLE, "PNG")))
-        for damage, make in DAMAGE.items()
-    },
+    **{damage: Sound("png", partial(make, encoded(WHOLE, "PNG"))) for damage, make in DAMAGE.items()},
 }
 GIFS = {
     "P": Sound("gif", file(PALETTE, "GIF"), PALETTE, LOSSY),

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ def tiff(
     in_planes: bool = False,
     tile: int | None = None,
     predictor: int = 1,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     orientation: int = 1,
 ) -> bytes:
     """A TIFF of an array of rows, columns and channels, in numbers of its type; compressed if predicted."""
@@ -82,8 +83,8 @@ def _predicted(block: NDArray[np.generic], predictor: int, order: str) -> bytes:
     rows, columns, channels = block.shape
     if predictor == 3:  # bytes of a number apart, the highest first
         numbers = np.ascontiguousarray(block.astype(block.dtype.newbyteorder(">")))
-        values = numbers.view(np.uint8).reshape(rows, columns * channels, -1).swapaxes(1, 2)
-        values = values.reshape(rows, -1, channels)
+        apart = numbers.view(np.uint8).reshape(rows, columns * channels, -1).swapaxes(1, 2)
+        values: NDArray[Any] = apart.reshape(rows, -1, channels)
     else:
         values = np.ascontiguousarray(block).view(f"{order}u{block.itemsize}").reshape(block.shape)
     differences = values.copy()
