@@ -75,6 +75,17 @@ def frames(format: str, image: Image.Image = WHOLE, **options: object) -> bytes:
     return encoded(image, format, save_all=True, append_images=others, **options)
 
 
+def ultra_hdr() -> bytes:
+    """What phones make of HDR: a JPEG for every display, and behind it a map of how much brighter it may be."""
+    gain_map = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
+        b'hdrgm:GainMapMax="3" hdrgm:HDRCapacityMax="3"/></rdf:RDF></x:xmpmeta>'
+    )
+    options = {"quality": 95, "xmp": gain_map}
+    return encoded(WHOLE, "MPO", save_all=True, append_images=[GREY.resize((48, 32))], **options)
+
+
 def ycck_jpeg() -> bytes:
     """Return CMYK as Photoshop stores it: inks as brightness and colour, named by Adobe's marker."""
     *inks, black = WHOLE.convert("CMYK").split()
@@ -183,6 +194,7 @@ JPEGS = {
     "progressive, no end": Sound("jpeg", lambda: jpeg(progressive=True)()[:-2], tolerance=LOSSY),
     "progressive, last scan cut": Sound("jpeg", lambda: jpeg(progressive=True)()[:-99], tolerance=LOSSY),
     "MPO": Sound("mpo", lambda: frames("MPO", quality=95), tolerance=LOSSY),
+    "Ultra HDR": Sound("mpo", ultra_hdr, tolerance=LOSSY),
 }
 #: What browsers overlook in a PNG.
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -405,7 +417,7 @@ COLOURED: dict[str, Make] = {
         f"{format}: profile of Display P3": lambda format=format: encoded(  # type: ignore[misc]
             WIDE, format, quality=95, icc_profile=pictures.display_p3_profile()
         )
-        for format in ("JPEG", "WEBP", "AVIF")
+        for format in ("JPEG", "WebP", "AVIF")
     },
 }
 JPEGS_2000 = {
