@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from processing.compress.bmp import MaskedBmpFile
 from processing.compress.compression import compress, compress_opened, reserved_pixels
 from processing.compress.decode import Picture, open_picture
 from processing.compress.encode import ORIGINAL_FORMATS
@@ -72,7 +73,7 @@ def compress_here(
     """
     structure = check_structure(data)
     picture = open_picture(data, structure, max_pixels)
-    is_rare = picture.format in RARE_FORMATS or isinstance(picture.image, SampleTiffFile)
+    is_rare = picture.format in RARE_FORMATS or isinstance(picture.image, MaskedBmpFile | SampleTiffFile)
     if is_rare or structure.is_slow or _work(picture, structure, options) > MAX_WORK_IN_PROCESS:
         raise NeedsChildError(_pixels_in_child(picture, data, options))
     with reserve(reserved_pixels(picture, data)):

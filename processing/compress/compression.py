@@ -6,11 +6,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from processing.compress.colour import is_srgb
-from processing.compress.decode import Picture, decode, exif_orientation, load, open_picture, oriented
+from processing.compress.decode import (
+    Picture,
+    decode,
+    exif_orientation,
+    load,
+    open_picture,
+    oriented,
+    with_checksum,
+)
 from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, jpeg_from_jpeg
 from processing.compress.formats import JPEG_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
+from processing.compress.png import read_png
 from processing.compress.structure import check_structure
 from processing.compress.types import Compressed, ImageInfo, Options
 
@@ -69,6 +78,8 @@ def compress_opened(picture: Picture, data: bytes, options: Options) -> Compress
         may_keep = may_keep and source_format != "jpeg"  # it would keep what libjpeg-turbo objects to
         output = encode(decode(picture, orientation, size), target, options.quality)
     kept = strip_metadata(picture.data, source_format, max_bytes=len(output)) if may_keep else None
+    if kept and picture.png:  # Pillow, which stops at the last pixel, has not seen the checksum behind it
+        kept = with_checksum(read_png(kept), image.size)
     output = kept or output
     return Compressed(
         data=output,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
 import simplejpeg
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from processing.compress.animation import is_animated
+from processing.compress.bmp import MaskedBmpFile
 from processing.compress.colour import embedded_profile, to_srgb
 from processing.compress.formats import JPEG_FORMATS, PILLOW_FORMATS, decoding_error
 from processing.compress.icon import is_icon, largest_picture
@@ -125,7 +126,7 @@ def _opened(data: bytes, structure: Structure, max_pixels: int) -> Picture:
         if structure.is_progressive and structure.passes == 1:
             raise ValueError("a picture of which only a coarse first scan is there")
         data = with_end(data)
-    image = _open_tiff(data) if data.startswith((b"II", b"MM")) else _open(data)
+    image = _open(data)
     picture = Picture(image, data, cast(str, image.format).lower(), is_animated(data))
     if image.format in ("AVIF", "HEIF"):
         _describe_colours(image, data)
@@ -137,14 +138,16 @@ def _opened(data: bytes, structure: Structure, max_pixels: int) -> Picture:
 
 
 def _open(data: bytes) -> Image.Image:
-    return Image.open(BytesIO(data), formats=PILLOW_FORMATS)
-
-
-def _open_tiff(data: bytes) -> Image.Image:
     try:
-        image = _open(data)
-    except (UnidentifiedImageError, KeyError):
-        return SampleTiffFile(BytesIO(data))
+        image = Image.open(BytesIO(data), formats=PILLOW_FORMATS)
+    except (OSError, KeyError, OverflowError, ValueError):
+        if data.startswith(b"BM"):
+            return MaskedBmpFile(BytesIO(data))
+        if data.startswith((b"II", b"MM")):
+            return SampleTiffFile(BytesIO(data))
+        raise
+    if image.format == "BMP" and image.palette and len(image.palette.palette) > 4 * 256:
+        return MaskedBmpFile(BytesIO(data))
     if isinstance(image, TiffImagePlugin.TiffImageFile) and not is_left_to_pillow(image.tag_v2):
         return SampleTiffFile(BytesIO(data))
     return image
@@ -202,20 +205,30 @@ def load(picture: Picture) -> None:
             _load_png(picture, picture.png)
         else:
             picture.image.load()
+        if (
+            picture.format == "psd"
+        ):  # its first frame has the number 1, which Pillow's AVIF encoder cannot seek
+            picture.image = picture.image.copy()
         if picture.image.size != size:  # a HEIC can be larger than its header says, and than what was checked
             raise ValueError(f"The header says {size}, the picture has {picture.image.size}")
 
 
 def _load_png(picture: Picture, png: Png) -> None:
-    width, height = picture.image.size
     try:
         _load_png_file(picture, png, png.file())
-    except (OSError, SyntaxError) as error:
-        try:
-            mended = png.file_with_checksum(max_bytes=(8 * width + 8) * (height + 8))
-        except (ValueError, zlib.error):
-            raise error from None
+    except (OSError, SyntaxError):
+        mended = with_checksum(png, picture.image.size)
+        if mended is None:
+            raise
         _load_png_file(picture, png, mended)
+
+
+def with_checksum(png: Png, size: tuple[int, int]) -> bytes | None:
+    """Return the file with the right checksum of its pixels, or None if they are damaged."""
+    width, height = size
+    with suppress(ValueError, zlib.error):
+        return png.file_with_checksum(max_bytes=(8 * width + 8) * (height + 8))
+    return None
 
 
 def _load_png_file(picture: Picture, png: Png, data: bytes) -> None:

@@ -34,6 +34,8 @@ class Sound:
     file: Make
     shows: Image.Image = field(default_factory=lambda: WHOLE)
     tolerance: float = LOSSLESS
+    #: Bytes that the file lacks at its end.
+    missing: int = 0
 
 
 def vips(image: Image.Image) -> pyvips.Image:
@@ -76,13 +78,14 @@ def frames(format: str, image: Image.Image = WHOLE, **options: object) -> bytes:
 
 
 def ultra_hdr() -> bytes:
-    """What phones make of HDR: a JPEG for every display, and behind it a map of how much brighter it may be."""
+    """What phones make of HDR: a JPEG for every display, and behind it how much brighter it may be."""
     gain_map = (
-        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         b'<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
         b'hdrgm:GainMapMax="3" hdrgm:HDRCapacityMax="3"/></rdf:RDF></x:xmpmeta>'
     )
-    options = {"quality": 95, "xmp": gain_map}
+    options: dict[str, object] = {"quality": 95, "xmp": gain_map}
     return encoded(WHOLE, "MPO", save_all=True, append_images=[GREY.resize((48, 32))], **options)
 
 
@@ -143,6 +146,14 @@ def jpeg(image: Image.Image = WHOLE, **options: object) -> Make:
 
 
 PALETTE = WHOLE.quantize(64)
+FEW = WHOLE.quantize(4)
+BARE = Image.merge(
+    "RGB",
+    [
+        band.point([round(value * top / 255) * (255 / top) for value in range(256)])
+        for band, top in zip(WHOLE.split(), (3, 7, 1), strict=True)
+    ],
+)
 LINES = GREY.point(lambda value: 255 if value > 128 else 0).convert("1")
 FOUR_GREYS = GREY.point(lambda value: value // 64 * 85)
 SIXTEEN_GREYS = GREY.point(lambda value: value // 16 * 17)
@@ -189,12 +200,12 @@ JPEGS = {
     "trailing picture": Sound("jpeg", lambda: jpeg()() + jpeg(GREY)(), tolerance=LOSSY),
     "stray bytes": Sound("jpeg", lambda: jpeg()()[:-2] + b"stray\xff\xd9", tolerance=LOSSY),
     "comment": Sound("jpeg", jpeg(comment=b"a comment"), tolerance=LOSSY),
-    "no end": Sound("jpeg", lambda: jpeg()()[:-2], tolerance=LOSSY),
+    "no end": Sound("jpeg", lambda: jpeg()()[:-2], tolerance=LOSSY, missing=2),
     "no end, padded": Sound("jpeg", lambda: jpeg()()[:-2] + bytes(999), tolerance=LOSSY),
-    "progressive, no end": Sound("jpeg", lambda: jpeg(progressive=True)()[:-2], tolerance=LOSSY),
+    "progressive, no end": Sound("jpeg", lambda: jpeg(progressive=True)()[:-2], tolerance=LOSSY, missing=2),
     "progressive, last scan cut": Sound("jpeg", lambda: jpeg(progressive=True)()[:-99], tolerance=LOSSY),
     "MPO": Sound("mpo", lambda: frames("MPO", quality=95), tolerance=LOSSY),
-    "Ultra HDR": Sound("mpo", ultra_hdr, tolerance=LOSSY),
+    "Ultra HDR": Sound("jpeg", ultra_hdr, tolerance=LOSSY),
 }
 #: What browsers overlook in a PNG.
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -221,6 +232,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "more behind the pixels": lambda png: rare.with_pixels(png, rare.pixels(png) + b"more"),
     "no end": lambda png: png[:-12],
 }
+MISSING = {"no Adler-32": 4, "no end": 12}
 PNGS = {
     "1": Sound("png", file(LINES, "PNG"), LINES),
     "L": Sound("png", file(GREY, "PNG"), GREY),
@@ -264,6 +276,16 @@ BMPS = {
     "P": Sound("bmp", file(PALETTE, "BMP"), PALETTE, LOSSY),
     "RGB": Sound("bmp", file(WHOLE, "BMP")),
     "RGBA": Sound("bmp", rgba_bmp, CLEAR),
+    "masks of 32 bits": Sound("bmp", lambda: rare.bitmap(WHOLE, 32, (0xFF000000, 0xFF0, 0xFF0000))),
+    "masks of 11, 11 and 10 bits": Sound(
+        "bmp", lambda: rare.bitmap(WHOLE, 32, (0xFFE00000, 0x1FFC00, 0x3FF))
+    ),
+    "masks of 2, 3 and 1 bits": Sound("bmp", lambda: rare.bitmap(BARE, 16, (0x30, 0xE, 0x1)), BARE, COARSE),
+    "masks with transparency": Sound(
+        "bmp", lambda: rare.bitmap(CLEAR, 32, (0xFF000000, 0xFF00, 0xFF, 0xFF0000)), CLEAR
+    ),
+    "palette of 2 bits": Sound("bmp", lambda: rare.palette_bitmap(FEW, 2, 4), FEW.convert("RGB"), COARSE),
+    "palette of 300 colours": Sound("bmp", lambda: rare.palette_bitmap(PALETTE, 8, 300), PALETTE, LOSSY),
     "RGB and a byte without meaning": Sound("bmp", file(CLEAR, "BMP"), CLEAR.convert("RGB")),
 }
 TIFFS = {

@@ -120,6 +120,41 @@ def photoshop(image: Image.Image, mode: int, *, profile: bytes = b"") -> bytes:
     return header + bytes(4) + struct.pack(">I", len(resources)) + resources + bytes(4) + b"\0\0" + planes
 
 
+def bitmap(image: Image.Image, bits: int, masks: tuple[int, ...]) -> bytes:
+    """A bitmap whose colours, and transparency if there is a fourth mask, stand where the masks say."""
+    values = np.zeros((image.height, image.width), np.uint32)
+    for band, mask in zip(image.split(), masks, strict=True):
+        shift = (mask & -mask).bit_length() - 1
+        levels = np.round(np.asarray(band) * ((mask >> shift) / 255)).astype(np.uint32)
+        values |= levels << np.uint32(shift)
+    pixels = values.astype(f"<u{bits // 8}")
+    padded = np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % (32 // bits))))[::-1].tobytes()
+    compression = 6 if len(masks) == 4 else 3
+    table = struct.pack(f"<{len(masks)}I", *masks)
+    return _bitmap_of(image, bits, compression, table, padded)
+
+
+def palette_bitmap(image: Image.Image, bits: int, colours: int) -> bytes:
+    """A bitmap with a palette of more colours than its pixels can name, or with pixels of two bits."""
+    palette = image.getpalette() or []
+    table = b"".join(bytes([*palette[at : at + 3][::-1], 0]) for at in range(0, len(palette), 3))
+    indexes = np.asarray(image)[::-1]
+    if bits < 8:
+        digits = (indexes[:, :, None] >> np.arange(bits - 1, -1, -1) & 1).astype(np.uint8)
+        indexes = np.packbits(digits.reshape(image.height, -1), axis=1)
+    return _bitmap_of(image, bits, 0, table.ljust(4 * colours, b"\0"), indexes.tobytes(), colours=colours)
+
+
+def _bitmap_of(
+    image: Image.Image, bits: int, compression: int, table: bytes, pixels: bytes, *, colours: int = 0
+) -> bytes:
+    start = 14 + 40 + len(table)
+    header = struct.pack(
+        "<IiiHHIIiiII", 40, image.width, image.height, 1, bits, compression, len(pixels), 0, 0, colours, 0
+    )
+    return struct.pack("<2sIII", b"BM", start + len(pixels), 0, start) + header + table + pixels
+
+
 def with_chunks(png: bytes, *chunks: bytes) -> bytes:
     """A PNG with more chunks behind its header."""
     return png[:33] + b"".join(chunks) + png[33:]

@@ -324,6 +324,7 @@ WORST: dict[str, Callable[[], bytes]] = {
     "TIFF: JPEG 2000 inside": lambda: rare.tiff_of_files(pictures.cut_out(1_000, 600), 34712, "JPEG2000"),
     "JPEG 2000": lambda: encoded(pictures.cut_out(1_000, 600), "JPEG2000"),
     "JPEG 2000: tiles": lambda: encoded(pictures.cut_out(1_000, 600), "JPEG2000", tile_size=(16, 16)),
+    "BMP: masks": lambda: rare.bitmap(pictures.cut_out(1_000, 600), 32, (0xFF000000, 0xFF00, 0xFF, 0xFF0000)),
     "Photoshop": lambda: rare.photoshop(pictures.cut_out(1_000, 600), 3),
     "PNG: wrong checksum": lambda: rare.with_pixels(
         encoded(pictures.cut_out(1_000, 600), "PNG", compress_level=0),
