@@ -260,7 +260,10 @@ PNGS = {
         "png", lambda: frames("PNG", default_image=True), WHOLE.rotate(180)
     ),
     "orientation 6": Sound("png", turned("PNG", 6)),
-    **{damage: Sound("png", partial(make, encoded(WHOLE, "PNG"))) for damage, make in DAMAGE.items()},
+    **{
+        damage: Sound("png", partial(make, encoded(WHOLE, "PNG")), missing=MISSING.get(damage, 0))
+        for damage, make in DAMAGE.items()
+    },
 }
 GIFS = {
     "P": Sound("gif", file(PALETTE, "GIF"), PALETTE, LOSSY),
