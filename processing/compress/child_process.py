@@ -18,14 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from processing.compress.bmp import MaskedBmpFile
 from processing.compress.compression import compress, compress_opened, reserved_pixels
-from processing.compress.decode import open_image
+from processing.compress.decode import Picture, open_picture
 from processing.compress.encode import ORIGINAL_FORMATS
-from processing.compress.formats import JPEG_FORMATS
+from processing.compress.formats import JPEG_FORMATS, RARE_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.structure import Structure, check_structure
+from processing.compress.tiff import SampleTiffFile
 from processing.compress.types import Compressed, CompressError, ImageInfo, Options
 
 logger = logging.getLogger(__name__)
@@ -72,33 +72,34 @@ def compress_here(
     Raise NeedsChildError, after no more than its header was read, if the picture would take too long.
     """
     structure = check_structure(data)
-    image = open_image(data, max_pixels)
-    if structure.is_slow or _work(image, structure, options) > MAX_WORK_IN_PROCESS:
-        raise NeedsChildError(_pixels_in_child(image, data, options))
-    with reserve(reserved_pixels(image, data)):
-        return compress_opened(image, data, options)
+    picture = open_picture(data, structure, max_pixels)
+    is_rare = picture.format in RARE_FORMATS or isinstance(picture.image, MaskedBmpFile | SampleTiffFile)
+    if is_rare or structure.is_slow or _work(picture, structure, options) > MAX_WORK_IN_PROCESS:
+        raise NeedsChildError(_pixels_in_child(picture, data, options))
+    with reserve(reserved_pixels(picture, data)):
+        return compress_opened(picture, data, options)
 
 
-def _work(image: Image.Image, structure: Structure, options: Options) -> int:
+def _work(picture: Picture, structure: Structure, options: Options) -> int:
     """Estimate the work for a picture, in pixels that a baseline JPEG would have for the same."""
+    image = picture.image
     if image.format in JPEG_FORMATS:
         decoding = structure.passes
     else:
         decoding = _DECODING_WORK.get(image.format or "", _DEFAULT_DECODING_WORK)
-    return image.width * image.height * (decoding + _ENCODING_WORK.get(_target(image, options), 0))
+    return image.width * image.height * (decoding + _ENCODING_WORK.get(_target(picture, options), 0))
 
 
-def _pixels_in_child(image: Image.Image, data: bytes, options: Options) -> int:
+def _pixels_in_child(picture: Picture, data: bytes, options: Options) -> int:
     """Return the pixels to reserve, fewer for a JPEG, so that pictures of others are worked on beside it."""
-    pixels = reserved_pixels(image, data)
-    if image.format in JPEG_FORMATS and _target(image, options) == "jpeg":
+    pixels = reserved_pixels(picture, data)
+    if picture.image.format in JPEG_FORMATS and _target(picture, options) == "jpeg":
         return pixels * JPEG_BYTES_PER_PIXEL // BYTES_PER_PIXEL
     return pixels
 
 
-def _target(image: Image.Image, options: Options) -> str:
-    source = (image.format or "").lower()
-    return ORIGINAL_FORMATS.get(source, "png") if options.format == "original" else options.format
+def _target(picture: Picture, options: Options) -> str:
+    return ORIGINAL_FORMATS.get(picture.format, "png") if options.format == "original" else options.format
 
 
 def compress_isolated(

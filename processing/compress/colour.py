@@ -5,23 +5,24 @@ from __future__ import annotations
 from functools import lru_cache
 from io import BytesIO
 from itertools import product
-from typing import cast
 
+import numpy as np
 from PIL import Image, ImageChops, ImageCms
+
+from processing.compress.levels import to_eight_bits
+from processing.compress.profiles import MAX_PROFILE_BYTES
 
 _GREY_MODES = ("1", "L", "LA", "La")
 # A profile describes the stored values of these, so it is applied before any other conversion.
 _CMYK_AND_LAB = ("CMYK", "LAB")
 _SIXTEEN_TO_EIGHT_BITS = [(value + 128) // 257 for value in range(65_536)]
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-# Profiles of printing presses take up to 3 MB. Larger ones are ignored, since up to 8 stay in the cache.
-_MAX_PROFILE_BYTES = 4 * 1024 * 1024
 
 
 def embedded_profile(image: Image.Image) -> bytes | None:
     """Return the embedded ICC profile, or None if there is none or it is too large."""
     profile: bytes | None = image.info.get("icc_profile")
-    return profile if profile and len(profile) <= _MAX_PROFILE_BYTES else None
+    return profile if profile and len(profile) <= MAX_PROFILE_BYTES else None
 
 
 def is_srgb(image: Image.Image) -> bool:
@@ -32,15 +33,15 @@ def is_srgb(image: Image.Image) -> bool:
     return not (profile and _srgb_transform(profile, "L" if image.mode in _GREY_MODES else "RGB"))
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | None, alpha: Image.Image | None = None) -> Image.Image:
     """Return the image in sRGB and in mode L, LA, RGB or RGBA.
 
-    ``profile`` is the ICC profile of its colours; None means sRGB or plain grey.
+    ``profile`` is the ICC profile of its colours; None means sRGB or plain grey. ``alpha`` is the
+    transparency of an image whose mode has none.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _to_eight_bits(image)
     is_grey = image.mode in _GREY_MODES
-    alpha = None
     if image.has_transparency_data:
         image = _to_mode(image, "LA" if is_grey else "RGBA")
         alpha = image.getchannel("A")
@@ -68,10 +69,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
             alpha = [0 if value == transparent else 255 for value in range(65_536)]
             scaled.putalpha(deep.point(alpha, "L"))
         return scaled
-    # The file does not say which value is white: take the smallest usual one that no pixel exceeds.
-    _, brightest = cast(tuple[float, float], image.getextrema())
-    white = next((top for top in (1.0, 255.0, 65_535.0) if brightest <= top), brightest)
-    return image.convert("F").point(lambda value: value * (255 / white) + 0.5).convert("L")
+    return Image.fromarray(to_eight_bits(np.asarray(image), is_full_range=False))
 
 
 @lru_cache(maxsize=8)

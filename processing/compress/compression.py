@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import cast
-
-from PIL import Image
 
 from processing.compress.colour import is_srgb
-from processing.compress.decode import decode, exif_orientation, load, open_image, oriented
+from processing.compress.decode import (
+    Picture,
+    decode,
+    exif_orientation,
+    load,
+    open_picture,
+    oriented,
+    with_checksum,
+)
 from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, jpeg_from_jpeg
 from processing.compress.formats import JPEG_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
+from processing.compress.png import read_png
 from processing.compress.structure import check_structure
 from processing.compress.types import Compressed, ImageInfo, Options
 
@@ -42,23 +48,22 @@ def compress(
     Raise CompressError if the picture cannot be compressed. No ``data`` makes it raise anything else, except
     MemoryError.
     """
-    check_structure(data)
-    image = open_image(data, max_pixels)
-    with reserve(reserved_pixels(image, data)):
-        return compress_opened(image, data, options)
+    picture = open_picture(data, check_structure(data), max_pixels)
+    with reserve(reserved_pixels(picture, data)):
+        return compress_opened(picture, data, options)
 
 
-def reserved_pixels(image: Image.Image, data: bytes) -> int:
+def reserved_pixels(picture: Picture, data: bytes) -> int:
     """Return the pixels to reserve for compressing a picture, including those that its file stands for."""
-    return image.width * image.height + FILE_COPIES * len(data) // BYTES_PER_PIXEL
+    return picture.image.width * picture.image.height + FILE_COPIES * len(data) // BYTES_PER_PIXEL
 
 
-def compress_opened(image: Image.Image, data: bytes, options: Options) -> Compressed:
+def compress_opened(picture: Picture, data: bytes, options: Options) -> Compressed:
     """Do what ``compress()`` does with a picture whose structure was checked and whose header was read."""
-    if image.format not in JPEG_FORMATS:
-        load(image, data)  # before reading EXIF, which may follow the pixels of a PNG
+    if picture.image.format not in JPEG_FORMATS:
+        load(picture)  # before reading EXIF, which may follow the pixels of a PNG
+    image, source_format = picture.image, picture.format
     orientation = exif_orientation(image)
-    source_format = cast(str, image.format).lower()
     target = ORIGINAL_FORMATS.get(source_format, "png") if options.format == "original" else options.format
     source_size = oriented(image.size, orientation)
     size = _scaled(source_size, options)
@@ -68,11 +73,13 @@ def compress_opened(image: Image.Image, data: bytes, options: Options) -> Compre
     may_keep = only_quality_changes and target == source_format
     output = None
     if only_quality_changes and target == "jpeg" and image.format in JPEG_FORMATS:
-        output = jpeg_from_jpeg(image, data, options.quality)
+        output = jpeg_from_jpeg(picture, options.quality)
     if output is None:
         may_keep = may_keep and source_format != "jpeg"  # it would keep what libjpeg-turbo objects to
-        output = encode(decode(image, data, orientation, size), target, options.quality)
-    kept = strip_metadata(data, source_format, max_bytes=len(output)) if may_keep else None
+        output = encode(decode(picture, orientation, size), target, options.quality)
+    kept = strip_metadata(picture.data, source_format, max_bytes=len(output)) if may_keep else None
+    if kept and picture.png:  # Pillow, which stops at the last pixel, has not seen the checksum behind it
+        kept = with_checksum(read_png(kept), image.size)
     output = kept or output
     return Compressed(
         data=output,
@@ -80,6 +87,7 @@ def compress_opened(image: Image.Image, data: bytes, options: Options) -> Compre
         source=ImageInfo(len(data), *source_size, source_format),
         output=ImageInfo(len(output), *size, target),
         kept=kept is not None,
+        animated=picture.is_animated,
     )
 
 

@@ -8,7 +8,7 @@ from typing import cast
 import simplejpeg
 from PIL import Image
 
-from processing.compress.decode import TURBO_COLORSPACES, turbo_pixels
+from processing.compress.decode import TURBO_COLORSPACES, Picture, turbo_pixels
 from processing.compress.types import CompressError
 
 #: Output formats of the option "original", by source format. All other formats become PNG. HEIC becomes JPEG,
@@ -30,13 +30,14 @@ def check_sides(size: tuple[int, int], target: str) -> None:
         raise CompressError("unsupported_format", detail)
 
 
-def jpeg_from_jpeg(image: Image.Image, data: bytes, quality: int) -> bytes | None:
+def jpeg_from_jpeg(picture: Picture, quality: int) -> bytes | None:
     """Encode a JPEG again with another quality. Return None if libjpeg-turbo cannot do it alone.
 
     Raise CompressError if the picture is damaged.
     """
     # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
-    pixels = turbo_pixels(image, data, reduction=1, smooth=False)
+    image = picture.image
+    pixels = turbo_pixels(picture, reduction=1, smooth=False)
     if pixels is None:
         return None
     subsampling = "Gray" if image.mode == "L" else "420"

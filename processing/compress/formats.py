@@ -2,7 +2,8 @@
 
 import re
 
-from processing.compress.types import CompressError
+from processing.compress.jpeg import missing_percent
+from processing.compress.types import CompressError, unsupported
 
 try:
     import pillow_heif  # the extra "heic"
@@ -12,11 +13,14 @@ else:
     pillow_heif.register_heif_opener()
     _HEIC_SUPPORTED = True
 
-#: Pillow tries these and no other of its formats.
+#: Pillow tries these and no other of its formats. PNGs and icons are opened by themselves.
 PILLOW_FORMATS = (
-    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"),
+    *("JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PSD"),
     *(("HEIF",) if _HEIC_SUPPORTED else ()),
 )
+#: Formats, in lower case, of which catalogues have few, so that their decoders are less tried. They are only
+#: decoded in a child process.
+RARE_FORMATS = ("jpeg2000", "psd", "ico")
 #: Pillow's names for JPEGs. An MPO is a JPEG followed by more pictures.
 JPEG_FORMATS = ("JPEG", "MPO")
 
@@ -30,14 +34,15 @@ _SUPPORTED = {
     "BMP": rb"BM.{4}\0{4}",
     "TIFF": rb"II[*+]\0|MM\0[*+]",
     "AVIF": rb".{4}ftypavi[fs]",
+    "JPEG 2000": rb"\xff\x4f\xff\x51|\0{3}\x0cjP  ",
+    "Photoshop": rb"8BPS",
+    "icon": rb"\0\0\x01\0.",
     **({"HEIC": _HEIC} if _HEIC_SUPPORTED else {}),
 }
 _UNSUPPORTED = {
     "HEIC": _HEIC,
     "JPEG XL": rb"\xff\x0a|\0{3}\x0cJXL ",
-    "JPEG 2000": rb"\xff\x4f\xff\x51|\0{3}\x0cjP  ",
-    "Photoshop": rb"8BPS",
-    "Icon": rb"\0\0[\1\2]\0",
+    "Cursor": rb"\0\0\x02\0",
     "EPS": rb"%!PS-Adobe.{0,20}EPSF|\xc5\xd0\xd3\xc6",
     "SVG": rb"(?i)(\xef\xbb\xbf)?\s*<(svg\b|[?!].{0,2000}?<svg\b)",
 }
@@ -52,12 +57,15 @@ _NOT_IMAGES = {
 
 def decoding_error(data: bytes) -> CompressError:
     """Return the error for data that a decoder rejected, judging by the first bytes."""
-    if name := _match(data, _SUPPORTED):
-        return CompressError("corrupt_image", f"The {name} picture is damaged or incomplete.")
+    if data.startswith(b"\xff\xd8\xff") and (percent := missing_percent(data)):
+        how = f"The JPEG picture is incomplete: {percent} % of its rows are missing."
+        return CompressError("corrupt_image", how)
+    if format := _match(data, _SUPPORTED):
+        return CompressError("corrupt_image", f"The {format} picture is damaged or incomplete.")
     if detail := _match(data, _NOT_IMAGES):
         return CompressError("not_an_image", detail)
-    if name := _match(data, _UNSUPPORTED):
-        return CompressError("unsupported_format", f"{name} pictures are not supported.")
+    if kind := _match(data, _UNSUPPORTED):
+        return unsupported(f"{kind} pictures")
     return CompressError("not_an_image", "The file is not a picture in any known format.")
 
 

@@ -1,4 +1,4 @@
-"""Boxes of the ISO base media file format, the container of AVIF and HEIC.
+"""Boxes of the ISO base media file format, the container of AVIF and HEIC, and of JPEG 2000 before them.
 
 ISO/IEC 14496-12, section 4.2, and for the properties of images ISO/IEC 23008-12.
 """
@@ -54,6 +54,26 @@ def max_declared_pixels(data: memoryview) -> int:
     properties = iter_boxes(find_box(data, b"meta", b"iprp", b"ipco"))
     sizes = [content for box_type, content in properties if box_type == b"ispe"]
     return max((int.from_bytes(size[4:8]) * int.from_bytes(size[8:12]) for size in sizes), default=0)
+
+
+def nclx_codes(data: memoryview) -> tuple[int, int] | None:
+    """Return the codes of primaries and transfer function that an AVIF or HEIC gives its colours, if it does.
+
+    Raise ValueError if a box does not fit.
+    """
+    for box_type, content in iter_boxes(find_box(data, b"meta", b"iprp", b"ipco")):
+        if box_type == b"colr" and bytes(content[:4]) == b"nclx" and len(content) >= 10:
+            return int.from_bytes(content[4:6]), int.from_bytes(content[6:8])
+    return None
+
+
+def jp2_profile(data: memoryview) -> bytes | None:
+    """Return the ICC profile of a JPEG 2000, if it has one (ITU-T T.800, section I.5.3.3).
+
+    Raise ValueError if a box does not fit.
+    """
+    colours = find_box(data, b"jp2h", b"colr")
+    return bytes(colours[3:]) if bytes(colours[:1]) in (b"\2", b"\3") else None
 
 
 def make_box(box_type: bytes, content: bytes) -> bytes:

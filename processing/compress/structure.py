@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from processing.compress.isobmff import find_box, iter_boxes
-from processing.compress.types import CompressError
+from processing.compress.types import CompressError, unsupported
 
 #: Markers in front of a JPEG's first scan, and between the scans of a progressive one.
 MAX_JPEG_SEGMENTS = 1_000
@@ -29,6 +29,7 @@ MAX_PNG_COMPRESSED_CHUNKS = 256
 #: Blocks of a GIF's extensions in front of its first frame.
 MAX_GIF_BLOCKS = 20_000
 MAX_WEBP_CHUNKS = 10_000
+MAX_PHOTOSHOP_RESOURCES = 10_000
 #: Strips are often a row each; no JPEG, WebP or AVIF has more rows than 65,536.
 MAX_TIFF_TAGS, MAX_TIFF_STRIPS, MAX_TIFF_VALUES = 4_096, 65_536, 262_144
 #: Items of an AVIF or HEIC are searched one by one for each other. A photograph of a phone has about sixty.
@@ -39,10 +40,15 @@ MAX_ITEM_REUSE, MIN_ITEM_BYTES = 4, 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Passes over the pixels that decoding takes, and whether a slow decoder in pure Python makes them."""
+    """Passes over the pixels that decoding takes, and whether a slow decoder in pure Python makes them.
+
+    Of a JPEG, ``scan_start`` is where the first scan starts, 0 if there is none.
+    """
 
     passes: int = 1
     is_slow: bool = False
+    scan_start: int = 0
+    is_progressive: bool = False
 
 
 def check_structure(data: bytes) -> Structure:
@@ -61,8 +67,16 @@ def check_structure(data: bytes) -> Structure:
         elif data[4:8] == b"ftyp":
             _check_boxes(memoryview(data))
         elif data.startswith(b"BM"):
+            if data[30:34] in _BMP_FILES:
+                raise unsupported("BMP pictures with a JPEG or PNG in them")
             return Structure(is_slow=data[30:34] in _BMP_RUN_LENGTHS)
-    except (struct.error, IndexError, ValueError, OverflowError):
+        elif data.startswith(_CODESTREAM):
+            _check_codestream(memoryview(data))
+        elif data[4:8] == b"jP  ":
+            _check_codestream(find_box(memoryview(data), b"jp2c"))
+        elif data.startswith(b"8BPS"):
+            _check_photoshop(data)
+    except (struct.error, ArithmeticError, IndexError, ValueError):
         pass  # damaged: the decoder says how
     return Structure()
 
@@ -84,7 +98,7 @@ _JPEG_MARKER_IN_SCAN = re.compile(rb"\xff[^\0\1\xd0-\xd7\xff]")
 _TEM, _SOI, _EOI, _SOS, _DQT, _APP1, _APP13 = 0x01, 0xD8, 0xD9, 0xDA, 0xDB, 0xE1, 0xED
 _WITHOUT_LENGTH = {_TEM, *range(0xD0, 0xDA)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE_FRAMES = {0xC2, 0xC6, 0xCA, 0xCE}
+_PROGRESSIVE_FRAMES, _LOSSLESS_FRAMES = {0xC2, 0xC6, 0xCA, 0xCE}, {0xC3, 0xC7, 0xCB, 0xCF}
 
 
 def _check_jpeg(data: bytes) -> Structure:
@@ -96,6 +110,10 @@ def _check_jpeg(data: bytes) -> Structure:
         start = _end_of_segment(data, marker)
         segments[code] += 1
         if code in _FRAMES:
+            if (bits := data[marker.end() + 2]) > 8:
+                raise unsupported(f"JPEG pictures of {bits} bits per colour")
+            if code in _LOSSLESS_FRAMES:
+                raise unsupported("Lossless JPEG pictures")
             components, is_progressive = data[marker.end() + 7], code in _PROGRESSIVE_FRAMES
         elif code == _APP1:
             exif += data.startswith(b"Exif\0", marker.end() + 2)
@@ -110,8 +128,9 @@ def _check_jpeg(data: bytes) -> Structure:
     _limit(segments[_APP13], MAX_JPEG_PHOTOSHOP_SEGMENTS, "segments of Photoshop data")
     # A first scan of all components is the only one of a JPEG that is not progressive.
     if is_progressive or (marker and data[marker.end() + 2] < components):
-        return Structure(passes=_count_scans(data, start))
-    return Structure()
+        passes, scan_start = _count_scans(data, start), start if marker else 0
+        return Structure(passes=passes, scan_start=scan_start, is_progressive=is_progressive)
+    return Structure(scan_start=start if marker else 0)
 
 
 def _end_of_segment(data: bytes, marker: re.Match[bytes]) -> int:
@@ -210,6 +229,46 @@ def _check_gif(data: bytes) -> None:
 # --- BMP ---
 
 _BMP_RUN_LENGTHS = (b"\1\0\0\0", b"\2\0\0\0")
+_BMP_FILES = (b"\4\0\0\0", b"\5\0\0\0")
+
+# --- JPEG 2000 (ITU-T T.800, annex A) ---
+
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_START_OF_TILE = 0xFF90
+
+
+def _check_codestream(codestream: memoryview) -> None:
+    width, height, tile_width, tile_height, left, top = struct.unpack_from(">2I8x4I", codestream, 8)
+    if not (tile_width and tile_height):
+        raise ValueError("tiles without pixels")
+    tiles = -(-(width - left) // tile_width) * -(-(height - top) // tile_height)
+    _limit(tiles, MAX_TIFF_STRIPS, "tiles")
+    at, markers = 2, 0
+    while int.from_bytes(codestream[at : at + 2]) not in (_START_OF_TILE, 0):
+        markers += 1
+        _limit(markers, MAX_JPEG_SEGMENTS, "segments")
+        at += 2 + max(2, int.from_bytes(codestream[at + 2 : at + 4]))
+
+
+# --- Photoshop (Adobe Photoshop File Formats Specification) ---
+
+
+def _check_photoshop(data: bytes) -> None:
+    version, depth = int.from_bytes(data[4:6]), int.from_bytes(data[22:24])
+    if version == 2:
+        raise unsupported("Large Photoshop documents (PSB)")
+    if depth > 8:
+        raise unsupported(f"Photoshop pictures of {depth} bits per channel")
+    at = 26 + 4 + int.from_bytes(data[26:30])
+    end, resources = at + 4 + int.from_bytes(data[at : at + 4]), 0
+    at += 4
+    while at < min(end, len(data)):
+        resources += 1
+        _limit(resources, MAX_PHOTOSHOP_RESOURCES, "resources")
+        at += 7 + (data[at + 6] | 1)
+        size = int.from_bytes(data[at : at + 4])
+        at += 4 + size + size % 2
+
 
 # --- TIFF (TIFF 6.0, section 2) ---
 

@@ -19,6 +19,11 @@ class CompressError(Exception):
         return self.detail
 
 
+def unsupported(what: str) -> CompressError:
+    """Return the error for a kind of pictures that no decoder here reads; ``what`` begins the sentence."""
+    return CompressError("unsupported_format", f"{what} are not supported.")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The output wanted: ``format`` is ``jpeg``, ``webp``, ``avif`` or ``original``; limits are in pixels."""
@@ -44,7 +49,7 @@ class Compressed:
     """A compressed picture; ``extension`` is its usual file name extension, without the dot.
 
     ``kept`` is true if the output contains the source's own image data, because encoding it again would not
-    have saved a byte.
+    have saved a byte. ``animated`` is true if the source has more frames than the one that was compressed.
     """
 
     data: bytes
@@ -52,3 +57,4 @@ class Compressed:
     source: ImageInfo
     output: ImageInfo
     kept: bool
+    animated: bool = False

@@ -3,8 +3,8 @@
 from django import forms
 
 from processing.webhooks.models import EVENT_CHOICES, DeliveryStatus, WebhookEndpoint, default_events
+from processing.webhooks.validators import validate_webhook_url
 from products.catalogue import MAX_URL
-from products.models.validators import validate_http_url
 
 
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -13,7 +13,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
     url = forms.CharField(
         label="URL",
         max_length=MAX_URL,
-        validators=[validate_http_url],
+        validators=[validate_webhook_url],
         help_text="Receives events as POST requests.",
     )
     events = forms.MultipleChoiceField(

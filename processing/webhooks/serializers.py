@@ -12,10 +12,10 @@ from processing.webhooks.models import (
     WebhookEndpoint,
     default_events,
 )
+from processing.webhooks.validators import validate_webhook_url
 from products.api.serializers import RequestSerializer
 from products.catalogue import MAX_URL
 from products.models import Request
-from products.models.validators import validate_http_url
 
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]
 REPORTED = [("Completed", "Completed"), ("Failed", "Failed")]
@@ -24,7 +24,7 @@ REPORTED = [("Completed", "Completed"), ("Failed", "Failed")]
 class EndpointSerializer(serializers.ModelSerializer[WebhookEndpoint]):
     """A webhook endpoint."""
 
-    url = serializers.CharField(max_length=MAX_URL, validators=[validate_http_url])
+    url = serializers.CharField(max_length=MAX_URL, validators=[validate_webhook_url])
     events = serializers.MultipleChoiceField(choices=EVENT_CHOICES, allow_empty=False, required=False)
     enabled = serializers.BooleanField(required=False)
 

@@ -118,6 +118,7 @@ class AttemptMaker:
                 output_key=stored.key,
                 source=stored.source,
                 output=stored.output,
+                animated=stored.animated,
                 taken_from=stored.image_id,
             )
         else:
@@ -170,6 +171,7 @@ class AttemptMaker:
             output=PictureFacts(
                 result.output.bytes, result.output.width, result.output.height, result.output.format
             ),
+            animated=result.animated,
         )
 
     def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:

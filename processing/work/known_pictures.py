@@ -15,7 +15,7 @@ from products.models.ids import uuid5_digits
 
 _COLUMNS = ("id", "image_id", "source_hash", "url", "etag", "last_modified")
 _OUTPUT_COLUMNS = (
-    *("id", "status", "output_key"),
+    *("id", "status", "output_key", "animated"),
     *("source_bytes", "source_width", "source_height", "source_format"),
     *("output_bytes", "output_width", "output_height", "output_format"),
 )
@@ -28,6 +28,7 @@ class StoredOutput(NamedTuple):
     key: str
     source: PictureFacts
     output: PictureFacts
+    animated: bool
 
 
 class KnownOutput(NamedTuple):
@@ -60,8 +61,10 @@ def recall(batch: Request, urls: Iterable[str]) -> dict[str, KnownOutput]:
     # Two look-ups by key: PostgreSQL would answer a join of tables it has not analyzed yet by a full scan.
     images = bulk.read(Image, _OUTPUT_COLUMNS, [image_id for _, image_id, *_ in rows])
     outputs = {
-        pk: StoredOutput(uuid.UUID(pk), key, PictureFacts(*facts[:4]), PictureFacts(*facts[4:]))
-        for pk, status, key, *facts in images
+        pk: StoredOutput(
+            uuid.UUID(pk), key, PictureFacts(*facts[:4]), PictureFacts(*facts[4:]), bool(animated)
+        )
+        for pk, status, key, animated, *facts in images
         if status == ImageStatus.COMPLETED and key
     }
     return {

@@ -136,7 +136,7 @@ class ImageAdmin(RowAdmin):
     ordering = ["request_id", "number"]
     fieldsets = [
         (None, {"fields": ["of_request", "number", "address", "status", "error_code", "error_detail"]}),
-        ("Picture", {"fields": ["picture", "output_address", "source", "output", "unchanged"]}),
+        ("Picture", {"fields": ["picture", "output_address", "source", "output", "unchanged", "animated"]}),
         ("Work", {"fields": ["host", "attempts", "crashes", "due_at", "claimed_by", "settled_at"]}),
         ("Products with this image", {"fields": ["shown_by"]}),
     ]

@@ -54,22 +54,22 @@ class ExceptionHandler(handler.ExceptionHandler):
     """Convert exceptions of this project into API errors."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
-        if isinstance(exc, CatalogueError):
-            return CatalogueRefused(exc.problems)
-        if isinstance(exc, IdempotencyConflict):
-            return Conflict(
-                "This Idempotency-Key was already used for a different file or different options.",
-                "idempotency_conflict",
-            )
-        if isinstance(exc, StillActive):
-            return Conflict("The request is being processed. Wait until it has finished.", "active")
-        if isinstance(exc, LimitReached):
-            return RateLimited(exc)
-        if isinstance(exc, StorageUnavailable):
-            return StorageFailed(exc)
-        if isinstance(exc, SuspiciousOperation):  # for example a form with thousands of fields
-            return exceptions.ParseError(str(exc))
-        converted: Exception = super().convert_known_exceptions(exc)
+        match exc:
+            case CatalogueError():
+                converted: Exception = CatalogueRefused(exc.problems)
+            case IdempotencyConflict():
+                detail = "This Idempotency-Key was already used for a different file or different options."
+                converted = Conflict(detail, "idempotency_conflict")
+            case StillActive():
+                converted = Conflict("The request is being processed. Wait until it has finished.", "active")
+            case LimitReached():
+                converted = RateLimited(exc)
+            case StorageUnavailable():
+                converted = StorageFailed(exc)
+            case SuspiciousOperation():  # for example a form with thousands of fields
+                converted = exceptions.ParseError(str(exc))
+            case _:
+                converted = super().convert_known_exceptions(exc)
         return converted
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:

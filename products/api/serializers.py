@@ -299,7 +299,17 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     class Meta:
         model = Image
         fields = [
-            *("id", "url", "fetched_from", "status", "error", "attempts", "output_url", "unchanged"),
+            *(
+                "id",
+                "url",
+                "fetched_from",
+                "status",
+                "error",
+                "attempts",
+                "output_url",
+                "unchanged",
+                "animated",
+            ),
             *("source", "output"),
         ]
 

@@ -41,6 +41,7 @@ class Outcome:
     unchanged: bool = False
     output_key: str = ""
     external_url: str = ""
+    animated: bool = False
     source: PictureFacts | None = None
     output: PictureFacts | None = None
     taken_from: uuid.UUID | None = None
@@ -54,6 +55,7 @@ class Outcome:
         output_key: str,
         source: PictureFacts,
         output: PictureFacts,
+        animated: bool = False,
         taken_from: uuid.UUID | None = None,
     ) -> Self:
         """Return the outcome with an output in storage: a new one, or that of the Image `taken_from`."""
@@ -68,6 +70,7 @@ class Outcome:
             output_key=output_key,
             source=source,
             output=output,
+            animated=animated,
             taken_from=taken_from,
         )
 
@@ -119,6 +122,7 @@ class Outcome:
             status=ImageStatus.PENDING,
             settled_at=None,
             unchanged=False,
+            animated=False,
             output_key="",
             source=None,
             output=None,
@@ -129,7 +133,7 @@ class Outcome:
 _NO_FACTS = (None, None, None, "")
 _FIELDS = (
     *("id", "status", "attempts", "due_at", "settled_at", "error_code", "error_detail"),
-    *("unchanged", "output_key", "external_url"),
+    *("unchanged", "animated", "output_key", "external_url"),
 )
 _values = attrgetter(*_FIELDS)
 #: The columns of Image that an outcome writes, in the order of `_row`.

@@ -145,6 +145,9 @@ class Image(models.Model):
     source_width = models.PositiveIntegerField(null=True, blank=True)
     source_height = models.PositiveIntegerField(null=True, blank=True)
     source_format = models.CharField(max_length=8, blank=True)
+    animated = models.BooleanField(
+        default=False, db_default=False, help_text="The output is the first frame of an animation."
+    )
     output_key = models.CharField(max_length=100, blank=True)
     external_url = models.TextField(
         blank=True, default="", db_default="", help_text="URL of an output stored by an external worker."

@@ -1,14 +1,19 @@
 """A picture in every format, mode and layout there is, each with what any viewer shows of it."""
 
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import pillow_heif
 import pyvips
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from tests.support import pictures
+from tests.support import rare_pictures as rare
 from tests.support.pictures import encoded
 
 pillow_heif.register_heif_opener()
@@ -29,6 +34,8 @@ class Sound:
     file: Make
     shows: Image.Image = field(default_factory=lambda: WHOLE)
     tolerance: float = LOSSLESS
+    #: Bytes that the file lacks at its end.
+    missing: int = 0
 
 
 def vips(image: Image.Image) -> pyvips.Image:
@@ -68,6 +75,18 @@ def stored_as(image: Image.Image, orientation: int) -> Image.Image:
 def frames(format: str, image: Image.Image = WHOLE, **options: object) -> bytes:
     others = [image.rotate(180), image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     return encoded(image, format, save_all=True, append_images=others, **options)
+
+
+def ultra_hdr() -> bytes:
+    """What phones make of HDR: a JPEG for every display, and behind it how much brighter it may be."""
+    gain_map = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
+        b'hdrgm:GainMapMax="3" hdrgm:HDRCapacityMax="3"/></rdf:RDF></x:xmpmeta>'
+    )
+    options: dict[str, object] = {"quality": 95, "xmp": gain_map}
+    return encoded(WHOLE, "MPO", save_all=True, append_images=[GREY.resize((48, 32))], **options)
 
 
 def ycck_jpeg() -> bytes:
@@ -127,11 +146,38 @@ def jpeg(image: Image.Image = WHOLE, **options: object) -> Make:
 
 
 PALETTE = WHOLE.quantize(64)
+FEW = WHOLE.quantize(4)
+BARE = Image.merge(
+    "RGB",
+    [
+        band.point([round(value * top / 255) * (255 / top) for value in range(256)])
+        for band, top in zip(WHOLE.split(), (3, 7, 1), strict=True)
+    ],
+)
 LINES = GREY.point(lambda value: 255 if value > 128 else 0).convert("1")
 FOUR_GREYS = GREY.point(lambda value: value // 64 * 85)
 SIXTEEN_GREYS = GREY.point(lambda value: value // 16 * 17)
 CLEAR_GREY = CLEAR.convert("LA")
 SIXTEEN_BITS = GREY.convert("I").point(lambda value: value * 257)
+
+
+def samples(image: Image.Image, kind: str, white: float) -> NDArray[np.generic]:
+    """The picture in numbers of another type."""
+    values = np.asarray(image).reshape(image.height, image.width, -1)
+    return (values * (white / 255)).astype(kind)
+
+
+def faded(image: Image.Image) -> Image.Image:
+    """The picture with a transparency that rises from left to right."""
+    clear = image.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").rotate(90).resize(image.size))
+    return clear
+
+
+def inks(alpha: Image.Image) -> NDArray[np.uint8]:
+    """CMYK with transparency."""
+    return np.dstack([np.asarray(WHOLE.convert("CMYK")), np.asarray(alpha)])
+
 
 JPEGS = {
     **{
@@ -154,8 +200,39 @@ JPEGS = {
     "trailing picture": Sound("jpeg", lambda: jpeg()() + jpeg(GREY)(), tolerance=LOSSY),
     "stray bytes": Sound("jpeg", lambda: jpeg()()[:-2] + b"stray\xff\xd9", tolerance=LOSSY),
     "comment": Sound("jpeg", jpeg(comment=b"a comment"), tolerance=LOSSY),
+    "no end": Sound("jpeg", lambda: jpeg()()[:-2], tolerance=LOSSY, missing=2),
+    "no end, padded": Sound("jpeg", lambda: jpeg()()[:-2] + bytes(999), tolerance=LOSSY),
+    "progressive, no end": Sound("jpeg", lambda: jpeg(progressive=True)()[:-2], tolerance=LOSSY, missing=2),
+    "progressive, last scan cut": Sound("jpeg", lambda: jpeg(progressive=True)()[:-99], tolerance=LOSSY),
     "MPO": Sound("mpo", lambda: frames("MPO", quality=95), tolerance=LOSSY),
+    "Ultra HDR": Sound("jpeg", ultra_hdr, tolerance=LOSSY),
 }
+#: What browsers overlook in a PNG.
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "text of 5 MB": lambda png: rare.with_chunks(
+        png, pictures.png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(5_000_000)))
+    ),
+    "Unicode text of 5 MB": lambda png: rare.with_chunks(
+        png, pictures.png_chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(bytes(5_000_000)))
+    ),
+    "profile of 2 MB": lambda png: rare.with_chunks(
+        png, pictures.png_chunk(b"iCCP", b"k\0\0" + zlib.compress(pictures.srgb_profile() + bytes(2_000_000)))
+    ),
+    "profile that is none": lambda png: rare.with_chunks(png, pictures.png_chunk(b"iCCP", b"k\0\0none")),
+    "profile with a wrong checksum": lambda png: rare.with_chunks(png, rare.damaged(b"iCCP", b"k\0\0none")),
+    "text with a wrong checksum": lambda png: rare.with_chunks(png, rare.damaged(b"tEXt", b"k\0none")),
+    "gamma with a wrong checksum": lambda png: rare.with_chunks(png, rare.damaged(b"gAMA", bytes(4))),
+    "gamma of one byte": lambda png: rare.with_chunks(png, pictures.png_chunk(b"gAMA", b"\1")),
+    "resolution of one byte": lambda png: rare.with_chunks(png, pictures.png_chunk(b"pHYs", b"\1")),
+    "intent of no byte": lambda png: rare.with_chunks(png, pictures.png_chunk(b"sRGB", b"")),
+    "transparency of one byte": lambda png: rare.with_chunks(png, pictures.png_chunk(b"tRNS", b"\0")),
+    "animation of no byte": lambda png: rare.with_chunks(png, pictures.png_chunk(b"acTL", b"")),
+    "wrong Adler-32": lambda png: rare.with_pixels(png, rare.pixels(png)[:-4] + b"none"),
+    "no Adler-32": lambda png: rare.with_pixels(png, rare.pixels(png)[:-4]),
+    "more behind the pixels": lambda png: rare.with_pixels(png, rare.pixels(png) + b"more"),
+    "no end": lambda png: png[:-12],
+}
+MISSING = {"no Adler-32": 4, "no end": 12}
 PNGS = {
     "1": Sound("png", file(LINES, "PNG"), LINES),
     "L": Sound("png", file(GREY, "PNG"), GREY),
@@ -179,8 +256,14 @@ PNGS = {
     "interlaced": Sound("png", png(vips(WHOLE), interlace=True)),
     "interlaced RGBA": Sound("png", png(vips(CLEAR), interlace=True), CLEAR),
     "animated": Sound("png", lambda: frames("PNG")),
-    "animated with another default": Sound("png", lambda: frames("PNG", default_image=True)),
+    "animated with another default": Sound(
+        "png", lambda: frames("PNG", default_image=True), WHOLE.rotate(180)
+    ),
     "orientation 6": Sound("png", turned("PNG", 6)),
+    **{
+        damage: Sound("png", partial(make, encoded(WHOLE, "PNG")), missing=MISSING.get(damage, 0))
+        for damage, make in DAMAGE.items()
+    },
 }
 GIFS = {
     "P": Sound("gif", file(PALETTE, "GIF"), PALETTE, LOSSY),
@@ -196,6 +279,16 @@ BMPS = {
     "P": Sound("bmp", file(PALETTE, "BMP"), PALETTE, LOSSY),
     "RGB": Sound("bmp", file(WHOLE, "BMP")),
     "RGBA": Sound("bmp", rgba_bmp, CLEAR),
+    "masks of 32 bits": Sound("bmp", lambda: rare.bitmap(WHOLE, 32, (0xFF000000, 0xFF0, 0xFF0000))),
+    "masks of 11, 11 and 10 bits": Sound(
+        "bmp", lambda: rare.bitmap(WHOLE, 32, (0xFFE00000, 0x1FFC00, 0x3FF))
+    ),
+    "masks of 2, 3 and 1 bits": Sound("bmp", lambda: rare.bitmap(BARE, 16, (0x30, 0xE, 0x1)), BARE, COARSE),
+    "masks with transparency": Sound(
+        "bmp", lambda: rare.bitmap(CLEAR, 32, (0xFF000000, 0xFF00, 0xFF, 0xFF0000)), CLEAR
+    ),
+    "palette of 2 bits": Sound("bmp", lambda: rare.palette_bitmap(FEW, 2, 4), FEW.convert("RGB"), COARSE),
+    "palette of 300 colours": Sound("bmp", lambda: rare.palette_bitmap(PALETTE, 8, 300), PALETTE, LOSSY),
     "RGB and a byte without meaning": Sound("bmp", file(CLEAR, "BMP"), CLEAR.convert("RGB")),
 }
 TIFFS = {
@@ -227,6 +320,44 @@ TIFFS = {
     "BigTIFF": Sound("tiff", tiff(vips(WHOLE), bigtiff=True)),
     "pages": Sound("tiff", lambda: frames("TIFF")),
     "orientation 6": Sound("tiff", turned("TIFF", 6)),
+    "16-bit RGB in planes": Sound("tiff", lambda: rare.tiff(samples(WHOLE, "u2", 65_535), 2, in_planes=True)),
+    "16-bit RGB in planes, MM": Sound(
+        "tiff", lambda: rare.tiff(samples(WHOLE, "u2", 65_535), 2, in_planes=True, order=">")
+    ),
+    "16-bit RGB in planes of tiles": Sound(
+        "tiff", lambda: rare.tiff(samples(WHOLE, "u2", 65_535), 2, in_planes=True, tile=64, predictor=2)
+    ),
+    "16-bit RGBA in planes": Sound(
+        "tiff", lambda: rare.tiff(samples(CLEAR, "u2", 65_535), 2, extra=2, in_planes=True), CLEAR
+    ),
+    "16-bit LA": Sound("tiff", lambda: rare.tiff(samples(CLEAR_GREY, "u2", 65_535), 1, extra=2), CLEAR_GREY),
+    "16-bit CMYK in planes": Sound(
+        "tiff", lambda: rare.tiff(samples(WHOLE.convert("CMYK"), "u2", 65_535), 5, in_planes=True)
+    ),
+    "32-bit RGB": Sound("tiff", lambda: rare.tiff(samples(WHOLE, "u4", 2**32 - 1), 2)),
+    "32-bit RGB, predicted": Sound(
+        "tiff", lambda: rare.tiff(samples(WHOLE, "u4", 2**32 - 1), 2, predictor=2)
+    ),
+    "float RGB": Sound("tiff", lambda: rare.tiff(samples(WHOLE, "f4", 1), 2)),
+    "float RGB, MM": Sound("tiff", lambda: rare.tiff(samples(WHOLE, "f4", 1), 2, order=">")),
+    "float RGBA": Sound("tiff", lambda: rare.tiff(samples(CLEAR, "f4", 1), 2, extra=2), CLEAR),
+    "float RGB, predicted": Sound("tiff", lambda: rare.tiff(samples(WHOLE, "f4", 1), 2, predictor=3)),
+    "float RGB, predicted tiles": Sound(
+        "tiff", lambda: rare.tiff(samples(WHOLE, "f4", 1), 2, predictor=3, tile=64, order=">")
+    ),
+    "half float RGB": Sound("tiff", lambda: rare.tiff(samples(WHOLE, "f2", 1), 2, predictor=3)),
+    "double grey": Sound("tiff", lambda: rare.tiff(samples(GREY, "f8", 1), 1), GREY),
+    "CMYK with transparency": Sound(
+        "tiff", lambda: rare.tiff(inks(CLEAR.getchannel("A")), 5, extra=2), CLEAR, LOSSY
+    ),
+    "CMYK with transparency in planes": Sound(
+        "tiff", lambda: rare.tiff(inks(CLEAR.getchannel("A")), 5, extra=2, in_planes=True), CLEAR, LOSSY
+    ),
+    "WebP inside": Sound("tiff", lambda: rare.tiff_of_files(WHOLE, 50001, "WEBP")),
+    "WebP tiles inside": Sound("tiff", lambda: rare.tiff_of_files(WHOLE, 50001, "WEBP", 64)),
+    "WebP inside, clear": Sound("tiff", lambda: rare.tiff_of_files(CLEAR, 50001, "WEBP"), CLEAR),
+    "JPEG 2000 inside": Sound("tiff", lambda: rare.tiff_of_files(WHOLE, 34712, "JPEG2000")),
+    "JPEG 2000 tiles inside": Sound("tiff", lambda: rare.tiff_of_files(WHOLE, 34712, "JPEG2000", 64)),
 }
 WEBPS = {
     "lossy": Sound("webp", file(WHOLE, "WEBP", quality=95), tolerance=LOSSY),
@@ -256,11 +387,94 @@ HEICS = {
     "several": Sound("heif", lambda: frames("HEIF", quality=95, primary_index=0), tolerance=LOSSY),
     **{f"orientation {turn}": Sound("heif", turned("HEIF", turn), tolerance=LOSSY) for turn in range(1, 9)},
 }
+WIDE = WHOLE.resize((48, 32)).resize((96, 64), Image.Resampling.BICUBIC)  # soft, as codecs like it
+CODES = {"Display P3": (12, 13), "BT.2020": (9, 1), "PQ": (9, 16), "HLG": (9, 18), "PQ in P3": (12, 16)}
+SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+#: Pictures whose colours are not sRGB: a browser says what they show.
+COLOURED: dict[str, Make] = {
+    **{
+        f"PNG: gamma {gamma} of {mode}": lambda gamma=gamma, image=image: rare.with_chunks(  # type: ignore[misc]
+            encoded(image, "PNG"), rare.gamma(gamma)
+        )
+        for gamma in (1.0, 0.55, 0.45455)
+        for mode, image in (("RGB", WHOLE), ("L", GREY), ("P", PALETTE), ("RGBA", CLEAR))
+    },
+    **{
+        f"PNG: gamma {gamma}, primaries of {name}": lambda gamma=gamma, white=white: rare.with_chunks(  # type: ignore[misc]
+            encoded(WHOLE, "PNG"), rare.gamma(gamma), rare.primaries(*white)
+        )
+        for gamma in (0.55, 0.4547)
+        for name, white in (("sRGB", SRGB), ("Adobe RGB", ADOBE))
+    },
+    "PNG: gamma and sRGB": lambda: rare.with_chunks(
+        encoded(WHOLE, "PNG"), rare.gamma(1), pictures.png_chunk(b"sRGB", b"\0")
+    ),
+    "PNG: primaries without gamma": lambda: rare.with_chunks(encoded(WHOLE, "PNG"), rare.primaries(*ADOBE)),
+    "PNG: primaries that are none": lambda: rare.with_chunks(
+        encoded(WHOLE, "PNG"), rare.gamma(1), rare.primaries(*[0.3] * 8)
+    ),
+    **{
+        f"PNG: {name} of {mode}": lambda codes=codes, image=image: rare.with_chunks(  # type: ignore[misc]
+            encoded(image, "PNG"), rare.codes(*codes)
+        )
+        for name, codes in CODES.items()
+        for mode, image in (("RGB", WHOLE), ("L", GREY), ("RGBA", CLEAR))
+    },
+    "PNG: codes before a profile": lambda: rare.with_chunks(
+        encoded(WHOLE, "PNG", icc_profile=pictures.swapped_profile()), rare.codes(12, 13)
+    ),
+    **{
+        f"PNG: profile of {name}": lambda profile=profile: encoded(WHOLE, "PNG", icc_profile=profile)  # type: ignore[misc]
+        for name, profile in (
+            ("Display P3", pictures.display_p3_profile()),
+            ("Adobe RGB", pictures.adobe_rgb_profile()),
+            ("swapped colours", pictures.swapped_profile()),
+        )
+    },
+    **{
+        f"AVIF: {name}": lambda codes=codes: rare.with_nclx(  # type: ignore[misc]
+            encoded(WIDE, "AVIF", quality=100, subsampling="4:4:4"), *codes
+        )
+        for name, codes in CODES.items()
+    },
+    **{
+        f"{format}: profile of Display P3": lambda format=format: encoded(  # type: ignore[misc]
+            WIDE, format, quality=95, icc_profile=pictures.display_p3_profile()
+        )
+        for format in ("JPEG", "WebP", "AVIF")
+    },
+}
+JPEGS_2000 = {
+    "RGB": Sound("jpeg2000", file(WHOLE, "JPEG2000")),
+    "RGBA": Sound("jpeg2000", file(CLEAR, "JPEG2000"), CLEAR),
+    "L": Sound("jpeg2000", file(GREY, "JPEG2000"), GREY),
+    "I;16": Sound("jpeg2000", file(SIXTEEN_BITS.convert("I;16"), "JPEG2000"), GREY),
+    "codestream": Sound("jpeg2000", file(WHOLE, "JPEG2000", no_jp2=True)),
+    "tiles": Sound("jpeg2000", file(WHOLE, "JPEG2000", tile_size=(32, 32))),
+    "lossy": Sound(
+        "jpeg2000",
+        file(WHOLE, "JPEG2000", irreversible=True, quality_mode="dB", quality_layers=[42]),
+        tolerance=LOSSY,
+    ),
+}
+PHOTOSHOP = {
+    "RGB": Sound("psd", lambda: rare.photoshop(WHOLE, 3)),
+    "L": Sound("psd", lambda: rare.photoshop(GREY, 1), GREY),
+    "CMYK": Sound("psd", lambda: rare.photoshop(WHOLE.convert("CMYK"), 4)),
+    "RGBA": Sound("psd", lambda: rare.photoshop(CLEAR, 3), CLEAR),
+}
+ICONS = {
+    "PNG": Sound("ico", file(CLEAR, "ICO", sizes=[CLEAR.size]), CLEAR),
+    "bitmap": Sound("ico", file(CLEAR, "ICO", sizes=[CLEAR.size], bitmap_format="bmp"), CLEAR),
+    "sizes": Sound("ico", file(CLEAR, "ICO", sizes=[(48, 32), CLEAR.size, (24, 16)]), CLEAR),
+}
 SOUND = {
     f"{format}: {name}": sound
     for format, group in {
         **{"JPEG": JPEGS, "PNG": PNGS, "GIF": GIFS, "BMP": BMPS},
         **{"TIFF": TIFFS, "WebP": WEBPS, "AVIF": AVIFS, "HEIC": HEICS},
+        **{"JPEG 2000": JPEGS_2000, "Photoshop": PHOTOSHOP, "icon": ICONS},
     }.items()
     for name, sound in group.items()
 }

@@ -142,6 +142,37 @@ def avif_extents(count: int) -> bytes:
     return file + box(b"mdat", bytes(filler))
 
 
+def jpeg_2000_tiles(side: int) -> bytes:
+    """A JPEG 2000 that announces a tile for each pixel."""
+    picture = bytearray(encoded(Image.new("L", (16, 16)), "JPEG2000", no_jp2=True))
+    struct.pack_into(">8I", picture, 8, side, side, 0, 0, 1, 1, 0, 0)
+    return bytes(picture)
+
+
+def jpeg_2000_segments(count: int) -> bytes:
+    """A JPEG 2000 with empty comments."""
+    picture = encoded(Image.new("L", (16, 16)), "JPEG2000", no_jp2=True)
+    return picture[:49] + b"\xff\x64\0\2" * count + picture[49:]
+
+
+def photoshop_resources(count: int) -> bytes:
+    """A Photoshop document with empty resources."""
+    resources = (b"8BIM\4\0" + bytes(6)) * count
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 1, 16, 16, 8, 1)
+    return header + bytes(4) + struct.pack(">I", len(resources)) + resources + bytes(4 + 2 + 256)
+
+
+def float_tiff(width: int, height: int) -> bytes:
+    """A TIFF of 16 bytes a pixel in one strip."""
+    tags = {256: width, 257: height, 258: 32, 259: 8, 262: 2, 277: 4, 278: height, 338: 2, 339: 3}
+    strip = zlib.compress(bytes(16 * width * height), 1)
+    entries = [(tag, 4, 1, value) for tag, value in tags.items()]
+    at = 8 + 2 + 12 * (len(entries) + 2) + 4
+    entries += [(273, 4, 1, at), (279, 4, 1, len(strip))]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + strip
+
+
 def run_length_bmp(width: int, height: int, runs: int) -> bytes:
     """A bitmap whose runs lie right of its last column, which takes a turn of a loop in Python for each."""
     pixels = bytes([255, 1]) * (width // 255 + 1) + b"\1\1" * runs
@@ -176,6 +207,9 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "TIFF: tiles": lambda: tiny_tiles(4_000_000),
     "TIFF: tags": lambda: many_tags(2_000_000),
     "WebP: chunks": lambda: webp_chunks(3_000_000),
+    "JPEG 2000: tiles": lambda: jpeg_2000_tiles(5_000),
+    "JPEG 2000: segments": lambda: jpeg_2000_segments(5_000_000),
+    "Photoshop: resources": lambda: photoshop_resources(3_000_000),
     "AVIF: boxes": lambda: avif_boxes(3_000_000),
     "AVIF: items": lambda: avif_items(60_000),
     "AVIF: extents": lambda: avif_extents(8_000),

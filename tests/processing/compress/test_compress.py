@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import re
 from collections.abc import Callable
 
 import pytest
@@ -455,9 +456,17 @@ WHOLE = {
 @pytest.mark.parametrize("keep", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("width", [320, 50])
 def test_a_truncated_picture_is_corrupt(source: bytes, keep: float, width: int) -> None:
-    error = refused(pictures.truncated(source, keep), max_width=width)
+    cut = pictures.truncated(source, keep)
+    if source == WHOLE["progressive"] and keep > 0.05:  # less sharp, and nothing is missing
+        assert made(cut, max_width=width).source.height == 240
+        return
+    error = refused(cut, max_width=width)
     assert error.code == "corrupt_image"
-    assert str(error) == error.detail == f"The {error.detail.split()[1]} picture is damaged or incomplete."
+    assert str(error) == error.detail
+    assert re.fullmatch(
+        r"The \w+ picture is (damaged or incomplete|incomplete: \d\d? % of its rows are missing)\.",
+        error.detail,
+    )
 
 
 @pytest.mark.parametrize("source", WHOLE.values(), ids=WHOLE)
@@ -466,6 +475,9 @@ def test_a_picture_without_its_last_bytes_is_kept_only_if_pillow_accepts_it(
     source: bytes, missing: int
 ) -> None:
     cut = source[:-missing]
+    if cut.startswith(b"\xff\xd8") and (missing < 3 or source == WHOLE["progressive"]):  # no end marker
+        assert made(cut, max_width=50).source.height == made(source, max_width=50).source.height
+        return
     try:
         whole = decoded(cut)
     except Exception:
@@ -516,16 +528,17 @@ def test_what_is_no_picture_is_called_so(data: bytes, says: str) -> None:
     [
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<?xml version='1.0'?>\n<!-- logo --><svg></svg>", "SVG"),
-        (b"8BPS\0\1", "Photoshop"),
-        (encoded(pictures.photo(64, 64), "ICO"), "Icon"),
-        (encoded(pictures.photo(64, 64), "JPEG2000"), "JPEG 2000"),
+        (b"8BPS\0\2" + bytes(20), "Large Photoshop documents (PSB)"),
+        (b"8BPS\0\1" + bytes(16) + b"\0\x10\0\3", "Photoshop pictures of 16 bits per channel"),
+        (b"\0\0\2\0\1\0", "Cursor"),
         (b"\xff\x0a\0\0", "JPEG XL"),
         (encoded(pictures.photo(64, 64), "EPS"), "EPS"),
     ],
 )
 def test_pictures_of_other_kinds_are_named(data: bytes, kind: str) -> None:
     error = refused(data)
-    assert (error.code, error.detail) == ("unsupported_format", f"{kind} pictures are not supported.")
+    what = kind if " " in kind and kind != "JPEG XL" else f"{kind} pictures"
+    assert (error.code, error.detail) == ("unsupported_format", f"{what} are not supported.")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -88,7 +88,7 @@ def test_a_sound_picture_comes_out_as_it_would_in_this_process(data: bytes, opti
     ("data", "max_pixels", "code"),
     [
         (b"", CAP, "not_an_image"),
-        (b"8BPS", CAP, "unsupported_format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", CAP, "unsupported_format"),
         (truncated(rgba_png()), CAP, "corrupt_image"),
         (photo_jpeg(20, 20), 399, "too_many_pixels"),
     ],

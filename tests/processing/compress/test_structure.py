@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 from pytest import MonkeyPatch
 
-from processing.compress import CompressError, NeedsChildError, Options, PixelBudget, compress, compress_here
+from processing.compress import (
+    CompressError,
+    NeedsChildError,
+    Options,
+    PixelBudget,
+    compress,
+    compress_here,
+    compress_isolated,
+)
 from processing.compress.structure import check_structure
 from tests.support import hostile_pictures as hostile
 from tests.support import pictures
@@ -17,6 +25,11 @@ from tests.support.corpus import SOUND
 from tests.support.pictures import encoded, photo_jpeg
 
 CAP = 50_000_000
+#: In the names of TIFFs that Pillow does not decode.
+UNUSUAL_SAMPLES = (
+    *("in planes", "16-bit LA", "16-bit CMYK", "32-bit", "float RGB", "double", "with transparency"),
+    *("inside",),
+)
 #: Seconds of CPU, the start of Python among them. Each of the files took longer, or gigabytes.
 CPU_SECONDS = 10
 MEMORY_BYTES = 64 << 20
@@ -89,12 +102,33 @@ def test_a_bigtiff_whose_directory_lies_out_of_all_bounds_is_corrupt(offset: int
 # --- What is usual passes ---
 
 
+RARE = [
+    *(name for name, sound in SOUND.items() if sound.format in ("jpeg2000", "psd", "ico")),
+    *(name for name in SOUND if name.startswith(("BMP: masks", "BMP: palette"))),
+    *(name for name in SOUND if name.startswith("TIFF") and any(kind in name for kind in UNUSUAL_SAMPLES)),
+]
+
+
 @pytest.mark.sample("name", by=lambda name: SOUND[name].format)
-@pytest.mark.parametrize("name", SOUND)
-def test_every_sound_picture_passes_in_this_process(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in SOUND if name not in RARE])
+def test_every_sound_picture_of_a_usual_kind_passes_in_this_process(name: str) -> None:
     source = SOUND[name].file()
     budget = PixelBudget(CAP)
     assert compress_here(source, Options(), max_pixels=CAP, reserve=budget.taken).output.width == 96
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_a_picture_of_a_rare_kind_is_decoded_in_a_child_only(name: str, monkeypatch: MonkeyPatch) -> None:
+    source = SOUND[name].file()
+    with pytest.raises(NeedsChildError) as needs:
+        compress_here(source, Options(), max_pixels=CAP, reserve=PixelBudget(CAP).taken)
+    assert needs.value.pixels >= 96 * 64
+
+
+@pytest.mark.parametrize("name", ["TIFF: float RGB, predicted", "Photoshop: CMYK", "icon: bitmap"])
+def test_a_child_makes_of_a_rare_kind_what_this_process_would_make(name: str) -> None:
+    source = SOUND[name].file()
+    assert compress_isolated(source, Options(), max_pixels=CAP) == compress(source, Options(), max_pixels=CAP)
 
 
 @pytest.mark.parametrize(

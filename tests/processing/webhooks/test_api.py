@@ -1,10 +1,12 @@
 """The API of webhooks, as programs call it."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import Settings
 
 from processing.webhooks.models import MAX_ENDPOINTS_PER_USER, WebhookDelivery, WebhookEndpoint
 from products import lifecycle
@@ -80,6 +82,10 @@ def test_an_endpoint_is_changed_disabled_enabled_and_deleted(api: Client) -> Non
         ({"url": "ftp://shop.example/"}, ("invalid_url", "url")),
         ({"url": "http://ann:secret@shop.example/"}, ("invalid_url", "url")),
         ({"url": "http://shop.example/" + "x" * 2048}, ("max_length", "url")),
+        ({"url": "http://10.0.0.1/hook"}, ("blocked_address", "url")),
+        ({"url": "http://[::ffff:10.0.0.1]:8000/"}, ("blocked_address", "url")),
+        ({"url": "https://169.254.169.254/"}, ("blocked_address", "url")),
+        ({"url": "http://localhost:9000/"}, ("blocked_address", "url")),
         ({"url": URL, "events": []}, ("empty", "events")),
         ({"url": URL, "events": ["request.started"]}, ("invalid_choice", "events")),
         ({"url": URL, "events": "request.completed"}, ("not_a_list", "events")),
@@ -90,6 +96,21 @@ def test_an_invalid_endpoint_is_rejected(api: Client, data: dict[str, Any], erro
     assert answer.status_code == 400
     assert error in errors(answer)
     assert not WebhookEndpoint.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1/hook", "http://localhost/", "https://8.8.8.8/"])
+def test_an_address_that_webhooks_are_sent_to_is_accepted(api: Client, url: str, settings: Settings) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8")]
+    assert post(api, "webhooks/", {"url": url}).status_code == 201
+
+
+def test_an_endpoint_does_not_move_to_an_address_that_is_blocked(api: Client) -> None:
+    made = register(api)
+    changed = api.patch(
+        f"/api/webhooks/{made['id']}/", {"url": "http://127.0.0.1/"}, content_type="application/json"
+    )
+    assert (changed.status_code, errors(changed)) == (400, [("blocked_address", "url")])
+    assert WebhookEndpoint.objects.get().url == URL
 
 
 def test_rotating_returns_the_new_secret(api: Client) -> None:

@@ -25,6 +25,7 @@ from products import lifecycle
 from products.lifecycle import Outcome, PictureFacts
 from products.models import Image, Request
 from tests.support.batches import catalogue, ingest, ingested, make_urls
+from tests.support.corpus import frames
 from tests.support.factories import submit
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.parallel import wait_until
@@ -119,6 +120,12 @@ def test_what_the_origin_calls_unchanged_keeps_its_output_without_being_sent_or_
     batch = second.request
     assert (batch.status, batch.images_completed, batch.images_unchanged) == ("completed", 1, 1)
     assert (batch.bytes_source, batch.bytes_output) == (first.source_bytes, first.output_bytes)
+
+
+def test_an_animation_that_is_taken_over_is_still_called_one(pipeline: Pipeline, origin: Origin) -> None:
+    url = origin.add("/spin.gif", shop(frames("GIF")))
+    first, second = run(url, pipeline), run(url, pipeline)
+    assert (first.animated, second.animated, second.unchanged) == (True, True, True)
 
 
 def test_the_third_request_takes_over_from_the_second(pipeline: Pipeline, origin: Origin) -> None:
@@ -314,7 +321,8 @@ def test_known_pictures_are_written_by_one_statement_and_read_by_two(pipeline: P
     assert len(queries) == 2
     assert known == {
         image.url: KnownOutput(
-            Version(image.url, b"\0"), StoredOutput(image.id, "images/00/0.jpg", source, output)
+            Version(image.url, b"\0"),
+            StoredOutput(image.id, "images/00/0.jpg", source, output, animated=False),
         )
         for image in images
     }

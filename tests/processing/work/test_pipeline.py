@@ -24,7 +24,9 @@ from processing.work.pipeline import Pipeline
 from processing.work.slots import Slots
 from products import lifecycle
 from products.models import Image, Request
+from tests.support import rare_pictures
 from tests.support.batches import JPEG, Gate, completed, held, ingested
+from tests.support.corpus import WHOLE, frames
 from tests.support.origin import Answer, Origin
 from tests.support.parallel import wait_until
 from tests.support.pictures import decoded, photo_jpeg, rgba_png, truncated
@@ -76,6 +78,19 @@ def test_a_picture_is_fetched_compressed_stored_and_recorded(
     assert image.output_bytes == len(output) == batch.bytes_output
     assert decoded(output).size == (image.output_width, image.output_height) == (200, 100)
     assert (decoded(output).format, image.output_format) == ("JPEG", "jpeg")
+
+
+def test_the_first_frame_of_an_animation_is_called_so(pipeline: Pipeline, origin: Origin) -> None:
+    batch = ingested(origin.add("/spin.gif", frames("GIF")), origin.add("/still.jpg", photo_jpeg(96, 64)))
+    work(batch, pipeline)
+    animated = batch.images.order_by("number").values_list("source_format", "output_format", "animated")
+    assert list(animated) == [("gif", "jpeg", True), ("jpeg", "jpeg", False)]
+
+
+def test_a_picture_of_a_rare_kind_is_made_in_a_child(pipeline: Pipeline, origin: Origin) -> None:
+    document = rare_pictures.photoshop(WHOLE, 3)
+    image = work(ingested(origin.add("/chair.psd", document)), pipeline).images.get()
+    assert (image.status, image.source_format, image.output_format) == ("completed", "psd", "jpeg")
 
 
 def test_the_options_of_the_request_are_kept_to(pipeline: Pipeline, origin: Origin, tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann
         "attempts": 0,
         "output_url": f"http://testserver/media/{image.output_key}",
         "unchanged": False,
+        "animated": False,
         "source": {"bytes": 2 * len(JPEG), "width": 64, "height": 48, "format": "png"},
         "output": {"bytes": len(JPEG), "width": 32, "height": 24, "format": "jpeg"},
     }
@@ -172,6 +173,7 @@ def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann
         "attempts": 0,
         "output_url": None,
         "unchanged": False,
+        "animated": False,
         "source": None,
         "output": None,
     }

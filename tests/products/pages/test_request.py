@@ -106,6 +106,14 @@ def test_a_product_shows_each_picture_with_its_outcome(page: Client, ann: User) 
     assert "No pictures in this row." in shown
 
 
+def test_the_first_frame_of_an_animation_is_called_so(page: Client, ann: User) -> None:
+    batch = ingested(ann, ("S1", "Chair", URL))
+    settle(batch, PICTURE)
+    Image.objects.update(animated=True)
+    shown = body(page.get(address("request", batch)))
+    assert "64&nbsp;×&nbsp;48, 195.3 KB (first frame of an animation)</dd>" in shown
+
+
 def test_what_is_no_address_is_no_link(page: Client, ann: User) -> None:
     shown = body(page.get(address("request", ingested(ann, ("S1", "Chair", "javascript:alert(1)")))))
     assert '<span class="url">javascript:alert(1)</span>' in shown
