@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from products.catalogue.columns import ColumnNames
-from products.catalogue.picture_urls import host_of, url_problem, url_warning
+from products.catalogue.picture_urls import host_of, url_problem
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
 
@@ -141,10 +141,9 @@ class _Warnings:
         if len(row.image_urls) > MAX_USUAL_URLS:
             detail = f"The row has {len(row.image_urls):,} picture URLs. Is a separator between rows missing?"
             self._add(Problem("many_urls", detail, row.line))
-        if any(map(url_warning, row.image_urls)):
-            for index, url in _urls_by_cell(self._catalogue, row):
-                if warning := url_warning(url):
-                    code, detail = warning
+        for index in self._catalogue.picture_cells(row.cells):
+            if index < len(row.cells):
+                for url, code, detail in self._catalogue.warnings_in(row.cells[index]):
                     self._add(Problem(code, f"{shorten(url, 200)}: {detail}", row.line, index + 1))
         if row.serial_number and not row.continues:
             self._check_duplicate(row)

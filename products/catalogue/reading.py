@@ -5,7 +5,8 @@ from typing import IO, NamedTuple, TypedDict
 
 from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, find_columns, is_result
 from products.catalogue.csv_file import CsvFile
-from products.catalogue.picture_urls import URL_START, separator_in, split_urls
+from products.catalogue.picture_cells import cell_warnings, separator_in, split_urls
+from products.catalogue.picture_urls import URL_START
 from products.catalogue.problems import refusal
 from products.catalogue.records import Record
 from products.catalogue.workbook import Workbook, is_workbook
@@ -137,6 +138,10 @@ class Catalogue:
     def urls_in(self, cell: str) -> list[str]:
         """Return the URLs of one picture cell."""
         return split_urls(cell, self.base_url)
+
+    def warnings_in(self, cell: str) -> Iterator[tuple[str, str, str]]:
+        """Yield URL, code and sentence for each doubt about a URL of a picture cell."""
+        return cell_warnings(cell, self.base_url)
 
     def picture_cells(self, cells: list[str]) -> Sequence[int]:
         """Return the indices of a row's picture cells: the picture columns, and surplus cells with URLs.

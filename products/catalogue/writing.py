@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from products.catalogue.columns import RESULT_COLUMNS
-from products.catalogue.picture_urls import replace_urls
+from products.catalogue.picture_cells import replace_urls
 from products.catalogue.reading import Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells
 
