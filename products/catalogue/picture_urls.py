@@ -48,6 +48,11 @@ def url_warning(url: str) -> tuple[str, str] | None:
     return None
 
 
+def looks_like_picture(url: str) -> bool:
+    """Return whether the URL has the name of a picture in it."""
+    return bool(_PICTURE.search(url))
+
+
 def _lacks_scheme(before: str, word: str) -> bool:
     """Return whether a word after the name of a picture, perhaps with a query, looks like a URL or path."""
     if not _PICTURE_AT_END.search(before):

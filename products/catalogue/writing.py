@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from products.catalogue.columns import RESULT_COLUMNS
+from products.catalogue.columns import result_columns
 from products.catalogue.picture_cells import replace_urls
 from products.catalogue.reading import Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells
@@ -59,7 +59,7 @@ def _escape_sign(found: re.Match[str]) -> str:
 class Writer:
     """Writes a result with the encoding, delimiter and quotes of its catalogue.
 
-    By default RESULT_COLUMNS are added after the input's columns. With `replace` nothing is added; instead
+    By default the columns of a result are added after the input's. With `replace` nothing is added; instead
     the outputs take the place of the URLs they were made from. Other cells stay byte for byte the same.
     `for_excel` writes UTF-8 with a byte order mark and escapes formulas.
     """
@@ -80,7 +80,7 @@ class Writer:
         else:
             yield catalogue.encoding.bom
             yield from map(self.encode, catalogue.preamble())
-        added = () if self._replace else RESULT_COLUMNS
+        added = () if self._replace else result_columns(catalogue.header[: catalogue.input_width])
         yield self.encode(self._record(catalogue.header_text, catalogue.header, catalogue.header, added))
 
     def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> str:

@@ -90,8 +90,8 @@ class UploadForm(OptionsForm):
 class DraftForm(OptionsForm):
     """The options for reading an uploaded catalogue, and those of its Request."""
 
-    serial = forms.ChoiceField(label="Serial number")
-    name = forms.ChoiceField(label="Product name")
+    serial = forms.ChoiceField(label="Serial number", required=False)
+    name = forms.ChoiceField(label="Product name", required=False)
     images = forms.MultipleChoiceField(
         label="Picture URLs", widget=forms.CheckboxSelectMultiple, help_text="Select one or more columns."
     )
@@ -114,7 +114,7 @@ class DraftForm(OptionsForm):
         names = [name for name in header if name][:MAX_COLUMN_CHOICES]
         columns = [(name, name) for name in names]
         for field in ("serial", "name"):
-            cast(forms.ChoiceField, self.fields[field]).choices = [("", "Choose a column"), *columns]
+            cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
         cast(forms.MultipleChoiceField, self.fields["images"]).choices = columns
 
     def clean_base_url(self) -> str:

@@ -207,7 +207,7 @@ def test_an_option_that_makes_no_sense_is_refused_by_its_name(
 
 def test_a_file_that_an_upload_would_refuse_is_refused(api: Client, settings: Settings) -> None:
     assert errors_of(api, b"") == [("file", "empty_file")]
-    assert errors_of(api, make_csv(header=("A", "B", "C"))) == [("file", "missing_column")]
+    assert errors_of(api, make_csv((1, 2, 3), header=("A", "B", "C"))) == [("file", "missing_column")]
     assert errors_of(api, make_csv(), columns='{"images": ["Foto"]}') == [("file", "missing_column")]
     settings.REQUEST_MAX_IMAGES = 1
     assert errors_of(api, make_csv((1, "Lamp", f"{URL} {URL}"))) == [("file", "too_many_images")]

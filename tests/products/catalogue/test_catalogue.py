@@ -99,9 +99,9 @@ def test_of_two_names_for_a_column_the_better_one_wins() -> None:
 
 
 def test_two_columns_of_the_same_name_refuse_the_file() -> None:
-    problem = refusal_of(HEADER.replace("\n", ",Colour,colour.\n") + "1,Lamp,,red,red\n")
+    problem = refusal_of(HEADER.replace("\n", ",Price,serial number.\n") + "1,Lamp,,9,1\n")
     assert (problem.code, problem.line, problem.column) == ("duplicate_column", 1, 5)
-    assert "“Colour”, “colour.”" in problem.detail
+    assert "“Serial Number”, “serial number.”" in problem.detail
 
 
 def test_columns_without_a_name_are_no_duplicates() -> None:
@@ -112,8 +112,7 @@ def test_missing_columns_are_named_together_with_those_found() -> None:
     problem = refusal_of("\nArticle,Product Name,Price\n1,Lamp,9\n")
     assert (problem.code, problem.line) == ("missing_column", 2)
     assert problem.detail == (
-        "Missing columns: “Serial Number”, “Input Image Urls”. "
-        "Found in the file: “Article”, “Product Name”, “Price”."
+        "Missing columns: “Input Image Urls”. Found in the file: “Article”, “Product Name”, “Price”."
     )
 
 
@@ -205,8 +204,7 @@ def test_the_encoding_that_is_given_wins_over_mark_and_guess() -> None:
     assert [row.product_name for row in read(data)] == ["Ëàìïà"]
     marked = b"\xef\xbb\xbf" + HEADER.encode()
     assert Catalogue(io.BytesIO(marked), encoding="utf-8").header[0] == "Serial Number"
-    with pytest.raises(CatalogueError):
-        Catalogue(io.BytesIO(marked), encoding="cp1251")
+    assert Catalogue(io.BytesIO(marked), encoding="cp1251").header[0] == "п»їSerial Number"
 
 
 def test_a_file_that_is_not_in_the_encoding_given_is_refused_with_the_line() -> None:
