@@ -8,9 +8,9 @@ from itertools import dropwhile, islice
 from typing import IO
 
 from products.catalogue.columns import known_roles
-from products.catalogue.encoding import BLOCK_BYTES, find_encoding
+from products.catalogue.encoding import BLOCK_BYTES, find_encoding, readable
 from products.catalogue.problems import CatalogueError, refusal
-from products.catalogue.records import MAX_ROW_CHARS, Record, cell_too_long, row_too_long
+from products.catalogue.records import MAX_CELL_CHARS, MAX_ROW_CHARS, Record, cell_too_long, row_too_long
 
 DELIMITERS = ",;\t|"
 
@@ -45,7 +45,8 @@ class CsvFile:
         reader = csv.reader(self._collect_lines(lines), delimiter=self.delimiter)
         start = 1
         try:
-            for cells in reader:
+            rows = ([*map(readable, cells)] for cells in reader) if self.encoding.is_damaged else reader
+            for cells in rows:
                 yield Record(start, cells, "".join(lines))
                 start = reader.line_num + 1
                 lines.clear()
@@ -76,7 +77,7 @@ class CsvFile:
         """
         cell = next(csv.reader(record, delimiter=self.delimiter))[-1]
         line = start + len(record) - max(1, len(_split_lines(cell)))
-        limit = f"{csv.field_size_limit():,} characters"
+        limit = f"{MAX_CELL_CHARS:,} characters"
         detail = f"The quote opened in line {line} is never closed, or its cell is longer than {limit}."
         return refusal("unclosed_quote", detail, line)
 

@@ -152,6 +152,11 @@ class _Warnings:
             if index < len(row.cells):
                 for url, code, detail in self._catalogue.warnings_in(row.cells[index]):
                     self._add(Problem(code, f"{shorten(url, 200)}: {detail}", row.line, index + 1))
+        if self._catalogue.encoding.is_damaged:
+            for index, cell in enumerate(row.cells):
+                if "\ufffd" in cell:
+                    detail = "The cell contains bytes that cannot be read as text. They are kept as they are."
+                    self._add(Problem("unreadable_character", detail, row.line, index + 1))
         self._check_unread(row)
         if columns.serial is not None and row.serial_number and not row.continues:
             self._check_duplicate(row, columns.serial + 1)

@@ -24,6 +24,7 @@ from products.catalogue.records import Record
 from products.catalogue.workbook import Workbook, is_workbook
 
 MAX_COLUMNS = 16_384  # Excel's limit
+_END_OF_FILE = "\x1a"  # of CP/M and MS-DOS, which some programs still write
 #: Rows among which the header is searched.
 HEADER_ROWS = 20
 #: Cells of a row that make the rows above it with a single one titles.
@@ -199,7 +200,7 @@ class Catalogue:
         for line, cells, text in self._source.records():
             if line <= self.header_line:
                 continue
-            if not any(map(str.strip, cells)):
+            if not any(map(str.strip, cells)) or cells == [_END_OF_FILE]:
                 yield text
                 continue
             padded = cells if len(cells) >= needed else cells + [""] * (needed - len(cells))

@@ -5,7 +5,6 @@ is first parsed as a stream that builds nothing, and refused where it exceeds a 
 needed, such as pictures, themes and further sheets, are never opened.
 """
 
-import csv
 import io
 import zipfile
 import zlib
@@ -25,7 +24,14 @@ from openpyxl.xml.constants import ARC_STYLE, SHEET_MAIN_NS
 
 from products.catalogue.encoding import Encoding
 from products.catalogue.problems import CatalogueError, refusal
-from products.catalogue.records import MAX_ROW_CHARS, Record, cell_too_long, quote_cell, row_too_long
+from products.catalogue.records import (
+    MAX_CELL_CHARS,
+    MAX_ROW_CHARS,
+    Record,
+    cell_too_long,
+    quote_cell,
+    row_too_long,
+)
 
 #: The ZIP's list of files. Each takes at least 46 bytes there, and some 500 in memory.
 MAX_DIRECTORY_BYTES = 2_000_000
@@ -238,7 +244,7 @@ def _column_of_letters(letters: str) -> int:
 
 def _check_lengths(cells: list[str], line: int) -> None:
     """Apply the limits of a CSV, since the result is one."""
-    if max(map(len, cells)) > csv.field_size_limit():
+    if max(map(len, cells)) > MAX_CELL_CHARS:
         raise cell_too_long(line)
     if sum(map(len, cells)) > MAX_ROW_CHARS:
         raise row_too_long(line)

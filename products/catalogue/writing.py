@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from products.catalogue.columns import result_columns
+from products.catalogue.encoding import readable
 from products.catalogue.picture_cells import replace_urls
 from products.catalogue.reading import Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells
@@ -96,7 +97,9 @@ class Writer:
 
     def encode(self, text: str) -> bytes:
         """Encode text for the result."""
-        return text.encode() if self._for_excel else self._catalogue.encoding.encode(text)
+        if not self._for_excel:
+            return self._catalogue.encoding.encode(text)
+        return (readable(text) if self._catalogue.encoding.is_damaged else text).encode()
 
     def _record(self, text: str, before: list[str], after: list[str], added: Sequence[str]) -> str:
         """Return the record `text` with its cells changed from `before` to `after`, and the cells `added`."""

@@ -188,7 +188,7 @@ def test_a_row_number_out_of_all_bounds_is_refused() -> None:
 
 
 def test_a_cell_longer_than_a_csv_has_is_refused() -> None:
-    assert refusal_of(with_rows(ROW.format(2, "x" * 200_000))) == "cell_too_long"
+    assert refusal_of(with_rows(ROW.format(2, "x" * 1_200_000))) == "cell_too_long"
 
 
 def test_rows_that_are_wider_than_all_sense_add_up_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
