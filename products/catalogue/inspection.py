@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from products.catalogue.columns import ColumnNames
 from products.catalogue.picture_urls import URL_START, host_of, looks_like_picture, url_problem
@@ -45,6 +45,7 @@ class Preview:
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
+    `sheet` is the one that is read of a workbook, `sheets` are all that are visible.
     """
 
     encoding: str
@@ -56,6 +57,8 @@ class Preview:
     hosts: dict[str, int]
     first_rows: list[Row]
     warnings: list[Problem]
+    sheet: str | None = None
+    sheets: list[str] = field(default_factory=list)
 
 
 def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
@@ -112,6 +115,8 @@ def preview(catalogue: Catalogue) -> Preview:
         hosts=dict(hosts.most_common(PREVIEW_HOSTS)),
         first_rows=first_rows,
         warnings=warnings.listed(),
+        sheet=catalogue.sheet,
+        sheets=catalogue.sheets,
     )
 
 

@@ -58,6 +58,7 @@ _IN_PARENTHESES = re.compile(r"(?<![^\s\]])\(((?:https?:)?//[^\s()<>]++)\)", re.
 _QUOTED = re.compile(r"\"((?:[^\"\\]++|\\.)*+)(?:\"|\Z)|'((?:[^'\\]++|\\.)*+)(?:'|\Z)", re.DOTALL)
 _URL_IN_JSON = re.compile(r"(?:https?:)?(?:\\?/){2}", re.IGNORECASE)
 _JSON_ESCAPE = re.compile(r"\\(?:/|u([0-9a-fA-F]{4}))")
+_FORMULA = re.compile(r"=\s*+(?:_xlfn\.)?(?:HYPERLINK|IMAGE)\s*+\(\s*+\"([^\"]*+)\"", re.IGNORECASE)
 # WooCommerce's importers append texts: `https://… ! alt : Lamp ! title : Lamp`.
 _TEXTS = re.compile(r"\s!\s*+(?:alt|title|desc|description|caption)\s*+:", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -177,6 +178,8 @@ def _strip(text: str, *, wrapped: bool = False) -> str:
 def _in_markup(text: str, base_url: str) -> list[str] | None:
     """Return the URLs in HTML, Markdown, Airtable's lists and JSON; None if the text is none of these."""
     found: list[str] = []
+    if formula := _FORMULA.match(text):
+        return [formula[1]]
     if _HTML.search(text):
         found = ["".join(groups) for groups in _ATTRIBUTE.findall(text)]
     elif "(" in text and (found := _IN_PARENTHESES.findall(text)):

@@ -70,9 +70,13 @@ def url_problem(url: str) -> str | None:
         return f"The URL is longer than {MAX_URL:,} characters."
     if _CONTROL.search(url):
         return "The URL contains a control character or one that could not be read."
-    if not url.lower().startswith(("http://", "https://")):
-        return "The URL does not start with http:// or https://."
-    return _host_problem(url)
+    return _host_problem(url) if url.lower().startswith(("http://", "https://")) else _scheme_problem(url)
+
+
+def _scheme_problem(url: str) -> str:
+    if url.startswith("="):
+        return "This is a formula without a stored value. Open the file in Excel and save it."
+    return "The URL does not start with http:// or https://."
 
 
 def _host_problem(url: str) -> str | None:

@@ -46,6 +46,7 @@ class Reading(TypedDict, total=False):
     encoding: str
     columns: ColumnNames
     base_url: str
+    sheet: str
 
 
 class Row(NamedTuple):
@@ -68,13 +69,13 @@ class Row(NamedTuple):
     continues: bool = False
 
 
-def read_header(file: IO[bytes], *, encoding: str = "") -> list[str]:
+def read_header(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> list[str]:
     """Return the names of all columns. Raise CatalogueError if the file cannot be read."""
-    return [name.strip() for name in _header(_open(file, encoding)).cells]
+    return [name.strip() for name in _header(_open(file, encoding, sheet)).cells]
 
 
-def _open(file: IO[bytes], encoding: str) -> CsvFile | Workbook:
-    return Workbook(file) if is_workbook(file) else CsvFile(file, encoding)
+def _open(file: IO[bytes], encoding: str, sheet: str) -> CsvFile | Workbook:
+    return Workbook(file, sheet) if is_workbook(file) else CsvFile(file, encoding)
 
 
 def _header(source: CsvFile | Workbook) -> Record:
@@ -124,7 +125,9 @@ class Catalogue:
     Creation and iteration raise CatalogueError if the file cannot be read as a table.
 
     `encoding` (one of ENCODINGS) and the names in `columns` are used as given; what is left out is detected.
-    Relative URLs are joined to `base_url`. `input_width` is the number of columns without those added by an
+    Relative URLs are joined to `base_url`. `sheet` is the name of a workbook's sheet, or its number from 1.
+
+    `input_width` is the number of columns without those added by an
     earlier result, `named_width` the number up to the last of these that has a name. `separator` is put
     between the URLs of an output cell: the one found in the first row with several URLs, and `,` until then.
     `skipped` has the first lines below the header that were no products though they were not blank.
@@ -137,8 +140,9 @@ class Catalogue:
         encoding: str = "",
         columns: ColumnNames | None = None,
         base_url: str = "",
+        sheet: str = "",
     ) -> None:
-        self._source = _open(file, encoding)
+        self._source = _open(file, encoding, sheet)
         self.is_workbook = isinstance(self._source, Workbook)
         self.encoding, self.delimiter = self._source.encoding, self._source.delimiter
         self.base_url = base_url
@@ -150,6 +154,18 @@ class Catalogue:
         named = self.header[: self.input_width]
         self.named_width = max((index + 1 for index, name in enumerate(named) if name.strip()), default=0)
         self.columns = self._find_columns(named, columns)
+        if isinstance(self._source, Workbook):
+            self._source.link_columns = frozenset(self.columns.images)
+
+    @property
+    def sheet(self) -> str | None:
+        """The name of the sheet of a workbook that is read."""
+        return self._source.sheet if isinstance(self._source, Workbook) else None
+
+    @property
+    def sheets(self) -> list[str]:
+        """The names of the visible sheets of a workbook."""
+        return self._source.sheets if isinstance(self._source, Workbook) else []
 
     def _find_columns(self, header: list[str], names: ColumnNames | None) -> Columns:
         """Return the columns by name, and those that have no known name by their content."""
