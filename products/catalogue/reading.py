@@ -69,9 +69,18 @@ class Row(NamedTuple):
     continues: bool = False
 
 
-def read_header(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> list[str]:
-    """Return the names of all columns. Raise CatalogueError if the file cannot be read."""
-    return [name.strip() for name in _header(_open(file, encoding, sheet)).cells]
+class Head(NamedTuple):
+    """The names of all columns, and those of the visible sheets of a workbook."""
+
+    columns: list[str]
+    sheets: list[str]
+
+
+def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
+    """Return what a file says about itself. Raise CatalogueError if it cannot be read."""
+    source = _open(file, encoding, sheet)
+    columns = [name.strip() for name in _header(source).cells]
+    return Head(columns, source.sheets if isinstance(source, Workbook) else [])
 
 
 def _open(file: IO[bytes], encoding: str, sheet: str) -> CsvFile | Workbook:

@@ -215,6 +215,15 @@ def test_a_file_that_an_upload_would_refuse_is_refused(api: Client, settings: Se
     assert errors_of(api, make_csv()) == [("file", "file_too_large")]
 
 
+def test_a_preview_names_the_sheet_and_the_others(api: Client) -> None:
+    data = make_workbook(HEADER, (1, "Lamp", URL))
+    shown = preview_of(api, data)
+    assert (shown["sheet"], shown["sheets"]) == ("Sheet", ["Sheet", "Notes"])
+    assert preview_of(api, data, sheet="1")["sheet"] == "Sheet"
+    assert errors_of(api, data, sheet="Prices") == [("file", "unknown_sheet")]
+    assert preview_of(api, make_csv((1, "Lamp", URL)))["sheet"] is None
+
+
 def test_a_preview_shows_what_strict_would_refuse(api: Client) -> None:
     shown = preview_of(api, make_csv((1, "Lamp", "lamp.jpg")), strict="true", quality="80")
     assert warnings_of(shown) == [(2, 3, "invalid_url")]

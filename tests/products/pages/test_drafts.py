@@ -1,10 +1,12 @@
 """Between the upload and the start: how the file is read, shown and corrected."""
 
+import io
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import openpyxl
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -13,6 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from products import lifecycle
+from products.catalogue import Catalogue
 from products.models import Draft, Request
 from tests.support.factories import (
     OTHER_URL,
@@ -113,6 +116,32 @@ def test_columns_are_reassigned(page: Client) -> None:
     shown = body(page.post(path, form)).partition("First rows")[2]
     assert '<th scope="row">A-1</th>' in shown
     assert OTHER_URL in shown
+
+
+def test_another_sheet_is_chosen_and_its_columns_are_found(page: Client, ann: User) -> None:
+    book = openpyxl.Workbook()
+    book.worksheets[0].title = "Lamps"
+    for row in (["SKU", "Name", "Image"], ["1", "Lamp", URL]):
+        book.worksheets[0].append(row)
+    chairs = book.create_sheet("Chairs")
+    for row in (["Code", "Title", "Photo"], ["2", "Chair", OTHER_URL]):
+        chairs.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    path = drafted(page, file.getvalue(), "catalogue.xlsx").get_absolute_url()
+    shown = body(page.get(path))
+    assert "Sheet</dt><dd>Lamps <small>(one of 2)" in shown
+    form = {**READING, **OPTIONS, "serial": "SKU", "name": "Name", "images": ["Image"], "sheet": "Chairs"}
+    shown = body(page.post(path, {**form, "step": "preview"}))
+    assert "Sheet</dt><dd>Chairs" in shown
+    for chosen in ('<option value="Chairs" selected>', '<option value="Code" selected>', OTHER_URL):
+        assert chosen in shown
+    form |= {"serial": "Code", "name": "Title", "images": ["Photo"]}
+    page.post(path, {**form, "step": "start"})
+    batch = Request.objects.get()
+    assert batch.sheet == "Chairs"
+    with batch.source.open("rb") as source:
+        assert [row.product_name for row in Catalogue(source, **batch.reading)] == ["Chair"]
 
 
 def test_encoding_and_base_url_are_taken(page: Client) -> None:
