@@ -127,6 +127,12 @@ def _first(records: Iterable[Record], count: int) -> list[Record]:
     return found
 
 
+def _is_total(cells: list[str]) -> bool:
+    """Return whether a row begins with a word for a sum and has no URL."""
+    first = cells[0] or next(filter(None, cells))
+    return first.strip(" :\xa0").casefold() in _TOTALS and not any(map(URL_START.search, cells))
+
+
 class Catalogue:
     """A catalogue file whose header has been read. Iterating over it yields its rows.
 
@@ -218,7 +224,7 @@ class Catalogue:
         Such are blank ones, those that repeat the header, and totals. The first `after` rows are skipped;
         `separator` is then found in the others.
         """
-        serial, name = self.columns.serial, self.columns.name
+        serial, name, header = self.columns.serial, self.columns.name, self.header
         needed = max(serial or 0, name or 0, *self.columns.images) + 1
         self.skipped.clear()
         number, last_serial, last_name = 0, "", ""
@@ -229,7 +235,7 @@ class Catalogue:
                 yield text
                 continue
             padded = cells if len(cells) >= needed else cells + [""] * (needed - len(cells))
-            if self._is_no_product(cells, is_first=not number):
+            if cells == header or _is_total(cells) or (not number and self._is_second_header(cells)):
                 if len(self.skipped) < MAX_SKIPPED_LINES:
                     self.skipped.append(line)
                 yield text
@@ -245,16 +251,9 @@ class Catalogue:
                 continue
             yield Row(number, line, cells, text, serial_number, product_name, self._urls(padded), continues)
 
-    def _is_no_product(self, cells: list[str], *, is_first: bool) -> bool:
-        """Return whether a row repeats the header, is a second header, or a total."""
-        if cells == self.header:
-            return True
-        pictures = [cells[index] for index in self.columns.images if index < len(cells)] if is_first else []
-        if any(map(is_picture_name, pictures)):
-            return True
-        first = next(cell for cell in cells if cell.strip())
-        is_total = first.strip(" :\xa0").casefold() in _TOTALS
-        return is_total and not any(URL_START.search(cell) for cell in cells)
+    def _is_second_header(self, cells: list[str]) -> bool:
+        """Return whether the first row has the name of a picture column in place of a picture."""
+        return any(index < len(cells) and is_picture_name(cells[index]) for index in self.columns.images)
 
     def urls_in(self, cell: str) -> list[str]:
         """Return the URLs of one picture cell."""

@@ -67,6 +67,8 @@ def test_a_preview_has_the_promised_shape(api: Client) -> None:
             },
             {"line": 3, "column": 3, "code": "blank_name", "detail": "The row has no product name."},
         ],
+        "sheet": None,
+        "sheets": [],
     }
 
 
