@@ -26,6 +26,7 @@ from products.models.image import WaitingHost
 from products.models.validators import validate_http_url
 
 MAX_COLUMN_NAME = 1000
+MAX_SHEET_NAME = 255
 
 PictureFactsSchema = {
     "type": "object",
@@ -139,6 +140,13 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         max_length=2000,
         help_text="URL that relative picture paths in the file start from.",
     )
+    sheet = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MAX_SHEET_NAME,
+        help_text="Sheet of a workbook, by name or by number from 1. "
+        "The first visible one with known columns if left out.",
+    )
     webhook_url = serializers.CharField(
         required=False,
         max_length=MAX_URL,
@@ -188,6 +196,10 @@ class PreviewSerializer(serializers.Serializer[Preview]):
     )
     rows = PreviewRowSerializer(source="first_rows", many=True)
     warnings = WarningSerializer(many=True)
+    sheet = serializers.CharField(allow_null=True, help_text="The sheet of a workbook that is read")
+    sheets = serializers.ListField(
+        child=serializers.CharField(), help_text="All visible sheets of a workbook"
+    )
 
     @extend_schema_field(CountsSchema)
     def get_products(self, preview: Preview) -> dict[str, int]:

@@ -8,9 +8,10 @@ or cell is a `Problem` in the report of `validate` or `preview`.
 from products.catalogue.columns import ColumnNames, Columns
 from products.catalogue.encoding import ENCODINGS, Encoding, known_encoding
 from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
-from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, split_urls, url_problem
+from products.catalogue.picture_cells import split_urls
+from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, url_problem
 from products.catalogue.problems import CatalogueError, Problem
-from products.catalogue.reading import Catalogue, Reading, Row, read_header
+from products.catalogue.reading import Catalogue, Head, Reading, Row, read_head
 from products.catalogue.records import quote_cell
 from products.catalogue.writing import Writer, escape_formula
 
@@ -23,6 +24,7 @@ __all__ = [
     "ColumnNames",
     "Columns",
     "Encoding",
+    "Head",
     "Preview",
     "Problem",
     "Reading",
@@ -35,7 +37,7 @@ __all__ = [
     "known_encoding",
     "preview",
     "quote_cell",
-    "read_header",
+    "read_head",
     "split_urls",
     "url_problem",
     "validate",

@@ -12,23 +12,91 @@ from products.catalogue.problems import CatalogueError, list_names, refusal
 ALIASES: dict[str, list[tuple[str, ...]]] = {
     "serial": [
         *(("Serial Number",), ("S. No.",), ("Sr No",)),
-        *(("Handle",), ("URL Handle",), ("Product ID",), ("SKU",), ("ID",), ("Reference",)),
+        *(("Handle",), ("URL Handle",), ("handleId",), ("Product ID",), ("SKU",), ("ID",), ("Reference",)),
+        # Amazon, eBay, Etsy, Odoo, OpenCart, Squarespace
+        *(
+            ("item_sku",),
+            ("seller-sku",),
+            ("Custom label (SKU)",),
+            ("Custom label",),
+            ("Internal Reference",),
+        ),
+        *(("Variant SKU",), ("Product SKU",), ("Listing ID",), ("Item ID",), ("Item number",), ("Model",)),
+        *(("Article number",), ("Item no",), ("Part number",), ("Product code",), ("Product number",)),
+        *(("Item code",), ("Article",), ("Style number",), ("Code",)),
+        *(("Artikelnummer",), ("Artikel-Nr.",), ("Art.-Nr.",), ("Bestellnummer",), ("Produktnummer",)),
+        *(("Référence",), ("Réf.",), ("Code article",), ("Référence produit",), ("UGS",)),
+        *(("Referencia",), ("Código",), ("Código de producto",), ("Código de artículo",)),
+        *(("Codice",), ("Codice articolo",), ("Codice prodotto",), ("Riferimento",)),
+        *(("Artikelcode",), ("Productcode",), ("Productnummer",), ("Artikelnr",), ("Referentie",)),
+        *(("Kod produktu",), ("Numer katalogowy",), ("Indeks",), ("Symbol",), ("Kod",)),
+        *(("EAN",), ("GTIN",), ("UPC",), ("Barcode",), ("ASIN",)),
     ],
-    "name": [("Product Name",), ("Title",), ("Name",)],
+    "name": [
+        *(("Product Name",), ("Title",), ("Name",), ("item_name",), ("Item name",), ("Product title",)),
+        *(("Item title",), ("Product",)),
+        *(("Produktname",), ("Artikelname",), ("Bezeichnung",), ("Artikelbezeichnung",), ("Titel",)),
+        *(("Nom du produit",), ("Nom",), ("Titre",), ("Désignation",), ("Libellé",), ("Nom de l'article",)),
+        *(("Nombre del producto",), ("Nombre",), ("Título",), ("Nombre del artículo",)),
+        *(("Nome prodotto",), ("Nome del prodotto",), ("Nome",), ("Titolo",), ("Denominazione",)),
+        *(("Productnaam",), ("Naam",), ("Artikelnaam",), ("Omschrijving",)),
+        *(("Nazwa produktu",), ("Nazwa",), ("Tytuł",)),
+    ],
     "images": [
-        *(("Input Image Urls",), ("Image Urls",), ("Image Src",), ("Product Image URL",), ("Images",)),
-        ("base_image", "small_image", "thumbnail_image", "additional_images"),
+        *(("Input Image Urls",), ("Image Urls",), ("Image Src", "Variant Image"), ("Product Image URL",)),
+        *(("Images",),),
+        ("base_image", "small_image", "thumbnail_image", "swatch_image", "additional_images"),
         ("Image URLs (x,y,z...)",),
         ("image_link", "additional_image_link"),
         ("image_url",),
+        # Amazon, Wix, Squarespace, eBay
+        ("main_image_url", "other_image_url", "swatch_image_url", "other_image_location"),
+        ("productImageUrl",),
+        ("Hosted Image URLs",),
+        ("PicURL", "Item photo URL", "Picture URL", "Gallery URL"),
+        # Etsy, Odoo, OpenCart and everybody else
+        (
+            *("Image", "Main image", "Additional image", "Additional images", "Product image"),
+            *("Product images", "Extra images", "Gallery", "Gallery images", "image_1920", "product_image"),
+            *("Image link", "Image links", "Featured image", "Cover image", "Primary image", "Img"),
+            *("Main image link", "Additional image url", "Additional image urls", "Image file"),
+            *("Photo", "Photos", "Photo URL", "Photo URLs", "Photo link", "Product photo", "Main photo"),
+            *("Picture", "Pictures", "Picture URLs", "Main picture", "Picture link", "Product picture"),
+            *("Bild", "Bilder", "Bild-URL", "Bild-URLs", "Bildlink", "Bildadresse", "Hauptbild"),
+            *("Produktbild", "Produktbilder", "Artikelbild", "Artikelbilder", "Weitere Bilder"),
+            *("Foto", "Fotos", "Foto-URL", "Zusatzbild", "Zusatzbilder"),
+            *("Image du produit", "Images du produit", "URL de l'image", "URL image", "URL des images"),
+            *("URLs des images", "Lien image", "Lien de l'image", "Image principale", "Photo produit"),
+            *("Images supplémentaires", "Visuel", "Visuels"),
+            *("Imagen", "Imágenes", "Imagen principal", "URL imagen", "URL de imagen", "URL de la imagen"),
+            *(
+                "URL imágenes",
+                "URLs de imágenes",
+                "Imagen del producto",
+                "Imágenes del producto",
+                "Enlace de imagen",
+            ),
+            *("Imágenes adicionales", "Fotografía"),
+            *("Immagine", "Immagini", "Immagine principale", "URL immagine", "URL immagini"),
+            *("Immagine prodotto", "Immagini prodotto", "Link immagine", "Immagini aggiuntive"),
+            *("Afbeelding", "Afbeeldingen", "Afbeelding URL", "Afbeeldings-URL", "URL afbeelding"),
+            *("Hoofdafbeelding", "Productafbeelding", "Productafbeeldingen", "Extra afbeeldingen"),
+            *("Zdjęcie", "Zdjęcia", "Zdjęcie główne", "URL zdjęcia", "Link do zdjęcia", "Zdjęcie produktu"),
+            *("Zdjęcia produktu", "Obraz", "Obrazek", "Obrazy", "Obrazki", "Adres zdjęcia"),
+        ),
     ],
 }
+
+# Of the names of serial numbers and products, those so far up that a column with one is missed if another
+# one is read.
+_REPORTED = {"serial": 10, "name": 3, "images": len(ALIASES["images"])}
 
 # Columns that a result adds after those of its input. They are replaced when a result is uploaded again.
 RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
 
 _PUNCTUATION = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r" ?(?<!\d)\d++$")
+_COPY = re.compile(r" (?<!\d)\d++$")
 #: Longer names are compared as they are: normalising takes time with the square of their combining marks.
 MAX_NORMALISED_CHARS = 1000
 
@@ -43,27 +111,30 @@ class ColumnNames(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Indices of the columns that are read.
+    """Indices of the columns that are read. There may be none for serial number and name.
 
-    `unused` are further columns with a known name, passed over for a better one.
+    `unused` are further columns with a known name, passed over for a better one. `guessed` are those that
+    were found by their content.
     """
 
-    serial: int
-    name: int
+    serial: int | None
+    name: int | None
     images: tuple[int, ...]
     unused: tuple[int, ...] = ()
+    guessed: tuple[int, ...] = ()
 
     def names(self, header: list[str]) -> ColumnNames:
-        """Return the names of the columns that are read."""
-        images = [header[index].strip() for index in self.images]
-        return {"serial": header[self.serial].strip(), "name": header[self.name].strip(), "images": images}
+        """Return the names of the columns that are read, "" where there is none."""
+        serial, name = ("" if at is None else header[at].strip() for at in (self.serial, self.name))
+        return {"serial": serial, "name": name, "images": [header[index].strip() for index in self.images]}
 
 
 def find_columns(header: list[str], line: int, names: ColumnNames | None = None) -> Columns:
     """Return the columns given by `names`; for those not given, the ones with the best known name.
 
-    `line` is the line of the header, for errors. Raises CatalogueError if a column is missing or two have
-    the same name.
+    Columns without a known name are left out, pictures too. `line` is the line of the header, for errors.
+    Raises CatalogueError if a given column is missing, or two columns have the name that is read as the
+    serial number or as the product name.
     """
     names = names or {}
     given = {
@@ -71,29 +142,52 @@ def find_columns(header: list[str], line: int, names: ColumnNames | None = None)
         "name": [names.get("name", "")],
         "images": names.get("images", []),
     }
-    positions = _positions(header, line)
+    positions = _positions(header)
     found: dict[str, list[int]] = {}
     unused: set[int] = set()
     for role, wanted in given.items():
         if any(wanted):
             if unknown := [name for name in wanted if normalise(name) not in positions]:
-                raise _missing_columns(unknown, header, line)
-            found[role] = [positions[normalise(name)] for name in wanted]
+                raise missing_columns(unknown, header, line)
+            found[role] = [index for name in wanted for index in positions[normalise(name)]]
         else:
-            best, *others = _known_groups(role, positions) or [[]]
-            found[role] = best
-            unused.update(*others)
-    if missing := [groups[0][0] for role, groups in ALIASES.items() if not found[role]]:
-        raise _missing_columns(missing, header, line)
+            groups = _known_groups(role, positions)
+            found[role] = groups[min(groups)] if groups else []
+            unused.update(*(group for rank, group in groups.items() if rank < _REPORTED[role]))
+        if role != "images" and len(found[role]) > 1:
+            raise _duplicate(found[role], header, line)
     unused.difference_update(*found.values())
-    images = tuple(sorted(set(found["images"])))
-    return Columns(found["serial"][0], found["name"][0], images, tuple(sorted(unused)))
+    serial, name = (found[role][0] if found[role] else None for role in ("serial", "name"))
+    return Columns(serial, name, tuple(sorted(set(found["images"]))), tuple(sorted(unused)))
+
+
+def known_roles(cells: list[str]) -> int:
+    """Return how many of serial number, name and pictures have a known name among the cells of a row."""
+    positions = _positions(cells)
+    return sum(bool(_known_groups(role, positions)) for role in ALIASES)
+
+
+def is_picture_name(name: str) -> bool:
+    """Return whether this is a known name of a picture column."""
+    return bool(_known_groups("images", _positions([name])))
 
 
 def is_result(header: list[str]) -> bool:
-    """Return whether the header ends in RESULT_COLUMNS."""
+    """Return whether the header ends in RESULT_COLUMNS, which may be numbered."""
     ending = header[-len(RESULT_COLUMNS) :]
-    return list(map(normalise, ending)) == list(map(normalise, RESULT_COLUMNS))
+    return [_COPY.sub("", normalise(name)) for name in ending] == list(map(normalise, RESULT_COLUMNS))
+
+
+def result_columns(header: list[str]) -> list[str]:
+    """Return the names of the columns that a result adds: numbered where the header has such a name."""
+    taken = set(map(normalise, header))
+    names = []
+    for name in RESULT_COLUMNS:
+        number, free = 2, name
+        while normalise(free) in taken:
+            free, number = f"{name} {number}", number + 1
+        names.append(free)
+    return names
 
 
 def normalise(name: str) -> str:
@@ -103,32 +197,40 @@ def normalise(name: str) -> str:
     return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip() or name.strip()
 
 
-def _positions(header: list[str], line: int) -> dict[str, int]:
-    """Return the index of each normalised name, without empty ones. Raise CatalogueError on duplicates."""
-    positions: dict[str, int] = {}
+def missing_columns(names: list[str], header: list[str], line: int) -> CatalogueError:
+    """Return the error for columns, by name, that the header does not have."""
+    detail = f"Missing columns: {list_names(names)}. Found in the file: {list_names(header)}."
+    return refusal("missing_column", detail, line)
+
+
+def _positions(header: list[str]) -> dict[str, list[int]]:
+    """Return the indices of each normalised name, without empty ones."""
+    positions: dict[str, list[int]] = {}
     for index, name in enumerate(header):
-        key = normalise(name)
-        if key and positions.setdefault(key, index) != index:
-            detail = f"Two columns have the same name: {list_names([header[positions[key]], name])}."
-            raise refusal("duplicate_column", detail, line, index + 1)
+        if key := normalise(name):
+            positions.setdefault(key, []).append(index)
     return positions
 
 
-def _known_groups(role: str, positions: dict[str, int]) -> list[list[int]]:
-    """Return the columns with a known name for this role, one list per group, best first."""
-    groups = []
-    for aliases in ALIASES[role]:
-        known = set(map(normalise, aliases))
-        group = [
-            index
-            for key, index in positions.items()
-            if key in known or (role == "images" and _NUMBER.sub("", key) in known)
-        ]
-        if group:
-            groups.append(group)
+def _known_groups(role: str, positions: dict[str, list[int]]) -> dict[int, list[int]]:
+    """Return the columns with a known name for this role, by the rank of their group."""
+    groups: dict[int, list[int]] = {}
+    ranks = _RANKS[role]
+    for key, indices in positions.items():
+        rank = ranks.get(key)
+        if rank is None and role == "images":
+            rank = ranks.get(_NUMBER.sub("", key))
+        if rank is not None:
+            groups.setdefault(rank, []).extend(indices)
     return groups
 
 
-def _missing_columns(names: list[str], header: list[str], line: int) -> CatalogueError:
-    detail = f"Missing columns: {list_names(names)}. Found in the file: {list_names(header)}."
-    return refusal("missing_column", detail, line)
+def _duplicate(indices: list[int], header: list[str], line: int) -> CatalogueError:
+    names = list_names([header[index] for index in indices[:2]])
+    return refusal("duplicate_column", f"Two columns have the same name: {names}.", line, indices[1] + 1)
+
+
+_RANKS = {
+    role: {normalise(name): rank for rank, group in reversed([*enumerate(groups)]) for name in group}
+    for role, groups in ALIASES.items()
+}

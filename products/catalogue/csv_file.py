@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from itertools import dropwhile, islice
 from typing import IO
 
-from products.catalogue.encoding import BLOCK_BYTES, find_encoding
+from products.catalogue.columns import known_roles
+from products.catalogue.encoding import BLOCK_BYTES, find_encoding, readable
 from products.catalogue.problems import CatalogueError, refusal
-from products.catalogue.records import MAX_ROW_CHARS, Record, cell_too_long, row_too_long
+from products.catalogue.records import MAX_CELL_CHARS, MAX_ROW_CHARS, Record, cell_too_long, row_too_long
 
 DELIMITERS = ",;\t|"
 
@@ -36,8 +37,7 @@ class CsvFile:
         if declared:
             self.delimiter = declared[1]
         else:
-            header = re.split(r"[\r\n]", _QUOTED_OR_IN_PARENTHESES.sub("", "".join(head)), maxsplit=1)[0]
-            self.delimiter = max(DELIMITERS, key=header.count)  # the comma if there is none
+            self.delimiter = _find_delimiter("".join(head))
 
     def records(self) -> Iterator[Record]:
         """Yield all records of the file. Their texts joined are the whole text."""
@@ -45,7 +45,8 @@ class CsvFile:
         reader = csv.reader(self._collect_lines(lines), delimiter=self.delimiter)
         start = 1
         try:
-            for cells in reader:
+            rows = ([*map(readable, cells)] for cells in reader) if self.encoding.is_damaged else reader
+            for cells in rows:
                 yield Record(start, cells, "".join(lines))
                 start = reader.line_num + 1
                 lines.clear()
@@ -76,7 +77,7 @@ class CsvFile:
         """
         cell = next(csv.reader(record, delimiter=self.delimiter))[-1]
         line = start + len(record) - max(1, len(_split_lines(cell)))
-        limit = f"{csv.field_size_limit():,} characters"
+        limit = f"{MAX_CELL_CHARS:,} characters"
         detail = f"The quote opened in line {line} is never closed, or its cell is longer than {limit}."
         return refusal("unclosed_quote", detail, line)
 
@@ -94,6 +95,19 @@ class CsvFile:
             number += len(lines)
             if len(rest) > MAX_ROW_CHARS:
                 raise row_too_long(number)
+
+
+def _find_delimiter(head: str) -> str:
+    """Return the delimiter of the first line with known names of columns, else of the first with one."""
+    lines = re.split(r"[\r\n]+", _QUOTED_OR_IN_PARENTHESES.sub("", head))
+    first = ""
+    for line in lines:
+        delimiter = max(DELIMITERS, key=line.count)  # the comma if there is none
+        if delimiter in line:
+            first = first or delimiter
+            if len(line) <= MAX_ROW_CHARS // 10 and known_roles(line.split(delimiter)) > 1:
+                return delimiter
+    return first or DELIMITERS[0]
 
 
 def _split_lines(text: str) -> list[str]:

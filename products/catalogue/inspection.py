@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from products.catalogue.columns import ColumnNames
-from products.catalogue.picture_urls import host_of, url_problem, url_warning
+from products.catalogue.picture_urls import URL_START, host_of, looks_like_picture, url_problem
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
 
@@ -45,6 +45,7 @@ class Preview:
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
+    `sheet` is the one that is read of a workbook, `sheets` are all that are visible.
     """
 
     encoding: str
@@ -56,6 +57,8 @@ class Preview:
     hosts: dict[str, int]
     first_rows: list[Row]
     warnings: list[Problem]
+    sheet: str | None = None
+    sheets: list[str] = field(default_factory=list)
 
 
 def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
@@ -112,6 +115,8 @@ def preview(catalogue: Catalogue) -> Preview:
         hosts=dict(hosts.most_common(PREVIEW_HOSTS)),
         first_rows=first_rows,
         warnings=warnings.listed(),
+        sheet=catalogue.sheet,
+        sheets=catalogue.sheets,
     )
 
 
@@ -123,6 +128,13 @@ class _Warnings:
         self._kept: dict[str, list[Problem]] = {}
         self._count = 0
         self._lines: dict[int, int] = {}  # by the hash of a serial number, the line where it first appears
+        self._reported: set[int] = set(catalogue.columns.unused)
+        for record in catalogue.above_header():
+            self._add(Problem("skipped_line", "This line is above the header. It is not read.", record.line))
+        for index in catalogue.columns.guessed:
+            name = shorten(catalogue.header[index].strip(), 60)
+            detail = f"The column “{name}” was chosen by its content, since its name is not known."
+            self._add(Problem("column_by_content", detail, catalogue.header_line, index + 1))
         for index in catalogue.columns.unused:
             name = shorten(catalogue.header[index].strip(), 60)
             detail = f"The column “{name}” is not used because another column fits better."
@@ -133,28 +145,46 @@ class _Warnings:
         for problem in _problems(self._catalogue, row):
             self._add(problem)
         columns = self._catalogue.columns
-        if not row.serial_number:
+        if columns.serial is not None and not row.serial_number:
             detail = "The row has no serial number."
             self._add(Problem("blank_serial", detail, row.line, columns.serial + 1))
-        if not row.product_name:
+        if columns.name is not None and not row.product_name:
             self._add(Problem("blank_name", "The row has no product name.", row.line, columns.name + 1))
         if len(row.image_urls) > MAX_USUAL_URLS:
             detail = f"The row has {len(row.image_urls):,} picture URLs. Is a separator between rows missing?"
             self._add(Problem("many_urls", detail, row.line))
-        if any(map(url_warning, row.image_urls)):
-            for index, url in _urls_by_cell(self._catalogue, row):
-                if warning := url_warning(url):
-                    code, detail = warning
+        for index in self._catalogue.picture_cells(row.cells):
+            if index < len(row.cells):
+                for url, code, detail in self._catalogue.warnings_in(row.cells[index]):
                     self._add(Problem(code, f"{shorten(url, 200)}: {detail}", row.line, index + 1))
-        if row.serial_number and not row.continues:
-            self._check_duplicate(row)
+        if self._catalogue.encoding.is_damaged:
+            for index, cell in enumerate(row.cells):
+                if "\ufffd" in cell:
+                    detail = "The cell contains bytes that cannot be read as text. They are kept as they are."
+                    self._add(Problem("unreadable_character", detail, row.line, index + 1))
+        self._check_unread(row)
+        if columns.serial is not None and row.serial_number and not row.continues:
+            self._check_duplicate(row, columns.serial + 1)
 
-    def _check_duplicate(self, row: Row) -> None:
+    def _check_unread(self, row: Row) -> None:
+        """Warn of the first URL in each column without a name, and of a picture in each that is not read."""
+        catalogue = self._catalogue
+        read = set(catalogue.picture_cells(row.cells)) | self._reported
+        for index, cell in enumerate(row.cells[: catalogue.input_width]):
+            if "//" in cell and index not in read and URL_START.match(cell.strip()):
+                is_named = bool(catalogue.header[index].strip())
+                if not is_named or looks_like_picture(cell):
+                    self._reported.add(index)
+                    detail = (
+                        f"{shorten(cell.strip(), 200)}: There are URLs in this column, which is not read."
+                    )
+                    self._add(Problem("unread_urls", detail, row.line, index + 1))
+
+    def _check_duplicate(self, row: Row, column: int) -> None:
         key = hash(row.serial_number)
         if first_line := self._lines.get(key):
             name = shorten(row.serial_number, 60)
             detail = f"The serial number “{name}” is already used in line {first_line}."
-            column = self._catalogue.columns.serial + 1
             self._add(Problem("duplicate_serial", detail, row.line, column))
         elif len(self._lines) < MAX_SERIAL_NUMBERS:
             self._lines[key] = row.line
@@ -166,7 +196,13 @@ class _Warnings:
             kept.append(problem)
 
     def listed(self) -> list[Problem]:
-        """Return the kept warnings in the order of lines, and a last one if others were left out."""
+        """Return the kept warnings in the order of lines, and a last one if others were left out.
+
+        All rows have been checked.
+        """
+        for line in self._catalogue.skipped:
+            detail = "This line repeats the header or is a total. It is not read as a product."
+            self._add(Problem("skipped_line", detail, line))
         warnings = [problem for kept in self._kept.values() for problem in kept]
         warnings.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
         if len(warnings) < self._count:

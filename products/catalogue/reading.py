@@ -1,16 +1,43 @@
 """A catalogue file as rows with serial number, product name and picture URLs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 from typing import IO, NamedTuple, TypedDict
 
-from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, find_columns, is_result
+from products.catalogue.columns import (
+    ALIASES,
+    RESULT_COLUMNS,
+    ColumnNames,
+    Columns,
+    find_columns,
+    is_picture_name,
+    is_result,
+    known_roles,
+    missing_columns,
+)
+from products.catalogue.content import SAMPLE_ROWS, find_by_content
 from products.catalogue.csv_file import CsvFile
-from products.catalogue.picture_urls import URL_START, separator_in, split_urls
-from products.catalogue.problems import refusal
+from products.catalogue.picture_cells import cell_warnings, separator_in, split_urls
+from products.catalogue.picture_urls import URL_START
+from products.catalogue.problems import CatalogueError, refusal
 from products.catalogue.records import Record
 from products.catalogue.workbook import Workbook, is_workbook
 
 MAX_COLUMNS = 16_384  # Excel's limit
+_END_OF_FILE = "\x1a"  # of CP/M and MS-DOS, which some programs still write
+#: Rows among which the header is searched.
+HEADER_ROWS = 20
+#: Cells of a row that make the rows above it with a single one titles.
+MIN_TABLE_CELLS = 3
+MAX_SKIPPED_LINES = 1_000
+# First cells of a line with sums. Without a URL such a line is no product.
+_TOTALS = frozenset(
+    [
+        *("total", "totals", "grand total", "subtotal", "sum", "summe", "gesamt", "gesamtsumme"),
+        *("zwischensumme", "somme", "total général", "sous-total", "suma", "totale", "somma", "totaal"),
+        *("razem", "suma całkowita", "итого"),
+    ]
+)
 
 
 class Reading(TypedDict, total=False):
@@ -19,6 +46,7 @@ class Reading(TypedDict, total=False):
     encoding: str
     columns: ColumnNames
     base_url: str
+    sheet: str
 
 
 class Row(NamedTuple):
@@ -41,24 +69,68 @@ class Row(NamedTuple):
     continues: bool = False
 
 
-def read_header(file: IO[bytes], *, encoding: str = "") -> list[str]:
-    """Return the names of all columns. Raise CatalogueError if the file cannot be read."""
-    return [name.strip() for name in _header(_open(file, encoding)).cells]
+class Head(NamedTuple):
+    """The names of all columns, and those of the visible sheets of a workbook."""
+
+    columns: list[str]
+    sheets: list[str]
 
 
-def _open(file: IO[bytes], encoding: str) -> CsvFile | Workbook:
-    return Workbook(file) if is_workbook(file) else CsvFile(file, encoding)
+def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
+    """Return what a file says about itself. Raise CatalogueError if it cannot be read."""
+    source = _open(file, encoding, sheet)
+    columns = [name.strip() for name in _header(source).cells]
+    return Head(columns, source.sheets if isinstance(source, Workbook) else [])
+
+
+def _open(file: IO[bytes], encoding: str, sheet: str) -> CsvFile | Workbook:
+    return Workbook(file, sheet) if is_workbook(file) else CsvFile(file, encoding)
 
 
 def _header(source: CsvFile | Workbook) -> Record:
+    """Return the header: of the first rows, the one with the most known names, else the first.
+
+    A row with a single cell in front of wider ones is a title.
+    """
     records = (record for record in source.records() if not record.is_blank)
     if source.declares_delimiter:
         next(records)
-    header = next(records, Record(1, [], ""))
-    if len(header.cells) > MAX_COLUMNS:
+    first = _first(records, HEADER_ROWS) or [Record(1, [], "")]
+    if len(first[0].cells) > MAX_COLUMNS:
         detail = f"The file has more than the {MAX_COLUMNS:,} columns allowed."
         raise refusal("too_many_columns", detail)
-    return header
+    filled = [sum(bool(cell.strip()) for cell in record.cells) for record in first]
+    roles = [
+        known_roles(record.cells) if count > 1 and len(record.cells) <= MAX_COLUMNS else 0
+        for record, count in zip(first, filled, strict=True)
+    ]
+    if max(roles) > 1:
+        return first[roles.index(max(roles))]
+    return next(
+        (
+            record
+            for record, count in zip(first, filled, strict=True)
+            if count > 1 or max(filled) < MIN_TABLE_CELLS
+        ),
+        first[0],
+    )
+
+
+def _first(records: Iterable[Record], count: int) -> list[Record]:
+    """Return the first `count` records, or those in front of an error, which the reading of rows reports."""
+    found: list[Record] = []
+    try:
+        found.extend(islice(records, count))
+    except CatalogueError:
+        if not found:
+            raise
+    return found
+
+
+def _is_total(cells: list[str]) -> bool:
+    """Return whether a row begins with a word for a sum and has no URL."""
+    first = cells[0] or next(filter(None, cells))
+    return first.strip(" :\xa0").casefold() in _TOTALS and not any(map(URL_START.search, cells))
 
 
 class Catalogue:
@@ -68,9 +140,12 @@ class Catalogue:
     Creation and iteration raise CatalogueError if the file cannot be read as a table.
 
     `encoding` (one of ENCODINGS) and the names in `columns` are used as given; what is left out is detected.
-    Relative URLs are joined to `base_url`. `input_width` is the number of columns without those added by an
-    earlier result. `separator` is put between the URLs of an output cell: the one found in the first row
-    with several URLs, and `,` until then.
+    Relative URLs are joined to `base_url`. `sheet` is the name of a workbook's sheet, or its number from 1.
+
+    `input_width` is the number of columns without those added by an
+    earlier result, `named_width` the number up to the last of these that has a name. `separator` is put
+    between the URLs of an output cell: the one found in the first row with several URLs, and `,` until then.
+    `skipped` has the first lines below the header that were no products though they were not blank.
     """
 
     def __init__(
@@ -80,16 +155,43 @@ class Catalogue:
         encoding: str = "",
         columns: ColumnNames | None = None,
         base_url: str = "",
+        sheet: str = "",
     ) -> None:
-        self._source = _open(file, encoding)
+        self._source = _open(file, encoding, sheet)
         self.is_workbook = isinstance(self._source, Workbook)
         self.encoding, self.delimiter = self._source.encoding, self._source.delimiter
         self.base_url = base_url
+        self.skipped: list[int] = []
         self._separator: str | None = None
         header = _header(self._source)
         self.header, self.header_line, self.header_text = header.cells, header.line, header.text
         self.input_width = len(self.header) - (len(RESULT_COLUMNS) if is_result(self.header) else 0)
-        self.columns = find_columns(self.header[: self.input_width], self.header_line, columns)
+        named = self.header[: self.input_width]
+        self.named_width = max((index + 1 for index, name in enumerate(named) if name.strip()), default=0)
+        self.columns = self._find_columns(named, columns)
+        if isinstance(self._source, Workbook):
+            self._source.link_columns = frozenset(self.columns.images)
+
+    @property
+    def sheet(self) -> str | None:
+        """The name of the sheet of a workbook that is read."""
+        return self._source.sheet if isinstance(self._source, Workbook) else None
+
+    @property
+    def sheets(self) -> list[str]:
+        """The names of the visible sheets of a workbook."""
+        return self._source.sheets if isinstance(self._source, Workbook) else []
+
+    def _find_columns(self, header: list[str], names: ColumnNames | None) -> Columns:
+        """Return the columns by name, and those that have no known name by their content."""
+        found = find_columns(header, self.header_line, names)
+        if found.serial is None or found.name is None or not found.images:
+            records = (record for record in self._source.records() if record.line >= self.header_line)
+            rows = [record.cells for record in _first(records, SAMPLE_ROWS + 1)[1:] if not record.is_blank]
+            found = find_by_content(found, header, rows, self.base_url)
+        if not found.images:
+            raise missing_columns([ALIASES["images"][0][0]], header, self.header_line)
+        return found
 
     @property
     def separator(self) -> str:
@@ -102,6 +204,13 @@ class Catalogue:
                 return
             yield record.text
 
+    def above_header(self) -> Iterator[Record]:
+        """Yield the records before the header that are neither blank nor a line like `sep=;`."""
+        records = (record for record in self._source.records() if not record.is_blank)
+        if self._source.declares_delimiter:
+            next(records)
+        return takewhile(lambda record: record.line < self.header_line, records)
+
     def __iter__(self) -> Iterator[Row]:
         return self.rows()
 
@@ -110,22 +219,30 @@ class Catalogue:
         return (part for part in self.parts(after) if isinstance(part, Row))
 
     def parts(self, after: int = 0) -> Iterator[Row | str]:
-        """Yield everything after the header: rows, and the text of each blank record.
+        """Yield everything after the header: rows, and the text of each record that is no product.
 
-        The first `after` rows are skipped; `separator` is then found in the others.
+        Such are blank ones, those that repeat the header, and totals. The first `after` rows are skipped;
+        `separator` is then found in the others.
         """
-        serial, name = self.columns.serial, self.columns.name
-        needed = max(serial, name, *self.columns.images) + 1
+        serial, name, header = self.columns.serial, self.columns.name, self.header
+        needed = max(serial or 0, name or 0, *self.columns.images) + 1
+        self.skipped.clear()
         number, last_serial, last_name = 0, "", ""
         for line, cells, text in self._source.records():
             if line <= self.header_line:
                 continue
-            if not any(map(str.strip, cells)):
+            if not any(map(str.strip, cells)) or cells == [_END_OF_FILE]:
+                yield text
+                continue
+            padded = cells if len(cells) >= needed else cells + [""] * (needed - len(cells))
+            if cells == header or _is_total(cells) or (not number and self._is_second_header(cells)):
+                if len(self.skipped) < MAX_SKIPPED_LINES:
+                    self.skipped.append(line)
                 yield text
                 continue
             number += 1
-            padded = cells if len(cells) >= needed else cells + [""] * (needed - len(cells))
-            serial_number, product_name = padded[serial].strip(), padded[name].strip()
+            serial_number = str(number) if serial is None else padded[serial].strip()
+            product_name = "" if name is None else padded[name].strip()
             continues = not product_name and serial_number != "" and serial_number == last_serial
             if continues:
                 product_name = last_name
@@ -134,20 +251,29 @@ class Catalogue:
                 continue
             yield Row(number, line, cells, text, serial_number, product_name, self._urls(padded), continues)
 
+    def _is_second_header(self, cells: list[str]) -> bool:
+        """Return whether the first row has the name of a picture column in place of a picture."""
+        return any(index < len(cells) and is_picture_name(cells[index]) for index in self.columns.images)
+
     def urls_in(self, cell: str) -> list[str]:
         """Return the URLs of one picture cell."""
         return split_urls(cell, self.base_url)
 
+    def warnings_in(self, cell: str) -> Iterator[tuple[str, str, str]]:
+        """Yield URL, code and sentence for each doubt about a URL of a picture cell."""
+        return cell_warnings(cell, self.base_url)
+
     def picture_cells(self, cells: list[str]) -> Sequence[int]:
         """Return the indices of a row's picture cells: the picture columns, and surplus cells with URLs.
 
-        The latter come from a list of URLs that was not quoted. They count only if the last column of the
-        header is a picture column, and if they start like a URL.
+        The latter come from a list of URLs that was not quoted. They count only if the last column with a
+        name is a picture column, and if they start like a URL.
         """
-        width = len(self.header)
+        width = self.named_width
         if len(cells) <= width or width - 1 not in self.columns.images:
             return self.columns.images
-        surplus = (index for index in range(width, len(cells)) if URL_START.match(cells[index].strip()))
+        end = len(cells) if self.input_width == len(self.header) else self.input_width
+        surplus = (index for index in range(width, end) if URL_START.match(cells[index].strip()))
         return (*self.columns.images, *surplus)
 
     def _urls(self, cells: list[str]) -> list[str]:
@@ -157,8 +283,8 @@ class Catalogue:
             found = split_urls(cells[index], self.base_url)
             if self._separator is None and len(found) > 1:
                 self._separator = separator_in(cells[index], self.base_url)
-            if self._separator is None and found and index >= len(self.header):
-                unquoted_list = self.delimiter.join(cells[len(self.header) - 1 :])
+            if self._separator is None and found and index >= self.named_width:
+                unquoted_list = self.delimiter.join(cells[self.named_width - 1 :])
                 self._separator = separator_in(unquoted_list, self.base_url) or None
             urls += found
         return urls

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from products.catalogue.problems import CatalogueError, refusal
 
-# A cell may have 131,072 characters. That is the csv module's limit, not changed because it is process-wide
-# and well above Excel's 32,767.
-MAX_ROW_CHARS = 1_000_000
+MAX_CELL_CHARS = 1_000_000
+MAX_ROW_CHARS = 2_000_000
+
+# The csv module's own limit of 131,072 is less than descriptions in HTML have. It is one for the process.
+csv.field_size_limit(MAX_CELL_CHARS)
 
 
 class Record(NamedTuple):
@@ -53,8 +55,8 @@ def quote_cell(value: str, delimiter: str, *, always: bool = False) -> str:
 
 
 def cell_too_long(line: int) -> CatalogueError:
-    """Return the error for a cell longer than the csv module reads."""
-    detail = f"A cell in line {line} is longer than {csv.field_size_limit():,} characters."
+    """Return the error for a cell longer than MAX_CELL_CHARS."""
+    detail = f"A cell in line {line} is longer than {MAX_CELL_CHARS:,} characters."
     return refusal("cell_too_long", detail, line)
 
 

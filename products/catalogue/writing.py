@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from products.catalogue.columns import RESULT_COLUMNS
-from products.catalogue.picture_urls import replace_urls
+from products.catalogue.columns import result_columns
+from products.catalogue.encoding import readable
+from products.catalogue.picture_cells import replace_urls
 from products.catalogue.reading import Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells
 
@@ -59,7 +60,7 @@ def _escape_sign(found: re.Match[str]) -> str:
 class Writer:
     """Writes a result with the encoding, delimiter and quotes of its catalogue.
 
-    By default RESULT_COLUMNS are added after the input's columns. With `replace` nothing is added; instead
+    By default the columns of a result are added after the input's. With `replace` nothing is added; instead
     the outputs take the place of the URLs they were made from. Other cells stay byte for byte the same.
     `for_excel` writes UTF-8 with a byte order mark and escapes formulas.
     """
@@ -80,7 +81,7 @@ class Writer:
         else:
             yield catalogue.encoding.bom
             yield from map(self.encode, catalogue.preamble())
-        added = () if self._replace else RESULT_COLUMNS
+        added = () if self._replace else result_columns(catalogue.header[: catalogue.input_width])
         yield self.encode(self._record(catalogue.header_text, catalogue.header, catalogue.header, added))
 
     def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> str:
@@ -96,7 +97,9 @@ class Writer:
 
     def encode(self, text: str) -> bytes:
         """Encode text for the result."""
-        return text.encode() if self._for_excel else self._catalogue.encoding.encode(text)
+        if not self._for_excel:
+            return self._catalogue.encoding.encode(text)
+        return (readable(text) if self._catalogue.encoding.is_damaged else text).encode()
 
     def _record(self, text: str, before: list[str], after: list[str], added: Sequence[str]) -> str:
         """Return the record `text` with its cells changed from `before` to `after`, and the cells `added`."""

@@ -25,7 +25,8 @@ from products.models.files import shown_name, storage_checked
 
 #: Options of a Request that a repeat keeps.
 REPEATED_OPTIONS = (
-    *("quality", "format", "max_width", "max_height", "force", "encoding", "columns", "base_url"),
+    *("quality", "format", "max_width", "max_height", "force", "encoding", "columns"),
+    *("base_url", "sheet"),
 )
 
 

@@ -138,6 +138,13 @@ class Request(models.Model):
         db_default="",
         help_text="Base URL of relative picture paths.",
     )
+    sheet = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Name or number of a workbook's sheet; blank: the first visible one with known columns.",
+    )
     webhook_url = models.CharField(
         max_length=2048,
         blank=True,
@@ -211,7 +218,12 @@ class Request(models.Model):
     @property
     def reading(self) -> Reading:
         """Options for reading the catalogue, the same every time it is read."""
-        return {"encoding": self.encoding, "columns": self.columns, "base_url": self.base_url}
+        return {
+            "encoding": self.encoding,
+            "columns": self.columns,
+            "base_url": self.base_url,
+            "sheet": self.sheet,
+        }
 
     @property
     def earlier(self) -> "Request | None":

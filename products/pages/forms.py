@@ -11,6 +11,7 @@ from products.catalogue import (
     FIRST_PROBLEMS,
     MAX_URL,
     ColumnNames,
+    Head,
     Problem,
     Reading,
     check_base_url,
@@ -101,8 +102,8 @@ class UploadForm(OptionsForm):
 class DraftForm(OptionsForm):
     """The options for reading an uploaded catalogue, and those of its Request."""
 
-    serial = forms.ChoiceField(label="Serial number")
-    name = forms.ChoiceField(label="Product name")
+    serial = forms.ChoiceField(label="Serial number", required=False)
+    name = forms.ChoiceField(label="Product name", required=False)
     images = forms.MultipleChoiceField(
         label="Picture URLs", widget=forms.CheckboxSelectMultiple, help_text="Select one or more columns."
     )
@@ -120,12 +121,17 @@ class DraftForm(OptionsForm):
         "becomes https://shop.example/media/a/chair.jpg.",
     )
 
-    def __init__(self, header: list[str], *args: Any, **kwargs: Any) -> None:
+    sheet = forms.ChoiceField(label="Sheet", required=False)
+
+    def __init__(self, head: Head, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = [name for name in header if name][:MAX_COLUMN_CHOICES]
+        names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
+        self._has_sheets = len(head.sheets) > 1
+        sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
+        cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
         columns = [(name, name) for name in names]
         for field in ("serial", "name"):
-            cast(forms.ChoiceField, self.fields[field]).choices = [("", "Choose a column"), *columns]
+            cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
         cast(forms.MultipleChoiceField, self.fields["images"]).choices = columns
 
     def clean_base_url(self) -> str:
@@ -137,15 +143,21 @@ class DraftForm(OptionsForm):
 
     @property
     def columns(self) -> list[forms.BoundField]:
-        """The fields that assign columns."""
-        return [self["serial"], self["name"], self["images"]]
+        """The fields that assign columns, and the sheet where there are several."""
+        sheet = [self["sheet"]] if self._has_sheets else []
+        return [*sheet, self["serial"], self["name"], self["images"]]
 
     @property
     def reading(self) -> Reading:
         """The options for reading the file, by the names that `lifecycle.submit` takes."""
         data = self.cleaned_data
         columns: ColumnNames = {"serial": data["serial"], "name": data["name"], "images": data["images"]}
-        return {"encoding": data["encoding"], "columns": columns, "base_url": data["base_url"]}
+        return {
+            "encoding": data["encoding"],
+            "columns": columns,
+            "base_url": data["base_url"],
+            "sheet": data["sheet"],
+        }
 
 
 class RetryForm(forms.Form):

@@ -14,7 +14,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, read_header
+from products.catalogue import CatalogueError, read_head
 from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
@@ -100,16 +100,22 @@ def _idempotency_key(draft_pk: UUID) -> str:
 
 def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
     """Render the preview, or start the draft and redirect to its Request."""
+    sheet = request.POST.get("sheet", "")
     try:
-        header = read_header(file, encoding=request.POST.get("encoding", ""))
-    except (CatalogueError, LookupError, ValueError):  # a wrong or unknown encoding, which the form reports
-        header = read_header(file)
-    form = DraftForm(header, request.POST if request.method == "POST" else None, initial=draft.options)
+        head = read_head(file, encoding=request.POST.get("encoding", ""), sheet=sheet)
+    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
+        head = read_head(file)
+    given = [request.POST.get("serial", ""), request.POST.get("name", ""), *request.POST.getlist("images")]
+    # The columns chosen are those of another sheet: they are found again.
+    is_other_sheet = sheet in head.sheets and not {*given} <= {"", *head.columns}
+    is_bound = request.method == "POST" and not is_other_sheet
+    initial = {**draft.options, "sheet": sheet}
+    form = DraftForm(head, request.POST if is_bound else None, initial=initial)
     limit: LimitReached | None = None
     preview, problems = None, []
     try:
         if not form.is_bound:
-            preview = preview_catalogue(file)
+            preview = preview_catalogue(file, sheet=sheet if is_other_sheet else "")
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and request.POST.get("step") == "start":
             return redirect(_start(request, draft, file, form))

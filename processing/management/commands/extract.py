@@ -53,6 +53,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--base-url", type=checked_by(BaseUrlField()), help="base of relative image paths"
         )
+        parser.add_argument(
+            "--sheet", help="sheet of a workbook, by name or number; default: the first with known columns"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log

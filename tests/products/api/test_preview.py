@@ -67,6 +67,8 @@ def test_a_preview_has_the_promised_shape(api: Client) -> None:
             },
             {"line": 3, "column": 3, "code": "blank_name", "detail": "The row has no product name."},
         ],
+        "sheet": None,
+        "sheets": [],
     }
 
 
@@ -207,12 +209,21 @@ def test_an_option_that_makes_no_sense_is_refused_by_its_name(
 
 def test_a_file_that_an_upload_would_refuse_is_refused(api: Client, settings: Settings) -> None:
     assert errors_of(api, b"") == [("file", "empty_file")]
-    assert errors_of(api, make_csv(header=("A", "B", "C"))) == [("file", "missing_column")]
+    assert errors_of(api, make_csv((1, 2, 3), header=("A", "B", "C"))) == [("file", "missing_column")]
     assert errors_of(api, make_csv(), columns='{"images": ["Foto"]}') == [("file", "missing_column")]
     settings.REQUEST_MAX_IMAGES = 1
     assert errors_of(api, make_csv((1, "Lamp", f"{URL} {URL}"))) == [("file", "too_many_images")]
     settings.UPLOAD_MAX_BYTES = 10
     assert errors_of(api, make_csv()) == [("file", "file_too_large")]
+
+
+def test_a_preview_names_the_sheet_and_the_others(api: Client) -> None:
+    data = make_workbook(HEADER, (1, "Lamp", URL))
+    shown = preview_of(api, data)
+    assert (shown["sheet"], shown["sheets"]) == ("Sheet", ["Sheet", "Notes"])
+    assert preview_of(api, data, sheet="1")["sheet"] == "Sheet"
+    assert errors_of(api, data, sheet="Prices") == [("file", "unknown_sheet")]
+    assert preview_of(api, make_csv((1, "Lamp", URL)))["sheet"] is None
 
 
 def test_a_preview_shows_what_strict_would_refuse(api: Client) -> None:

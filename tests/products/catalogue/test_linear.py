@@ -11,7 +11,7 @@ import pytest
 import imageextractor
 import processing
 import products
-from products.catalogue import columns, picture_urls
+from products.catalogue import columns, picture_cells, picture_urls
 from products.catalogue.records import _cell_pattern
 from products.catalogue.writing import escape_formula
 from products.results.zip_archive import _safe_name
@@ -109,14 +109,14 @@ def assert_linear(name: str, scan: Scan) -> None:
 
 PATTERNS = dict(compiled_patterns())
 FUNCTIONS: dict[str, Scan] = {
-    "split_urls": picture_urls.split_urls,
-    "split_urls with a base": lambda text: picture_urls.split_urls(text, "https://shop.example"),
-    "separator_in": picture_urls.separator_in,
+    "split_urls": picture_cells.split_urls,
+    "split_urls with a base": lambda text: picture_cells.split_urls(text, "https://shop.example"),
+    "separator_in": picture_cells.separator_in,
     "host_of": picture_urls.host_of,
     "host_of a host": lambda text: picture_urls.host_of(f"http://{text}"),
     "url_warning": picture_urls.url_warning,
     "url_problem": picture_urls.url_problem,
-    "replace_urls": lambda text: picture_urls.replace_urls(text, iter([""] * 200_000)),
+    "replace_urls": lambda text: picture_cells.replace_urls(text, iter([""] * 200_000)),
     "escape_formula": escape_formula,
     "normalise": columns.normalise,
     "normalise combining marks": lambda text: columns.normalise(text + "\u0315\u0300" * (len(text) // 2)),
@@ -127,7 +127,7 @@ FUNCTIONS: dict[str, Scan] = {
 
 def test_patterns_are_found() -> None:
     assert {
-        "products.catalogue.picture_urls._SPLIT",
+        "products.catalogue.picture_cells._SEPARATORS",
         "processing.webhooks.inbound._SEPARATORS",
     } <= PATTERNS.keys()
 

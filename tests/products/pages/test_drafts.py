@@ -1,10 +1,12 @@
 """Between the upload and the start: how the file is read, shown and corrected."""
 
+import io
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import openpyxl
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -13,6 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from products import lifecycle
+from products.catalogue import Catalogue
 from products.models import Draft, Request
 from tests.support.factories import (
     OTHER_URL,
@@ -28,8 +31,9 @@ from tests.support.parallel import together
 
 pytestmark = pytest.mark.django_db
 
-UNKNOWN = make_csv((1, "Chair", URL), header=("Artikel", "Bezeichnung", "Fotos"))
-READING = {"serial": "Artikel", "name": "Bezeichnung", "images": ["Fotos"], "encoding": "", "base_url": ""}
+# Neither the names tell where the pictures are, nor do the cells.
+UNKNOWN = make_csv((1, "Chair", URL), (2, "Table", "no"), (3, "Sofa", "no"), header=("Eins", "Zwei", "Drei"))
+READING = {"serial": "Eins", "name": "Zwei", "images": ["Drei"], "encoding": "", "base_url": ""}
 OPTIONS = {"quality": "50", "format": "jpeg"}
 
 
@@ -71,9 +75,9 @@ def test_what_was_previewed_is_started_with_its_options_and_kept_once(page: Clie
     answer = page.post(draft.get_absolute_url(), form)
     batch = Request.objects.get()
     assert answer.headers["Location"] == batch.get_absolute_url()
-    assert (batch.owner, batch.filename, batch.products_total) == (ann, "artikel.csv", 1)
+    assert (batch.owner, batch.filename, batch.products_total) == (ann, "artikel.csv", 3)
     assert (batch.quality, batch.format, batch.max_width) == (81, "webp", 800)
-    assert batch.columns == {"serial": "Artikel", "name": "Bezeichnung", "images": ["Fotos"]}
+    assert batch.columns == {"serial": "Eins", "name": "Zwei", "images": ["Drei"]}
     assert not Draft.objects.exists()
     assert len(stored_catalogues() - before) == 1
 
@@ -96,7 +100,7 @@ def test_two_clicks_on_start_lead_to_one_request(page: Client, ann: User) -> Non
 def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
     path = drafted(page, UNKNOWN).get_absolute_url()
     shown = body(page.get(path))
-    assert "Missing columns: “Serial Number”, “Product Name”, “Input Image Urls”." in shown
+    assert "Missing columns: “Input Image Urls”." in shown
     assert "First rows" not in shown
     answer = page.post(path, {**READING, **OPTIONS, "step": "preview"})
     assert answer.status_code == 200
@@ -112,6 +116,32 @@ def test_columns_are_reassigned(page: Client) -> None:
     shown = body(page.post(path, form)).partition("First rows")[2]
     assert '<th scope="row">A-1</th>' in shown
     assert OTHER_URL in shown
+
+
+def test_another_sheet_is_chosen_and_its_columns_are_found(page: Client, ann: User) -> None:
+    book = openpyxl.Workbook()
+    book.worksheets[0].title = "Lamps"
+    for row in (["SKU", "Name", "Image"], ["1", "Lamp", URL]):
+        book.worksheets[0].append(row)
+    chairs = book.create_sheet("Chairs")
+    for row in (["Code", "Title", "Photo"], ["2", "Chair", OTHER_URL]):
+        chairs.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    path = drafted(page, file.getvalue(), "catalogue.xlsx").get_absolute_url()
+    shown = body(page.get(path))
+    assert "Sheet</dt><dd>Lamps <small>(one of 2)" in shown
+    form = {**READING, **OPTIONS, "serial": "SKU", "name": "Name", "images": ["Image"], "sheet": "Chairs"}
+    shown = body(page.post(path, {**form, "step": "preview"}))
+    assert "Sheet</dt><dd>Chairs" in shown
+    for chosen in ('<option value="Chairs" selected>', '<option value="Code" selected>', OTHER_URL):
+        assert chosen in shown
+    form |= {"serial": "Code", "name": "Title", "images": ["Photo"]}
+    page.post(path, {**form, "step": "start"})
+    batch = Request.objects.get()
+    assert batch.sheet == "Chairs"
+    with batch.source.open("rb") as source:
+        assert [row.product_name for row in Catalogue(source, **batch.reading)] == ["Chair"]
 
 
 def test_encoding_and_base_url_are_taken(page: Client) -> None:
@@ -170,7 +200,7 @@ def test_a_file_that_no_choice_of_columns_can_help_is_refused_beside_the_field(
 
 def test_missing_choices_are_refused_beside_their_fields(page: Client) -> None:
     path = drafted(page, UNKNOWN).get_absolute_url()
-    answer = page.post(path, {**OPTIONS, "step": "start", "serial": "Artikel", "name": "made up"})
+    answer = page.post(path, {**OPTIONS, "step": "start", "serial": "Eins", "name": "made up"})
     assert answer.status_code == 400
     assert sorted(answer.context["form"].errors) == ["images", "name"]
     assert not Request.objects.exists()
