@@ -41,7 +41,7 @@ class MaskedBmpFile(ImageFile.ImageFile):
             raise SyntaxError("not a bitmap of a known layout")
         if not has_masks and compression != _UNCOMPRESSED:
             raise SyntaxError("a compressed bitmap")
-        self._masks = _USUAL_MASKS.get(self._bits, ())
+        self._masks: tuple[int, ...] = _USUAL_MASKS.get(self._bits, ())
         if has_masks:
             with_alpha = compression == _MASKS_WITH_ALPHA or header >= _HEADER_BYTES_WITH_ALPHA
             masks = struct.unpack_from(f"<{3 + with_alpha}I", data, _MASKS_START)
@@ -78,9 +78,10 @@ class MaskedBmpFile(ImageFile.ImageFile):
         if self._bits <= 8:
             shifts = np.arange(8 - self._bits, -1, -self._bits, dtype=np.uint8)
             indexes = (rows[:, :, None] >> shifts & (1 << self._bits) - 1).reshape(len(rows), -1)
-            return self._palette()[indexes[:, :width]]
+            colours: NDArray[np.uint8] = self._palette()[indexes[:, :width]]
+            return colours
         values = rows.view(f"<u{self._bits // 8}")[:, :width]
-        masks = self._masks if self._masks[3] else self._masks[:3]
+        masks = self._masks if any(self._masks[3:]) else self._masks[:3]
         return np.stack([_channel(values, mask) for mask in masks], axis=-1)
 
     def _palette(self) -> NDArray[np.uint8]:
@@ -98,4 +99,5 @@ def _channel(values: NDArray[Any], mask: int) -> NDArray[np.uint8]:
         return np.zeros(values.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1
     bits = (values & values.dtype.type(mask)) >> values.dtype.type(shift)
-    return (bits.astype(np.float64) * (255 / (mask >> shift)) + 0.5).astype(np.uint8)
+    channel: NDArray[np.uint8] = (bits.astype(np.float64) * (255 / (mask >> shift)) + 0.5).astype(np.uint8)
+    return channel

@@ -26,7 +26,7 @@ from processing.compress.isobmff import jp2_profile, max_declared_pixels, nclx_c
 from processing.compress.jpeg import has_end, with_end
 from processing.compress.png import SIGNATURE, Png, read_png
 from processing.compress.profiles import SRGB_CURVE, profile_of_codes
-from processing.compress.structure import Structure
+from processing.compress.structure import Structure, check_structure
 from processing.compress.tiff import SampleTiffFile, is_left_to_pillow
 from processing.compress.types import CompressError
 
@@ -111,13 +111,16 @@ def open_picture(data: bytes, structure: Structure, max_pixels: int) -> Picture:
 
 
 def _opened(data: bytes, structure: Structure, max_pixels: int) -> Picture:
+    format = "png"
     if is_icon(data):
-        data = largest_picture(data)
-        return Picture(Image.open(BytesIO(data), formats=("PNG", "ICO")), data, "ico")
+        data, format = largest_picture(data), "ico"
+        check_structure(data)
     if data.startswith(SIGNATURE):
         png = read_png(data)
         header = Image.open(BytesIO(png.file_without_pixels()), formats=("PNG",))
-        return Picture(header, data, "png", png.is_animated, png)
+        return Picture(header, data, format, png.is_animated, png)
+    if format == "ico":
+        return Picture(Image.open(BytesIO(data), formats=("ICO",)), data, format)
     # Pillow reports an AVIF of more than 32,768 pixels a side as damaged, so this comes first.
     if data[4:8] == b"ftyp" and max_declared_pixels(memoryview(data)) > max_pixels:
         raise CompressError("too_many_pixels", f"The picture has more than {max_pixels:,} pixels.")

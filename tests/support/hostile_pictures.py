@@ -142,6 +142,11 @@ def avif_extents(count: int) -> bytes:
     return file + box(b"mdat", bytes(filler))
 
 
+def icon(picture: bytes) -> bytes:
+    """An icon of one picture."""
+    return struct.pack("<3H4B2H2I", 0, 1, 1, 64, 48, 0, 0, 1, 32, len(picture), 22) + picture
+
+
 def jpeg_2000_tiles(side: int) -> bytes:
     """A JPEG 2000 that announces a tile for each pixel."""
     picture = bytearray(encoded(Image.new("L", (16, 16)), "JPEG2000", no_jp2=True))
@@ -207,6 +212,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "TIFF: tiles": lambda: tiny_tiles(4_000_000),
     "TIFF: tags": lambda: many_tags(2_000_000),
     "WebP: chunks": lambda: webp_chunks(3_000_000),
+    "icon: chunks of a PNG": lambda: icon(png(png_chunk(b"teSt", b"") * 1_000_000)),
     "JPEG 2000: tiles": lambda: jpeg_2000_tiles(5_000),
     "JPEG 2000: segments": lambda: jpeg_2000_segments(5_000_000),
     "Photoshop: resources": lambda: photoshop_resources(3_000_000),
