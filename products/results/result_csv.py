@@ -9,7 +9,7 @@ from products.models import Image, ImageStatus, Product, Request, bulk
 from products.models.files import storage_checked
 from products.models.output_urls import OutputUrls
 
-CHUNK_ROWS, CHUNK_URLS = 1000, 10_000
+CHUNK_ROWS, CHUNK_URLS, CHUNK_CHARACTERS = 1000, 10_000, 500_000
 RESULT_FIELDS = ("url", "status", "output_key", "external_url", "error_detail")
 
 # Cached, since most rows have one of a few combinations of statuses.
@@ -61,15 +61,19 @@ def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: b
 
 
 def _split(parts: Iterable[Row | str]) -> Iterator[list[Row | str]]:
-    """Yield the parts of a catalogue in chunks of CHUNK_ROWS, or of fewer rows with many URLs."""
+    """Yield the parts of a catalogue in chunks of CHUNK_ROWS, or of fewer with many URLs or long cells.
+
+    A chunk stays in memory while a slow client receives it.
+    """
     chunk: list[Row | str] = []
-    urls = 0
+    urls = characters = 0
     for part in parts:
         chunk.append(part)
         urls += len(part.image_urls) if isinstance(part, Row) else 0
-        if len(chunk) >= CHUNK_ROWS or urls >= CHUNK_URLS:
+        characters += sum(map(len, part.cells)) if isinstance(part, Row) else len(part)
+        if len(chunk) >= CHUNK_ROWS or urls >= CHUNK_URLS or characters >= CHUNK_CHARACTERS:
             yield chunk
-            chunk, urls = [], 0
+            chunk, urls, characters = [], 0, 0
     if chunk:
         yield chunk
 

@@ -275,7 +275,7 @@ def test_odd_paths(anns: Anns, client: Client) -> None:
 def test_odd_headers(anns: Anns, client: Client) -> None:
     def calls() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:
         for place, path in enumerate(paths(anns)):
-            for number, header in enumerate(some(HEADERS, place, path, 24)):
+            for number, header in enumerate(some(HEADERS, place, path, 40)):
                 sent = {"content_type": "application/json"} | {
                     "content_type" if name == "CONTENT_TYPE" else name: value
                     for name, value in header.items()

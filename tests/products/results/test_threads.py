@@ -9,7 +9,7 @@ from django.db import connection
 from products.results.changes import changes_csv
 from products.results.result_csv import result_csv
 from products.results.zip_archive import images_zip, results_zip
-from tests.support.factories import JPEG, ingest, make_csv, make_user, settle, submit
+from tests.support.factories import JPEG, URL, ingest, make_csv, make_user, settle, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,3 +43,12 @@ def test_no_cursor_stays_with_a_thread() -> None:
     assert in_threads(results_zip([batch, earlier]))
     assert in_threads(changes_csv(batch, earlier)).count(b"unchanged") == ROWS
     assert in_threads(images_zip(batch)).count(JPEG) == ROWS
+
+
+def test_long_rows_come_in_small_pieces() -> None:
+    """Each client that receives slowly keeps one piece in memory."""
+    data = make_csv(*((number, "x" * 100_000, "") for number in range(40)), (41, "", URL))
+    batch = ingest(submit(make_user(), data))
+    sizes = [len(piece) for piece in result_csv(batch)]
+    assert sum(sizes) > 4_000_000
+    assert max(sizes) < 1_000_000
