@@ -21,7 +21,7 @@ from products.catalogue.picture_cells import cell_warnings, separator_in, split_
 from products.catalogue.picture_urls import URL_START
 from products.catalogue.problems import CatalogueError, refusal
 from products.catalogue.records import Record
-from products.catalogue.workbook import Workbook, is_workbook
+from products.catalogue.workbook import Workbook, workbook_kind
 
 MAX_COLUMNS = 16_384  # Excel's limit
 _END_OF_FILE = "\x1a"  # of CP/M and MS-DOS, which some programs still write
@@ -84,7 +84,7 @@ def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
 
 
 def _open(file: IO[bytes], encoding: str, sheet: str) -> CsvFile | Workbook:
-    return Workbook(file, sheet) if is_workbook(file) else CsvFile(file, encoding)
+    return Workbook(file, sheet) if workbook_kind(file) else CsvFile(file, encoding)
 
 
 def _header(source: CsvFile | Workbook) -> Record:
@@ -171,6 +171,11 @@ class Catalogue:
         self.columns = self._find_columns(named, columns)
         if isinstance(self._source, Workbook):
             self._source.link_columns = frozenset(self.columns.images)
+
+    @property
+    def kind(self) -> str:
+        """The kind of file: csv, xlsx, xls or ods."""
+        return self._source.kind if isinstance(self._source, Workbook) else "csv"
 
     @property
     def sheet(self) -> str | None:
