@@ -41,7 +41,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Result of `preview`. A workbook has the `encoding` "xlsx" and the `delimiter` None.
+    """Result of `preview`. Other files than CSV have their kind as `encoding` and the `delimiter` None.
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
@@ -106,8 +106,8 @@ def preview(catalogue: Catalogue) -> Preview:
                     hosts[host] += 1
         warnings.check(row)
     return Preview(
-        encoding="xlsx" if catalogue.is_workbook else catalogue.encoding.name,
-        delimiter=None if catalogue.is_workbook else catalogue.delimiter,
+        encoding=catalogue.encoding.name if catalogue.kind == "csv" else catalogue.kind,
+        delimiter=catalogue.delimiter if catalogue.kind == "csv" else None,
         columns=catalogue.columns.names(catalogue.header),
         rows=rows,
         urls=urls,

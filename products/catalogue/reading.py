@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
-from typing import IO, NamedTuple, TypedDict
+from typing import IO, NamedTuple, TypeAlias, TypedDict
 
 from products.catalogue.columns import (
     ALIASES,
@@ -17,11 +17,12 @@ from products.catalogue.columns import (
 )
 from products.catalogue.content import SAMPLE_ROWS, find_by_content
 from products.catalogue.csv_file import CsvFile
+from products.catalogue.items import ItemFile, items_kind
 from products.catalogue.picture_cells import cell_warnings, separator_in, split_urls
 from products.catalogue.picture_urls import URL_START
 from products.catalogue.problems import CatalogueError, refusal
 from products.catalogue.records import Record
-from products.catalogue.workbook import Workbook, is_workbook
+from products.catalogue.workbook import Workbook, workbook_kind
 
 MAX_COLUMNS = 16_384  # Excel's limit
 _END_OF_FILE = "\x1a"  # of CP/M and MS-DOS, which some programs still write
@@ -38,6 +39,9 @@ _TOTALS = frozenset(
         *("razem", "suma całkowita", "итого"),
     ]
 )
+
+
+Source: TypeAlias = CsvFile | ItemFile | Workbook
 
 
 class Reading(TypedDict, total=False):
@@ -83,11 +87,14 @@ def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
     return Head(columns, source.sheets if isinstance(source, Workbook) else [])
 
 
-def _open(file: IO[bytes], encoding: str, sheet: str) -> CsvFile | Workbook:
-    return Workbook(file, sheet) if is_workbook(file) else CsvFile(file, encoding)
+def _open(file: IO[bytes], encoding: str, sheet: str) -> Source:
+    if workbook_kind(file):
+        return Workbook(file, sheet)
+    kind = "" if encoding else items_kind(file)
+    return ItemFile(file, kind) if kind else CsvFile(file, encoding)
 
 
-def _header(source: CsvFile | Workbook) -> Record:
+def _header(source: Source) -> Record:
     """Return the header: of the first rows, the one with the most known names, else the first.
 
     A row with a single cell in front of wider ones is a title.
@@ -158,7 +165,6 @@ class Catalogue:
         sheet: str = "",
     ) -> None:
         self._source = _open(file, encoding, sheet)
-        self.is_workbook = isinstance(self._source, Workbook)
         self.encoding, self.delimiter = self._source.encoding, self._source.delimiter
         self.base_url = base_url
         self.skipped: list[int] = []
@@ -171,6 +177,11 @@ class Catalogue:
         self.columns = self._find_columns(named, columns)
         if isinstance(self._source, Workbook):
             self._source.link_columns = frozenset(self.columns.images)
+
+    @property
+    def kind(self) -> str:
+        """The kind of file: csv, xlsx, xls, ods, xml or json."""
+        return "csv" if isinstance(self._source, CsvFile) else self._source.kind
 
     @property
     def sheet(self) -> str | None:

@@ -1,4 +1,4 @@
-"""A sheet of an Excel workbook as records."""
+"""A sheet of a workbook (XLSX, XLS, ODS) as records."""
 
 import zipfile
 import zlib
@@ -8,6 +8,7 @@ from typing import IO
 from xml.parsers import expat
 
 from products.catalogue.columns import known_roles
+from products.catalogue.conversion import ConvertedBook
 from products.catalogue.encoding import Encoding
 from products.catalogue.picture_urls import URL_START
 from products.catalogue.problems import CatalogueError, list_names, refusal
@@ -23,6 +24,7 @@ from products.catalogue.xlsx import Sheet, Xlsx
 
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
+_OPENDOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet"
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, OSError),
     *(ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError),
@@ -31,18 +33,19 @@ _DAMAGED = (
 HEADER_ROWS = 20
 
 
-def is_workbook(file: IO[bytes]) -> bool:
-    """Return whether the file starts like an XLSX. Raise CatalogueError for XLS and encrypted files."""
+def workbook_kind(file: IO[bytes]) -> str:
+    """Return "xlsx", "xls" or "ods" for a file that starts like one of these, else ""."""
     file.seek(0)
-    start = file.read(4)
-    if start == _OLE:
-        detail = "This is an old or password-protected Excel file. Save it as XLSX or CSV."
-        raise refusal("unsupported_workbook", detail)
-    return start == _ZIP
+    start = file.read(100)
+    if start.startswith(_OLE):
+        return "xls"
+    if start.startswith(_ZIP):
+        return "ods" if _OPENDOCUMENT in start else "xlsx"
+    return ""
 
 
 class Workbook:
-    """The records of one sheet. Their text is CSV with commas, in UTF-8.
+    """The records of one sheet. Their text is CSV with commas, in UTF-8. `kind` is xlsx, xls or ods.
 
     `sheet` is a name, or a number from 1; without it, the first visible sheet with known columns is read, or
     the first visible one. In `link_columns` cells with a link have its target as their text, unless their own
@@ -56,7 +59,8 @@ class Workbook:
     def __init__(self, file: IO[bytes], sheet: str = "") -> None:
         self.link_columns: frozenset[int] = frozenset()
         try:
-            self._book = Xlsx(file)
+            self.kind = workbook_kind(file)
+            self._book = Xlsx(file) if self.kind == "xlsx" else ConvertedBook(file)
             self._sheet = self._choose(sheet)
         except _DAMAGED as error:
             raise _unreadable() from error

@@ -491,6 +491,8 @@ class _Formats:
 
 def text_of(value: Any) -> str:
     """Return the value of a cell as in a CSV: numbers with up to 15 digits, as Excel has them."""
+    if isinstance(value, bool):
+        return str(value).upper()
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e21 else f"{value:.15g}"
     if isinstance(value, datetime):

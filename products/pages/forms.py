@@ -91,7 +91,7 @@ class UploadForm(OptionsForm):
         label="Catalogue",
         help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
         allow_empty_file=True,  # reading the catalogue gives a better error message
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,text/csv"}),
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
     )
 
     def add_problems(self, problems: list[Problem]) -> None:

@@ -18,6 +18,7 @@ from products.catalogue import (
     url_problem,
     validate,
 )
+from products.catalogue.picture_cells import _pieces, cell_warnings, replace_urls
 from tests.support.effort import fuzz
 from tests.support.factories import URL, make_csv
 
@@ -80,8 +81,8 @@ def check(data: bytes) -> None:
 def rewritten(data: bytes) -> bytes:
     """Return the result that replaces URLs by outputs, for no outputs: the file itself."""
     catalogue = Catalogue(io.BytesIO(data))
-    if catalogue.input_width < len(catalogue.header):
-        return data  # the columns of an earlier result are left out
+    if catalogue.input_width < len(catalogue.header) or catalogue.kind != "csv":
+        return data  # the columns of an earlier result are left out; the result of other files is CSV
     writer = Writer(catalogue, replace=True)
     lines = [
         part if isinstance(part, str) else writer.row(part, [""] * len(part.image_urls), "", "")
@@ -133,14 +134,23 @@ def test_what_was_written_is_read(
     assert [row.cells for row in found[:-1]] == [row for row in rows if any(map(str.strip, row))]
 
 
-@fuzz(cell=texts)
+# What markup consists of.
+MARKUP = ["[", "]", "{", "}", "<", ">", "(", ")", "!", "&amp;", "\\/", "<img src=", "<br>", "//", "https://a"]
+markup = st.lists(st.sampled_from(MARKUP) | st.sampled_from(list(SPECIAL))).map("".join)
+
+
+@fuzz(cell=texts | markup)
 def test_urls_of_a_cell_are_pieces_of_it_in_order(cell: str) -> None:
     place = 0
+    for piece in _pieces(cell, ""):
+        assert piece
+        place = cell.index(piece, place) + len(piece)
+    assert replace_urls(cell, iter([""] * len(cell))) == cell
+    assert len(split_urls(cell)) == len(_pieces(cell, ""))
     for url in split_urls(cell):
-        assert url
-        place = cell.index(url, place) + len(url)
         problem = url_problem(url)
         assert problem is None or problem.endswith(".")
+    assert all(code and detail for _url, code, detail in cell_warnings(cell))
 
 
 plain_urls = st.from_regex(r"https?://[a-z]{1,8}\.example/[a-z0-9,;._~=&?-]{0,20}[a-z0-9]", fullmatch=True)

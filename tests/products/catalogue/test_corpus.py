@@ -47,7 +47,7 @@ class Case:
 
     @property
     def is_workbook(self) -> bool:
-        return self.encoding == "xlsx"
+        return self.encoding in {"xlsx", "xls", "ods"}
 
 
 def load(expected: Path) -> Case:

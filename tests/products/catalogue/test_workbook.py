@@ -123,7 +123,7 @@ def test_cells_beyond_the_header_are_a_problem_of_their_row() -> None:
 def test_files_that_are_no_workbooks_are_refused() -> None:
     assert refusal_of(make_workbook()) == "missing_column"
     assert refusal_of(make_workbook(HEADER)) == "no_rows"
-    assert refusal_of(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512)) == "unsupported_workbook"
+    assert refusal_of(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512)) == "unreadable_workbook"
     assert refusal_of(b"PK\x03\x04" + bytes(100)) == "unreadable_workbook"
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

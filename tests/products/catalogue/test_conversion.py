@@ -1,0 +1,83 @@
+"""Workbooks of other formats than XLSX."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from products.catalogue import Catalogue, CatalogueError, conversion, preview
+from tests.support.factories import HEADER, OTHER_URL, URL
+
+WIDE = Path(__file__).parent / "wide.xls"  # a sheet with its first and its very last cell
+
+
+def ods(content: str) -> bytes:
+    """Return an ODS workbook with this content.xml."""
+    kind = "application/vnd.oasis.opendocument.spreadsheet"
+    space = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
+    manifest = (
+        f'<manifest:manifest xmlns:manifest="{space}"><manifest:file-entry manifest:full-path="/" '
+        f'manifest:media-type="{kind}"/></manifest:manifest>'
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", kind, zipfile.ZIP_STORED)
+        archive.writestr("META-INF/manifest.xml", manifest)
+        archive.writestr("content.xml", content)
+    return file.getvalue()
+
+
+def content_of(*rows: str) -> str:
+    spaces = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for name in ("office", "table", "text")
+    )
+    table = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+    return (
+        f"<office:document-content {spaces}><office:body><office:spreadsheet>"
+        f'<table:table table:name="Products">{table}</table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+
+
+def cells(*values: str, more: str = "") -> str:
+    return "".join(
+        f'<table:table-cell office:value-type="string" {more}><text:p>{value}</text:p></table:table-cell>'
+        for value in values
+    )
+
+
+def refusal_of(data: bytes) -> str:
+    with pytest.raises(CatalogueError) as refused:
+        Catalogue(io.BytesIO(data))
+    (problem,) = refused.value.problems
+    return problem.code
+
+
+def test_an_ods_workbook_is_read() -> None:
+    data = ods(content_of(cells(*HEADER), "", cells("1", "Lamp", f"{URL}|{OTHER_URL}")))
+    catalogue = Catalogue(io.BytesIO(data))
+    assert [(row.line, row.serial_number, row.product_name, row.image_urls) for row in catalogue] == [
+        (3, "1", "Lamp", [URL, OTHER_URL])
+    ]
+    assert (catalogue.kind, preview(catalogue).encoding, catalogue.sheet) == ("ods", "ods", "Products")
+
+
+@pytest.mark.parametrize("data", [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), ods("<nothing")])
+def test_a_damaged_workbook_is_refused(data: bytes) -> None:
+    assert refusal_of(data) == "unreadable_workbook"
+
+
+def test_a_small_workbook_that_takes_gigabytes_is_refused() -> None:
+    assert WIDE.stat().st_size < 10_000
+    assert refusal_of(WIDE.read_bytes()) == "workbook_too_large"
+    repeated = cells("x", more='table:number-columns-repeated="16384"')
+    data = ods(content_of(cells(*HEADER), *[repeated] * 5000))
+    assert len(data) < 50_000
+    assert refusal_of(data) == "workbook_too_large"
+
+
+def test_a_conversion_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.01)
+    assert refusal_of(ods(content_of(cells(*HEADER)))) == "workbook_too_large"
