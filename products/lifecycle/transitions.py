@@ -1,5 +1,6 @@
 """Finish, cancel, retry and delete a Request, and the sweeps that change its other rows afterwards."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,8 +12,11 @@ from products.lifecycle.signals import request_finished, request_submitted, swee
 from products.models import ImageStatus, ProductImage, Request, RequestStatus
 from products.models.states import Sweep
 
-#: Rows changed in one transaction of a sweep.
+#: Rows changed in one transaction of a sweep at most, and the time after which it ends, so that others can
+#: write. Rows are changed by so many at once.
 SWEEP_ROWS = 5000
+SWEEP_TRANSACTION_SECONDS = 0.05
+SWEEP_STEP_ROWS = 500
 
 
 def settle(batch: Request) -> None:
@@ -88,7 +92,7 @@ def delete(batch: Request, *, only_finished: bool = False) -> bool:
 
 
 def sweep(batch: Request) -> bool:
-    """Change the next SWEEP_ROWS rows, in a transaction. Return whether there are more."""
+    """Change the next rows, in a transaction of SWEEP_TRANSACTION_SECONDS. Return whether there are more."""
     with transaction.atomic():
         locked = Request.objects.locked().filter(pk=batch.pk).first()
         return locked is not None and _sweep_rows(locked)
@@ -115,10 +119,10 @@ def _begin_sweep(batch: Request, kind: Sweep) -> None:
 
 
 def _sweep_rows(batch: Request) -> bool:
-    """Sweep at most SWEEP_ROWS rows. Return whether there may be more. The caller holds the lock."""
+    """Sweep some rows. Return whether there may be more. The caller holds the lock."""
     if not batch.sweep:
         return False
-    if _SWEEPS[Sweep(batch.sweep)](batch) >= SWEEP_ROWS:
+    if _has_more_rows(batch):
         batch.dispatched_at = timezone.now()  # the sweep is moving: recovery need not resend its message
         batch.save()
         return True
@@ -130,18 +134,33 @@ def _sweep_rows(batch: Request) -> bool:
     return False
 
 
-def _sweep_canceled(batch: Request) -> int:
-    """Cancel pending Images, claimed ones included. Return the number of rows changed."""
-    pending = batch.images.pending().first_rows(SWEEP_ROWS).pending()
+def _has_more_rows(batch: Request) -> bool:
+    """Change rows for SWEEP_TRANSACTION_SECONDS, SWEEP_ROWS at most. Return whether there may be more."""
+    ends_at = time.monotonic() + SWEEP_TRANSACTION_SECONDS
+    left = SWEEP_ROWS
+    while left:
+        rows = min(left, SWEEP_STEP_ROWS)
+        if _SWEEPS[Sweep(batch.sweep)](batch, rows) < rows:
+            return False
+        left -= rows
+        if time.monotonic() >= ends_at:
+            break
+    return True
+
+
+def _sweep_canceled(batch: Request, rows: int) -> int:
+    """Cancel pending Images, claimed ones included. Return the number of rows changed, `rows` at most."""
+    # Without repeating the condition on the status, for which SQLite would read all pending rows.
+    pending = batch.images.pending().first_rows(rows)
     swept = pending.update(status=ImageStatus.CANCELED, claimed_by=None, settled_at=timezone.now())
     batch.images_canceled += swept
     return swept
 
 
-def _sweep_retried(batch: Request) -> int:
+def _sweep_retried(batch: Request, rows: int) -> int:
     """Make Images pending that were settled before this run. Return the number of rows changed."""
     earlier = batch.images.filter(settled_at__lt=batch.started_at)
-    again = earlier.retryable(batch.sweep_code, batch.sweep_host).first_rows(SWEEP_ROWS)
+    again = earlier.retryable(batch.sweep_code, batch.sweep_host).first_rows(rows)
     failed = again.failed().count()
     # `crashes` stays: a picture that may have killed a worker is decoded in a child process again.
     swept = again.update(
@@ -158,21 +177,21 @@ def _sweep_retried(batch: Request) -> int:
     return swept
 
 
-def _sweep_deleted(batch: Request) -> int:
+def _sweep_deleted(batch: Request, rows: int) -> int:
     """Delete Images, then Products. Return the number of rows deleted.
 
     By `_raw_delete`, since `delete()` would load all rows to look for dependent ones.
     """
-    images = batch.images.first_rows(SWEEP_ROWS)
+    images = batch.images.first_rows(rows)
     ProductImage.objects.filter(image__in=images)._raw_delete(images.db)
     swept = images._raw_delete(images.db) or 0  # None where nothing can match
-    if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
-        products = batch.products.first_rows(SWEEP_ROWS - swept)
+    if swept < rows:  # no Image is left, so nothing depends on the Products
+        products = batch.products.first_rows(rows - swept)
         swept += products._raw_delete(products.db) or 0
     return swept
 
 
-_SWEEPS: dict[Sweep, Callable[[Request], int]] = {
+_SWEEPS: dict[Sweep, Callable[[Request, int], int]] = {
     Sweep.CANCEL: _sweep_canceled,
     Sweep.RETRY: _sweep_retried,
     Sweep.DELETE: _sweep_deleted,
