@@ -37,13 +37,14 @@ else
 	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest $(ARGS)
 endif
 
-# Real processes, really killed. They mostly wait, so that some run at the same time.
+# Real processes, really killed. They mostly wait, so that some run at the same time. Races are run ROUNDS times each.
 faults: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS)
+	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS)
 
-# Ten minutes of made-up input, shared out among the tests.
+# Made-up input for ten minutes or SECONDS, shared out among the tests.
 fuzz: dev
-	@$(python) scripts/servers.py -- env FUZZ_SECONDS=600 $(python) -m pytest tests/fuzz --timeout=700 $(ARGS)
+	@$(python) scripts/servers.py -- env FUZZ_SECONDS=$(or $(SECONDS),600) \
+		$(python) -m pytest tests/fuzz --timeout=$(shell expr $(or $(SECONDS),600) + 300) $(ARGS)
 
 check: dev
 	@$(python) -m ruff format --check .

@@ -66,6 +66,7 @@ class _HostState:
     code: str = ""
     pauses_in_a_row: int = 0
     failures_in_a_row: int = 0
+    has_answered: bool = False
     answers: int = 0  # since `counting_since`
     refused_at: float | None = None  # a refusal that has not changed the rate yet
     interval: float = 0.0
@@ -113,6 +114,7 @@ class RateLimiter:
         with self._lock:
             state = self._state(host)
             state.pauses_in_a_row = state.failures_in_a_row = state.refusals_in_a_row = 0
+            state.has_answered = True
             state.answers += 1
             state.interval /= state.rate_increase
             if state.interval < MIN_INTERVAL_SECONDS:
@@ -165,6 +167,12 @@ class RateLimiter:
         with self._lock:
             state = self._hosts.get(host)
             return max(0.0, max(state.paused_until, state.next_at) - time.monotonic()) if state else 0.0
+
+    def has_answered(self, host: str) -> bool:
+        """Return whether the host has answered since it was last forgotten."""
+        with self._lock:
+            state = self._hosts.get(host)
+            return state is not None and state.has_answered
 
     def requests_per_second(self, host: str) -> int | None:
         """Return the number of requests that may be made within a second; None if there is no limit."""
