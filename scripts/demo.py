@@ -155,7 +155,7 @@ def check(result: Path, data_dir: Path, origin: Origin) -> int:
 
 
 def is_free(data_dir: Path) -> bool:
-    """Whether no service is running in this folder."""
+    """Return True if no service is running in this folder."""
     with (data_dir / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

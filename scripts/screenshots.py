@@ -47,7 +47,7 @@ LISTS = (
 
 
 class Look(NamedTuple):
-    """What a screenshot is taken as."""
+    """A theme and size of screenshots."""
 
     name: str
     viewport: ViewportSize
@@ -137,7 +137,7 @@ class Tour:
 
     @property
     def path(self) -> str:
-        """Where the user is."""
+        """Return the path of the current page."""
         return self.page.url.removeprefix(self.site.url)
 
     def previews(self) -> None:
@@ -200,7 +200,7 @@ class Tour:
         self.shoot(self.page, "account-new-token")
 
     def errors(self) -> None:
-        """What goes wrong, each on a page of its own."""
+        """Take the pages of errors."""
         self.take("404", "/nothing-here/")
         render = "from django.template.loader import render_to_string as r; print(r('500.html'))"
         broken = self.site.manage("shell", "-v0", "-c", render)

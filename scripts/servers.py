@@ -93,7 +93,7 @@ def install_missing(programs: list[str]) -> list[str]:
 def command_environment(
     database_url: str, redis_url: str, data_dir: str, missing: list[str]
 ) -> dict[str, str]:
-    """What the command sees: nothing of the caller's that could lead tests to a real database or bucket."""
+    """Return the command's environment, without variables that name a real database or bucket."""
     return clean_environment(data_dir) | {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,

@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures for all tests."""
 
 import os
 import socket
@@ -100,7 +100,7 @@ def origin() -> Iterator["Origin"]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """What names resolve to during the test."""
+    """Addresses that names resolve to during the test."""
     names = Names(socket.getaddrinfo)
     monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
     return names

@@ -1,4 +1,4 @@
-"""What the documents say exists: variables, files that are linked to, commands, dependencies."""
+"""Names in the documents that must exist: variables, linked files, commands, dependencies."""
 
 import ast
 import re

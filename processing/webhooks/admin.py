@@ -22,7 +22,7 @@ class ReasonForm(forms.Form):
 
     reason = forms.CharField(
         max_length=WebhookEndpoint._meta.get_field("disabled_reason").max_length,
-        initial="It was disabled by staff.",
+        initial="A staff member disabled it.",
         widget=AdminTextInputWidget,
         help_text="Shown to the owner.",
     )
@@ -72,7 +72,7 @@ class WebhookEndpointAdmin(ActionAdmin):
         reason = form.cleaned_data["reason"]
         changed = [endpoint for endpoint in queryset if endpoint.disable(reason)]
         text = f"Endpoints disabled: {len(changed)}."
-        self.report(request, changed, text, f"Disabled: {reason}")
+        self.report(request, changed, text, f"Disabled. {reason}")
         return None
 
 

@@ -18,6 +18,7 @@ from products.api.serializers import CatalogueField, RequestSerializer
 from products.api.views import UPLOAD_ERRORS, submit
 from products.catalogue import Catalogue
 from products.models import Image, Product, Request, RequestStatus
+from products.models.product import MAX_PAGE_PLACES, leading_rows, load_images
 
 LEGACY_PRODUCTS = 100
 
@@ -93,19 +94,26 @@ def legacy_json(batch: Request, request: ApiRequest) -> dict[str, Any]:
 
 
 def first_rows(batch: Request) -> Iterator[tuple[UUID, str, str, list[str], list[Image | None]]]:
-    """Yield id, serial number, name, URLs and Images of the first products.
+    """Yield id, serial number, name, URLs and Images of the first products, up to MAX_PAGE_PLACES URLs.
 
     They are read from the stored file, with None for each Image, until they are ingested.
     """
     if batch.ingested_rows >= min(LEGACY_PRODUCTS, batch.products_total):
-        for product in batch.products.with_images()[:LEGACY_PRODUCTS]:
+        products = list(batch.products.with_last_positions()[:LEGACY_PRODUCTS])
+        products = products[: leading_rows(products)]
+        load_images(products)
+        for product in products:
             images = product.images_in_order
             urls = [image.url for image in images]
             yield product.pk, product.serial_number, product.product_name, urls, [*images]
     else:
+        count = 0
         with batch.source.open("rb") as file:
             for row in islice(Catalogue(file, **batch.reading), LEGACY_PRODUCTS):
                 pk, urls = Product.id_for(batch.pk, row.number), row.image_urls
+                count += len(urls)
+                if count > MAX_PAGE_PLACES and row.number > 1:
+                    return
                 yield pk, row.serial_number, row.product_name, urls, [None] * len(urls)
 
 

@@ -38,8 +38,9 @@ from products.api.serializers import (
 from products.catalogue import Reading
 from products.lifecycle import preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
-from products.models import Request
+from products.models import Product, Request
 from products.models.owned import OwnedQuerySet
+from products.models.product import leading_rows, load_images
 from products.results import download
 from products.results.changes import changes_csv
 from products.results.result_csv import result_csv, result_name
@@ -74,7 +75,27 @@ class RequestPagination(Pagination):
 
 
 class RowPagination(Pagination):
+    """Pages of rows, which end early where their images would be too many."""
+
     ordering = "row_number"
+
+    def paginate_queryset(
+        self, queryset: Any, request: ApiRequest, view: APIView | None = None
+    ) -> list[Any] | None:
+        """Return the page that the parameter `cursor` names, with its images."""
+        page: list[Product] = super().paginate_queryset(queryset, request, view) or []
+        # The rows next to the cursor stay: the first ones, or the last ones on the way back.
+        is_reverse = bool(self.cursor and self.cursor.reverse)
+        kept = leading_rows(page[::-1] if is_reverse else page)
+        if kept < len(page) and is_reverse:
+            self.has_previous, self.previous_position = True, str(page[-kept - 1].row_number)
+            page = page[-kept:]
+        elif kept < len(page):
+            self.has_next, self.next_position = True, str(page[kept].row_number)
+            page = page[:kept]
+        self.page = page
+        load_images(page)
+        return page
 
 
 class ImagePagination(Pagination):
@@ -216,7 +237,7 @@ class RequestViewSet(
     )
     def products(self, request: ApiRequest, pk: str) -> Response:
         """List the rows of the catalogue in order, each with its images."""
-        return self.list_response(self.get_object().products.with_images())
+        return self.list_response(self.get_object().products.with_last_positions())
 
     @extend_schema(responses=ImageSerializer(many=True))
     @action(

@@ -28,7 +28,9 @@ ALIASES: dict[str, list[tuple[str, ...]]] = {
 RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
 
 _PUNCTUATION = re.compile(r"[\W_]+")
-_NUMBER = re.compile(r" ?\d+$")
+_NUMBER = re.compile(r" ?(?<!\d)\d++$")
+#: Longer names are compared as they are: normalising takes time with the square of their combining marks.
+MAX_NORMALISED_CHARS = 1000
 
 
 class ColumnNames(TypedDict, total=False):
@@ -96,6 +98,8 @@ def is_result(header: list[str]) -> bool:
 
 def normalise(name: str) -> str:
     """Return a column name in the form in which names are compared."""
+    if len(name) > MAX_NORMALISED_CHARS:
+        return name.strip()
     return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip() or name.strip()
 
 

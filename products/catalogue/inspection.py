@@ -13,12 +13,17 @@ FIRST_ROWS = 100
 FIRST_PROBLEMS = 100
 #: More than any catalogue within REQUEST_MAX_IMAGES has, and few enough to read during an HTTP request.
 MAX_ROWS = 2_000_000
-MAX_COLUMNS = 16_384  # Excel's limit
 
 PREVIEW_ROWS = 20
 PREVIEW_HOSTS = 100
 #: Per code, so that a frequent warning does not hide the others.
 PREVIEW_WARNINGS = 20
+#: URLs of the rows that a preview shows. The first row is shown whatever it holds.
+PREVIEW_URLS = 1_000
+#: A row with more is likely a mistake.
+MAX_USUAL_URLS = 1_000
+#: Hosts that are counted, in the order of appearance.
+MAX_HOSTS = 20_000
 #: Duplicates are searched among the first so many, since each takes about 150 bytes of memory.
 MAX_SERIAL_NUMBERS = 250_000
 
@@ -39,7 +44,7 @@ class Preview:
     """Result of `preview`. A workbook has the `encoding` "xlsx" and the `delimiter` None.
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
-    the 100 hosts with the most.
+    the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
     """
 
     encoding: str
@@ -59,7 +64,6 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     Raises CatalogueError if the file cannot be read as a table, has no rows, or has more rows, columns or
     URLs than allowed; with `strict` also if there is any problem, with the first 100 of them.
     """
-    _check_limit(len(catalogue.header), MAX_COLUMNS, "too_many_columns", "columns")
     rows = urls = problem_count = 0
     first_rows: list[Row] = []
     problems: list[Problem] = []
@@ -90,13 +94,13 @@ def preview(catalogue: Catalogue) -> Preview:
     for row in catalogue:
         rows += 1
         urls += len(row.image_urls)
-        if rows <= PREVIEW_ROWS:
+        if rows == 1 or (rows <= PREVIEW_ROWS and urls <= PREVIEW_URLS):
             first_rows.append(row)
         for url in row.image_urls:
             if (key := hash(url)) not in distinct:
                 distinct.add(key)
-                if not url_problem(url):
-                    hosts[host_of(url)] += 1
+                if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
+                    hosts[host] += 1
         warnings.check(row)
     return Preview(
         encoding="xlsx" if catalogue.is_workbook else catalogue.encoding.name,
@@ -134,6 +138,9 @@ class _Warnings:
             self._add(Problem("blank_serial", detail, row.line, columns.serial + 1))
         if not row.product_name:
             self._add(Problem("blank_name", "The row has no product name.", row.line, columns.name + 1))
+        if len(row.image_urls) > MAX_USUAL_URLS:
+            detail = f"The row has {len(row.image_urls):,} picture URLs. Is a separator between rows missing?"
+            self._add(Problem("many_urls", detail, row.line))
         if any(map(url_warning, row.image_urls)):
             for index, url in _urls_by_cell(self._catalogue, row):
                 if warning := url_warning(url):

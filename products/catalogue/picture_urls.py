@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 MAX_URL = 2_048  # characters
@@ -20,11 +21,10 @@ _SEPARATOR = re.compile(r" ?(?:[,;|\t]|\r?\n) ?")
 _NO_PICTURE = "no_selection"  # Magento writes this into cells without a picture
 # A scheme within a word. After a slash or an equals sign it may belong to a URL that the URL contains.
 _MISSING_SEPARATOR = re.compile(r"[a-z0-9]https?://", re.IGNORECASE)
-_SEPARATOR_OR_SPACE = re.compile(r"[,;\s]")
+_SEPARATORS_AND_SPACE = re.compile(r"[,;\s]+")
 _PICTURE_NAME = r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)"
-_MISSING_SCHEME = re.compile(
-    rf"{_PICTURE_NAME}(?:\?[^\s,;]*+)?[,;\s]+(?:www\.|[^\s,;:]*{_PICTURE_NAME}(?![\w.]))", re.IGNORECASE
-)
+_PICTURE_AT_END = re.compile(rf"{_PICTURE_NAME}(?:\?|$)", re.IGNORECASE)
+_PICTURE = re.compile(rf"{_PICTURE_NAME}(?![\w.])", re.IGNORECASE)
 # A fast path: nearly every URL matches and is valid. The lengths of its parts add up to less than MAX_URL.
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::\d{1,4})?/[!-~]{0,1700}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -66,7 +66,7 @@ def host_of(url: str) -> str:
     if _PLAIN_URL.fullmatch(url):
         return url.split("/", 3)[2].lower()
     try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()[:300]
+        return urlsplit(url[:MAX_URL]).netloc.rpartition("@")[2].lower()[:300]
     except ValueError:
         return ""
 
@@ -84,9 +84,17 @@ def url_warning(url: str) -> tuple[str, str] | None:
     """Return a code and a sentence if the URL looks like two URLs that could not be separated, else None."""
     if "://" in url[8:] and _MISSING_SEPARATOR.search(url):
         return "glued_urls", "This may be two URLs without a separator. It is read as one."
-    if _SEPARATOR_OR_SPACE.search(url) and _MISSING_SCHEME.search(url):
+    # Most URLs are one word, which pairwise() leaves out.
+    if any(_lacks_scheme(*words) for words in pairwise(_SEPARATORS_AND_SPACE.split(url))):
         return "missing_scheme", "This may contain a second URL without https://. It is read as one."
     return None
+
+
+def _lacks_scheme(before: str, word: str) -> bool:
+    """Return whether a word after the name of a picture, perhaps with a query, looks like a URL or path."""
+    if not _PICTURE_AT_END.search(before):
+        return False
+    return word[:4].lower() == "www." or bool(_PICTURE.search(word.partition(":")[0]))
 
 
 def url_problem(url: str) -> str | None:

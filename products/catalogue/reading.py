@@ -6,8 +6,11 @@ from typing import IO, NamedTuple, TypedDict
 from products.catalogue.columns import RESULT_COLUMNS, ColumnNames, find_columns, is_result
 from products.catalogue.csv_file import CsvFile
 from products.catalogue.picture_urls import URL_START, separator_in, split_urls
+from products.catalogue.problems import refusal
 from products.catalogue.records import Record
 from products.catalogue.workbook import Workbook, is_workbook
+
+MAX_COLUMNS = 16_384  # Excel's limit
 
 
 class Reading(TypedDict, total=False):
@@ -51,7 +54,11 @@ def _header(source: CsvFile | Workbook) -> Record:
     records = (record for record in source.records() if not record.is_blank)
     if source.declares_delimiter:
         next(records)
-    return next(records, Record(1, [], ""))
+    header = next(records, Record(1, [], ""))
+    if len(header.cells) > MAX_COLUMNS:
+        detail = f"The file has more than the {MAX_COLUMNS:,} columns allowed."
+        raise refusal("too_many_columns", detail)
+    return header
 
 
 class Catalogue:

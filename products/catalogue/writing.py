@@ -25,7 +25,7 @@ _FORMULA = re.compile(
 )
 _DELIMITER = re.compile(f"[{_DELIMITERS}]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
-_REST_BLANK = re.compile(f"[{_SKIPPED}]*+\\Z")
+_BLANK = re.compile(f"[{_SKIPPED}]*+")
 _CELL_END = re.compile(f"[{_SKIPPED}{_DELIMITERS}]|\\Z")
 
 
@@ -45,7 +45,7 @@ def _escape_sign(found: re.Match[str]) -> str:
     value, at = found.string, found.start("sign")
     number = _NUMBER.match(value, at)
     if found.start() == 0:
-        is_formula = not (number and _REST_BLANK.match(value, number.end()))
+        is_formula = not (number and _BLANK.fullmatch(value, number.end()))
     elif _DELIMITER.search(before):
         is_formula = not (number and _CELL_END.match(value, number.end()))
     else:

@@ -1,11 +1,12 @@
 """Products: the rows of a catalogue, and the places of Images in them."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import accumulate
 from typing import Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models import Exists, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
@@ -14,13 +15,21 @@ from products.models.image import Image
 from products.models.request import Request
 from products.models.states import ImageStatus, RequestStatus
 
+#: Places of Images in the rows of one page. A row may have a hundred thousand; it is then shown alone.
+MAX_PAGE_PLACES = 10_000
 #: Characters of a serial number in its index.
 INDEXED_SERIAL_CHARACTERS = 100
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
     def with_images(self) -> Self:
+        """Load the Images of all rows at once. For rows of unknown width see `load_images`."""
         return self.prefetch_related(Prefetch("places", ProductImage.objects.select_related("image")))
+
+    def with_last_positions(self) -> Self:
+        """Add the position of each row's last Image as `last_position`, from an index; None without any."""
+        places = ProductImage.objects.filter(product=OuterRef("pk")).order_by("-position")
+        return self.annotate(last_position=Subquery(places.values("position")[:1]))
 
     def in_status(self, status: str) -> Self:
         """Products whose derived status (`Product.status_of`) is this one."""
@@ -122,6 +131,21 @@ class Product(models.Model):
     @property
     def status(self) -> str:
         return self.status_of([image.status for image in self.images_in_order])
+
+
+def leading_rows(products: Sequence[Product], max_places: int = MAX_PAGE_PLACES) -> int:
+    """Return the number of leading products that have `max_places` places together, at least one.
+
+    They come from `ProductQuerySet.with_last_positions`.
+    """
+    last: list[int | None] = [getattr(product, "last_position", None) for product in products]
+    totals = accumulate(0 if position is None else position + 1 for position in last)
+    return max(1, sum(total <= max_places for total in totals))
+
+
+def load_images(products: Sequence[Product]) -> None:
+    """Load the Images of these rows, as `ProductQuerySet.with_images` does."""
+    prefetch_related_objects(products, Prefetch("places", ProductImage.objects.select_related("image")))
 
 
 class ProductImage(models.Model):

@@ -1,11 +1,16 @@
 """The products table of a Request's page: search, filters and pagination."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from django.db.models import Case, Count, F, Q, When, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest
 
-from products.models import Image, ImageStatus, Product, ProductQuerySet, Request
+from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
+from products.models.product import leading_rows
 from products.pages.forms import ProductSearchForm
 from products.results.failures import explain
 
@@ -28,18 +33,16 @@ class ProductRow:
     more: int  # number of pictures left out
 
     @classmethod
-    def from_product(cls, product: Product, max_pictures: int, code: str) -> "ProductRow":
-        """Take the first pictures of a product, those that failed with the error `code` before others."""
-        pictures = list(enumerate(product.images_in_order, 1))
-        if code:
-            pictures.sort(key=lambda item: item[1].error_code != code)
+    def of(cls, product: Product, places: list[Any]) -> "ProductRow":
+        """Return a row that shows these places, which come from `_first_places`."""
+        counts = [(status, getattr(place, f"in_{status}")) for place in places[:1] for status in ImageStatus]
         return cls(
             product.row_number,
             product.serial_number,
             product.product_name,
-            product.status,
-            pictures[:max_pictures],
-            len(pictures[max_pictures:]),
+            Product.status_of([status for status, count in counts if count]),
+            [(place.position + 1, place.image) for place in places],
+            sum(count for _status, count in counts) - len(places),
         )
 
 
@@ -54,25 +57,42 @@ def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
     code = query.get("code", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
-    max_pictures = MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT
-    has_pending = any(
-        image.status == ImageStatus.PENDING for product in products for image in product.images_in_order
-    )
+    places = _first_places(products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
+    has_pending = any(place.in_pending for of_row in places.values() for place in of_row)
     return {
         "form": form,
         "is_search": is_search,
         "only_cause": explain(code).title if code else "",
         "only_host": query.get("host", ""),
-        "products": [ProductRow.from_product(product, max_pictures, code) for product in products],
+        "products": [ProductRow.of(product, places[product.pk]) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,
         "polls": batch.is_active and (is_search or has_pending or not products),
     }
 
 
+def _first_places(products: list[Product], most: int, code: str) -> "defaultdict[UUID, list[Any]]":
+    """Return the first places of each product, those that failed with the error `code` before others.
+
+    Each says how many Images of its product are in each status, like `in_pending`. The database counts
+    them: a row may have a hundred thousand.
+    """
+    order: list[Case | F] = [Case(When(image__error_code=code, then=0), default=1)] if code else []
+    rank = Window(RowNumber(), partition_by="product_id", order_by=[*order, F("position")])
+    counts = {
+        f"in_{status}": Window(Count("pk", filter=Q(image__status=status)), partition_by="product_id")
+        for status in ImageStatus
+    }
+    places = ProductImage.objects.filter(product__in=products).select_related("image")
+    found: defaultdict[UUID, list[Any]] = defaultdict(list)
+    for place in places.annotate(rank=rank, **counts).filter(rank__lte=most).order_by("product_id", "rank"):
+        found[place.product_id].append(place)
+    return found
+
+
 def _search(batch: Request, query: dict[str, Any]) -> ProductQuerySet:
     """Return the batch's products that match every filter of the query."""
-    products = batch.products.with_images()
+    products = batch.products.with_last_positions()
     if words := query.get("q"):
         products = products.found_by(batch, words)
     if status := query.get("status"):
@@ -92,6 +112,8 @@ def _paginate(products: ProductQuerySet, query: dict[str, Any]) -> tuple[list[Pr
     after, before = query.get("after") or 0, query.get("before")
     if before is None:
         rows = list(products.filter(row_number__gt=after).order_by("row_number")[: PRODUCTS_PER_PAGE + 1])
-        return rows[:PRODUCTS_PER_PAGE], after > 0, len(rows) > PRODUCTS_PER_PAGE
+        shown = rows[: min(leading_rows(rows), PRODUCTS_PER_PAGE)]
+        return shown, after > 0, len(rows) > len(shown)
     rows = list(products.filter(row_number__lt=before).order_by("-row_number")[: PRODUCTS_PER_PAGE + 1])
-    return rows[:PRODUCTS_PER_PAGE][::-1], len(rows) > PRODUCTS_PER_PAGE, True
+    shown = rows[: min(leading_rows(rows), PRODUCTS_PER_PAGE)]
+    return shown[::-1], len(rows) > len(shown), True

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple
 
 from products.catalogue import Catalogue, Row, Writer
 from products.models import Image, ImageStatus, Product, Request, bulk
 from products.models.output_urls import OutputUrls
 
-CHUNK_ROWS = 1000
+CHUNK_ROWS, CHUNK_URLS = 1000, 10_000
 RESULT_FIELDS = ("url", "status", "output_key", "external_url", "error_detail")
 
 # Cached, since most rows have one of a few combinations of statuses.
@@ -52,8 +51,7 @@ def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: b
     reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
     with batch.source:
         yield from writer.start()
-        parts = catalogue.parts()
-        while chunk := list(islice(parts, CHUNK_ROWS)):
+        for chunk in _split(catalogue.parts()):
             outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
             lines = []
             for part in chunk:
@@ -64,6 +62,20 @@ def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: b
                 elif not only_failed:
                     lines.append(part)
             yield writer.encode("".join(lines))
+
+
+def _split(parts: Iterable[Row | str]) -> Iterator[list[Row | str]]:
+    """Yield the parts of a catalogue in chunks of CHUNK_ROWS, or of fewer rows with many URLs."""
+    chunk: list[Row | str] = []
+    urls = 0
+    for part in parts:
+        chunk.append(part)
+        urls += len(part.image_urls) if isinstance(part, Row) else 0
+        if len(chunk) >= CHUNK_ROWS or urls >= CHUNK_URLS:
+            yield chunk
+            chunk, urls = [], 0
+    if chunk:
+        yield chunk
 
 
 class ResultReader:

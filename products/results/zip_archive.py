@@ -5,12 +5,14 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
+from products.models.product import leading_rows, load_images
 from products.results.result_csv import result_csv, result_name
 
 if TYPE_CHECKING:
@@ -68,12 +70,18 @@ def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
 def _numbered_images(batch: Request) -> Iterator[tuple[Product, int, Image]]:
     """Yield each Image of each row with its number in the product, whose rows may follow one another."""
     serial, number = "", 0
-    for product in batch.products.with_images().defer("cells").iterator(CHUNK_ROWS):
-        if product.serial_number != serial:
-            serial, number = product.serial_number, 0
-        for image in product.images_in_order:
-            number += 1
-            yield product, number, image
+    rows = batch.products.with_last_positions().defer("cells").iterator(CHUNK_ROWS)
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        while chunk:
+            count = leading_rows(chunk)
+            load_images(chunk[:count])
+            for product in chunk[:count]:
+                if product.serial_number != serial:
+                    serial, number = product.serial_number, 0
+                for image in product.images_in_order:
+                    number += 1
+                    yield product, number, image
+            del chunk[:count]
 
 
 def _member_name(product: Product, number: int, suffix: str, used: set[str]) -> str:
@@ -89,5 +97,7 @@ def _member_name(product: Product, number: int, suffix: str, used: set[str]) -> 
 
 def _safe_name(name: str) -> str:
     """Return `name` with only letters, digits, `_`, `.` and `-`, and shortened; it may be empty."""
-    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name)).strip("._")
+    # Cut before too: normalising takes time with the square of the combining marks.
+    normalised = unicodedata.normalize("NFKC", name[: 4 * MAX_NAME_BYTES])
+    text = re.sub(r"[^\w.-]+", "_", normalised).strip("._")
     return text.encode()[:MAX_NAME_BYTES].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""What each component of a cluster does for an image: where more worker machines will meet a limit."""
+"""Work of each component of a cluster for an image: the limits that more worker machines will meet."""
 
 import os
 from typing import Any

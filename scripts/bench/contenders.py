@@ -1,4 +1,4 @@
-"""Those who do the same job: our pipeline in each of its forms, a user's script, img2dataset."""
+"""Programs that do the same job: our pipeline in each of its forms, a user's script, img2dataset."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""What only a process inside of a deployment can measure; prints it as JSON.
+"""Measures inside a process of a deployment and prints the figures as JSON.
 
 python -m scripts.bench.inside ingest REQUEST_ID
 python -m scripts.bench.inside ingest-file FILE.csv
@@ -66,7 +66,7 @@ def explain(pk: str) -> dict[str, Any]:
 
 
 def _statements(batch: Request) -> list[str]:
-    """What a worker says to the database: claim, look for more, flush, give back, recover. Nothing stays."""
+    """Run a worker's statements: claim, look for more, flush, give back, recover. Leave no change behind."""
     worker = uuid.uuid4()
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         images = claim(batch, worker, 32)

@@ -1,4 +1,4 @@
-"""What a process has used, as Linux counts it."""
+"""Resources used by a process, as Linux counts them."""
 
 import os
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def _ticks(path: Path) -> int:
 
 
 def _fields(path: Path) -> list[str]:
-    """What follows the name of the process; nothing if it has just ended."""
+    """Return the fields after the name of the process; none if it has just ended."""
     try:
         return path.read_text().rpartition(")")[2].split()
     except OSError:

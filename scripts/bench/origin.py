@@ -1,4 +1,4 @@
-"""Where pictures come from: nginx with photo-like JPEGs, and a server that takes its time."""
+"""Origins of pictures: nginx with photo-like JPEGs, and a slow server."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""What was measured, as JSON and as tables in docs/performance.md, each target beside its figure."""
+"""The report of a benchmark: JSON, and tables in docs/performance.md with each target beside its figure."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a catalogue costs that comes again: unchanged, and with one picture in a hundred changed.
+"""The cost of a second run of a catalogue: unchanged, and with one picture in a hundred changed.
 
     .venv/bin/python scripts/servers.py nginx -- .venv/bin/python -m scripts.bench.rerun [--pictures COUNT]
         [--rounds N] [--no-write]
@@ -65,7 +65,7 @@ class Once(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a round has found; `sent` are bytes as a part of the first run's."""
+    """The figures of a round; `sent` are bytes as a part of the first run's."""
 
     first: float
     again: float

@@ -85,7 +85,7 @@ def _per_image(end: tuple[float, int], start: tuple[float, int]) -> float:
 
 
 def inside(deployment: Deployment, *arguments: str) -> dict[str, Any]:
-    """What scripts/bench/inside.py prints in this deployment."""
+    """Run scripts/bench/inside.py in this deployment and return its output."""
     command = [sys.executable, "-m", "scripts.bench.inside", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=deployment.environment, check=True, stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""How long somebody waits: for one picture, behind a large request, for a slow origin."""
+"""Waiting times: for one picture, behind a large request, for a slow origin."""
 
 import sys
 import time
@@ -41,7 +41,7 @@ def fairness(service: Service, url: str, pictures: int) -> float:
 
 
 def slowness(directory: Path, folder: Path, pictures: int, rounds: int) -> float:
-    """What part of the throughput an origin costs that answers after SLOW_MILLISECONDS."""
+    """Return the part of the throughput lost to an origin that answers after SLOW_MILLISECONDS."""
     seconds: dict[int, list[float]] = {0: [], SLOW_MILLISECONDS: []}
     with ExitStack() as stack:
         service = embedded(stack, directory, FETCH_CONCURRENCY="96", FETCH_PER_HOST="96")

@@ -29,7 +29,7 @@ def ann(transactional_db: None) -> User:
 
 @pytest.fixture
 def watch(page: "Page", live_server: LiveServer) -> Iterator[Watch]:
-    """What `page` has complained of and whom it has asked."""
+    """Complaints of `page` in the console, and the hosts it has requested."""
     watch = Watch(live_server.url)
     watch.follow(page)
     yield watch

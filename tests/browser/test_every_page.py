@@ -1,4 +1,4 @@
-"""What holds on every page: axe finds nothing, nothing is wider than a phone, titles say where one is."""
+"""Rules for every page: axe finds nothing, nothing is wider than a phone, the title names the page."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal

@@ -58,7 +58,7 @@ class Place:
 
 @pytest.fixture
 def places(account: Store) -> Iterator[list[Place]]:
-    """Where the service is, and where it is to be restored."""
+    """Folders of the service and of its restored copy."""
     names = [account.new_bucket(), account.new_bucket()]
     with Postgres() as one, Redis() as queue, Postgres() as other, Redis() as other_queue:
         yield [Place(one, queue, account, names[0]), Place(other, other_queue, account, names[1])]

@@ -1,4 +1,4 @@
-"""What may happen to one Request at the same moment: each pair 200 times (RACE_ROUNDS), over two connections.
+"""Races between two changes of one Request: each pair 200 times or RACE_ROUNDS, over two connections.
 
 A deadlock is an OperationalError of one of the two, which fails the test.
 """
@@ -169,7 +169,7 @@ def ingest(batch: Request) -> int:
 
 
 def race(batches: list[Request], sides: Callable[[Request], Sequence[Callable[[], T]]]) -> list[list[T]]:
-    """What the two sides returned, by round.
+    """Return the results of both sides, by round.
 
     At first the one is ahead by somewhat more than a round takes, in the end the other, so that either may
     win, and everything between occurs.
@@ -225,7 +225,7 @@ def counters(batch: Request) -> Counter[str]:
 
 
 def counted(images: list[Image]) -> Counter[str]:
-    """What the counters have to agree with."""
+    """Return the counts of rows, with which the counters must agree."""
     return Counter(image.status for image in images) + Counter(
         total=len(images),
         unchanged=sum(image.unchanged for image in images),

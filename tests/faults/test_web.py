@@ -73,7 +73,7 @@ def half_sent(job: Job) -> Iterator[tuple[socket.socket, bytes]]:
 
 
 def is_broken(client: socket.socket) -> bool:
-    """Whether the other end has gone without an answer."""
+    """Return True if the peer has closed the connection without an answer."""
     try:
         return client.recv(1) == b""
     except ConnectionResetError:

@@ -1,4 +1,4 @@
-"""What browsers are told about our answers, and stored files as what they are served."""
+"""Security headers of responses, and content types of stored files."""
 
 import json
 from pathlib import Path

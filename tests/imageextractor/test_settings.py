@@ -1,4 +1,4 @@
-"""What ends the start, what Django says of settings for production, secrets that stay, keys that change."""
+"""Settings: values that end the start, Django's checks for production, secrets, changed keys."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def example_environment(directory: Path) -> dict[str, str]:
-    """What scripts/compose-init makes of compose.env.example, with what compose.yaml adds; behind HTTPS."""
+    """Return the variables that scripts/compose-init and compose.yaml set, behind HTTPS."""
     for name in ("scripts/compose-init", "compose.env.example"):
         (directory / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, directory / name)

@@ -34,7 +34,7 @@ ERROR = {
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Django keeps what is being uploaded."""
+    """The folder in which Django keeps incoming uploads."""
     return tmp_path_factory.mktemp("temporary")
 
 

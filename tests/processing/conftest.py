@@ -42,7 +42,7 @@ def pipeline(small_pool: None, gate: Gate) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test makes of this process ends with it."""
+    """Undo at its end the role that a test gives this process."""
     monkeypatch.setattr("processing.work.pipeline._current", None)
 
 
@@ -89,7 +89,7 @@ class Broker:
         return [dramatiq.Message.decode(message) for message in raw]
 
     def counts(self) -> dict[str, int]:
-        """How many messages for each actor there are."""
+        """Return the number of messages for each actor."""
         return dict(Counter(actor for actor, *_ in self.messages()))
 
 

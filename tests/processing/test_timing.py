@@ -20,7 +20,7 @@ print(timing.HEARTBEAT.total_seconds(), timing.DEAD_AFTER.total_seconds(), timin
 
 
 def times(scale: float) -> list[float]:
-    """What a process with this scale has for heartbeat, dead after, lease, lost after and retry delays."""
+    """Return heartbeat, dead after, lease, lost after and retry delays in seconds, at this scale."""
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "imageextractor.settings"}
     environment["TEST_TIME_SCALE"] = str(scale)
     done = subprocess.run(

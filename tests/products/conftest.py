@@ -1,4 +1,4 @@
-"""Who the tests of products are."""
+"""Users of the tests of products."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,5 +15,5 @@ def ann(db: None) -> User:
 
 @pytest.fixture
 def api(ann: User) -> Client:
-    """What Ann's programs call the API with."""
+    """A client of the API with Ann's token."""
     return client_of(ann)

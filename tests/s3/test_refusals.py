@@ -1,4 +1,4 @@
-"""What a real store refuses, and what we make of that. moto's server lets all of it through."""
+"""Refusals of a real S3 store, all of which moto's server accepts, and our errors for them."""
 
 from typing import Any
 

@@ -106,12 +106,12 @@ def counters(batch: Request) -> dict[str, int]:
 
 
 def completed(batch: Request) -> int:
-    """How many of its Images are, as the database says."""
+    """Return the number of its completed Images, from the database."""
     return batch.images.filter(status=Image.Status.COMPLETED).count()
 
 
 def held() -> int:
-    """How many Images are in hand of any worker."""
+    """Return the number of claimed Images."""
     return Image.objects.exclude(claimed_by=None).count()
 
 

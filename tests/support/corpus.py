@@ -71,7 +71,7 @@ def frames(format: str, image: Image.Image = WHOLE, **options: object) -> bytes:
 
 
 def ycck_jpeg() -> bytes:
-    """What Photoshop makes of CMYK: inks stored as brightness and colour, and Adobe's marker saying so."""
+    """Return CMYK as Photoshop stores it: inks as brightness and colour, named by Adobe's marker."""
     *inks, black = WHOLE.convert("CMYK").split()
     # Pillow inverts what it writes as CMYK, and the decoder inverts the inks that it makes of YCC.
     colours = Image.merge("RGB", inks).convert("YCbCr").split()

@@ -1,4 +1,4 @@
-"""How hard the fuzz tests try: a few examples each in `make test`, `FUZZ_SECONDS` in all in `make fuzz`."""
+"""Effort of the fuzz tests: a few examples each in `make test`, `FUZZ_SECONDS` in all in `make fuzz`."""
 
 import os
 import time

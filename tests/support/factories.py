@@ -122,7 +122,7 @@ def image_counts(**counts: int) -> dict[str, int]:
 
 
 def address_of(batch: Request, part: str = "") -> str:
-    """Where the API has a Request, or a part of it."""
+    """Return the address of a Request in the API, or of a part of it."""
     return f"/api/requests/{batch.pk}/{part}"
 
 

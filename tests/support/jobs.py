@@ -126,7 +126,7 @@ class Job:
         return self.deployment.query(statement)
 
     def count(self, where: str) -> int:
-        """How many of its Images are so."""
+        """Return the number of its Images for which this SQL condition holds."""
         return int(self.images("count(*)", where)[0][0])
 
     def fields(self, *names: str) -> tuple[Any, ...]:
@@ -136,7 +136,7 @@ class Job:
         return tuple(self.deployment.query(statement)[0])
 
     def pending_and_in_hand(self) -> tuple[int, int]:
-        """How many Images are pending, and how many of these are in hand of a worker."""
+        """Return the numbers of pending Images and of claimed ones."""
         (counts,) = self.images("count(*), count(claimed_by)", "status = 'pending'")
         return int(counts[0]), int(counts[1])
 
@@ -164,13 +164,13 @@ class Job:
         return (last - first).total_seconds()
 
     def refetched(self) -> int:
-        """How many times a picture was asked for again."""
+        """Return the number of repeated requests for pictures."""
         ours = {row[2].removeprefix(self.origin.url("")) for row in self.rows}
         return sum(request.target in ours for request in self.origin.received) - len(ours)
 
 
 def problems(deployment: Deployment) -> set[str]:
-    """What /readyz names."""
+    """Return the failed checks of /readyz."""
     with deployment.client() as client:
         answer = client.get("/readyz")
     assert (answer.status_code == 200) == (answer.json()["status"] == "ok")
@@ -252,7 +252,7 @@ def assert_output(data: bytes, url: str, number: int) -> None:
 
 
 class Cost(NamedTuple):
-    """What a fault has cost a job."""
+    """The cost of a fault for a job."""
 
     fault: str
     images: int

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Names(dict[str, list[str] | OSError]):
-    """What names resolve to: addresses, or an error. Numbers resolve as ever; other names do not exist.
+    """Results of name look-ups: addresses, or an error. IP addresses resolve as usual, other names not.
 
     `lookups` are the names that were asked for, in order.
     """

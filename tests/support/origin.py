@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a path answers, `delay` seconds after the request; its Content-Length is added unless given.
+    """The answer of a path, `delay` seconds after the request; its Content-Length is added unless given.
 
     With `stall_after` only so many bytes of the body are sent, and then nothing more while the origin lives.
     """
@@ -151,7 +151,7 @@ class Origin:
         return self.url(path)
 
     def count(self, target: str) -> int:
-        """How many requests for exactly this path and query have arrived."""
+        """Return the number of requests for exactly this path and query."""
         return sum(request.target == target for request in self.received)
 
 

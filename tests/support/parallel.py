@@ -28,7 +28,7 @@ class Threads:
         self._executor.shutdown()
 
     def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """What the calls return, of which there is one for each thread, made at one moment."""
+        """Make the calls at one moment, each in a thread of its own, and return their results."""
         return list(self._executor.map(self._run, calls))
 
     def _run(self, call: Callable[[], T]) -> T:
@@ -41,7 +41,7 @@ def _hang_up() -> None:
 
 
 def together(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What the calls return, made at one moment in a thread and over a connection each."""
+    """Make the calls at one moment, each in a thread with a connection of its own. Return their results."""
     with Threads(len(calls)) as threads:
         return threads.together(calls)
 

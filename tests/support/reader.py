@@ -49,7 +49,7 @@ def seen(data: bytes) -> Image.Image:
 
 
 def metadata(data: bytes) -> list[str]:
-    """What there is in a file besides the picture: as libvips reports it, and parts it can do without."""
+    """Metadata of a file: as libvips reports it, and parts that no reader needs."""
     fields: list[str] = pyvips.Image.new_from_buffer(data, "").get_fields()
     reported = [field for field in fields if any(name in field for name in _METADATA)]
     return [*reported, *(part for part in parts(data) if part not in _PICTURE)]

@@ -81,7 +81,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens; the same after every start."""
+        """The URL of the server, which is the same after every start."""
         raise NotImplementedError
 
     def start(self) -> None:

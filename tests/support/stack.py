@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 90) -> T:
-    """What `condition` returns as soon as it is true."""
+    """Wait until `condition` is true and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -147,7 +147,7 @@ class Deployment:
                 process.wait()
 
     def manage(self, *arguments: str) -> str:
-        """What `manage.py` prints; it has to succeed."""
+        """Run `manage.py`, which must succeed, and return its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What pictures lose: the colours of profiles against ImageCms and libvips, the rest by SSIM and PSNR."""
+"""Losses of pictures: colours of profiles against ImageCms and libvips, the rest by SSIM and PSNR."""
 
 from io import BytesIO
 
@@ -35,7 +35,7 @@ def by_imagecms(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def by_libvips(data: bytes) -> Image.Image:
-    """What a file shows, in sRGB."""
+    """Return the pixels of a file in sRGB."""
     picture = pyvips.Image.new_from_buffer(data, "").icc_transform("srgb", embedded=True)
     return Image.frombytes("RGB", (picture.width, picture.height), picture.write_to_memory())
 
@@ -131,7 +131,7 @@ HALVED = ("plain", "4:2:2", "progressive")
 
 
 def both_ways(way: str, limit: int | None, monkeypatch: MonkeyPatch) -> list[Image.Image]:
-    """What is shown by the source, and by what libjpeg-turbo and Pillow make of it."""
+    """Return the pixels of the source, of libjpeg-turbo's output and of Pillow's."""
     mode, options = WAYS[way]
     source = encoded(scene(401, 299).convert(mode), "JPEG", quality=90, **options)
     fast = compress(source, Options(max_width=limit), max_pixels=CAP)

@@ -1,4 +1,4 @@
-"""What compress() promises, checked on pictures that Pillow makes and decodes on its own."""
+"""Promises of compress(), checked on pictures that Pillow makes and decodes on its own."""
 
 import pickle
 import random

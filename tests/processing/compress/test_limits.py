@@ -1,4 +1,4 @@
-"""What pictures may not do: be too large, take memory nobody reserved, or end more than themselves."""
+"""Limits on pictures: their size, their memory, and a crash of the process that decodes them."""
 
 import struct
 import subprocess

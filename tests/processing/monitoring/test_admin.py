@@ -1,4 +1,4 @@
-"""What staff see of the work and of webhooks, and what they can do about them."""
+"""The admin of workers, hosts and webhooks: lists, pages and actions."""
 
 from datetime import timedelta
 from typing import Any
@@ -100,7 +100,7 @@ def test_what_was_done_to_a_row_is_in_its_history(boss: Client, ann: User, endpo
     notes = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
     assert list(notes) == [
         *((str(batch.pk), note) for note in ("Webhooks redelivered.", "Retried.", "Canceled.")),
-        (str(endpoint.pk), "Disabled: It is slow."),
+        (str(endpoint.pk), "Disabled. It is slow."),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the service says of itself when something is missing, as processes of their own."""
+"""Health endpoints of real processes from which a service is missing."""
 
 import fcntl
 import os

@@ -23,7 +23,7 @@ from tests.support.parallel import wait_until
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What the root logger writes as JSON."""
+    """Return the JSON lines of the root logger."""
     handler = logging.StreamHandler(text := io.StringIO())
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()

@@ -29,7 +29,7 @@ def snippets(language: str) -> list[str]:
 
 
 def run(script: str, directory: Path, **environment: str) -> str:
-    """What a shell snippet prints; all of its commands have to succeed."""
+    """Return the output of a shell snippet, all of whose commands must succeed."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=directory,

@@ -41,7 +41,7 @@ def loopback(settings: Settings) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test makes of this process ends with it."""
+    """Undo at its end the role that a test gives this process."""
     monkeypatch.setattr(pipeline, "_current", None)
 
 

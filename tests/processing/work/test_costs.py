@@ -1,4 +1,4 @@
-"""What a thousand pictures cost, counted: figures that depend on no machine and nobody else on it."""
+"""Counted costs of a thousand pictures, which do not depend on the machine or its load."""
 
 from collections import Counter
 from pathlib import Path

@@ -74,7 +74,7 @@ def webhooks() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def compare(db: None, settings: Settings) -> Callable[[str], bytes]:
-    """What a page shows as the source of a picture, after making that picture's URL this one."""
+    """Give the picture this URL; return the thumbnail of its source as a page requests it."""
     settings.FETCH_ALLOWED_NETWORKS = [ip_network(PICTURES)]
     user = make_user()
     batch = settle(ingest(submit(user)), {URL: JPEG})
@@ -88,7 +88,7 @@ def compare(db: None, settings: Settings) -> Callable[[str], bytes]:
 
 
 def code_of(transport: httpx.BaseTransport, url: str) -> str:
-    """How fetching a picture fails."""
+    """Fetch a picture and return its error."""
     with pytest.raises(FetchError) as caught:
         fetch(transport, url, timeout=20, max_bytes=10_000)
     return caught.value.code

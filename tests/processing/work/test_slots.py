@@ -1,4 +1,4 @@
-"""How many Images a worker holds: by its throughput, and never so many of one host that others wait."""
+"""The number of Images that a worker claims: by its throughput, and limited for one host."""
 
 import uuid
 from types import SimpleNamespace

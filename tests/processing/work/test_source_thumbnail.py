@@ -52,7 +52,7 @@ def gate() -> Iterator[Event]:
 
 
 def compared(owner: User, url: str) -> str:
-    """Where the source of a completed Image is shown small."""
+    """Return the address of the thumbnail of a completed Image's source."""
     batch = ingested(owner, ("S1", "Chair", url))
     settle(batch, JPEG)
     return reverse("source-thumbnail", args=[batch.images.get().pk])

@@ -37,7 +37,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def folder(settings: Settings, tmp_path: Path, monkeypatch: MonkeyPatch) -> Path:
-    """Where all stored files of a test lie: catalogues in `uploads`, outputs in `images`."""
+    """The folder of all stored files of a test: catalogues in `uploads`, outputs in `images`."""
     settings.MEDIA_ROOT = tmp_path
     uploads = settings.STORAGES["uploads"] | {"OPTIONS": {"location": tmp_path / "uploads"}}
     settings.STORAGES = settings.STORAGES | {"uploads": uploads}

@@ -1,4 +1,4 @@
-"""Who may do what: sessions, tokens, other people's requests, OPEN_ACCESS."""
+"""Access: sessions, tokens, other people's requests, OPEN_ACCESS."""
 
 import io
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What staff find in the admin, by which index, and with how many queries."""
+"""Search in the admin: results, indexes and numbers of queries."""
 
 from typing import Any
 from uuid import uuid4
@@ -42,7 +42,7 @@ def outcome(owner: User, *codes: str, name: str = "catalogue.csv") -> Request:
 
 
 def plan(rows: "QuerySet[Any]") -> str:
-    """How PostgreSQL finds these rows where it may not read all of them."""
+    """Return PostgreSQL's plan for these rows with sequential scans disabled."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
     return rows.order_by().explain()

@@ -1,4 +1,4 @@
-"""What the JSON API shows: lists, a Request, its Products and Images."""
+"""Reading by the JSON API: lists, a Request, its Products and Images."""
 
 from collections.abc import Iterator
 from datetime import timedelta

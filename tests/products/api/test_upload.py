@@ -38,7 +38,7 @@ BAD_CELLS = make_csv(
 
 @pytest.fixture
 def nothing_stored() -> Iterator[None]:
-    """What the test does leaves neither a row nor a file."""
+    """Check at the end that the test has left neither a row nor a file."""
     before = stored_catalogues()
     yield
     assert not Request.objects.exists()

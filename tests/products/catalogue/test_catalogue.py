@@ -13,11 +13,13 @@ from products.catalogue import (
     Problem,
     Row,
     known_encoding,
+    preview,
     split_urls,
     url_problem,
     validate,
 )
 from products.catalogue.records import MAX_ROW_CHARS
+from tests.support.factories import make_csv
 
 HEADER = "Serial Number,Product Name,Input Image Urls\n"
 URL = "https://cdn.example.com/1.jpg"
@@ -606,3 +608,31 @@ def test_a_url_that_cannot_be_tried_has_a_reason(url: str, reason: str) -> None:
     assert problem is not None
     assert reason in problem
     assert problem.endswith(".")
+
+
+def test_a_row_of_more_than_a_thousand_urls_is_a_warning() -> None:
+    urls = "|".join(f"https://cdn.example/{number}.jpg" for number in range(1001))
+    report = preview(Catalogue(io.BytesIO(make_csv((1, "Lamp", urls), (2, "Chair", urls)))))
+    assert [(warning.code, warning.line) for warning in report.warnings] == [
+        ("many_urls", 2),
+        ("many_urls", 3),
+    ]
+    assert [row.number for row in report.first_rows] == [1]
+
+
+def test_a_header_with_too_many_columns_is_refused_before_its_names_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def find(*_arguments: object) -> None:
+        raise AssertionError("Names were compared.")
+
+    monkeypatch.setattr("products.catalogue.reading.find_columns", find)
+    with pytest.raises(CatalogueError) as refused:
+        Catalogue(io.BytesIO(",".join(f"c{n}" for n in range(100_000)).encode()))
+    assert refused.value.problems[0].code == "too_many_columns"
+
+
+def test_hosts_of_a_preview_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("products.catalogue.inspection.MAX_HOSTS", 2)
+    rows = [(n, "Lamp", f"https://h{n % 5}.example/{n}.jpg") for n in range(20)]
+    assert preview(Catalogue(io.BytesIO(make_csv(*rows)))).hosts == {"h0.example": 4, "h1.example": 4}

@@ -1,15 +1,24 @@
 """Catalogues that are Excel workbooks: ordinary, unusual, damaged and malicious."""
 
 import io
+import subprocess
+import sys
 import zipfile
 from datetime import date, datetime, time
+from pathlib import Path
 
+import openpyxl
 import pytest
 
 from products.catalogue import Catalogue, CatalogueError, validate, workbook
 from tests.support.factories import HEADER, URL, make_workbook
 
 SHEET = "xl/worksheets/sheet1.xml"
+STRINGS_PART = "xl/sharedStrings.xml"
+STRINGS_TYPE = (
+    f'<Override PartName="/{STRINGS_PART}" '
+    'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"/>'
+)
 ROW = '<row r="{0}"><c r="A{0}" t="inlineStr"><is><t>{1}</t></is></c></row>'
 
 
@@ -30,7 +39,12 @@ def with_part(name: str, data: bytes | str, *rows: list[object]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for part in source.namelist():
-            archive.writestr(part, data if part == name else source.read(part))
+            content = data if part == name else source.read(part)
+            if part == "[Content_Types].xml" and name == STRINGS_PART and name not in source.namelist():
+                content = source.read(part).replace(b"</Types>", STRINGS_TYPE.encode() + b"</Types>")
+            archive.writestr(part, content)
+        if name not in source.namelist():
+            archive.writestr(name, data)
     return file.getvalue()
 
 
@@ -204,8 +218,118 @@ def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: pyte
 
 
 def test_a_large_picture_in_a_workbook_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "MAX_UNCHECKED_BYTES", 1000)
+    monkeypatch.setattr(workbook, "MAX_GROUP_BYTES", 4000)
     file = io.BytesIO(make_workbook(HEADER, [1, "Lamp", URL]))
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("xl/media/image1.png", b"\x89PNG" + bytes(5000))
     assert len(list(read(file.getvalue()))) == 1
+
+
+CELL = '<row r="2"><c r="A2" t="s"><v>0</v></c></row>'
+STRINGS = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{0}</sst>'
+ENTITY = f'<!DOCTYPE a [<!ENTITY b "{"x" * 40_000}">]>'
+
+
+def hostile_workbooks() -> dict[str, tuple[bytes, str]]:
+    """Return small workbooks that take gigabytes or minutes, each with the code of its refusal."""
+    token, comment = f'<a b="{"x" * 20_000_000}"/>', f"<!--{'x' * 20_000_000}-->"
+    wide = "".join(f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(2, 5000))
+    entity_rows = "<row><c><v>&b;</v></c></row>" * 1000
+    return {
+        "an entity": (
+            with_part(SHEET, f"{ENTITY}<worksheet>{entity_rows}</worksheet>"),
+            "unreadable_workbook",
+        ),
+        "entities in shared strings": (
+            with_part("xl/sharedStrings.xml", ENTITY + STRINGS.format("<si><t>&b;</t></si>" * 9000)),
+            "unreadable_workbook",
+        ),
+        "a DOCTYPE alone": (
+            with_part("xl/styles.xml", "<!DOCTYPE styleSheet><styleSheet/>"),
+            "unreadable_workbook",
+        ),
+        "a DOCTYPE in UTF-16": (
+            with_part("xl/styles.xml", "<!DOCTYPE styleSheet><styleSheet/>".encode("utf-16")),
+            "unreadable_workbook",
+        ),
+        "a tag of 20 MB": (with_rows(f"<row>{token}</row>"), "workbook_too_large"),
+        "a comment of 20 MB": (with_rows(comment), "workbook_too_large"),
+        "a comment before the root": (with_part(SHEET, f"{comment}<worksheet/>"), "workbook_too_large"),
+        "a comment in styles": (with_part("xl/styles.xml", f"{comment}<styleSheet/>"), "workbook_too_large"),
+        "a string of 18 MB": (
+            with_part("xl/sharedStrings.xml", STRINGS.format(f"<si><t>{'x' * 18_000_000}</t></si>")),
+            "workbook_too_large",
+        ),
+        "a million styles": (
+            with_part("xl/styles.xml", f"<styleSheet><cellXfs>{'<xf/>' * 900_000}</cellXfs></styleSheet>"),
+            "workbook_too_large",
+        ),
+        "very wide rows": (with_rows(wide), "workbook_too_large"),
+        "a million cells in 30 KB": (
+            with_rows("<row>" + "<c/>" * 900 + "</row>" + ("<row>" + "<c/>" * 900 + "</row>") * 1500),
+            "workbook_too_large",
+        ),
+        "90 MB of blanks": (with_rows(f"<row>{' ' * 9_000_000}</row>" * 10), "workbook_too_large"),
+    }
+
+
+#: Of address space above what the process has before: three times the most that a small workbook takes.
+MAX_MEMORY_BYTES = 400_000_000
+LIMITED = """
+import resource, sys
+from products.catalogue import Catalogue, CatalogueError, preview
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
+try:
+    preview(Catalogue(open(sys.argv[1], "rb")))
+except CatalogueError as error:
+    print(error.problems[0].code)
+"""
+
+
+@pytest.mark.parametrize("name", hostile_workbooks())
+def test_a_small_hostile_workbook_is_refused_within_little_memory(name: str, tmp_path: Path) -> None:
+    data, code = hostile_workbooks()[name]
+    assert len(data) < 200_000
+    file = tmp_path / "catalogue.xlsx"
+    file.write_bytes(data)
+    command = [sys.executable, "-c", LIMITED, str(file), str(MAX_MEMORY_BYTES)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (child.stdout.strip(), child.returncode) == (code, 0), child.stderr
+
+
+@pytest.mark.parametrize("name", hostile_workbooks())
+def test_a_hostile_workbook_is_refused_before_openpyxl_builds_a_row(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_arguments: object) -> None:
+        raise AssertionError("A row was built.")
+
+    monkeypatch.setattr("openpyxl.worksheet._reader.WorkSheetParser.parse_row", build)
+    data, code = hostile_workbooks()[name]
+    assert refusal_of(data) == code
+
+
+def test_a_zip_with_a_list_of_files_out_of_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MAX_DIRECTORY_BYTES", 500)
+    assert refusal_of(make_workbook(HEADER, [1, "Lamp", URL])) == "workbook_too_large"
+
+
+def test_parts_that_are_not_needed_are_not_read() -> None:
+    names = ["docProps/core.xml", "docProps/app.xml", "xl/theme/theme1.xml", "xl/worksheets/sheet2.xml"]
+    for name in names:
+        data = with_part(name, "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>")
+        assert [row.product_name for row in read(data)] == ["Lamp"]
+
+
+def test_numbers_shown_as_dates_and_durations_are_read_as_such() -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append([*HEADER, "a", "b", "c", "d"])
+    sheet.append([1, "Lamp", URL, 45352, 45352.5, 1.5, 45352])
+    for column, code in zip("DEFG", ["dd/mm/yy", 'yyyy"x"mm', "[hh]:mm", '0.00 "days"'], strict=True):
+        sheet[f"{column}2"].number_format = code
+    file = io.BytesIO()
+    book.save(file)
+    (row,) = read(file.getvalue())
+    assert row.cells[3:] == ["2024-03-01", "2024-03-01 12:00:00", "1 day, 12:00:00", "45352"]

@@ -1,4 +1,4 @@
-"""Who sees and changes whose Requests."""
+"""Access to the Requests of others."""
 
 import uuid
 

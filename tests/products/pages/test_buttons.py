@@ -1,4 +1,4 @@
-"""What the buttons of a Request do."""
+"""Buttons of a Request."""
 
 import pytest
 from django.contrib.auth.models import User

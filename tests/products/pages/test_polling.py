@@ -1,4 +1,4 @@
-"""What an open page asks for."""
+"""Requests that an open page makes by itself."""
 
 import uuid
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What has changed since an earlier Request: in the API and on the page."""
+"""Changes since an earlier Request: in the API and on the page."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ def changes_of(client: Client, batch: Request, **query: str) -> list[list[str]]:
 
 
 def kinds_of(client: Client, batch: Request, **query: str) -> dict[str, str]:
-    """What became of each picture, by its name."""
+    """Return the change of each picture, by its name."""
     return {row[1].rpartition("/")[2][:-4]: row[0] for row in changes_of(client, batch, **query)[1:]}
 
 

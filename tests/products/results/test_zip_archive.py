@@ -158,6 +158,6 @@ def test_5000_pictures_stream_with_flat_memory_into_a_zip_that_others_can_read(
 
 
 def resident_bytes() -> int:
-    """What this process has in memory, as Linux counts it."""
+    """Return the resident memory of this process in bytes, as Linux counts it."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
