@@ -12,10 +12,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run quick test faults fuzz check bench soak screenshots lock clean runtime dev
+.PHONY: help demo run quick test faults hostile fuzz check bench soak screenshots lock clean runtime dev
 
 help:
-	@echo "make demo | run | quick | test | faults | fuzz | check | bench | soak | screenshots | lock | clean"
+	@echo "make demo | run | quick | test | faults | hostile | fuzz | check | bench | soak | screenshots | lock | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -40,6 +40,10 @@ endif
 # Real processes, really killed. They mostly wait, so that some run at the same time. Races are run ROUNDS times each.
 faults: dev
 	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS)
+
+# Hostile inputs against the service, embedded and as a cluster, and how much slower it is for another user meanwhile.
+hostile: dev
+	@$(python) scripts/servers.py -- $(python) -m pytest tests/hostile $(ARGS)
 
 # Made-up input for ten minutes or SECONDS, shared out among the tests.
 fuzz: dev
