@@ -3,10 +3,10 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from threading import Event, Thread
+from threading import Event
 
 from tests.support.jobs import FINISHED, as_csv
 from tests.support.origin import Origin
@@ -39,21 +39,25 @@ class Canary:
         """Return the usual seconds of each of its acts."""
         return _medians([self._round() for _ in range(QUIET_ROUNDS)])
 
-    @contextmanager
-    def watching(self) -> Iterator[Times]:
-        """Act in a thread for the duration of the block; afterwards the times yielded are those meanwhile."""
-        stop, rounds, times = Event(), list[Times](), Times()
+    def times_while(self, act: Callable[[], object]) -> Times:
+        """Call `act`, again and again until the usual rounds have been made meanwhile; return their times."""
+        rounds = list[Times]()
+        acting = Event()
+        acting.set()
 
-        def act() -> None:
-            while not (rounds and stop.is_set()):
+        def watch() -> None:
+            while acting.is_set():
                 rounds.append(self._round())
 
-        thread = Thread(target=act, daemon=True)
-        thread.start()
-        yield times
-        stop.set()
-        thread.join()
-        times.update(_medians(rounds))
+        with ThreadPoolExecutor(1) as threads:
+            watching = threads.submit(watch)
+            try:
+                while len(rounds) < QUIET_ROUNDS and not watching.done():
+                    act()
+            finally:
+                acting.clear()
+            watching.result()
+        return _medians(rounds)
 
     def _log_in(self, deployment: Deployment) -> None:
         deployment.manage(

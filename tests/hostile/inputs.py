@@ -1,10 +1,11 @@
-"""Hostile inputs of somebody with an account, an origin or a socket. Each returns when it has had its effect."""
+"""Hostile inputs of somebody with an account, an origin or a socket. Each ends when it has had its effect."""
 
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import count
 from socket import create_connection, create_server
 
 import httpx
@@ -17,6 +18,7 @@ from tests.support.stack import Deployment
 
 #: How long an input is watched whose effect has no end of its own.
 WATCHED_SECONDS = 20
+_numbers = count()
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Attacker:
 
     def fetch(self, *routes: Route | bytes) -> None:
         """Let the service fetch pictures, and wait for the end of the request, or as long as is watched."""
-        urls = [self.origin.add(f"/{n}.jpg?{time.monotonic()}", route) for n, route in enumerate(routes)]
+        urls = [self.origin.add(f"/attacker/{next(_numbers)}.jpg", route) for route in routes]
         self.wait_for(self.upload(urls).raise_for_status().json()["id"])
 
     def wait_for(self, key: str) -> None:
@@ -123,12 +125,13 @@ def deep_json(attacker: Attacker) -> None:
 # --- Shares ---
 
 
-@hostile("60 slow webhook receivers")
+@hostile("50 slow webhook receivers")
 def slow_receivers(attacker: Attacker) -> None:
     for number in range(50):
         url = attacker.origin.add(f"/hook/{number}", Answer(delay=10))
-        made = attacker.client.post("/api/webhooks/", json={"url": url})
-        attacker.client.post(f"/api/webhooks/{made.json().get('id')}/test/")
+        attacker.client.post("/api/webhooks/", json={"url": url})
+    for endpoint in attacker.client.get("/api/webhooks/").json()["results"]:
+        attacker.client.post(f"/api/webhooks/{endpoint['id']}/test/")
     time.sleep(WATCHED_SECONDS)
 
 
