@@ -120,7 +120,9 @@ class Slots:
     def turn(self, seconds: float, owner: Hashable = None) -> Iterator[int]:
         """Wait for this thread's turn to claim; yield how many Images to claim, 0 if `seconds` have passed.
 
-        Images that wait for a share of `owner` take up none of the room of others.
+        Lanes claim one at a time, first come first served, which shares the slots fairly between Requests.
+        A claim is for as many Images as there are threads at most, since all of it may be of one slow host.
+        Images that wait for a share of silent hosts take up none of the room of other owners.
         """
         ticket = _Ticket(owner)
         with self._lock:

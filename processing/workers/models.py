@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -54,9 +54,10 @@ class Worker(models.Model):
 
     def beat(self, served_until: datetime | None = None) -> None:
         """Write a heartbeat. Inserts the row again if this worker was taken for dead meanwhile."""
-        self.served_until = served_until
-        self.save()
-        Worker.objects.filter(pk=self.pk).update(seen_at=Now())
+        self.seen_at, self.served_until = timezone.now(), served_until
+        with transaction.atomic():
+            self.save()
+            Worker.objects.filter(pk=self.pk).update(seen_at=Now())
 
 
 class Maintenance(models.Model):
