@@ -12,10 +12,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run quick test rest faults fuzz check bench soak screenshots lock audit clean runtime dev
+.PHONY: help demo run quick test rest faults hostile fuzz check bench soak screenshots lock audit clean runtime dev
 
 help:
-	@echo "make demo | run | quick | test | faults | fuzz | check | bench | soak | screenshots | lock | audit | clean"
+	@echo "make demo | run | quick | test | faults | hostile | fuzz | check | bench | soak | screenshots | lock | audit | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -42,14 +42,19 @@ endif
 rest: dev
 	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest -n 2 --dist worksteal
 
-# Real processes, really killed.
+# Real processes, really killed. Races are run ROUNDS times each.
 faults: dev
-	@$(python) scripts/servers.py -- $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS) \
+	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS) \
 		$(if $(FAULTS_OUTPUT),> $(FAULTS_OUTPUT) 2>&1)
 
-# Ten minutes of made-up input, shared out among the tests.
+# Hostile inputs against the service, embedded and as a cluster, and how much slower it is for another user meanwhile.
+hostile: dev
+	@$(python) scripts/servers.py -- $(python) -m pytest tests/hostile $(ARGS)
+
+# Made-up input for ten minutes or SECONDS, shared out among the tests.
 fuzz: dev
-	@$(python) scripts/servers.py -- env FUZZ_SECONDS=600 $(python) -m pytest tests/fuzz --timeout=700 $(ARGS)
+	@$(python) scripts/servers.py -- env FUZZ_SECONDS=$(or $(SECONDS),600) \
+		$(python) -m pytest tests/fuzz --timeout=$(shell expr $(or $(SECONDS),600) + 300) $(ARGS)
 
 check: dev
 	@$(python) -m ruff format --check .

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,9 @@ class Connection:
 
     def has_input(self) -> bool:
         """Return whether the server has closed the connection, or sent data that was not requested."""
+        # With TLS, the rest of a record that has been read in part is no longer in the socket.
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))

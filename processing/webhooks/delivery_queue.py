@@ -1,16 +1,22 @@
-"""Deliver to one endpoint: lease it, send its due deliveries one after another, and schedule retries."""
+"""Deliver: lease the endpoint in turn, send its due deliveries one after another, and schedule retries.
+
+Owners and receivers have shares of the threads (`processing.webhooks.shares`). So a message means that there
+is something to deliver, and that the endpoint that it names is as good as any of the same owner.
+"""
 
 import logging
 import random
 import time
 import uuid
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 import httpx
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db.models import Min
+from django.db import connection, transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -18,6 +24,7 @@ from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS
 from processing.webhooks.delivery_attempt import DeliveryAttempt, send
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import UnreadableSecret
+from processing.webhooks.shares import MAX_PER_OWNER, Candidate, InHand
 
 logger = logging.getLogger(__name__)
 
@@ -40,24 +47,35 @@ MAX_PAUSE_SECONDS = 60.0
 DISABLE_AFTER = timedelta(days=5)
 GONE_REASON = "It responded with 410 Gone."
 FAILING_REASON = "All deliveries to it have failed for five days."
+#: A message that comes before its delivery is due, by no more than clocks of machines differ, is sent again.
+MAX_EARLY_SECONDS = 1.0
+#: Of the endpoints that wait, those that have waited longest are considered for the next turn.
+MAX_CANDIDATES = 1000
+#: Key of the advisory lock under which leases are taken one at a time on PostgreSQL.
+LEASE_LOCK = 7_268_021
 
 
-def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
-    """Send the due deliveries of an endpoint for a slice of time, unless another worker holds its lease.
+def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
+    """Send due deliveries for a slice of time: those of `preferred`, unless another endpoint is in turn.
 
-    Return the seconds until the next turn, or None if there is no need for one or recovery will enqueue it.
+    Return the seconds until the next turn of each endpoint that needs a message for it. There is none for an
+    endpoint that another worker holds, that recovery enqueues, or whose owner or receiver has a full share:
+    the turns that hold that share go on with what waits.
     """
     ends_at = time.monotonic() + SLICE_SECONDS
+    served: set[uuid.UUID] = set()
     # Again after each release: messages about deliveries that fell due before it found the endpoint leased.
-    while endpoint := _lease(endpoint_id):
+    while endpoint := _lease(preferred):
+        served.add(endpoint.pk)
         try:
             _send_due(endpoint, client, ends_at)
         finally:
-            held = WebhookEndpoint.objects.filter(pk=endpoint_id, leased_until=endpoint.leased_until)
+            held = WebhookEndpoint.objects.filter(pk=endpoint.pk, leased_until=endpoint.leased_until)
             held.update(leased_until=None)
         if time.monotonic() >= ends_at:
-            return 0
-    return _seconds_to_next_turn(endpoint_id)
+            return _next_turns(served) | {preferred: 0}
+    early = {pk: wait for pk, wait in _next_turns({preferred}).items() if 0 < wait <= MAX_EARLY_SECONDS}
+    return early | _next_turns(served)
 
 
 def retry_delay(failures: int, retry_after: float | None) -> float | None:
@@ -71,13 +89,42 @@ def retry_delay(failures: int, retry_after: float | None) -> float | None:
     return max(delay, retry_after or 0)
 
 
-def _lease(endpoint_id: uuid.UUID) -> WebhookEndpoint | None:
-    """Lease an endpoint that has due deliveries; None if it has none or another worker holds the lease."""
-    seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
-    due = WebhookEndpoint.objects.due().filter(pk=endpoint_id)
-    if not due.update(leased_until=timezone.now() + timedelta(seconds=seconds)):
-        return None
-    return WebhookEndpoint.objects.filter(pk=endpoint_id).first()
+def _lease(preferred: uuid.UUID) -> WebhookEndpoint | None:
+    """Lease the endpoint in turn; None if nothing is due that is not leased and has a share left."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":  # SQLite has one writer at a time
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LEASE_LOCK])
+        chosen = _in_turn(preferred)
+        if chosen is None:
+            return None
+        seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
+        due = WebhookEndpoint.objects.due().filter(pk=chosen.id)
+        due.update(leased_until=timezone.now() + timedelta(seconds=seconds))
+    return WebhookEndpoint.objects.filter(pk=chosen.id).exclude(leased_until=None).first()
+
+
+def _in_turn(preferred: uuid.UUID) -> Candidate | None:
+    """Return the endpoint to lease: `preferred` if it is due and no owner with fewer in hand waits."""
+    leased = WebhookEndpoint.objects.filter(leased_until__gt=timezone.now())
+    in_hand = InHand.of(_candidates(leased))
+    due = WebhookEndpoint.objects.due()
+    mine = _candidates(due.filter(pk=preferred))
+    if mine and not in_hand.owners[mine[0].owner] and in_hand.has_room(mine[0]):
+        return mine[0]
+    full = [owner for owner, count in in_hand.owners.items() if count >= MAX_PER_OWNER]
+    waiting = due.exclude(owner__in=full).order_by(_first_due())
+    return in_hand.next(mine + _candidates(waiting[:MAX_CANDIDATES]), preferred)
+
+
+def _first_due() -> Subquery:
+    """Return when the first pending delivery of an endpoint is due, as a term of a query of endpoints."""
+    pending = WebhookDelivery.objects.pending().filter(endpoint=OuterRef("pk")).order_by("next_attempt_at")
+    return Subquery(pending.values("next_attempt_at")[:1])
+
+
+def _candidates(endpoints: QuerySet[WebhookEndpoint]) -> list[Candidate]:
+    return [Candidate(*row) for row in endpoints.values_list("pk", "owner_id", "url")]
 
 
 def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
@@ -155,13 +202,13 @@ def _notify_owner(endpoint: WebhookEndpoint) -> None:
         logger.exception("The e-mail to the owner of webhook endpoint %s could not be sent", endpoint.pk)
 
 
-def _seconds_to_next_turn(endpoint_id: uuid.UUID) -> float | None:
-    """Return the seconds until a delivery is due, if that is soon and no other worker holds the lease."""
-    endpoint = WebhookEndpoint.objects.filter(pk=endpoint_id, leased_until=None).first()
-    if endpoint is None:
-        return None
-    moment: datetime | None = endpoint.deliveries.pending().aggregate(next=Min("next_attempt_at"))["next"]
-    if moment is None:
-        return None
-    wait = (max(filter(None, [moment, endpoint.resume_at])) - timezone.now()).total_seconds()
-    return max(wait, 0) if wait <= MAX_MESSAGE_DELAY_SECONDS else None
+def _next_turns(endpoint_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, float]:
+    """Return the seconds until a delivery is due, of those endpoints where that is soon and not leased."""
+    endpoints = WebhookEndpoint.objects.filter(pk__in=endpoint_ids, leased_until=None)
+    moments = endpoints.annotate(due_at=_first_due()).exclude(due_at=None)
+    now = timezone.now()
+    waits = {
+        pk: max((max(filter(None, [due_at, resume_at])) - now).total_seconds(), 0)
+        for pk, due_at, resume_at in moments.values_list("pk", "due_at", "resume_at")
+    }
+    return {pk: wait for pk, wait in waits.items() if wait <= MAX_MESSAGE_DELAY_SECONDS}

@@ -1,6 +1,7 @@
 """The actor that delivers webhooks, and the functions that enqueue its messages, which carry endpoint ids."""
 
 import logging
+import math
 import uuid
 from collections.abc import Sequence
 
@@ -23,11 +24,12 @@ WEBHOOKS = "webhooks"
 
 @dramatiq.actor(queue_name=WEBHOOKS)
 def deliver(endpoint_id: str) -> None:
-    """Deliver to an endpoint for a slice of time, then go to the end of the queue."""
+    """Deliver for a slice of time, to this endpoint unless another is in turn; then go to the queue's end."""
     try:
-        delay = drain(uuid.UUID(endpoint_id), shared_client())
-        if delay is not None:
-            deliver.send_with_options(args=(endpoint_id,), delay=round(delay * 1000) or None)
+        for following, delay in drain(uuid.UUID(endpoint_id), shared_client()).items():
+            # Rounded up: a message that comes before its delivery is due finds nothing to do.
+            delay_ms = math.ceil(delay * 1000) + 1 if delay else None
+            deliver.send_with_options(args=(str(following),), delay=delay_ms)
     except Exception:
         logger.exception("Deliveries to %s stopped; recovery enqueues them again", endpoint_id)
 

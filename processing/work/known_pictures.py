@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from django.db import transaction
+
 from processing.work.fetch import Version
 from processing.work.models import KnownPicture
 from products.lifecycle import PictureFacts
@@ -87,5 +89,6 @@ def remember(pictures: Iterable[tuple[Request, str, uuid.UUID, Version]]) -> Non
         )
         for batch, url, image_id, version in pictures
     ]
-    # In the order of ids, so that two workers that write the same rows cannot deadlock.
-    bulk.upsert(KnownPicture, _COLUMNS, sorted(rows))
+    with transaction.atomic():
+        # In the order of ids, so that two workers that write the same rows cannot deadlock.
+        bulk.upsert(KnownPicture, _COLUMNS, sorted(rows))

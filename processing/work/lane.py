@@ -54,7 +54,7 @@ def run(batch: Request, pipeline: Pipeline, forwards: int = 0) -> NextTurn | Non
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     """Claim until the deadline or until no Image is due. Return the delay of the next turn, if any."""
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
-        with pipeline.slots.turn(left) as room:
+        with pipeline.slots.turn(left, batch.owner_id) as room:
             busy = pipeline.busy_hosts(batch)
             would_be_empty = pipeline.empty_claims.would_be_empty(batch, busy)
             images: list[ClaimedImage] = []

@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Condition, Lock, RLock
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from processing.hosts.leases import LeaseRequest, Leases
 from processing.hosts.rate_limit import RateLimiter
 from processing.timing import FIRST_CLAIM_PAUSE_SECONDS, MAX_CLAIM_PAUSE_SECONDS
 from processing.work.claim import ClaimedImage
+from processing.work.shares import FetchShares
 
 #: Waiting Images are released for other workers when none has started for so long.
 STALLED_SECONDS = 1.0
@@ -45,13 +47,21 @@ class Throughput:
         return round(self._per_second * AHEAD_SECONDS) if is_recent else 0
 
 
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """A lane's place in the queue of those that want to claim for `owner`."""
+
+    owner: Hashable
+
+
 class Slots:
     """Counts the Images that this process holds: those being worked on, and those that wait to start.
 
     As many Images may wait as there are threads, or more while the work is fast, so that claims can be few
     and large. An Image starts when a thread is free, the rate limiter lets its host (host:port) be requested,
     and fewer Images of the host are being fetched than this worker has leased of the `per_host` slots that
-    all workers share. Hosts take turns. Thread-safe.
+    all workers share. Hosts that have never answered have a share of the threads (`FetchShares`). Hosts take
+    turns. Thread-safe.
     """
 
     def __init__(self, threads: int, per_host: int, rate_limiter: RateLimiter, leases: Leases) -> None:
@@ -65,10 +75,12 @@ class Slots:
         # A condition for each event: waking a thread for nothing costs as much as storing a picture.
         self._room_made, self._host_freed, self._emptied = (Condition(self._lock) for _ in range(3))
         self._lanes = 0
-        self._turns: deque[object] = deque()
+        self._turns: deque[_Ticket] = deque()
         self._held: Counter[str] = Counter()
         self._fetching: Counter[str] = Counter()
         self._running = 0
+        self._shares = FetchShares(threads)
+        self._silent: dict[UUID, Hashable] = {}  # the owner of each Image being fetched from a silent host
         self._waiting: dict[str, deque[ClaimedImage]] = {}
         self._leased: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
@@ -105,17 +117,18 @@ class Slots:
                 self._tell_if_empty()
 
     @contextmanager
-    def turn(self, seconds: float) -> Iterator[int]:
+    def turn(self, seconds: float, owner: Hashable = None) -> Iterator[int]:
         """Wait for this thread's turn to claim; yield how many Images to claim, 0 if `seconds` have passed.
 
         Lanes claim one at a time, first come first served, which shares the slots fairly between Requests.
         A claim is for as many Images as there are threads at most, since all of it may be of one slow host.
+        Images that wait for a share of silent hosts take up none of the room of other owners.
         """
-        ticket = object()
+        ticket = _Ticket(owner)
         with self._lock:
             self._turns.append(ticket)
             self._room_made.wait_for(lambda: self._stopping or self._is_turn(ticket), timeout=seconds)
-            room = self._room() if self._is_turn(ticket) and not self._stopping else 0
+            room = self._room(owner) if self._is_turn(ticket) and not self._stopping else 0
         try:
             yield min(room, self._threads)
         finally:
@@ -176,6 +189,7 @@ class Slots:
         """Free the host slot of an Image. Return those that start in its place."""
         with self._lock:
             _decrement(self._fetching, image.host)
+            self._end_silence(image)
             return self._start()
 
     def done(self, image: ClaimedImage) -> list[ClaimedImage]:
@@ -229,16 +243,19 @@ class Slots:
             self._host_freed.notify_all()
             return self._drop(list(self._waiting))
 
-    def _is_turn(self, ticket: object) -> bool:
-        return self._turns[0] is ticket and self._room() >= self._enough()
+    def _is_turn(self, ticket: _Ticket) -> bool:
+        with_room = (one for one in self._turns if self._room(one.owner) >= self._enough())
+        return next(with_room, None) is ticket
 
     def _enough(self) -> int:
         return 1 if self._claim_pause else max(1, self._max_waiting() // 2)
 
-    def _room(self) -> int:
+    def _room(self, owner: Hashable = None) -> int:
         if self._claim_pause:
             return 0 if self._held or time.monotonic() < self._claims_paused_until else 1
-        return 0 if self._is_stalled() else self._threads + self._max_waiting() - self._held.total()
+        if self._is_stalled():
+            return 0
+        return self._threads + self._max_waiting() - self._held.total() + self._others_without_share(owner)
 
     def _max_waiting(self) -> int:
         return max(self._threads, min(self._throughput.ahead(), MAX_AHEAD_PER_THREAD * self._threads))
@@ -304,11 +321,39 @@ class Slots:
                 self._waiting[host] = images  # behind the other hosts
             self._running += 1
             self._fetching[host] += 1
+            self._begin_silence(started[-1])
             self._started_at[host] = self._last_started_at = time.monotonic()
         return started
 
     def _may_start(self, host: str) -> bool:
-        return self._fetching[host] < self._lease_of(host) and self._rate_limiter.try_start(host)
+        if self._fetching[host] >= self._lease_of(host) or not self._has_share(self._waiting[host][0]):
+            return False
+        return self._rate_limiter.try_start(host)
+
+    def _lacks_share(self, image: ClaimedImage) -> bool:
+        return self._fetching[image.host] < self._lease_of(image.host) and not self._has_share(image)
+
+    def _has_share(self, image: ClaimedImage) -> bool:
+        is_silent = not self._rate_limiter.has_answered(image.host)
+        return self._shares.has_room(image.batch.owner_id, is_silent=is_silent)
+
+    def _others_without_share(self, owner: Hashable) -> int:
+        """Return how many Images of other owners wait for a share and not for a thread."""
+        if not self._silent or owner is None:
+            return 0
+        firsts = ((images[0], len(images)) for images in self._waiting.values())
+        return sum(
+            count for image, count in firsts if image.batch.owner_id != owner and self._lacks_share(image)
+        )
+
+    def _begin_silence(self, image: ClaimedImage) -> None:
+        if not self._rate_limiter.has_answered(image.host):
+            self._silent[image.id] = image.batch.owner_id
+            self._shares.begin(image.batch.owner_id)
+
+    def _end_silence(self, image: ClaimedImage) -> None:
+        if image.id in self._silent:
+            self._shares.end(self._silent.pop(image.id))
 
     def _drop(self, hosts: list[str]) -> list[ClaimedImage]:
         return self._remove([image for host in hosts for image in self._waiting.pop(host)])
@@ -323,7 +368,7 @@ class Slots:
         if image.host not in self._held:
             self._started_at.pop(image.host, None)
         self._tell_if_empty()
-        if self._room() >= self._enough():
+        if self._silent or self._room() >= self._enough():
             self._room_made.notify_all()
         if not self._is_busy(image.host):
             self._host_freed.notify_all()

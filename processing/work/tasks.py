@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Lock
 
 import dramatiq
 import redis
@@ -28,6 +29,10 @@ QUEUE = "images"
 #: An ingest or a sweep occupies a worker thread for this long, then goes to the end of the queue.
 INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
+#: Between two transactions of a sweep, so that other processes can write to SQLite too.
+SWEEP_PAUSE_SECONDS = 0.05
+#: Held by the sweep of this process that is under way. Several would keep each other and everybody waiting.
+_sweeping = Lock()
 
 
 @dramatiq.actor(queue_name=QUEUE)
@@ -59,7 +64,16 @@ def sweep(request_id: str, epoch: int) -> None:
     """Sweep for a slice of time, then go to the end of the queue."""
     try:
         batch = Request.objects.unsettled().filter(pk=uuid.UUID(request_id), epoch=epoch).first()
-        if batch and _unfinished_after(SWEEP_SECONDS, iter(lambda: lifecycle.sweep(batch), False)):
+        if batch is None:
+            return
+        if not _sweeping.acquire(blocking=False):
+            _send_again(sweep, batch, SWEEP_SECONDS)
+            return
+        try:
+            unfinished = _unfinished_after(SWEEP_SECONDS, _sweep_rows(batch))
+        finally:
+            _sweeping.release()
+        if unfinished:
             _send_again(sweep, batch)
     except Exception:
         logger.exception("A sweep of %s stopped; recovery resumes it", request_id)
@@ -140,6 +154,14 @@ def _ingest_chunks(batch: Request) -> Iterator[bool]:
             send_lanes(batch)
         is_first = False
         yield not complete
+
+
+def _sweep_rows(batch: Request) -> Iterator[bool]:
+    """Sweep by short transactions; yield whether rows are left."""
+    while lifecycle.sweep(batch):
+        yield True
+        time.sleep(SWEEP_PAUSE_SECONDS)
+    yield False
 
 
 def _unfinished_after(seconds: float, steps: Iterator[bool]) -> bool:

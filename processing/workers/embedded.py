@@ -58,18 +58,18 @@ def _lock(path: Path) -> bool:
 
 def migrate() -> None:
     """Create or migrate the database if it is SQLite, which no other process uses."""
-    if _has_own_database():
+    if has_own_database():
         call_command("migrate", verbosity=0, interactive=False)
 
 
-def _has_own_database() -> bool:
+def has_own_database() -> bool:
     """Return whether the lock on DATA_DIR covers the database. Others may use a PostgreSQL."""
     return connection.vendor == "sqlite"
 
 
 def start() -> None:
     """Start the workers in this process. The caller holds the lock on DATA_DIR."""
-    if _has_own_database():
+    if has_own_database():
         take_over()
     broker = dramatiq.get_broker()
     for queue, threads in THREADS.items():

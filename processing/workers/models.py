@@ -6,7 +6,8 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from processing.timing import DEAD_AFTER
@@ -23,11 +24,13 @@ def this_process() -> int:
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
+    """All heartbeats are by the clock of the database, since those of machines differ."""
+
     def alive(self) -> Self:
-        return self.filter(seen_at__gt=timezone.now() - DEAD_AFTER)
+        return self.filter(seen_at__gt=Now() - DEAD_AFTER)
 
     def dead(self) -> Self:
-        return self.exclude(seen_at__gt=timezone.now() - DEAD_AFTER)
+        return self.exclude(seen_at__gt=Now() - DEAD_AFTER)
 
 
 class Worker(models.Model):
@@ -52,7 +55,9 @@ class Worker(models.Model):
     def beat(self, served_until: datetime | None = None) -> None:
         """Write a heartbeat. Inserts the row again if this worker was taken for dead meanwhile."""
         self.seen_at, self.served_until = timezone.now(), served_until
-        self.save()
+        with transaction.atomic():
+            self.save()
+            Worker.objects.filter(pk=self.pk).update(seen_at=Now())
 
 
 class Maintenance(models.Model):

@@ -14,6 +14,7 @@ from django.utils import timezone
 from processing.timing import MESSAGE_LOST_AFTER
 from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.tasks import enqueue_lost_deliveries
+from processing.work import pipeline
 from processing.work.claim import release
 from processing.work.tasks import dispatch
 from processing.workers.models import Maintenance, Worker
@@ -33,10 +34,14 @@ class Recovered:
 
 def recover() -> Recovered:
     """Run one round: release the claims of dead workers, and resend messages for work that has stopped."""
-    released = release(
-        Image.objects.exclude(claimed_by__in=Worker.objects.alive().values("pk")), crashed=True
-    )
-    died, _ = Worker.objects.dead().delete()
+    alive, dead = Worker.objects.alive(), Worker.objects.dead()
+    claimed = Image.objects.exclude(claimed_by__in=alive.values("pk"))
+    if pipeline.is_worker():
+        # This process lives, even if it was stopped for so long that its last heartbeat is too old.
+        claimed = claimed.exclude(claimed_by=pipeline.current().worker_id)
+        dead = dead.exclude(pk=pipeline.current().worker_id)
+    released = release(claimed, crashed=True)
+    died, _ = dead.delete()
     if died:
         # They may have been ingesting. An ingest that goes on in another worker loses a chunk at most.
         Request.objects.active().filter(ingested_rows__lt=F("products_total")).update(dispatched_at=None)

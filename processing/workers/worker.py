@@ -4,6 +4,7 @@ A process that only delivers webhooks runs recovery rounds alone.
 """
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from threading import Event, Lock, Thread
 from typing import Any
@@ -20,6 +21,7 @@ from processing.timing import HEARTBEAT
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.workers import embedded
+from processing.workers.clock import ClockWatch, follow
 from processing.workers.models import Maintenance, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import recover
@@ -148,22 +150,26 @@ class Heartbeat(Thread):
         self._recovery = RecoveryRounds()
 
     def run(self) -> None:
-        beat_at = timezone.now()
-        prune_at = beat_at + PRUNE_CHECK_EVERY
+        beat_at = time.monotonic()
+        prune_at = beat_at + PRUNE_CHECK_EVERY.total_seconds()
+        clock = ClockWatch()
         while True:
-            now = timezone.now()
+            now = time.monotonic()
             try:
                 close_old_connections()
+                if (moved_by := clock.moved_by()) and embedded.has_own_database():
+                    follow(moved_by)
+                    beat_at = now
                 if now >= beat_at:
                     self._worker.beat(self._progress.until())
                     measurements.publish()
                     pipeline.current().release_unknown_claims()
-                    beat_at = now + HEARTBEAT
+                    beat_at = now + HEARTBEAT.total_seconds()
                 if not self._recovery.ident:  # after the first heartbeat: recovery sees this worker alive
                     self._recovery.start()
                 if now >= prune_at:
                     _prune_in_turn()
-                    prune_at = now + PRUNE_CHECK_EVERY
+                    prune_at = now + PRUNE_CHECK_EVERY.total_seconds()
                 pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
             except Exception:

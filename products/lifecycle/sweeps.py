@@ -1,9 +1,10 @@
-"""The rows of a sweep: changes that follow a cancel, a retry or a delete, SWEEP_ROWS at a time.
+"""The rows of a sweep: changes that follow a cancel, a retry or a delete.
 
-Each function changes the next rows of a Request and its counters, and returns how far it has come: fewer than
-SWEEP_ROWS if these were the last. The caller holds the lock of the Request's row, and saves it.
+Each function changes the next `rows` of a Request and its counters, and returns the number that it has dealt
+with: fewer if these were the last. The caller holds the lock of the Request's row, and saves it.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
@@ -18,7 +19,11 @@ from products.models import Image, ImageStatus, ProductImage, Request, bulk
 from products.models.image import PREVIOUS_FIELDS, Causes, ImageQuerySet
 from products.models.states import Sweep
 
+#: Rows changed in one transaction of a sweep at most, and the time after which it ends, so that others can
+#: write. Rows are changed by so many at once.
 SWEEP_ROWS = 5000
+SWEEP_TRANSACTION_SECONDS = 0.05
+SWEEP_STEP_ROWS = 500
 
 
 class RetryOptions(TypedDict, total=False):
@@ -34,12 +39,27 @@ class RetryOptions(TypedDict, total=False):
     after: int
 
 
-def cancel_rows(batch: Request) -> int:
+def change_rows(batch: Request) -> bool:
+    """Change rows for SWEEP_TRANSACTION_SECONDS, SWEEP_ROWS at most. Return whether there may be more."""
+    ends_at = time.monotonic() + SWEEP_TRANSACTION_SECONDS
+    left = SWEEP_ROWS
+    while left:
+        rows = min(left, SWEEP_STEP_ROWS)
+        if _ROWS[Sweep(batch.sweep)](batch, rows) < rows:
+            return False
+        left -= rows
+        if time.monotonic() >= ends_at:
+            break
+    return True
+
+
+def cancel_rows(batch: Request, rows: int) -> int:
     """Cancel pending Images, claimed ones included. Those of a retry get back their earlier outcome."""
-    pending = batch.images.pending().first_rows(SWEEP_ROWS).pending()
+    # Without repeating the condition on the status, for which SQLite would read all pending rows.
+    pending = batch.images.pending().first_rows(rows)
     new = pending.filter(previous__isnull=True)
     canceled = new.update(status=ImageStatus.CANCELED, claimed_by=None, settled_at=timezone.now())
-    kept = pending.values_list("pk", "previous")
+    kept = pending.filter(previous__isnull=False).values_list("pk", "previous")
     earlier: dict[UUID, dict[str, Any]] = {pk: previous for pk, previous in kept if previous}
     bulk.update(
         Image,
@@ -55,13 +75,13 @@ def cancel_rows(batch: Request) -> int:
     return canceled + len(earlier)
 
 
-def retry_rows(batch: Request) -> int:
+def retry_rows(batch: Request, rows: int) -> int:
     """Make Images pending that were settled before this run."""
     options = cast(RetryOptions, batch.sweep_options)
     earlier = batch.images.filter(settled_at__lt=batch.started_at)
     if "find" in options:
-        return _replace_rows(batch, earlier, options)
-    again = earlier.retryable(options["causes"]).first_rows(SWEEP_ROWS)
+        return _replace_rows(batch, earlier, options, rows)
+    again = earlier.retryable(options["causes"]).first_rows(rows)
     return make_pending(batch, again)
 
 
@@ -119,8 +139,8 @@ def make_pending_elsewhere(batch: Request, images: Iterable[Image], urls: dict[U
     return len(rows)
 
 
-def _replace_rows(batch: Request, images: ImageQuerySet, options: RetryOptions) -> int:
-    found = list(replaceable(images.filter(number__gt=options.get("after", 0)), options)[:SWEEP_ROWS])
+def _replace_rows(batch: Request, images: ImageQuerySet, options: RetryOptions, rows: int) -> int:
+    found = list(replaceable(images.filter(number__gt=options.get("after", 0)), options)[:rows])
     becomes = {image.pk: replaced_url(image.url, options) for image in found}
     make_pending_elsewhere(batch, found, {pk: url for pk, url in becomes.items() if url})
     if found:
@@ -128,16 +148,16 @@ def _replace_rows(batch: Request, images: ImageQuerySet, options: RetryOptions) 
     return len(found)
 
 
-def delete_rows(batch: Request) -> int:
+def delete_rows(batch: Request, rows: int) -> int:
     """Delete Images, then Products.
 
     By `_raw_delete`, since `delete()` would load all rows to look for dependent ones.
     """
-    images = batch.images.first_rows(SWEEP_ROWS)
+    images = batch.images.first_rows(rows)
     ProductImage.objects.filter(image__in=images)._raw_delete(images.db)
     swept = images._raw_delete(images.db) or 0  # None where nothing can match
-    if swept < SWEEP_ROWS:  # no Image is left, so nothing depends on the Products
-        products = batch.products.first_rows(SWEEP_ROWS - swept)
+    if swept < rows:  # no Image is left, so nothing depends on the Products
+        products = batch.products.first_rows(rows - swept)
         swept += products._raw_delete(products.db) or 0
     return swept
 
@@ -155,7 +175,7 @@ def _restored(name: str, value: Any) -> Any:
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-ROWS: dict[Sweep, Callable[[Request], int]] = {
+_ROWS: dict[Sweep, Callable[[Request, int], int]] = {
     Sweep.CANCEL: cancel_rows,
     Sweep.RETRY: retry_rows,
     Sweep.DELETE: delete_rows,

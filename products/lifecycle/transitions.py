@@ -90,7 +90,7 @@ def send_run(batch: Request) -> None:
 
 
 def sweep(batch: Request) -> bool:
-    """Change the next SWEEP_ROWS rows, in a transaction. Return whether there are more."""
+    """Change the next rows, in a short transaction. Return whether there are more."""
     with transaction.atomic():
         locked = Request.objects.locked().filter(pk=batch.pk).first()
         return locked is not None and _sweep_rows(locked)
@@ -134,10 +134,10 @@ def _begin_sweep(batch: Request, kind: Sweep) -> None:
 
 
 def _sweep_rows(batch: Request) -> bool:
-    """Sweep at most SWEEP_ROWS rows. Return whether there may be more. The caller holds the lock."""
+    """Sweep some rows. Return whether there may be more. The caller holds the lock."""
     if not batch.sweep:
         return False
-    if sweeps.ROWS[Sweep(batch.sweep)](batch) >= sweeps.SWEEP_ROWS:
+    if sweeps.change_rows(batch):
         batch.dispatched_at = timezone.now()  # the sweep is moving: recovery need not resend its message
         batch.save()
         return True

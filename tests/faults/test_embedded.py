@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.conftest import NewJob
 from tests.support.jobs import Job, Report, as_csv, read_result, watch
-from tests.support.stack import QUICK_TO_NOTICE, Embedded, wait_for
+from tests.support.stack import QUICK_TO_NOTICE, TIME_SCALE, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -47,6 +47,24 @@ def test_a_serving_process_killed_three_times_in_a_job_costs_only_time(
             job.wait_until_under_way(done, pending=100)
             kill_serving_process(job)
     assert job.count("crashes > 0") > 0
+
+
+def test_a_serving_process_that_was_stopped_for_a_while_goes_on_where_it_was(
+    service: Embedded, new_job: NewJob, report: Report
+) -> None:
+    job = new_job(service).submit()
+    seconds = 1.2 * 30 * TIME_SCALE
+    is_old = f"SELECT seen_at < datetime('now', '-{seconds} seconds') FROM processing_worker"  # noqa: S608
+    with report.fault("embedded: the serving process stopped three times, as if dead", job):
+        ((pid,),) = service.query("SELECT pid FROM processing_worker")
+        for _ in range(3):
+            job.in_hand()
+            os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda: service.query(is_old) == [(1,)], "the heartbeat is too old")
+            os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: service.query(is_old) == [(0,)], "the heartbeat goes on")
+    assert job.count("crashes > 0") == 0
+    assert job.refetched() == 0
 
 
 def test_a_service_killed_as_a_whole_goes_on_when_it_is_started_again(

@@ -5,7 +5,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from processing.compress import CompressError, Options, compress
+from processing.compress import CompressError, Options, compress, compress_isolated
 from tests.support.corpus import SOUND
 from tests.support.effort import fuzz
 from tests.support.pictures import decoded
@@ -52,4 +52,22 @@ def test_no_damage_makes_anything_but_a_sound_picture_or_an_error_of_ours(
         # What is kept of an AVIF has been accepted by a decoder that forgives more than libvips'.
         judge = decoded if result.kept and result.output.format == "avif" else seen
         assert judge(result.data).size == (result.output.width, result.output.height)
+        assert metadata(result.data) == []
+
+
+@fuzz(
+    examples=5,
+    name=st.sampled_from(sorted(SOUND)),
+    changes=st.lists(mutations, min_size=1, max_size=6),
+    format=st.sampled_from(["jpeg", "webp", "original"]),
+)
+def test_no_damage_does_more_than_end_the_child_process(
+    name: str, changes: list[tuple[int, int, bytes, int]], format: str
+) -> None:
+    data = mutated(source(name), changes)
+    try:
+        result = compress_isolated(data, Options(format=format), max_pixels=100_000)
+    except CompressError as error:
+        assert error.code in CODES  # not `crashed`
+    else:
         assert metadata(result.data) == []

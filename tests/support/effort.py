@@ -17,12 +17,17 @@ _tests: list[Callable[..., None]] = []
 HANGS_AFTER = timedelta(seconds=20)
 
 
-def fuzz(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """Make a test of what is true for whatever these strategies make up, each by its argument's name."""
+def fuzz(
+    examples: int = EXAMPLES, **strategies: SearchStrategy[Any]
+) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Make a test of what is true for whatever these strategies make up, each by its argument's name.
+
+    `examples` is how many are tried at least; fewer than usual where each takes long.
+    """
 
     def decorate(test: Callable[..., None]) -> Callable[[], None]:
         try_examples = settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             deadline=HANGS_AFTER,
             derandomize=not SECONDS,  # `make test` tries the same every time
             database=None,  # what it finds becomes a test of its own

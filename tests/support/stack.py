@@ -100,6 +100,7 @@ class Deployment:
             **environment,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._tokens: dict[str, str] = {}
         self.prefix: list[str] = []  # what every process is started by, if anything
         self._stack = ExitStack()
 
@@ -158,6 +159,12 @@ class Deployment:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def token(self, user: str = "tester") -> str:
+        """An API token of a user, who is made the first time."""
+        if user not in self._tokens:
+            self._tokens[user] = self.manage("shell", "-v0", "-c", ISSUE_TOKEN.format(user=user)).strip()
+        return self._tokens[user]
 
     def log(self) -> str:
         path = self.directory / "log"
@@ -218,7 +225,6 @@ class Cluster(Deployment):
         )
         self.environment["PUBLIC_URL"] = self.url
         self._connection: psycopg.Connection[Any] | None = None
-        self._tokens: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         execute(self._server, f"CREATE DATABASE {self._database} TEMPLATE {migrated_database(self._server)}")
@@ -310,9 +316,3 @@ class Cluster(Deployment):
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
         return self._connection.execute(statement).fetchall()
-
-    def token(self, user: str = "tester") -> str:
-        """An API token of a user, who is made the first time."""
-        if user not in self._tokens:
-            self._tokens[user] = self.manage("shell", "-v0", "-c", ISSUE_TOKEN.format(user=user)).strip()
-        return self._tokens[user]

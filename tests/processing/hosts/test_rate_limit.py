@@ -10,10 +10,14 @@ from processing.hosts.rate_limit import (
     FORGET_SECONDS,
     MAX_FAILURES_IN_A_ROW,
     MAX_INTERVAL_SECONDS,
+    MAX_PAUSE_SECONDS,
     MAX_PAUSED_HOSTS,
+    MAX_WAIT_BETWEEN_ANSWERS_SECONDS,
     PAUSE_SECONDS,
     RATE_AFTER_REFUSAL,
     RATE_WINDOW_SECONDS,
+    SEVERAL_REFUSALS,
+    Pause,
     RateLimiter,
 )
 
@@ -21,11 +25,17 @@ HOST, OTHER = "shop.example", "other.example"
 
 
 class Clock:
+    """Unix time is `now` plus `set_by`, by which somebody has set the clock."""
+
     def __init__(self) -> None:
         self.now = 1_000_000.0
+        self.set_by = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
     def time(self) -> float:
-        return self.now
+        return self.now + self.set_by
 
 
 @pytest.fixture
@@ -77,6 +87,57 @@ def test_a_host_is_paused_for_as_long_as_it_asks_and_other_hosts_are_not(
     assert not limiter.try_start(HOST)
     clock.now += 0.2
     assert limiter.try_start(HOST)
+
+
+def test_a_long_wait_for_one_url_does_not_pause_its_host(limiter: RateLimiter, clock: Clock) -> None:
+    limiter.refused(HOST, 86_400, "http_429")
+    assert pause_seconds(limiter, clock) == PAUSE_SECONDS[0]
+    clock.now += PAUSE_SECONDS[0]
+    assert limiter.try_start(HOST)
+    limiter.answered(HOST)
+    limiter.refused(HOST, MAX_WAIT_BETWEEN_ANSWERS_SECONDS + 1, "http_503")
+    assert pause_seconds(limiter, clock) == PAUSE_SECONDS[0]
+
+
+def test_a_host_that_asks_several_urls_for_a_long_wait_is_tried_again_now_and_then(
+    limiter: RateLimiter, clock: Clock
+) -> None:
+    for _ in range(SEVERAL_REFUSALS):
+        limiter.refused(HOST, 86_400, "http_429")
+    for _ in range(3):
+        assert pause_seconds(limiter, clock) == MAX_PAUSE_SECONDS
+        clock.now += MAX_PAUSE_SECONDS
+        assert limiter.try_start(HOST)
+        assert not limiter.try_start(HOST)  # one request at a time
+        limiter.refused(HOST, 86_400, "http_429")
+    clock.now += MAX_PAUSE_SECONDS
+    limiter.answered(HOST)
+    limiter.refused(HOST, 86_400, "http_429")
+    assert pause_seconds(limiter, clock) == PAUSE_SECONDS[0]
+
+
+def test_no_pause_that_is_told_is_longer(limiter: RateLimiter, clock: Clock) -> None:
+    limiter.learn([Pause(HOST, clock.time() + 86_400, 1, "http_429")])
+    assert pause_seconds(limiter, clock) == MAX_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_clock_that_is_set_changes_no_pause_and_no_rate(
+    limiter: RateLimiter, clock: Clock, seconds: float
+) -> None:
+    limiter.refused(HOST, 5, "http_429")
+    limiter.refused(OTHER, 1, "http_429")
+    clock.now += 2
+    assert limiter.try_start(OTHER)
+    interval = limiter.ready_in(OTHER)
+    clock.set_by = seconds
+    assert limiter.ready_in(HOST) == 3
+    assert limiter.ready_in(OTHER) == interval
+    (pause,) = limiter.paused().values()
+    assert pause.until == clock.time() + 3
+    clock.now += 3
+    assert limiter.try_start(HOST)
+    assert limiter.try_start(OTHER)
 
 
 def test_without_retry_after_each_pause_in_a_row_is_longer(limiter: RateLimiter, clock: Clock) -> None:
@@ -291,7 +352,7 @@ def test_a_host_that_never_answered_is_forgotten_some_time_after_its_last_reques
 
 def test_of_very_many_pauses_the_longest_are_named(limiter: RateLimiter, clock: Clock) -> None:
     for number in range(MAX_PAUSED_HOSTS + 1):
-        limiter.refused(f"{number}.example", 100 + number, "http_429")
+        limiter.refused(f"{number}.example", 10 + number / 100, "http_429")
     paused = limiter.paused()
     assert len(paused) == MAX_PAUSED_HOSTS
     assert "0.example" not in paused

@@ -303,6 +303,45 @@ def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: Origin, client: http
         client.get(f"https://127.0.0.1:{origin.port}/")
 
 
+SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"
+
+
+def smuggle(handler: Handler) -> None:
+    """Answer with `first`, and with another answer in the same TLS record that nobody has asked for."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst" + SMUGGLED)
+
+
+def smuggle_after_a_large_body(handler: Handler) -> None:
+    """End a body that takes several TLS records and several reads with an answer nobody has asked for."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n" + bytes(1000))
+    handler.wfile.write(bytes(39_000) + SMUGGLED)
+
+
+def smuggle_after_chunks(handler: Handler) -> None:
+    """End a chunked body with an answer that nobody has asked for."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    handler.wfile.write(head + b"5\r\nfirst\r\n0\r\n\r\n" + SMUGGLED)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("route", [smuggle, smuggle_after_a_large_body, smuggle_after_chunks])
+def test_bytes_that_follow_a_response_are_not_the_next_response(
+    certificate: Path, names: Names, route: Callable[[Handler], None], scheme: str
+) -> None:
+    names["pictures.test"] = ["127.0.0.1"]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with (
+        Origin(tls=tls if scheme == "https" else None) as origin,
+        trusting_client(certificate) as client,
+    ):
+        origin.add("/first", route)
+        origin.add("/second", b"second")
+        for _ in range(3):
+            assert b"smuggled" not in client.get(origin.url("/first", host="pictures.test")).content
+            assert client.get(origin.url("/second", host="pictures.test")).content == b"second"
+
+
 def hang_up(server: socket.socket) -> None:
     server.accept()[0].close()
 

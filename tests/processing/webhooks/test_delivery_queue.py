@@ -2,19 +2,27 @@
 
 import datetime as dt
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
 from django.core import mail
+from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from processing.webhooks.delivery_queue import drain, retry_delay
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import encrypt
+from processing.webhooks.shares import Candidate, InHand
 from tests.processing.webhooks.conftest import OK, NewEndpoint, make_due, new_test_delivery, reload
+from tests.support.batches import Gate
+from tests.support.factories import make_user
+from tests.support.names import Names
 from tests.support.origin import Answer, Handler, Origin
-from tests.support.parallel import together
+from tests.support.parallel import together, wait_until
 from tests.support.receivers import messages
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -74,7 +82,7 @@ def test_failures_are_retried_on_schedule_until_the_tenth(
     assert (delivery.status, delivery.next_attempt_at) == (DeliveryStatus.FAILED, None)
     assert {m["id"] for m in messages(origin, "/hook", endpoint.secret)} == {str(delivery.pk)}
     assert {(a["status"], a["error"], a["answer"]) for a in delivery.attempts} == {(500, "http_500", "oh no")}
-    assert drain(endpoint.pk, http) is None
+    assert drain(endpoint.pk, http) == {}
 
 
 # --- Pauses ---
@@ -86,7 +94,7 @@ def test_retry_after_pauses_all_deliveries_to_the_endpoint(
 ) -> None:
     endpoint = endpoint_for(Answer(status=429, headers={"Retry-After": "1000"}))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
-    assert drain(endpoint.pk, http) is None
+    assert drain(endpoint.pk, http) == {}
     assert len(origin.received) == 1
     first = reload(first)
     assert delay_of(first) == 1000
@@ -100,8 +108,8 @@ def test_retry_after_pauses_all_deliveries_to_the_endpoint(
 def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint) -> None:
     endpoint = endpoint_for(Answer(delay=60))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
-    wait = drain(endpoint.pk, http)
-    assert wait is not None and 5 <= wait <= 6
+    turns = drain(endpoint.pk, http)
+    assert set(turns) == {endpoint.pk} and 5 <= turns[endpoint.pk] <= 6
     (attempt,) = reload(first).attempts
     assert (attempt["status"], attempt["error"]) == (None, "timeout")
     assert attempt["ms"] >= 900
@@ -220,5 +228,66 @@ def test_deleting_an_endpoint_during_an_attempt_is_no_error(
 
     endpoint = endpoint_for(answer)
     new_test_delivery(endpoint)
-    assert drain(endpoint.pk, http) is None
+    assert drain(endpoint.pk, http) == {}
     assert not WebhookDelivery.objects.exists()
+
+
+# --- Shares ---
+
+
+def new_due_endpoint(owner: User, url: str) -> WebhookEndpoint:
+    endpoint = WebhookEndpoint.objects.create(owner=owner, url=url)
+    new_test_delivery(endpoint)
+    return endpoint
+
+
+def is_delivered(endpoint: WebhookEndpoint) -> bool:
+    return endpoint.deliveries.filter(status=DeliveryStatus.DELIVERED).exists()
+
+
+def turn(preferred: uuid.UUID, http: httpx.Client) -> None:
+    drain(preferred, http)
+    connection.close()
+
+
+@pytest.fixture
+def patient_http(settings: Settings, http: httpx.Client) -> httpx.Client:
+    settings.WEBHOOK_TIMEOUT = 60
+    return http
+
+
+@pytest.mark.parametrize("shared", ["owner", "receiver"])
+def test_endpoints_in_hand_of_one_owner_or_receiver_are_bounded(
+    origin: Origin, patient_http: httpx.Client, gate: Gate, names: Names, shared: str
+) -> None:
+    names.update({f"{number}.test": ["127.0.0.1"] for number in range(10)})
+    origin.add("/held", gate)
+    ann = make_user()
+    if shared == "owner":
+        endpoints = [
+            new_due_endpoint(ann, origin.url("/held", host=f"{number}.test")) for number in range(10)
+        ]
+    else:
+        users = [make_user(f"user-{number}") for number in range(10)]
+        endpoints = [new_due_endpoint(user, origin.url("/held", host="0.TEST")) for user in users]
+    other = new_due_endpoint(make_user("bob"), origin.add("/other", OK))
+    with ThreadPoolExecutor(8) as threads:
+        turns = [threads.submit(turn, endpoint.pk, patient_http) for endpoint in endpoints[:8]]
+        wait_until(lambda: gate.waiting == 4 and sum(turn.done() for turn in turns) == 4)
+        assert is_delivered(other)
+        assert drain(endpoints[9].pk, patient_http) == {}
+        assert gate.most_waiting == 4
+        gate.open()
+    assert [turn.result() for turn in turns] == [None] * 8
+    assert all(map(is_delivered, endpoints))
+
+
+def test_a_free_thread_goes_to_the_owner_who_has_the_fewest_in_hand() -> None:
+    first, second, third = (
+        Candidate(uuid.uuid4(), owner, f"https://{owner}.example/") for owner in (1, 2, 3)
+    )
+    in_hand = InHand.of([Candidate(uuid.uuid4(), 1, "https://a.example/"), second])
+    assert in_hand.next([first, third], preferred=first.id) == third
+    assert in_hand.next([first], preferred=None) == first
+    assert in_hand.next([second, first], preferred=first.id) == first
+    assert in_hand.next([]) is None

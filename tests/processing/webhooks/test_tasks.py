@@ -20,7 +20,9 @@ from processing.workers import worker
 from processing.workers.models import Worker
 from processing.workers.recovery import Recovered, recover, take_over
 from tests.processing.conftest import Broker
+from tests.support.batches import Gate
 from tests.support.factories import make_user
+from tests.support.names import Names
 from tests.support.origin import Answer, Origin
 from tests.support.parallel import together, wait_until
 
@@ -49,9 +51,10 @@ def endpoint(origin: Origin) -> WebhookEndpoint:
 
 
 @contextmanager
-def worker_of(*queues: str) -> Iterator[None]:
+def worker_of(*queues: str, threads: int = 2) -> Iterator[None]:
     """Run a worker of these queues, or of all queues if none is given."""
-    worker = dramatiq.Worker(dramatiq.get_broker(), queues=set(queues), worker_threads=2, worker_timeout=50)
+    broker = dramatiq.get_broker()
+    worker = dramatiq.Worker(broker, queues=set(queues), worker_threads=threads, worker_timeout=50)
     worker.start()
     try:
         yield
@@ -107,6 +110,25 @@ def test_deliveries_do_not_count_as_progress_of_the_picture_queue(
         send_test_event(endpoint)
         wait_until(is_delivered)
     assert begun == []
+
+
+@pytest.mark.needs("Redis")
+def test_slow_receivers_of_one_user_do_not_keep_another_user_waiting(
+    settings: Settings, origin: Origin, endpoint: WebhookEndpoint, gate: Gate, names: Names
+) -> None:
+    settings.WEBHOOK_TIMEOUT = 60
+    bob = make_user("bob")
+    origin.add("/slow", gate)
+    for number in range(60):
+        names[f"{number}.test"] = ["127.0.0.1"]
+        url = origin.url("/slow", host=f"{number}.test")
+        send_test_event(WebhookEndpoint.objects.create(owner=bob, url=url))
+    send_test_event(endpoint)
+    with worker_of(WEBHOOKS, threads=8):
+        wait_until(lambda: endpoint.deliveries.get().status == DeliveryStatus.DELIVERED)
+        assert WebhookDelivery.objects.pending().count() == 60
+        gate.open()
+        wait_until(is_delivered)
 
 
 # --- Recovery ---

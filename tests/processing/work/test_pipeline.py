@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from processing.compress import compress
 from processing.hosts.models import PausedHost
-from processing.hosts.rate_limit import Pause, RateLimiter
+from processing.hosts.rate_limit import PAUSE_SECONDS, Pause, RateLimiter
 from processing.storage.outputs import LocalStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work import attempt, known_pictures, slots
@@ -183,12 +183,22 @@ def test_after_a_day_pictures_of_a_host_that_asks_to_wait_fail_without_a_request
 
 def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipeline: Pipeline) -> None:
     now = time.time()
-    pipeline.rate_limiter.refused("shop.example", 3600, "http_429")
+    pipeline.rate_limiter.refused("shop.example", 50, "http_429")
     pipeline.share_pauses()
     PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
     elsewhere = RateLimiter()
     elsewhere.learn(row.pause for row in PausedHost.objects.current())
-    assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 3600, abs=5)
+    assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 50, abs=5)
+
+
+def test_one_url_that_asks_for_a_day_delays_no_other_of_its_host(pipeline: Pipeline, origin: Origin) -> None:
+    for_a_day = Answer(status=429, headers={"Retry-After": "86400"})
+    refused = the_image(pipeline, origin.add("/refused.jpg", for_a_day))
+    assert (refused.status, refused.error_code) == ("pending", "http_429")
+    assert seconds_to_wait(refused) > 86_000
+    assert pipeline.rate_limiter.ready_in(refused.host) <= PAUSE_SECONDS[0]
+    batch = ingested(origin.add("/lamp.jpg", JPEG))
+    wait_until(lambda: work(batch, pipeline).images_completed == 1)
 
 
 def test_what_a_redirect_leads_to_is_not_the_fault_of_the_host_that_was_asked(

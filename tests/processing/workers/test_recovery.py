@@ -13,6 +13,7 @@ from processing.timing import DEAD_AFTER, MESSAGE_LOST_AFTER
 from processing.work import ingest as ingestion
 from processing.work.claim import claim
 from processing.work.lane import LANES
+from processing.work.pipeline import Pipeline
 from processing.workers.models import Worker
 from processing.workers.recovery import Recovered, recover, take_over
 from products import lifecycle
@@ -62,6 +63,19 @@ def test_images_of_a_dead_worker_are_released_and_counted_as_crashes() -> None:
         (None, 0, 0, "pending"),
     ]
     assert list(Worker.objects.all()) == [living]
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_process_that_was_stopped_does_not_count_itself_dead(
+    pipeline: Pipeline, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processing.work.pipeline._current", pipeline)
+    batch = ingested(*make_urls(2))
+    me = Worker.objects.create(pk=pipeline.worker_id, seen_at=timezone.now() - 2 * DEAD_AFTER)
+    claim(batch, me.pk, 2)
+    assert recover() == EVERYTHING_SENT
+    assert Worker.objects.get() == me
+    assert set(batch.images.values_list("claimed_by", "crashes")) == {(me.pk, 0)}
 
 
 def test_images_of_a_worker_without_a_row_are_released() -> None:

@@ -67,6 +67,29 @@ def test_each_sweep_changes_a_limited_number_of_rows(batch: Request) -> None:
     assert not lifecycle.sweep(batch)
 
 
+def test_a_transaction_of_a_sweep_ends_by_time(batch: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("products.lifecycle.sweeps.SWEEP_STEP_ROWS", 3)
+    monkeypatch.setattr("products.lifecycle.sweeps.SWEEP_TRANSACTION_SECONDS", 0)
+    lifecycle.cancel(batch)
+    assert counters(batch) == {"total": IMAGES, "canceled": 3, "pending": 22}
+    assert lifecycle.sweep(batch)
+    assert counters(batch) == {"total": IMAGES, "canceled": 6, "pending": 19}
+    sweep_all(batch)
+    assert counters(batch) == {"total": IMAGES, "canceled": IMAGES}
+
+
+def test_a_process_sweeps_one_request_at_a_time(batch: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent_again: list[tuple[object, ...]] = []
+    monkeypatch.setattr(tasks, "_send_again", lambda *arguments: sent_again.append(arguments))
+    lifecycle.cancel(batch)
+    with tasks._sweeping:
+        sweep(batch)
+        assert counters(batch) == {"total": IMAGES, "canceled": 10, "pending": 15}
+    assert sent_again == [(tasks.sweep, batch, tasks.SWEEP_SECONDS)]
+    sweep(batch)
+    assert counters(batch) == {"total": IMAGES, "canceled": IMAGES}
+
+
 def test_a_retry_finishes_only_when_all_rows_have_followed(batch: Request) -> None:
     fail_all(batch)
     assert lifecycle.retry(batch) == IMAGES

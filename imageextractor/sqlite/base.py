@@ -1,0 +1,128 @@
+"""Django's SQLite backend, in which the threads of a process write in the order in which they asked.
+
+SQLite lets one connection write at a time and has no queue: a connection that finds it locked sleeps and
+tries again, so that under load some wait for 20 s and fail while others write many times. Here a thread waits
+for its turn first, and then is the only one of the process that asks SQLite. Other processes compete with it.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Lock
+from typing import Any
+
+from django.db.backends.sqlite3 import base
+from django.db.utils import OperationalError
+
+_WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
+
+
+class Turns:
+    """A lock that goes to those who wait for it in the order in which they asked. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards the two that follow
+        self._is_taken = False
+        self._waiting: deque[Event] = deque()
+
+    def take(self, seconds: float) -> bool:
+        """Wait for this thread's turn, at most so long. Return whether it has come."""
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return True
+            mine = Event()
+            self._waiting.append(mine)
+        if mine.wait(seconds):
+            return True
+        with self._lock:
+            if mine.is_set():  # since the wait ended
+                return True
+            self._waiting.remove(mine)
+            return False
+
+    def end(self) -> None:
+        """End this thread's turn, which `take` has begun."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_taken = False
+
+
+#: The service has one SQLite database.
+_turns = Turns()
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Takes a turn for each transaction, and for each statement that writes outside of one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._has_turn = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Write within the block. A block inside a transaction belongs to the transaction's turn."""
+        if self._has_turn:
+            yield
+            return
+        self._take_turn()
+        try:
+            yield
+        finally:
+            self._end_turn()
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        cursor = self.connection.cursor(factory=_Cursor)
+        cursor.wrapper = self
+        return cursor
+
+    def _start_transaction_under_autocommit(self) -> None:
+        self._take_turn()
+        try:
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # not in the stubs
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _commit(self) -> None:
+        super()._commit()  # type: ignore[misc]  # if this fails, a rollback follows
+        self._end_turn()
+
+    def _rollback(self) -> None:
+        try:
+            super()._rollback()  # type: ignore[misc]  # not in the stubs
+        finally:
+            self._end_turn()
+
+    def _close(self) -> None:
+        try:
+            super()._close()  # type: ignore[misc]  # not in the stubs
+        finally:
+            self._end_turn()
+
+    def _take_turn(self) -> None:
+        if not _turns.take(self.settings_dict["OPTIONS"].get("timeout", 5)):
+            raise OperationalError("database is locked by other threads of this process")
+        self._has_turn = True
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            _turns.end()
+
+
+class _Cursor(base.SQLiteCursorWrapper):
+    wrapper: DatabaseWrapper
+
+    def execute(self, query: str, params: Any = None) -> Any:
+        if not _WRITES.match(query):
+            return super().execute(query, params)
+        with self.wrapper.turn():
+            return super().execute(query, params)
+
+    def executemany(self, query: str, param_list: Any) -> Any:
+        with self.wrapper.turn():
+            return super().executemany(query, param_list)

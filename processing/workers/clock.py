@@ -1,0 +1,55 @@
+"""A clock that is set back while the service runs.
+
+Intervals are measured by the monotonic clock. Moments in rows are Unix time: after the clock was set back by
+an hour, what is due at once would be due in an hour.
+"""
+
+import logging
+import time
+from datetime import timedelta
+
+from django.db.models import F
+from django.utils import timezone
+
+from processing.hosts.models import PausedHost
+from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from products.models import Image, Request
+
+logger = logging.getLogger(__name__)
+
+#: Smaller changes are corrections of a clock that runs too fast or too slowly.
+MIN_JUMP_SECONDS = 2.0
+
+
+class ClockWatch:
+    """Notices that the clock of this machine has been set."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def moved_by(self) -> float:
+        """Return the seconds by which the clock was set since the last call; 0 if it was not."""
+        before, self._offset = self._offset, time.time() - time.monotonic()
+        moved = self._offset - before
+        return moved if abs(moved) >= MIN_JUMP_SECONDS else 0.0
+
+
+def follow(moved_by: float) -> None:
+    """Move all that waits for a moment with a clock that was set back by `-moved_by` seconds.
+
+    No other machine may use the database. A clock that was set forward needs nothing: what waits is due.
+    """
+    logger.warning("The clock of this machine was set by %+.0f seconds", moved_by)
+    if moved_by > 0:
+        return
+    now, delta = timezone.now(), timedelta(seconds=moved_by)
+    Image.objects.pending().filter(due_at__gt=now).update(due_at=F("due_at") + delta)
+    PausedHost.objects.all().delete()  # whoever pauses it knows by the monotonic clock
+    WebhookDelivery.objects.pending().filter(next_attempt_at__gt=now).update(
+        next_attempt_at=F("next_attempt_at") + delta
+    )
+    WebhookEndpoint.objects.update(
+        resume_at=F("resume_at") + delta, leased_until=F("leased_until") + delta, enqueued_at=None
+    )
+    # Delayed messages wait for Unix time too. Recovery sends them again, in a new epoch.
+    Request.objects.unsettled().update(dispatched_at=None)

@@ -1,0 +1,161 @@
+"""Hostile inputs of somebody with an account, an origin or a socket. Each ends when it has had its effect."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import count
+from socket import create_connection, create_server
+
+import httpx
+
+from tests.support import hostile_pictures
+from tests.support.factories import make_workbook
+from tests.support.jobs import FINISHED, as_csv
+from tests.support.origin import Answer, Origin, Route
+from tests.support.stack import Deployment
+
+#: How long an input is watched whose effect has no end of its own.
+WATCHED_SECONDS = 20
+_numbers = count()
+
+
+@dataclass
+class Attacker:
+    """A user with an account and an origin."""
+
+    deployment: Deployment
+    origin: Origin
+    client: httpx.Client
+
+    def upload(self, urls: list[str], **data: str) -> httpx.Response:
+        return self.upload_file(as_csv([[str(n), "x", url] for n, url in enumerate(urls)]), **data)
+
+    def upload_file(self, content: bytes, name: str = "a.csv", **data: str) -> httpx.Response:
+        return self.client.post("/api/requests/", files={"file": (name, content)}, data=data)
+
+    def fetch(self, *routes: Route | bytes) -> None:
+        """Let the service fetch pictures, and wait for the end of the request, or as long as is watched."""
+        urls = [self.origin.add(f"/attacker/{next(_numbers)}.jpg", route) for route in routes]
+        self.wait_for(self.upload(urls).raise_for_status().json()["id"])
+
+    def wait_for(self, key: str) -> None:
+        ends_at = time.monotonic() + WATCHED_SECONDS
+        while time.monotonic() < ends_at:
+            if self.client.get(f"/api/requests/{key}/").json()["status"] in FINISHED:
+                return
+            time.sleep(0.1)
+
+
+INPUTS: dict[str, Callable[[Attacker], object]] = {}
+
+
+def hostile(name: str) -> Callable[[Callable[[Attacker], object]], Callable[[Attacker], object]]:
+    """Add an input under a name for the table."""
+
+    def add(act: Callable[[Attacker], object]) -> Callable[[Attacker], object]:
+        INPUTS[name] = act
+        return act
+
+    return add
+
+
+# --- Sockets ---
+
+
+@hostile("8 request heads at a byte a second")
+def slow_heads(attacker: Attacker) -> None:
+    sockets = [create_connection(("127.0.0.1", attacker.deployment.port)) for _ in range(8)]
+    for byte in (b"GET / HTTP/1.1\r\nX: " + b"x" * 100)[:WATCHED_SECONDS]:
+        for sock in sockets:
+            sock.send(bytes([byte]))
+        time.sleep(1)
+    for sock in sockets:
+        sock.close()
+
+
+# --- Pictures ---
+
+
+def picture(name: str, make: Callable[[], bytes], times: int = 3) -> None:
+    """Add an input that is a picture, in a catalogue that shows it several times."""
+    hostile(name)(lambda attacker: attacker.fetch(*[make()] * times))
+
+
+picture("JPEG with 40,000 empty comments", lambda: hostile_pictures.comments(40_000))
+picture("JPEG with EXIF in 8,000 segments", lambda: hostile_pictures.split_exif(8_000))
+picture(
+    "progressive JPEG of 1,000 scans, 49 MP", lambda: hostile_pictures.repeated_scans(1_000, 7_000, 7_000)
+)
+picture("GIF with 40 MB of comments", lambda: hostile_pictures.gif_comments(40))
+picture("TIFF of 1,000,000 tiles", lambda: hostile_pictures.tiny_tiles(1_000_000))
+picture("PNG of texts that inflate to 200 MB", lambda: hostile_pictures.inflating_png(200))
+
+
+# --- Catalogues ---
+
+
+@hostile("cell of 131,000 characters of .jpg?")
+def long_cell(attacker: Attacker) -> None:
+    attacker.upload(["https://a/" + ".jpg?" * 26_000])
+
+
+@hostile("10 rows with 80,000 URLs each")
+def many_urls(attacker: Attacker) -> None:
+    cells = [",".join(f"http://127.0.0.1:9/{row}-{n}.jpg" for n in range(5_000)) for row in range(10)]
+    attacker.upload(cells)
+
+
+@hostile("workbook with one cell of 20 MB")
+def large_cell(attacker: Attacker) -> None:
+    rows = [["Serial Number", "Product Name", "Input Image Urls"], ["1", "x", "y" * 32_000]]
+    attacker.upload_file(make_workbook(*rows * 600), "a.xlsx")
+
+
+@hostile("deep JSON, 200 times")
+def deep_json(attacker: Attacker) -> None:
+    for _ in range(200):
+        answer = attacker.client.post(
+            "/api/webhooks/", content=b"[" * 50_000, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 400
+
+
+# --- Shares ---
+
+
+@hostile("50 slow webhook receivers")
+def slow_receivers(attacker: Attacker) -> None:
+    for number in range(50):
+        url = attacker.origin.add(f"/hook/{number}", Answer(delay=10))
+        attacker.client.post("/api/webhooks/", json={"url": url})
+    for endpoint in attacker.client.get("/api/webhooks/").json()["results"]:
+        attacker.client.post(f"/api/webhooks/{endpoint['id']}/test/")
+    time.sleep(WATCHED_SECONDS)
+
+
+@hostile("3,000 silent hosts")
+def silent_hosts(attacker: Attacker) -> None:
+    with create_server(("0.0.0.0", 0), backlog=4096) as server:  # noqa: S104 (that is the point)
+        port = server.getsockname()[1]
+        first = int(IPv4Address("127.1.0.1"))
+        urls = [f"http://{IPv4Address(first + number)}:{port}/{number}.jpg" for number in range(3_000)]
+        key = attacker.upload(urls).raise_for_status().json()["id"]
+        attacker.wait_for(key)
+        attacker.client.post(f"/api/requests/{key}/cancel/")
+
+
+@hostile("429 with Retry-After: 86400 from the canary's own host")
+def retry_after(attacker: Attacker) -> None:
+    attacker.fetch(*[Answer(status=429, headers={"Retry-After": "86400"})] * 2)
+
+
+@hostile("4 large requests canceled at once")
+def cancels(attacker: Attacker) -> None:
+    urls = [f"http://127.0.0.1:9/{number}.jpg" for number in range(20_000)]
+    keys = [attacker.upload(urls).raise_for_status().json()["id"] for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        answers = threads.map(lambda key: attacker.client.post(f"/api/requests/{key}/cancel/"), keys)
+        assert {answer.status_code for answer in answers} <= {200, 409}
+    time.sleep(WATCHED_SECONDS / 2)

@@ -1,0 +1,69 @@
+"""A clock that is set while the service runs."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest import MonkeyPatch
+
+from processing.hosts.models import PausedHost
+from processing.hosts.rate_limit import Pause
+from processing.webhooks.events import send_test_event
+from processing.webhooks.models import WebhookEndpoint
+from processing.workers import clock
+from processing.workers.clock import ClockWatch, follow
+from products.models import Image, Request
+from tests.support.batches import WORKER, claimed, ingested, make_urls
+from tests.support.factories import make_user
+
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = self.set_by = 0.0
+
+    def time(self) -> float:
+        return self.now + self.set_by
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_clock_that_is_set_is_noticed_once(monkeypatch: MonkeyPatch) -> None:
+    times = Clock()
+    monkeypatch.setattr(clock, "time", times)
+    watch = ClockWatch()
+    times.now += 40  # the process was stopped
+    assert watch.moved_by() == 0
+    times.set_by = -3600
+    assert watch.moved_by() == -3600
+    assert watch.moved_by() == 0
+    times.set_by += 0.5  # a correction
+    assert watch.moved_by() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("broker")
+def test_what_waits_follows_a_clock_that_is_set_back() -> None:
+    before = timezone.now() + HOUR  # by the clock as it was, from which an hour was taken
+    batch = ingested(*make_urls(3))
+    Image.objects.update(due_at=before)
+    Image.objects.filter(number=3).update(due_at=before + HOUR)
+    Request.objects.update(dispatched_at=before)
+    PausedHost.objects.tell([Pause("shop.example", before.timestamp(), 1, "http_429")])
+    endpoint = WebhookEndpoint.objects.create(owner=make_user("bob"), url="https://shop.example/")
+    delivery = send_test_event(endpoint)
+    assert delivery
+    endpoint.deliveries.update(next_attempt_at=before)
+    WebhookEndpoint.objects.update(resume_at=before, leased_until=before, enqueued_at=before)
+    assert claimed(batch, worker=WORKER) == []
+
+    follow(-HOUR.total_seconds())
+
+    assert [image.url for image in claimed(batch, worker=WORKER)] == make_urls(2)
+    assert Image.objects.get(number=3).due_at == before
+    assert Request.objects.get().dispatched_at is None
+    assert not PausedHost.objects.exists()
+    assert WebhookEndpoint.objects.due().get() == endpoint
+    assert WebhookEndpoint.objects.get().enqueued_at is None
