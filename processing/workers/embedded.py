@@ -33,7 +33,7 @@ def lock_data_dir() -> bool:
     if not _lock(settings.DATA_DIR / "lock"):
         return False
     database = settings.DATABASES["default"]["NAME"]
-    if _has_own_database() and not _lock(Path(f"{os.path.realpath(database)}.lock")):
+    if has_own_database() and not _lock(Path(f"{os.path.realpath(database)}.lock")):
         raise ImproperlyConfigured(
             f"Another `serve` or `extract`, with another DATA_DIR, uses the database {database}. "
             "Set another DATABASE_URL, or unset it to have a database in DATA_DIR."
