@@ -102,7 +102,7 @@ class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
 class SubmissionSerializer(serializers.Serializer[Request]):
     """A catalogue to upload, with its options."""
 
-    file = CatalogueField(help_text="The catalogue, CSV or XLSX.", allow_empty_file=True)
+    file = CatalogueField(help_text="The catalogue: CSV, XLSX, XLS, ODS, XML or JSON.", allow_empty_file=True)
     quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
     format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
     max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
