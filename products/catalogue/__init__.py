@@ -1,8 +1,8 @@
 """Reads product catalogues with any encoding, delimiter and column names, and writes results.
 
 CSV, XLSX, XML and JSON are streamed, so memory does not grow with their size but for the shared strings of a
-workbook. XLS and ODS are converted by a child process. A file that cannot be used raises `CatalogueError`; a bad row
-or cell is a `Problem` in the report of `validate` or `preview`.
+workbook. XLS and ODS are converted by a child process. A file that cannot be used raises `CatalogueError`; a
+bad row or cell is a `Problem` in the report of `validate` or `preview`.
 """
 
 from products.catalogue.columns import ColumnNames, Columns
