@@ -46,6 +46,7 @@ class Connection:
         self.requests = 0
         self.request: Any = None
         self.body: Body | None = None
+        self.stored_bytes = 0  # of the body, as counted in the client's share
         self.response: Any = None
         self.environ: dict[str, Any] = {}
         self.result: Any = None  # the iterable that the application returned

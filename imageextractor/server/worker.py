@@ -209,9 +209,9 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def _read_body(self, connection: Connection, body: Body) -> None:
         if not body.complete and connection.received:
-            before = body.size
             connection.received = bytearray(body.feed(bytes(connection.received)))
-            if not self._shares.store(connection.network, body.size - before):
+            added, connection.stored_bytes = body.size - connection.stored_bytes, body.size
+            if not self._shares.store(connection.network, added):
                 body.fail()
         if body.complete:
             self._forget(connection)
@@ -348,9 +348,9 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def _release_body(self, connection: Connection) -> None:
         if connection.body:
-            self._shares.store(connection.network, -connection.body.size)
+            self._shares.store(connection.network, -connection.stored_bytes)
             connection.body.close()
-            connection.body = None
+            connection.body, connection.stored_bytes = None, 0
 
     # --- Closing -------------------------------------------------------------------------------------------
 

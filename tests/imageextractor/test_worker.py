@@ -1,0 +1,71 @@
+"""The worker of the web server, its loop run by the test."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+from imageextractor.server.worker import BufferingWorker
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Server:
+    """A worker that has one listener and runs `worker.wsgi`."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        cfg = Config()
+        self.worker = BufferingWorker(0, 0, [listener], None, 30, cfg, Logger(cfg))
+        self.worker.init_process()
+        self.worker.wsgi = answer
+        self.worker._poller.register(self.worker._calls.fileno(), 1, self.worker._calls.run_callbacks)
+        self.worker._accept_connections(True)
+        self.address = listener.getsockname()
+
+    def ask(self, request: bytes) -> bytes:
+        """Return what the worker sends until it ends the connection."""
+        with socket.create_connection(self.address) as client:
+            client.sendall(request)
+            client.settimeout(0)
+            received = b""
+            while True:
+                self.worker._turn()
+                try:
+                    data = client.recv(65_536)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    break
+                received += data
+        while self.worker._connections:
+            self.worker._turn()
+        return received
+
+
+def answer(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "2"), ("Connection", "close")])
+    return [b"ok"]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(Worker, "init_process", lambda _worker: None)  # no signals, and no loop of its own
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        listener.setblocking(False)
+        server = Server(listener)
+        yield server
+        server.worker._threads.shutdown()
+        server.worker._poller.close()
+        server.worker._calls.close()
+
+
+@pytest.mark.parametrize("body", [b"5\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\nnonsense\r\n"])
+def test_no_bytes_of_a_body_stay_counted(server: Server, body: bytes) -> None:
+    server.ask(CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + body)
+    assert not server.worker._shares._bytes
