@@ -4,12 +4,12 @@ import socket
 import time
 from collections.abc import Iterator
 from enum import Enum, auto
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
 
 from imageextractor.server.body import Body
+from imageextractor.server.shares import Client
 
 RECEIVE_BYTES = 65_536
 #: A client has to send a body, and to receive a response, at this rate in each window of time.
@@ -35,10 +35,10 @@ class Connection:
     kept.
     """
 
-    def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
+    def __init__(self, sock: socket.socket, address: Any, server: Any, client: Client) -> None:
         sock.setblocking(False)
-        self.sock, self.client, self.server = sock, client, server
-        self.network = _network(client)
+        self.sock, self.address, self.server = sock, address, server
+        self.client = client
         self.phase = Phase.HEAD
         self.deadline = 0.0  # by the monotonic clock; not used in the phase APPLICATION
         self.received = bytearray()
@@ -107,11 +107,3 @@ class Connection:
                 return
             del self._outgoing[:sent]
             self._window_bytes += sent
-
-
-def _network(client: Any) -> str:
-    """Return whose connections are counted together: an IPv4 address, or 64 bits of an IPv6 one."""
-    if not isinstance(client, tuple):
-        return ""  # a Unix socket
-    address = ip_address(client[0].partition("%")[0])
-    return str(address if address.version == 4 else ip_network((address, 64), strict=False))

@@ -28,7 +28,7 @@ from gunicorn.workers.gthread import PollableMethodQueue
 
 from imageextractor.server.body import Body
 from imageextractor.server.connection import Connection, Phase
-from imageextractor.server.shares import Shares
+from imageextractor.server.shares import Client, Shares
 
 #: Seconds in which a head has to be here, counted from its first byte or from the connection.
 HEAD_SECONDS = 20 * settings.TEST_TIME_SCALE
@@ -113,13 +113,13 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _has_room(self) -> bool:
         return len(self._connections) < self.cfg.worker_connections or self._dispensable() is not None
 
-    def _dispensable(self, client: str | None = None) -> Connection | None:
+    def _dispensable(self, client: Client | None = None) -> Connection | None:
         """Return a connection, of `client` if given, that may be closed for a new one.
 
         That is one on which no request has arrived as a whole; the one that waits longest.
         """
         candidates = (
-            one for one in self._connections if one.phase in WITHOUT_REQUEST and client in {None, one.network}
+            one for one in self._connections if one.phase in WITHOUT_REQUEST and client in {None, one.client}
         )
         order = WITHOUT_REQUEST.index
         return min(candidates, key=lambda one: (order(one.phase), one.deadline), default=None)
@@ -133,8 +133,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
                 self._accept_again_at = time.monotonic() + TICK_SECONDS
                 self._accept_connections(False)
             return  # another worker was faster, or the client has gone
-        connection = Connection(sock, address, listener.getsockname())
-        client = connection.network
+        client = self._shares.client(address)
+        connection = Connection(sock, address, listener.getsockname(), client)
         if not self._shares.may_connect(client):
             if (dispensable := self._dispensable(client)) is None:
                 util.close(sock)
@@ -184,7 +184,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             if connection.phase is Phase.BODY and connection.body:
                 self._read_body(connection, connection.body)
         except Exception as error:
-            self.handle_error(connection.request, connection, connection.client, error)
+            self.handle_error(connection.request, connection, connection.address, error)
             self._finish(connection, must_close=True)
 
     def _read_head(self, connection: Connection) -> None:
@@ -198,7 +198,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         del connection.received[: end + 4]
         connection.searched = 0
         connection.requests += 1
-        request = Request(self.cfg, IterUnreader([head]), connection.client, connection.requests)
+        request = Request(self.cfg, IterUnreader([head]), connection.address, connection.requests)
         connection.request, connection.body = request, Body(request)
         connection.phase = Phase.BODY
         connection.begin_window()
@@ -211,7 +211,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         if not body.complete and connection.received:
             connection.received = bytearray(body.feed(bytes(connection.received)))
             added, connection.stored_bytes = body.size - connection.stored_bytes, body.size
-            if not self._shares.store(connection.network, added):
+            if not self._shares.store(connection.client, added):
                 body.fail()
         if body.complete:
             self._forget(connection)
@@ -251,7 +251,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
                 connection.broken = True
             else:
                 connection.must_close = True
-                self.handle_error(connection.request, connection, connection.client, error)
+                self.handle_error(connection.request, connection, connection.address, error)
                 self._end(connection)
         if connection.broken:
             self._end(connection)
@@ -260,7 +260,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _call_application(self, connection: Connection) -> Iterator[bytes]:
         """Return the pieces of the response."""
         response, environ = create(
-            connection.request, connection, connection.client, connection.server, self.cfg
+            connection.request, connection, connection.address, connection.server, self.cfg
         )
         connection.response, connection.environ = response, environ
         connection.started_at = time.monotonic()
@@ -348,7 +348,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def _release_body(self, connection: Connection) -> None:
         if connection.body:
-            self._shares.store(connection.network, -connection.stored_bytes)
+            self._shares.store(connection.client, -connection.stored_bytes)
             connection.body.close()
             connection.body, connection.stored_bytes = None, 0
 
@@ -370,7 +370,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         if connection.result is not None:
             self._threads.submit(self._end, connection)
         self._connections.remove(connection)
-        self._shares.disconnect(connection.network)
+        self._shares.disconnect(connection.client)
         util.close(connection.sock)
 
     def _enforce_deadlines(self) -> None:
