@@ -40,6 +40,11 @@ class Body:
         if self.too_large:
             self.complete = True
 
+    @property
+    def missing_bytes(self) -> int:
+        """The part of an announced length that has not arrived; 0 for a body in chunks."""
+        return 0 if self._chunks else self._expected - self.size
+
     def feed(self, data: bytes) -> bytes:
         """Keep the next bytes of the connection and return those that follow the body.
 

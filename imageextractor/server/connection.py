@@ -11,7 +11,9 @@ from django.conf import settings
 from imageextractor.server.body import Body
 from imageextractor.server.shares import Client
 
-RECEIVE_BYTES = 65_536
+#: Bytes received at a time, while a body of known length arrives or what arrives is discarded, and otherwise.
+#: Chunks of one byte make decoding expensive, so that a client gets a small piece decoded in its turn.
+RECEIVE_BYTES, RECEIVE_ENCODED_BYTES = 65_536, 4_096
 #: A client has to send a body, and to receive a response, at this rate in each window of time.
 WINDOW_SECONDS = 60 * settings.TEST_TIME_SCALE
 MIN_BYTES_PER_WINDOW = 1_000_000
@@ -65,13 +67,19 @@ class Connection:
     def receive(self) -> bool:
         """Take what has arrived. Returns False if the client has ended its side."""
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            data = self.sock.recv(self._receive_bytes())
         except (BlockingIOError, InterruptedError):
             return True
         self._window_bytes += len(data)
         if self.phase is not Phase.CLOSING:
             self.received += data
         return bool(data)
+
+    def _receive_bytes(self) -> int:
+        if self.phase is Phase.CLOSING:
+            return RECEIVE_BYTES
+        missing = self.body.missing_bytes if self.body else 0
+        return min(max(missing, RECEIVE_ENCODED_BYTES), RECEIVE_BYTES)
 
     def begin_window(self) -> None:
         """Start measuring the rate of the client."""

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import h11
 import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
+from imageextractor.server.body import Body
 from imageextractor.server.worker import BufferingWorker
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 
 
 class Server:
@@ -49,7 +51,7 @@ class Server:
 
 
 def answer(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Length", "2"), ("Connection", "close")])
+    start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 
 
@@ -67,5 +69,22 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.mark.parametrize("body", [b"5\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\nnonsense\r\n"])
 def test_no_bytes_of_a_body_stay_counted(server: Server, body: bytes) -> None:
-    server.ask(CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + body)
+    server.ask(CHUNKED + body)
     assert not server.worker._shares._bytes
+
+
+@pytest.mark.parametrize("before", [b"", POST + b"Content-Length: 1\r\n\r\nx"])
+def test_chunks_are_decoded_a_little_at_a_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    sizes = []
+    feed_chunks = Body._feed_chunks
+
+    def spy(body: Body, chunks: h11.Connection, data: bytes) -> bytes:
+        sizes.append(len(data))
+        return feed_chunks(body, chunks, data)
+
+    monkeypatch.setattr(Body, "_feed_chunks", spy)
+    assert server.ask(before + CHUNKED + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n").endswith(b"ok")
+    assert sum(sizes) > 59_000
+    assert max(sizes) <= 4096
