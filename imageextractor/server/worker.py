@@ -233,18 +233,25 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _work(self, connection: Connection) -> None:
         """Generate the response until it is complete, or enough of it waits. Runs in a thread."""
         try:
+            if self._respond(connection):
+                self._end(connection)
+            self._flush(connection)
+        except BaseException:
+            self.log.exception("Error while ending a response")
+            connection.broken = True
+        finally:
+            self._calls.defer(self._after_work, connection)
+
+    def _respond(self, connection: Connection) -> bool:
+        """Generate more of the response, or answer that it failed. Returns whether nothing follows."""
+        try:
             if connection.pieces is None:
                 connection.pieces = self._call_application(connection)
             else:
                 close_old_connections()
-            if self._generate(connection, connection.pieces):
-                connection.response.close()
-                self._end(connection)
-            connection.flush()
-        except OSError as error:
-            if error.errno not in {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}:
-                self.log.exception("Error while sending a response")
-            connection.broken = True
+            if not self._generate(connection, connection.pieces):
+                return connection.broken
+            connection.response.close()
         except BaseException as error:
             if connection.response and connection.response.headers_sent:
                 self.log.exception("Error while generating a response")
@@ -252,10 +259,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             else:
                 connection.must_close = True
                 self.handle_error(connection.request, connection, connection.address, error)
-                self._end(connection)
-        if connection.broken:
-            self._end(connection)
-        self._calls.defer(self._after_work, connection)
+        return True
 
     def _call_application(self, connection: Connection) -> Iterator[bytes]:
         """Return the pieces of the response."""
@@ -287,22 +291,31 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         for piece in pieces:
             connection.response.write(piece)
             if connection.waiting_bytes > LOW_WATER_BYTES:
-                connection.flush()
-            if connection.waiting_bytes > HIGH_WATER_BYTES or time.monotonic() > ends_at:
+                self._flush(connection)
+            if connection.broken or connection.waiting_bytes > HIGH_WATER_BYTES or time.monotonic() > ends_at:
                 return False
         return True
+
+    def _flush(self, connection: Connection) -> None:
+        """Send what the kernel takes. The connection is broken if the client has gone. Runs in a thread."""
+        try:
+            connection.flush()
+        except OSError as error:
+            if error.errno not in {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}:
+                self.log.exception("Error while sending a response")
+            connection.broken = True
 
     def _end(self, connection: Connection) -> None:
         """Close the response that the application returned. Runs in a thread."""
         result, connection.result, connection.pieces = connection.result, None, None
+        try:
+            if hasattr(result, "close"):
+                result.close()
+        except Exception:
+            self.log.exception("Error while closing a response")
         if connection.response:
             duration = timedelta(seconds=time.monotonic() - connection.started_at)
             self.log.access(connection.response, connection.request, connection.environ, duration)
-        if hasattr(result, "close"):
-            try:
-                result.close()
-            except Exception:
-                self.log.exception("Error while closing a response")
 
     # --- Sending -------------------------------------------------------------------------------------------
 

@@ -88,3 +88,38 @@ def test_chunks_are_decoded_a_little_at_a_time(
     assert server.ask(before + CHUNKED + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n").endswith(b"ok")
     assert sum(sizes) > 59_000
     assert max(sizes) <= 4096
+
+
+def fail_to_read(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    raise OSError("The disk does not answer")
+    yield b""
+
+
+def test_an_application_that_raises_oserror_is_answered_with_500(server: Server) -> None:
+    server.worker.wsgi = fail_to_read
+    assert server.ask(POST + b"\r\n").startswith(b"HTTP/1.1 500 ")
+
+
+class Disturbed(list[bytes]):
+    """A response whose end is not orderly."""
+
+    def close(self) -> None:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("fault", ["access", "close", "handle_error"])
+def test_a_connection_ends_whatever_fails_after_the_application(
+    server: Server, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise RuntimeError
+
+    if fault == "access":
+        monkeypatch.setattr(server.worker.log, "access", fail)
+    elif fault == "close":
+        server.worker.wsgi = lambda environ, start_response: Disturbed(answer(environ, start_response))
+    else:
+        server.worker.wsgi = fail_to_read
+        monkeypatch.setattr(server.worker, "handle_error", fail)
+    server.ask(POST + b"\r\n")
