@@ -13,7 +13,7 @@ from threading import Event, Lock
 from typing import Any
 
 from django.db.backends.sqlite3 import base
-from django.db.utils import OperationalError
+from django.db.utils import DatabaseError, OperationalError
 
 _WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
@@ -34,13 +34,21 @@ class Turns:
                 return True
             mine = Event()
             self._waiting.append(mine)
-        if mine.wait(seconds):
-            return True
+        try:
+            return mine.wait(seconds) or not self._give_up(mine)
+        except BaseException:  # the thread was interrupted
+            if not self._give_up(mine):
+                self.end()
+            raise
+
+    def _give_up(self, mine: Event) -> bool:
+        """Stop waiting. Return False if the turn has come since the wait ended."""
         with self._lock:
-            if mine.is_set():  # since the wait ended
-                return True
-            self._waiting.remove(mine)
-            return False
+            if mine.is_set():
+                return False
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+            return True
 
     def end(self) -> None:
         """End this thread's turn, which `take` has begun."""
@@ -88,8 +96,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
 
     def _commit(self) -> None:
-        super()._commit()  # type: ignore[misc]  # if this fails, a rollback follows
-        self._end_turn()
+        rollback_follows = False
+        try:
+            super()._commit()  # type: ignore[misc]  # not in the stubs
+        except DatabaseError:
+            rollback_follows = True
+            raise
+        finally:
+            if not rollback_follows:
+                self._end_turn()
 
     def _rollback(self) -> None:
         try:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler, OperationalError
 from pytest_django import DjangoDbBlocker
 
@@ -108,3 +110,39 @@ def test_a_turn_that_the_database_refuses_is_ended(handler: ConnectionHandler, t
                 write(handler, number)
     write(handler, 2)
     assert written(handler) == [2]
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+def test_a_thread_that_is_interrupted_while_it_waits_gives_up_its_turn(
+    turns: base.Turns, monkeypatch: pytest.MonkeyPatch, has_come: bool
+) -> None:
+    class Interrupted(Event):
+        def wait(self, _seconds: float | None = None) -> bool:
+            if has_come:
+                turns.end()
+            raise KeyboardInterrupt
+
+    assert turns.take(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "Event", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            turns.take(60)
+    assert turns.take(0) == has_come
+    turns.end()
+    assert turns.take(0)
+
+
+def test_a_commit_that_is_interrupted_ends_its_turn(
+    handler: ConnectionHandler, turns: base.Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_connection: Any) -> None:
+        raise KeyboardInterrupt
+
+    with closing(handler["default"]) as connection:
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(KeyboardInterrupt),
+            transaction(connection),
+        ):
+            patch.setattr(BaseDatabaseWrapper, "_commit", interrupted)
+        assert turns.take(0)
