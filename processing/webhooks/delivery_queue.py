@@ -95,13 +95,13 @@ def _lease(preferred: uuid.UUID) -> WebhookEndpoint | None:
         if connection.vendor == "postgresql":  # SQLite has one writer at a time
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LEASE_LOCK])
-        chosen = _in_turn(preferred)
-        if chosen is None:
-            return None
         seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
-        due = WebhookEndpoint.objects.due().filter(pk=chosen.id)
-        due.update(leased_until=timezone.now() + timedelta(seconds=seconds))
-    return WebhookEndpoint.objects.filter(pk=chosen.id).exclude(leased_until=None).first()
+        while chosen := _in_turn(preferred):
+            due = WebhookEndpoint.objects.due().filter(pk=chosen.id)
+            # None if it was meanwhile paused, disabled or deleted: then another one is in turn.
+            if due.update(leased_until=timezone.now() + timedelta(seconds=seconds)):
+                return WebhookEndpoint.objects.get(pk=chosen.id)
+    return None
 
 
 def _in_turn(preferred: uuid.UUID) -> Candidate | None:

@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from processing.webhooks import delivery_queue
 from processing.webhooks.delivery_queue import drain, retry_delay
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import encrypt
@@ -291,3 +292,21 @@ def test_a_free_thread_goes_to_the_owner_who_has_the_fewest_in_hand() -> None:
     assert in_hand.next([first], preferred=None) == first
     assert in_hand.next([second, first], preferred=first.id) == first
     assert in_hand.next([]) is None
+
+
+def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_another(
+    http: httpx.Client, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused, other = endpoint_for(OK, "/paused"), endpoint_for(OK, "/other")
+    waiting, delivery = new_test_delivery(paused), new_test_delivery(other)
+    in_turn = delivery_queue._in_turn
+
+    def pause(preferred: uuid.UUID) -> Candidate | None:
+        chosen = in_turn(preferred)
+        WebhookEndpoint.objects.filter(pk=paused.pk).update(resume_at=timezone.now() + timedelta(hours=1))
+        return chosen
+
+    monkeypatch.setattr(delivery_queue, "_in_turn", pause)
+    drain(paused.pk, http)
+    assert reload(delivery).status == DeliveryStatus.DELIVERED
+    assert reload(waiting).status == DeliveryStatus.PENDING
