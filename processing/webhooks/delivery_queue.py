@@ -70,7 +70,8 @@ def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
         try:
             _send_due(endpoint, client, ends_at)
         finally:
-            held = WebhookEndpoint.objects.filter(pk=endpoint.pk, leased_until=endpoint.leased_until)
+            # Not only equal: a clock that was set back has moved the lease. One taken after it ends later.
+            held = WebhookEndpoint.objects.filter(pk=endpoint.pk, leased_until__lte=endpoint.leased_until)
             held.update(leased_until=None)
         if time.monotonic() >= ends_at:
             return _next_turns(served) | {preferred: 0}

@@ -8,6 +8,7 @@ import logging
 import time
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -28,10 +29,16 @@ class ClockWatch:
         self._offset = time.time() - time.monotonic()
 
     def moved_by(self) -> float:
-        """Return the seconds by which the clock was set since the last call; 0 if it was not."""
-        before, self._offset = self._offset, time.time() - time.monotonic()
-        moved = self._offset - before
-        return moved if abs(moved) >= MIN_JUMP_SECONDS else 0.0
+        """Return the seconds by which the clock was set, until `acknowledge` is called; 0 if it was not."""
+        moved = time.time() - time.monotonic() - self._offset
+        if abs(moved) >= MIN_JUMP_SECONDS:
+            return moved
+        self._offset += moved
+        return 0.0
+
+    def acknowledge(self, moved_by: float) -> None:
+        """Take the clock as it was after it moved by so many seconds for the right one."""
+        self._offset += moved_by
 
 
 def follow(moved_by: float) -> None:
@@ -43,13 +50,14 @@ def follow(moved_by: float) -> None:
     if moved_by > 0:
         return
     now, delta = timezone.now(), timedelta(seconds=moved_by)
-    Image.objects.pending().filter(due_at__gt=now).update(due_at=F("due_at") + delta)
-    PausedHost.objects.all().delete()  # whoever pauses it knows by the monotonic clock
-    WebhookDelivery.objects.pending().filter(next_attempt_at__gt=now).update(
-        next_attempt_at=F("next_attempt_at") + delta
-    )
-    WebhookEndpoint.objects.update(
-        resume_at=F("resume_at") + delta, leased_until=F("leased_until") + delta, enqueued_at=None
-    )
-    # Delayed messages wait for Unix time too. Recovery sends them again, in a new epoch.
-    Request.objects.unsettled().update(dispatched_at=None)
+    with transaction.atomic():  # after a failure everything is moved again
+        Image.objects.pending().filter(due_at__gt=now).update(due_at=F("due_at") + delta)
+        PausedHost.objects.all().delete()  # its worker keeps the pause by the monotonic clock
+        WebhookDelivery.objects.pending().filter(next_attempt_at__gt=now).update(
+            next_attempt_at=F("next_attempt_at") + delta
+        )
+        WebhookEndpoint.objects.update(
+            resume_at=F("resume_at") + delta, leased_until=F("leased_until") + delta, enqueued_at=None
+        )
+        # Delayed messages wait for Unix time too. Recovery sends them again, in a new epoch.
+        Request.objects.unsettled().update(dispatched_at=None)

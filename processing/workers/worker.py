@@ -157,9 +157,11 @@ class Heartbeat(Thread):
             now = time.monotonic()
             try:
                 close_old_connections()
-                if (moved_by := clock.moved_by()) and embedded.has_own_database():
-                    follow(moved_by)
-                    beat_at = now
+                if moved_by := clock.moved_by():
+                    if embedded.has_own_database():
+                        follow(moved_by)
+                        beat_at = now
+                    clock.acknowledge(moved_by)  # not after an error: the next round follows
                 if now >= beat_at:
                     self._worker.beat(self._progress.until())
                     measurements.publish()

@@ -18,6 +18,7 @@ from processing.webhooks.delivery_queue import drain, retry_delay
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import encrypt
 from processing.webhooks.shares import Candidate, InHand
+from processing.workers.clock import follow
 from tests.processing.webhooks.conftest import OK, NewEndpoint, make_due, new_test_delivery, reload
 from tests.support.batches import Gate
 from tests.support.factories import make_user
@@ -310,3 +311,18 @@ def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_anothe
     drain(paused.pk, http)
     assert reload(delivery).status == DeliveryStatus.DELIVERED
     assert reload(waiting).status == DeliveryStatus.PENDING
+
+
+def test_a_lease_that_a_clock_set_back_has_moved_is_released(
+    http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    def answer(handler: Handler) -> None:
+        follow(-3600)
+        connection.close()
+        handler.answer(OK)
+
+    endpoint = endpoint_for(answer)
+    new_test_delivery(endpoint)
+    drain(endpoint.pk, http)
+    endpoint.refresh_from_db()
+    assert endpoint.leased_until is None

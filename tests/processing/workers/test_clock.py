@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import DatabaseError
 from django.utils import timezone
 from pytest import MonkeyPatch
 
@@ -13,6 +14,7 @@ from processing.webhooks.models import WebhookEndpoint
 from processing.workers import clock
 from processing.workers.clock import ClockWatch, follow
 from products.models import Image, Request
+from products.models.request import RequestQuerySet
 from tests.support.batches import WORKER, claimed, ingested, make_urls
 from tests.support.factories import make_user
 
@@ -30,7 +32,7 @@ class Clock:
         return self.now
 
 
-def test_a_clock_that_is_set_is_noticed_once(monkeypatch: MonkeyPatch) -> None:
+def test_a_clock_that_is_set_is_noticed_until_it_is_acknowledged(monkeypatch: MonkeyPatch) -> None:
     times = Clock()
     monkeypatch.setattr(clock, "time", times)
     watch = ClockWatch()
@@ -38,6 +40,11 @@ def test_a_clock_that_is_set_is_noticed_once(monkeypatch: MonkeyPatch) -> None:
     assert watch.moved_by() == 0
     times.set_by = -3600
     assert watch.moved_by() == -3600
+    assert watch.moved_by() == -3600, "until it is acknowledged"
+    times.set_by += 60  # once more, meanwhile
+    watch.acknowledge(-3600)
+    assert watch.moved_by() == 60
+    watch.acknowledge(60)
     assert watch.moved_by() == 0
     times.set_by += 0.5  # a correction
     assert watch.moved_by() == 0
@@ -67,3 +74,19 @@ def test_what_waits_follows_a_clock_that_is_set_back() -> None:
     assert not PausedHost.objects.exists()
     assert WebhookEndpoint.objects.due().get() == endpoint
     assert WebhookEndpoint.objects.get().enqueued_at is None
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("broker")
+def test_what_waits_follows_a_clock_all_or_nothing(monkeypatch: MonkeyPatch) -> None:
+    ingested(*make_urls(1))
+    later = timezone.now() + HOUR
+    Image.objects.update(due_at=later)
+
+    def fail(*_arguments: object) -> None:
+        raise DatabaseError
+
+    monkeypatch.setattr(RequestQuerySet, "unsettled", fail)
+    with pytest.raises(DatabaseError):
+        follow(-HOUR.total_seconds())
+    assert Image.objects.get().due_at == later
