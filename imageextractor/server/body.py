@@ -21,8 +21,8 @@ _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: body\r\nTransfer-Encoding: chunked\r\
 class Body:
     """Receives a body of announced length, or in chunks, and keeps what has arrived.
 
-    `complete` is true as soon as the application may run: all of it is here, or it is `too_large`, or it
-    could not be kept, which the application learns when it reads the body.
+    `complete` is true as soon as the application may run: all of it has been received, or it is
+    `too_large`, or it could not be stored; then the application gets StorageFull when it reads the body.
     """
 
     def __init__(self, request: Any) -> None:
@@ -59,7 +59,7 @@ class Body:
         return rest
 
     def fail(self) -> None:
-        """Give up on a body for which there is no room. The application learns it when it reads the body."""
+        """Give up on a body for which there is no room. The application gets StorageFull when it reads it."""
         self.file.close()
         self.file = _Unreadable()
         self.complete = self.too_large = True

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from imageextractor.upload_handlers import max_form_bytes
 
-#: The part of the whole that one client may have.
+#: The part of the connections, and of the disk, that one client may have.
 CLIENT_SHARE = 1 / 4
-#: Bodies that are here or arrive may take as much disk as so many of the largest uploads.
+#: Bodies, complete or not, may take as much disk as so many of the largest uploads.
 MAX_LARGE_BODIES = 16
 
 

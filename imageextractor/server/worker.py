@@ -1,4 +1,4 @@
-"""A gunicorn worker that gives a thread only to requests that are here as a whole.
+"""A gunicorn worker that gives a thread only to complete requests.
 
 One loop accepts connections, reads heads and bodies, and sends responses, all without blocking. Threads run
 the application. A response that the client receives slowly is generated a piece at a time: between two pieces
@@ -30,7 +30,7 @@ from imageextractor.server.body import Body
 from imageextractor.server.connection import Connection, Phase
 from imageextractor.server.shares import Client, Shares
 
-#: Seconds in which a head has to be here, counted from its first byte or from the connection.
+#: Seconds in which a head has to be received, counted from its first byte or from the connection.
 HEAD_SECONDS = 20 * settings.TEST_TIME_SCALE
 MAX_HEAD_BYTES = 65_536
 #: While more than this waits to be sent, nothing more of the response is generated.
@@ -116,7 +116,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _dispensable(self, client: Client | None = None) -> Connection | None:
         """Return a connection, of `client` if given, that may be closed for a new one.
 
-        That is one on which no request has arrived as a whole; the one that waits longest.
+        That is one without a complete request; the one that waits longest.
         """
         candidates = (
             one for one in self._connections if one.phase in WITHOUT_REQUEST and client in {None, one.client}
@@ -357,7 +357,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         idle_seconds = self.cfg.keepalive if self.alive else STOP_IDLE_SECONDS
         connection.deadline = time.monotonic() + idle_seconds
         self._wait_for(connection, selectors.EVENT_READ)
-        self._advance(connection)  # the next request may be here already
+        self._advance(connection)  # the next request may have been received already
 
     def _release_body(self, connection: Connection) -> None:
         if connection.body:

@@ -31,7 +31,7 @@ INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
 #: Between two transactions of a sweep, so that other processes can write to SQLite too.
 SWEEP_PAUSE_SECONDS = 0.05
-#: Held by the sweep of this process that is under way. Several would keep each other and everybody waiting.
+#: Held by the sweep of this process that is under way. Several would delay each other and other work.
 _sweeping = Lock()
 
 
