@@ -91,9 +91,11 @@ def test_chunks_are_decoded_a_little_at_a_time(
 
 
 def fail_to_read(_environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    def read(_size: int) -> bytes:
+        raise OSError("The disk does not answer")
+
     start_response("200 OK", [])
-    raise OSError("The disk does not answer")
-    yield b""
+    return map(read, [1])
 
 
 def test_an_application_that_raises_oserror_is_answered_with_500(server: Server) -> None:
