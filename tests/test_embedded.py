@@ -99,7 +99,7 @@ def test_extract_does_the_whole_job_for_a_real_catalogue(
         assert [picture_of(environment, url).size for url in urls.split(", ")] == [(300, 200)] * 2
     assert outcome["missing"][:2] == ["", "failed"] and "404" in outcome["missing"][2]
     assert outcome["page"][:2] == ["", "failed"] and "web page" in outcome["page"][2]
-    assert outcome["cut"][:2] == ["", "failed"] and "damaged" in outcome["cut"][2]
+    assert outcome["cut"][:2] == ["", "failed"] and "incomplete" in outcome["cut"][2]
     assert picture_of(environment, outcome["clear"][0]).mode == "RGB"
     stored = Image.open(io.BytesIO(origin_body(origin, "/turned.jpg")))
     assert picture_of(environment, outcome["turned"][0]).size == stored.size[::-1]
@@ -193,7 +193,7 @@ def test_extract_refuses_an_option_that_makes_no_sense(
     [
         (b"", "empty"),
         (b"Name,Price\nLamp,1\n", "Missing columns"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a CSV"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG picture"),
     ],
 )
 def test_extract_refuses_with_status_2_and_the_reason(

@@ -200,12 +200,12 @@ class Pipeline:
 
     def _flush_until_closed(self) -> None:
         while attempts := self._collect():
-            by_request: defaultdict[uuid.UUID, list[Attempt]] = defaultdict(list)
+            by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
             for attempt in attempts:
-                by_request[attempt.image.request_id].append(attempt)
-            for request_id, made in by_request.items():
+                by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
+            for (request_id, run), made in by_run.items():
                 with logs.about(request_id=request_id):
-                    self._flush(request_id, made)
+                    self._flush(request_id, run, made)
         connection.close()
 
     def _collect(self) -> list[Attempt]:
@@ -220,10 +220,10 @@ class Pipeline:
             attempts, self._made = self._made, []
             return attempts
 
-    def _flush(self, request_id: uuid.UUID, attempts: list[Attempt]) -> None:
+    def _flush(self, request_id: uuid.UUID, run: int, attempts: list[Attempt]) -> None:
         close_old_connections()
         try:
-            written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id)
+            written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id, run)
         except Exception:
             logger.exception("Outcomes of %d images of %s wait for the database", len(attempts), request_id)
             time.sleep(1)

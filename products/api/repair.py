@@ -158,7 +158,8 @@ class RepairMixin:
         batch, wanted = self.repairable(RetrySerializer)
         ids = wanted.get("images")
         if ids is not None:
-            known = batch.images.retryable().filter(pk__in=ids).count()
+            settled = batch.images.filter(status__in=[Image.Status.FAILED, Image.Status.CANCELED])
+            known = settled.filter(pk__in=ids).count()
             if known != len(set(ids)):
                 detail = "Not all of these are failed or canceled images of this request."
                 raise ValidationError({"images": detail}, "invalid")
@@ -204,7 +205,8 @@ class RepairMixin:
             this = batch.images.filter(pk=image.pk)
             changed = lifecycle.set_ignored(batch, this, ignored=wanted["ignored"]) > 0
         if not changed:
-            raise Conflict(f"The image has not failed: it is {image.status}.", "not_failed")
+            state = "failed" if wanted.get("ignored", True) else "ignored"
+            raise Conflict(f"The image is {image.status}, not {state}.", "not_failed")
         image.refresh_from_db()
         return Response(ImageSerializer(image, context=self.get_serializer_context()).data)
 

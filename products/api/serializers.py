@@ -17,6 +17,7 @@ from products.catalogue import (
     ColumnNames,
     Preview,
     Problem,
+    Reading,
     Row,
     check_base_url,
     known_encoding,
@@ -259,7 +260,8 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
 
     @extend_schema_field({"type": "object"})
     def get_options(self, batch: Request) -> dict[str, Any]:
-        return {name: getattr(batch, name) for name in ("quality", "format", "max_width", "max_height")}
+        names = ("quality", "format", "max_width", "max_height", "force")
+        return {name: getattr(batch, name) for name in (*names, *Reading.__annotations__)}
 
     @extend_schema_field(CountsSchema)
     def get_products(self, batch: Request) -> dict[str, int]:

@@ -212,7 +212,8 @@ class RequestViewSet(
         details = DetailsSerializer(batch, data=request.data, partial=True)
         details.is_valid(raise_exception=True)
         changed = details.validated_data
-        Request.objects.filter(pk=batch.pk).update(**changed) if changed else None
+        if changed:
+            Request.objects.filter(pk=batch.pk).update(**changed)
         return self.current(batch)
 
     @extend_schema(request=None, responses=RequestSerializer)

@@ -13,7 +13,8 @@
 
 A transition is a transaction that locks the Request row first and its Images after that, so that status,
 counters and rows agree at every moment and two writers cannot deadlock. It returns False, 0 or None when
-the Request is not (or no longer) in a status that allows it: losing a race is not an error.
+the Request is not (or no longer) in a status that allows it: losing a race is not an error. Repairs raise
+StillActive, because their callers answer that with a conflict.
 
 Cancel, retry and delete change the Request row at once. Sweeps change its other rows, some at a time:
 the first of them in the same transaction, the rest in the background (`sweep`).

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from django.core.files import File
 
-from products.catalogue import Catalogue, CatalogueError, Problem, url_problem
+from products.catalogue import Catalogue, CatalogueError, Problem, Reading, url_problem
 from products.lifecycle.repair import Replacement, fetch_from
 from products.lifecycle.submit import check_catalogue
 from products.models import ImageStatus, Product, ProductImage, Request
+from products.models.files import storage_checked
 
 #: Pictures corrected by one file. They are changed in one transaction.
 MAX_CORRECTIONS = 50_000
@@ -37,12 +38,19 @@ class Corrections(Replacement):
 def correct(batch: Request, file: "File[bytes]", *, dry_run: bool = False) -> Corrections:
     """Fetch failed Images from the URLs that a corrected result has at their places, in a new run.
 
-    Rows are matched by serial number, pictures by their place in the row. With `dry_run`, nothing is changed.
+    Rows are matched by serial number, pictures by their place in the row. Without a column of serial numbers,
+    rows are matched by their number, so the file has to have all of them. With `dry_run`, nothing is changed.
     Raises CatalogueError if the file is refused, StillActive while the Request is being processed.
     """
-    columns, base_url = batch.columns, batch.base_url
-    check_catalogue(file, columns=columns, base_url=base_url)
-    found = _compare(batch, Catalogue(file, columns=columns, base_url=base_url))
+    with storage_checked(), batch.source.open("rb") as source:
+        original = Catalogue(source, **batch.reading)
+    has_serials = original.columns.serial is not None
+    reading: Reading = {"columns": original.columns.names(original.header), "base_url": batch.base_url}
+    rows = check_catalogue(file, **reading).rows
+    if not has_serials and rows != batch.products_total:
+        detail = "The catalogue has no serial numbers. Upload the whole result, with all of its rows."
+        raise CatalogueError([Problem("missing_rows", detail)])
+    found = _compare(batch, Catalogue(file, **reading), by_serial=has_serials)
     if found.count > MAX_CORRECTIONS:
         detail = f"The file corrects more than {MAX_CORRECTIONS:,} pictures. Split it."
         raise CatalogueError([Problem("too_many_images", detail)])
@@ -51,16 +59,20 @@ def correct(batch: Request, file: "File[bytes]", *, dry_run: bool = False) -> Co
     return found
 
 
-def _compare(batch: Request, catalogue: Catalogue) -> Corrections:
-    """Return the corrections that a file has for the failed Images of a Request."""
+def _compare(batch: Request, catalogue: Catalogue, *, by_serial: bool) -> Corrections:
+    """Return the corrections that a file has for the failed Images of a Request.
+
+    Without `by_serial`, the number of a row takes the place of its serial number.
+    """
     failed = _failed_rows(batch)
     rows: defaultdict[str, list[list[str]]] = defaultdict(list)
     others: list[int] = []  # hashes of the serial numbers of rows without failures
     for row in catalogue:
-        if row.serial_number in failed:
-            rows[row.serial_number].append(row.image_urls)
+        serial = row.serial_number if by_serial else str(row.number)
+        if serial in failed:
+            rows[serial].append(row.image_urls)
         else:
-            others.append(hash(row.serial_number))
+            others.append(hash(serial))
     found = Corrections()
     if others:
         serials = batch.products.order_by().values_list("serial_number", flat=True)

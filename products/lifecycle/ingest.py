@@ -38,7 +38,8 @@ class Chunk:
             for position, url in enumerate(row.image_urls):
                 image = image_id(request_id, url)
                 if image not in chunk.images:
-                    chunk.images[image] = url, host_of(url), url_problem(url)
+                    problem = url_problem(url)
+                    chunk.images[image] = url, "" if problem else host_of(url), problem
                 chunk.places.append((product, image, position))
         return chunk
 

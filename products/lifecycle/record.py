@@ -149,8 +149,13 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
     return *_values(outcome), None, *(outcome.source or _NO_FACTS), *(outcome.output or _NO_FACTS)
 
 
-def record(request_id: uuid.UUID, outcomes: Iterable[Outcome], worker_id: uuid.UUID) -> list[Outcome]:
+def record(
+    request_id: uuid.UUID, outcomes: Iterable[Outcome], worker_id: uuid.UUID, run: int | None = None
+) -> list[Outcome]:
     """Write the outcomes of Images that `worker_id` holds, and return those that were written.
+
+    `run` is the run in which the attempts were begun, if they may have outlasted it: in a later one, the same
+    Images may be held for other attempts, and nothing is written.
 
     An Image that is no longer pending, or no longer held by this worker, is not changed. If an output that an
     Image takes over no longer exists, the Image is written as pending, and fetched in full the next time.
@@ -158,7 +163,7 @@ def record(request_id: uuid.UUID, outcomes: Iterable[Outcome], worker_id: uuid.U
     by_id = {outcome.id: outcome for outcome in outcomes}
     with transaction.atomic():
         batch = Request.objects.locked().filter(pk=request_id).first()
-        if batch is None:
+        if batch is None or run not in (None, batch.run):
             return []
         held = batch.images.pending().filter(pk__in=by_id, claimed_by=worker_id)
         written = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]

@@ -48,7 +48,7 @@ def retry(batch: Request, causes: Causes = (), ids: Collection[UUID] | None = No
     invalid stays failed.
     """
     with transaction.atomic():
-        locked = _lock_finished(batch)
+        locked = _lock_finished(batch, may_sweep=not causes and ids is None)
         images = locked.images.retryable(causes)
         if ids is not None:
             chosen = locked.images.filter(pk__in=images.filter(pk__in=ids).values("pk"))
@@ -58,7 +58,8 @@ def retry(batch: Request, causes: Causes = (), ids: Collection[UUID] | None = No
             changed = sweeps.make_pending(locked, chosen)
             send_run(locked)
             return changed
-        # Images that the sweep of a cancel has not reached are still pending, and stay so.
+        # A retry of all of them may follow a cancel at once: those that its sweep has not reached are still
+        # pending, and stay so.
         again = images.count() + (0 if causes else locked.images_pending)
         if not again and (causes or locked.ingested):
             return 0
@@ -78,7 +79,8 @@ def replace(
         locked = _lock_finished(batch)
         found = Replacement()
         for url in sweeps.replaceable(locked.images.all(), options).values_list("url", flat=True).iterator():
-            found.add(url, sweeps.replaced_url(url, options))
+            if (becomes := sweeps.replaced_url(url, options)) != url:
+                found.add(url, becomes)
         if found.count and not dry_run:
             start_run(locked, RunOrigin.REPLACE, options)
         return found
@@ -111,7 +113,7 @@ def set_ignored(batch: Request, images: ImageQuerySet, *, ignored: bool = True) 
             count = rows.filter(status=old).update(status=new)
             locked.images_failed -= count if ignored else -count
             locked.images_ignored += count if ignored else -count
-            if locked.status != Request.Status.CANCELED:
+            if count and locked.ingested and not locked.error and locked.status != Request.Status.CANCELED:
                 locked.status = final_status(locked)
             locked.save()
         changed += count
@@ -119,9 +121,12 @@ def set_ignored(batch: Request, images: ImageQuerySet, *, ignored: bool = True) 
             return changed
 
 
-def _lock_finished(batch: Request) -> Request:
-    """Return the Request with its row locked. Raises StillActive unless it has finished."""
+def _lock_finished(batch: Request, *, may_sweep: bool = False) -> Request:
+    """Return the Request with its row locked.
+
+    Raises StillActive unless it has finished and, without `may_sweep`, all of its rows have followed.
+    """
     locked = Request.objects.locked().present().finished().filter(pk=batch.pk).first()
-    if locked is None:
+    if locked is None or (locked.sweep and not may_sweep):
         raise StillActive
     return locked

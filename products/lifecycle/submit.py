@@ -79,7 +79,7 @@ def repeat(batch: Request, **options: Any) -> Request:
     `options` replace those of the Request. Raises CatalogueError and FileNotFoundError.
     """
     kept = {name: getattr(batch, name) for name in REPEATED_OPTIONS}
-    with batch.source.open("rb") as source:
+    with storage_checked(), batch.source.open("rb") as source:
         file = File(source, name=batch.filename)
         again, _ = submit(batch.owner, file, run_by=RunOrigin.REPEAT, **(kept | options))
     return again

@@ -142,7 +142,8 @@ def make_pending_elsewhere(batch: Request, images: Iterable[Image], urls: dict[U
 def _replace_rows(batch: Request, images: ImageQuerySet, options: RetryOptions, rows: int) -> int:
     found = list(replaceable(images.filter(number__gt=options.get("after", 0)), options)[:rows])
     becomes = {image.pk: replaced_url(image.url, options) for image in found}
-    make_pending_elsewhere(batch, found, {pk: url for pk, url in becomes.items() if url})
+    changed = {image.pk: url for image in found if (url := becomes[image.pk]) and url != image.url}
+    make_pending_elsewhere(batch, found, changed)
     if found:
         batch.sweep_options |= {"after": found[-1].number}
     return len(found)

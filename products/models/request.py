@@ -161,7 +161,7 @@ class Request(models.Model):
     epoch = models.PositiveIntegerField(default=0)
     dispatched_at = models.DateTimeField(null=True, blank=True)
     sweep = models.CharField(max_length=6, choices=Sweep, blank=True)
-    sweep_options = models.JSONField(default=dict, blank=True)  # of a retry: code, host, find, replace
+    sweep_options = models.JSONField(default=dict, blank=True)  # RetryOptions of products.lifecycle
 
     products_total = models.PositiveIntegerField()
     urls_total = models.PositiveIntegerField(default=0, db_default=0)  # in the file, with repetitions

@@ -24,6 +24,8 @@ from products.results.failures import FailureGroup, explain, failure_groups
 from products.throttling import LimitReached
 
 PICTURES_PER_PAGE = 50
+#: Rows that are named for each picture, and groups that are listed; a retry of more would be one of all.
+SHOWN_ROWS, SHOWN_GROUPS = 3, 200
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -153,7 +155,8 @@ def _page(request: UserRequest, batch: Request, **context: Any) -> HttpResponse:
     after = request.GET.get("after", "")
     context |= {
         "batch": batch,
-        "groups": groups,
+        "groups": groups[:SHOWN_GROUPS],
+        "more_groups": max(0, len(groups) - SHOWN_GROUPS),
         "may_repair": may(request.user, "change", batch) and not batch.is_active,
         "query": request.GET.urlencode(),
         **_pictures(batch, groups, shown, int(after) if after.isdecimal() and len(after) < 10 else 0),
@@ -170,9 +173,13 @@ def _pictures(
     code, host = shown.get("code", ""), shown.get("host", "")
     if not any(group.code == code and group.host == host for group in groups):
         return {}
-    places = ProductImage.objects.select_related("product").defer("product__cells")
+    places = ProductImage.objects.select_related("product").defer("product__cells").order_by("pk")
     images = batch.images.failed().filter(error_code=code, host=host, number__gt=after).order_by("number")
-    page = list(images.prefetch_related(Prefetch("places", places))[: PICTURES_PER_PAGE + 1])
+    page = list(
+        images.prefetch_related(Prefetch("places", places[:SHOWN_ROWS], to_attr="shown_places"))[
+            : PICTURES_PER_PAGE + 1
+        ]
+    )
     has_more = len(page) > PICTURES_PER_PAGE
     return {
         "images": page[:PICTURES_PER_PAGE],

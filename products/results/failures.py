@@ -164,11 +164,6 @@ class FailureGroup:
         return explain(self.code)
 
     @property
-    def retryable(self) -> bool:
-        """An invalid URL stays invalid, so a retry cannot help."""
-        return self.code != "invalid_url"
-
-    @property
     def name(self) -> str:
         """The group in a form; error codes have no space."""
         return f"{self.code} {self.host}"

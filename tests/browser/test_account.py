@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 from playwright.sync_api import expect
+from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from processing.http.transport import guarded_client
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def test_an_endpoint_is_added_tested_and_seen_to_have_got_the_test(
-    site: "Page", live_server: LiveServer, origin: Origin
+    site: "Page", live_server: LiveServer, origin: Origin, settings: Settings
 ) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
     site.goto(f"{live_server.url}/webhooks/")
     site.get_by_label("URL").fill(origin.add("/hook", Answer(b"thank you")))
     site.get_by_role("button", name="Add endpoint").click()

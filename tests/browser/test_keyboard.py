@@ -96,8 +96,7 @@ def test_a_preview_is_corrected_and_started(site: "Page") -> None:
     for label, first in (("Serial number", "a"), ("Product name", "t")):
         tab_to(site, label)
         site.keyboard.type(first)
-    tab_to(site, "Fotos")
-    site.keyboard.press("Space")
+    tab_to(site, "Fotos")  # found by its name, and ticked
     tab_to(site, "Start")
     site.keyboard.press("Enter")
     expect(site.get_by_role("heading", level=1)).to_have_text("artikel.csv")

@@ -75,7 +75,7 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
     press(phone, "Cancel")
     expect(phone.get_by_role("status").first).to_contain_text("Request canceled.")
     rows = csv.DictReader(io.StringIO(download(phone, "Download results").path().read_text()))
-    assert [row["Status"] for row in rows] == ["completed", "canceled", "completed"]
+    assert [row["Status"] for row in rows] == ["completed", "failed", "completed"]
     with zipfile.ZipFile(download(phone, "Download pictures (ZIP)").path()) as archive:
         assert archive.read("1-1.jpg") == JPEG
 

@@ -149,7 +149,7 @@ def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
         timeout=10_000
     )
     settle(batch, {THIRD_URL: JPEG})
-    expect(site).to_have_title("catalogue.csv: Completed with errors – Image Extractor")
+    expect(site).to_have_title("Completed with errors · catalogue.csv – Image Extractor")
     expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(site.get_by_role("img", name="Compressed picture 1 of row 3")).to_have_js_property(
         "naturalWidth", 32

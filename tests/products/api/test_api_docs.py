@@ -65,7 +65,7 @@ def test_the_job_with_curl(cluster: Cluster, here: Path) -> None:
     )
     assert preview["images"] == {"total": 3, "distinct": 2}
     assert request["options"]["format"] == "webp"
-    assert [image["error"]["code"] for image in failures["results"]] == ["http_404"]
+    assert [group["code"] for group in failures["results"]] == ["http_404"]
     assert (retried["run"], retried["images"]["pending"]) == (2, 1)
     lamp, vase = outputs(here)
     assert lamp.startswith(vase)

@@ -79,7 +79,10 @@ def test_an_upload_with_every_option_is_answered_with_the_request_as_promised(ap
         "filename": "Spring 2024.csv",
         "name": "",
         "note": "",
-        "options": {"quality": 80, "format": "webp", "max_width": 800, "max_height": 600},
+        "options": {
+            **{"quality": 80, "format": "webp", "max_width": 800, "max_height": 600, "force": False},
+            **{"encoding": "", "columns": {}, "base_url": "", "sheet": ""},
+        },
         "products": {"total": 2},
         "ingested": False,
         "run": 1,
@@ -115,7 +118,8 @@ def test_an_upload_with_every_option_is_answered_with_the_request_as_promised(ap
 
 def test_without_options_pictures_become_jpeg_of_quality_50_in_their_own_size(api: Client) -> None:
     answer = upload(api, make_csv()).json()
-    assert answer["options"] == {"quality": 50, "format": "jpeg", "max_width": None, "max_height": None}
+    options = {"quality": 50, "format": "jpeg", "max_width": None, "max_height": None}
+    assert answer["options"].items() >= options.items()
 
 
 def test_options_that_a_form_leaves_blank_count_as_not_given(api: Client) -> None:

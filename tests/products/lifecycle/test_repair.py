@@ -9,6 +9,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from products import lifecycle
+from products.catalogue import CatalogueError
 from products.models import Image, Request
 from products.models.states import Sweep
 from tests.support.batches import (
@@ -284,3 +285,52 @@ def test_hosts_that_pictures_wait_for_are_named_with_their_next_try() -> None:
         ("slow.example", "http_429", 3),
     ]
     assert timedelta(seconds=0) < waiting[0].until - timezone.now() <= timedelta(seconds=20)
+
+
+# --- What must not be repaired by mistake ---
+
+
+def test_an_attempt_of_an_earlier_run_is_not_written_to_a_later_one() -> None:
+    batch = failures(2)
+    lifecycle.retry(batch)
+    batch.refresh_from_db()
+    (late,) = claimed(batch)
+    run = batch.run
+    lifecycle.cancel(batch)
+    lifecycle.fetch_from(batch, {late.id: "https://other.example/2.jpg"})
+    batch.refresh_from_db()
+    (again,) = claimed(batch)
+    assert lifecycle.record(batch.pk, [complete(late)], WORKER, run) == []
+    assert image(batch, 2).status == Image.Status.PENDING
+    assert len(lifecycle.record(batch.pk, [complete(again)], WORKER, batch.run)) == 1
+
+
+def test_only_a_whole_retry_follows_a_cancel_before_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("products.lifecycle.sweeps.SWEEP_ROWS", 2)
+    batch = ingested(*make_urls(6))
+    lifecycle.record(batch.pk, [fail(one, "http_404") for one in claimed(batch, 1)], WORKER)
+    lifecycle.cancel(batch)
+    with pytest.raises(lifecycle.StillActive):
+        lifecycle.fetch_from(batch, {image(batch, 1).pk: "https://other.example/new.jpg"})
+    with pytest.raises(lifecycle.StillActive):
+        lifecycle.retry(batch, [("http_404", "")])
+    assert lifecycle.retry(batch) == 6
+
+
+def test_a_text_that_only_looks_alike_is_not_replaced() -> None:
+    batch = failures(2)
+    assert lifecycle.replace(batch, "JPG", "png").count == 0
+    assert lifecycle.replace(batch, "jpg", "jpg").count == 0
+    batch.refresh_from_db()
+    assert batch.run == 1
+
+
+def test_rows_without_serial_numbers_are_matched_by_number_in_a_whole_result_only() -> None:
+    data = b"Product Name,Input Image Urls\nLamp,http://shop.example/1.jpg\nChair,http://shop.example/2.jpg\n"
+    batch = settle(ingest(submit(make_user(), data)), {2: "http_404"})
+    failed_only = b"Product Name,Input Image Urls\nChair,http://shop.example/new.jpg\n"
+    with pytest.raises(CatalogueError, match="no serial numbers"):
+        lifecycle.correct(batch, ContentFile(failed_only, "failed.csv"))
+    whole = ContentFile(data.replace(b"2.jpg", b"new.jpg"), "result.csv")
+    assert lifecycle.correct(batch, whole).count == 1
+    assert urls(batch) == {2: "http://shop.example/new.jpg"}
