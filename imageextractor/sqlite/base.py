@@ -15,7 +15,7 @@ from typing import Any
 from django.db.backends.sqlite3 import base
 from django.db.utils import DatabaseError, OperationalError
 
-_WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
+_WRITES = re.compile(r"(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 
 class Turns:
@@ -133,7 +133,7 @@ class _Cursor(base.SQLiteCursorWrapper):
     wrapper: DatabaseWrapper
 
     def execute(self, query: str, params: Any = None) -> Any:
-        if not _WRITES.match(query):
+        if not _WRITES.match(query.lstrip()):
             return super().execute(query, params)
         with self.wrapper.turn():
             return super().execute(query, params)
