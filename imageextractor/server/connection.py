@@ -20,7 +20,7 @@ MIN_BYTES_PER_WINDOW = 1_000_000
 
 
 class Phase(Enum):
-    """What a connection waits for."""
+    """The state of a connection: the next thing that it waits for."""
 
     IDLE = auto()  # the next request
     HEAD = auto()

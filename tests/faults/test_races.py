@@ -191,7 +191,7 @@ def race(batches: list[Request], sides: Callable[[Request], Sequence[Callable[[]
 
 
 def one_after_the_other(calls: Sequence[Callable[[], T]], *, first: int) -> list[T]:
-    """What both calls returned, of which the one with the index `first` was made first."""
+    """Make both calls, the one with the index `first` first, and return their results."""
     returned = {index: calls[index]() for index in (first, 1 - first)}
     return [returned[0], returned[1]]
 

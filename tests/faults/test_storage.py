@@ -116,7 +116,7 @@ def test_a_full_disk_costs_no_picture(
 
 
 def test_an_upload_that_meets_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    """Whether the folder of the catalogues is full or that of bodies that arrive."""
+    """The folder that is full: that of catalogues, or that of incoming bodies."""
     rows = "".join(f"{number},{'x' * 1000},https://shop.example/{number}.jpg\n" for number in range(4000))
     files = {"file": ("a.csv", f"Serial Number,Product Name,Input Image Urls\n{rows}")}
     with small_disk(tmp_path / "uploads", "1m") as disk, Embedded(tmp_path) as service:

@@ -80,7 +80,7 @@ def is_broken(client: socket.socket) -> bool:
 
 
 def is_read(client: socket.socket) -> bool:
-    """Whether a process has accepted the connection and read all that has been sent on it."""
+    """Return True if a process has accepted the connection and read all that was sent on it."""
     (_, port), (_, server_port) = client.getsockname(), client.getpeername()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, _, _, _, _, inode, *_ = line.split()

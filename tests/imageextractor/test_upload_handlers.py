@@ -74,7 +74,7 @@ class Upload:
         return list(self._temporary.glob("*.upload*"))
 
     def _bytes_on_disk(self) -> int:
-        """What the service has open in the folder, files without a name included."""
+        """Return the files that the service has open in the folder, those without a name included."""
         sizes: dict[int, int] = {}
         for process in self._service.processes:
             for descriptor in Path("/proc").glob(f"{process.pid}/task/*/children"):

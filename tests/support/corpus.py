@@ -78,7 +78,7 @@ def frames(format: str, image: Image.Image = WHOLE, **options: object) -> bytes:
 
 
 def ultra_hdr() -> bytes:
-    """What phones make of HDR: a JPEG for every display, and behind it how much brighter it may be."""
+    """Return an Ultra HDR picture: a JPEG for every display, followed by its gain map."""
     gain_map = (
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
         b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

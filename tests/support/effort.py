@@ -1,4 +1,4 @@
-"""How hard fuzz tests try: few examples, the same in each `make test`; new ones for a time in `make fuzz`."""
+"""Effort of fuzz tests: few examples, the same in each `make test`; new ones for a time in `make fuzz`."""
 
 import os
 import time

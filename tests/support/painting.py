@@ -1,4 +1,4 @@
-"""What a browser paints: pictures drawn on a white canvas and read back."""
+"""Pixels painted by a browser: pictures drawn on a white canvas and read back."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
