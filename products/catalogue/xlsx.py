@@ -435,7 +435,7 @@ class _SheetReader(_Handler):
             raise too_large()
         if self._merged or self._links:
             self._add_references(cells, number)
-        while cells and not cells[-1].strip():
+        while cells and not cells[-1].strip() and len(cells) - 1 not in self._row_links:
             cells.pop()
         if cells:
             self.finished.append(SheetRow(number, cells, self._row_links))

@@ -417,6 +417,22 @@ def test_formulas_that_link_to_a_picture_are_read(name: str, value: str) -> None
     assert found(book_of(f'<row r="2">{cells}</row>')) == [("1", "Lamp", [URL])]
 
 
+@pytest.mark.parametrize(
+    ("cell", "after"),
+    [
+        ('<c r="C2"/>', f'<hyperlinks><hyperlink ref="C2" location="{URL}"/></hyperlinks>'),
+        (f'<c r="C2" t="str"><f>HYPERLINK("{URL}", " ")</f><v> </v></c>', ""),
+    ],
+    ids=["a link", "a formula"],
+)
+def test_a_link_in_a_last_cell_without_text_is_read(cell: str, after: str) -> None:
+    sheet = zipfile.ZipFile(io.BytesIO(with_rows(f'<row r="2"><c r="A2"><v>1</v></c>{cell}</row>'))).read(
+        SHEET
+    )
+    (row,) = read(with_part(SHEET, sheet.decode().replace("</sheetData>", f"</sheetData>{after}")))
+    assert (row.serial_number, row.image_urls) == ("1", [URL])
+
+
 def test_a_formula_without_a_stored_value_is_a_bad_cell() -> None:
     cells = f'{cell("A2", "1")}{cell("B2", "Lamp")}<c r="C2"><f>A2&amp;".jpg"</f></c>'
     summary = validate(read(book_of(f'<row r="2">{cells}</row>')))
