@@ -18,6 +18,7 @@ from products.catalogue.records import (
     Record,
     cell_too_long,
     quote_cell,
+    readable,
     row_too_long,
 )
 from products.catalogue.xlsx import MAX_TOKEN_BYTES
@@ -189,7 +190,7 @@ def _objects(text: "_JsonText") -> Iterator[Item]:
     while text.next() not in {"]", ""}:
         value = text.value()
         if isinstance(value, dict):
-            yield {name[:MAX_FIELD_NAME].replace("\0", ""): _json_text(one) for name, one in value.items()}
+            yield {readable(name[:MAX_FIELD_NAME]): _json_text(one) for name, one in value.items()}
         if text.next() != "]":
             text.skip(",")
     text.skip("]")
@@ -200,14 +201,10 @@ def _json_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _PRINTABLE.sub("\ufffd", value)
+        return readable(value)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return _PRINTABLE.sub("\ufffd", SEPARATOR.join(value))
-    return _PRINTABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
-
-
-# NUL and lone surrogates, which databases do not take.
-_PRINTABLE = re.compile("[\\x00\ud800-\udfff]")
+        return readable(SEPARATOR.join(value))
+    return readable(json.dumps(value, ensure_ascii=False))
 
 
 class _JsonText:

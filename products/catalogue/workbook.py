@@ -18,6 +18,7 @@ from products.catalogue.records import (
     Record,
     cell_too_long,
     quote_cell,
+    readable,
     row_too_long,
 )
 from products.catalogue.xlsx import Sheet, Xlsx
@@ -90,6 +91,7 @@ class Workbook:
             for column in self.link_columns & links.keys():
                 if not URL_START.match(cells[column].strip()):
                     cells[column] = links[column]
+            cells = [readable(cell) for cell in cells]
             _check_lengths(cells, number)
             width = width or len(cells)
             cells += [""] * (width - len(cells))

@@ -109,3 +109,13 @@ def test_entities_and_references_are_refused() -> None:
 
 def test_deep_json_is_refused() -> None:
     assert refusal_of('[{"a": ' + "[" * 100_000).startswith("This is a JSON file that is not valid")
+
+
+def test_characters_that_a_database_does_not_take_are_replaced() -> None:
+    value = {"a\ud800": "\0"}
+    catalogue = read(json.dumps([{"sku": "\ud800", "image": A, "b\udfff\0": ["\0", "x"], "c": value}]))
+    (row,) = catalogue
+    assert catalogue.header[2] == "b\ufffd\ufffd"
+    assert row.cells[0] == "\ufffd"
+    assert row.cells[2] == "\ufffd|x"
+    assert not {"\0", "\ud800"} & set(row.text)

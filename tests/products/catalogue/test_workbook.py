@@ -392,6 +392,14 @@ def test_what_is_escaped_in_texts_is_undone() -> None:
     assert found(data) == [("1", "Lamp", [URL])]
 
 
+def test_characters_that_a_database_does_not_take_are_replaced() -> None:
+    catalogue = read(make_workbook([*HEADER, "a_x0000_b"], [1, "Lamp_xD800_", f"{URL}_xDFFF_", "_x0000_"]))
+    (row,) = catalogue
+    assert catalogue.header[3] == "a\ufffdb"
+    assert row.cells == ["1", "Lamp\ufffd", f"{URL}\ufffd", "\ufffd"]
+    assert row.text == f"1,Lamp\ufffd,{URL}\ufffd,\ufffd\r\n"
+
+
 def test_numbers_are_as_excel_shows_them() -> None:
     values = {"C2": ("123", 1), "D2": ("57.7", 0), "E2": ("0.30000000000000004", 0), "F2": ("7", 2)}
     cells = "".join(f'<c r="{place}" s="{style}"><v>{v}</v></c>' for place, (v, style) in values.items())
