@@ -344,7 +344,7 @@ class _SheetReader(_Handler):
         self._row_number = 0
         self._cells: list[str] = []
         self._row_links: dict[int, str] = {}
-        self._column = self._cells_left = self._blanks_left = 0
+        self._column = 0
         self._cells_left, self._blanks_left = MAX_SHEET_CELLS, MAX_BLANK_CELLS
         self._type = self._style = self._into = ""
         self._value: list[str] = []

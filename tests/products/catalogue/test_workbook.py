@@ -12,7 +12,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from products.catalogue import Catalogue, CatalogueError, preview, validate, xlsx
+from products.catalogue import Catalogue, CatalogueError, content, preview, reading, validate, workbook, xlsx
+from products.catalogue.columns import Columns
 from tests.support.factories import HEADER, OTHER_URL, URL, make_workbook
 
 SHEET = "xl/worksheets/sheet1.xml"
@@ -219,6 +220,43 @@ def test_a_small_file_that_would_take_all_memory_is_refused(rows: str) -> None:
 def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xlsx, "MAX_UNPACKED_BYTES", 10_000)
     assert refusal_of(with_rows(ROW.format(2, "x" * 10_000))) == "workbook_too_large"
+
+
+def repeated(count: int) -> bytes:
+    """Return a small workbook in which many rows share one long text."""
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, count + 1))
+    strings = f"<sst><si><t>{'x' * 900_000}</t></si></sst>"
+    source = zipfile.ZipFile(io.BytesIO(with_part(STRINGS_PART, strings)))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in source.namelist():
+            sheet = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
+            archive.writestr(part, sheet if part == SHEET else source.read(part))
+    return file.getvalue()
+
+
+def test_a_text_that_many_rows_share_counts_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MAX_TEXT_CHARS", 5_000_000)
+    data = repeated(60)
+    assert len(data) < 20_000
+    book = workbook.Workbook(io.BytesIO(data))
+    with pytest.raises(CatalogueError) as refused:
+        list(book.records())
+    assert [problem.code for problem in refused.value.problems] == ["workbook_too_large"]
+
+
+def test_columns_are_found_in_a_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[str]] = []
+
+    def find(columns: Columns, _header: list[str], rows: list[list[str]], _base_url: str) -> Columns:
+        taken.extend(rows)
+        return columns
+
+    monkeypatch.setattr(reading, "find_by_content", find)
+    with pytest.raises(CatalogueError):
+        read(repeated(60))
+    assert {len(cell) for cells in taken for cell in cells} == {content.SAMPLE_CELL_CHARS}
+    assert len(taken) == 1 + content.SAMPLE_CHARS // 900_000
 
 
 def test_a_large_picture_in_a_workbook_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
