@@ -6,7 +6,7 @@ Both are read as a stream, twice: for the names of all fields, which become the 
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from typing import IO, Any
 from xml.parsers import expat
 
@@ -60,8 +60,7 @@ class ItemFile:
         fields: dict[str, None] = {}
         for item in self._items(file):
             fields.update(dict.fromkeys(item))
-            if len(fields) > MAX_FIELDS:
-                raise refusal("too_many_columns", f"The items have more than {MAX_FIELDS:,} fields.")
+            _check_fields(fields)
         if not fields:
             place = "<item> or <entry>" if kind == "xml" else "list of objects"
             detail = f"This is {_NAMES[kind]} file, but no product feed: it has no {place} with fields."
@@ -76,6 +75,11 @@ class ItemFile:
 
 
 _NAMES = {"xml": "an XML", "json": "a JSON"}
+
+
+def _check_fields(fields: Sized) -> None:
+    if len(fields) > MAX_FIELDS:
+        raise refusal("too_many_columns", f"The items have more than {MAX_FIELDS:,} fields.")
 
 
 def _record(line: int, cells: list[str]) -> Record:
@@ -117,8 +121,8 @@ class _FeedReader:
         self.parser.StartDoctypeDeclHandler = self._refuse_doctype
         self.parser.StartElementHandler, self.parser.EndElementHandler = self._start, self._end
         self.parser.CharacterDataHandler = self._data
-        self._item: Item | None = None
-        self._depth = self._size = 0  # of elements within the item; characters of the item
+        self._item: dict[str, list[str]] | None = None  # the values of each field
+        self._depth = self._size = 0  # of elements within the item; characters of the item, names included
         self._field = ""
         self._texts: list[str] = []
 
@@ -132,8 +136,11 @@ class _FeedReader:
                 self._item, self._depth, self._size = {}, 0, 0
             return
         self._depth += 1
+        self._count(name)
         if self._depth == 1:
             self._field, self._texts = name[:MAX_FIELD_NAME], []
+            self._item.setdefault(self._field, [])
+            _check_fields(self._item)
             if "href" in attributes:  # Atom's link
                 self._data(attributes["href"])
         elif self._texts:
@@ -141,22 +148,24 @@ class _FeedReader:
 
     def _data(self, data: str) -> None:
         if self._depth:
-            self._size += len(data)
-            if self._size > MAX_ROW_CHARS:
-                raise row_too_long(self.parser.CurrentLineNumber)
+            self._count(data)
             self._texts.append(data)
+
+    def _count(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > MAX_ROW_CHARS:
+            raise row_too_long(self.parser.CurrentLineNumber)
 
     def _end(self, _tag: str) -> None:
         if self._item is None:
             return
         if self._depth == 0:
-            self.finished.append(self._item)
+            self.finished.append({name: SEPARATOR.join(values) for name, values in self._item.items()})
             self._item = None
             return
         self._depth -= 1
-        if self._depth == 0:
-            value, before = "".join(self._texts).strip(), self._item.get(self._field)
-            self._item[self._field] = f"{before}{SEPARATOR}{value}" if before and value else before or value
+        if self._depth == 0 and (value := "".join(self._texts).strip()):
+            self._item[self._field].append(value)
 
 
 def _json_items(file: IO[bytes]) -> Iterator[Item]:
@@ -222,25 +231,25 @@ class _JsonText:
         With `further`, return the one so many characters behind it.
         """
         while True:
-            at = self._white_space_end(self._at)
+            at = self._at = self._white_space_end(self._at)
             for _ in range(further):
                 at = self._white_space_end(at + 1)
             if at < len(self._text) or self._is_complete:
                 return self._text[at : at + 1]
-            self._read(BLOCK_BYTES)
+            self._read()
 
     def skip(self, character: str) -> None:
         """Go behind the next character. Raise JSONDecodeError if it is another one."""
         if self.next() != character:
             raise json.JSONDecodeError(f"{character} is missing", "", 0)
-        self._at = self._white_space_end(self._at) + 1
+        self._at += 1
 
     def value(self) -> Any:
         """Return the next value and go behind it."""
         while True:
             self.next()
             try:
-                value, end = _DECODER.raw_decode(self._text, self._white_space_end(self._at))
+                value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError:
                 if self._is_complete:
                     raise
@@ -248,15 +257,17 @@ class _JsonText:
                 if end < len(self._text) or self._is_complete:  # else a number may go on
                     self._at = end
                     return value
-            size = len(self._text) - self._at
-            if size > 2 * MAX_ROW_CHARS:
-                raise refusal("line_too_long", f"A value is longer than {2 * MAX_ROW_CHARS:,} characters.")
-            self._read(max(BLOCK_BYTES, size))  # twice as much, so that the time stays linear
+            self._read()
 
-    def _read(self, size: int) -> None:
-        block = self._file.read(size)
+    def _read(self) -> None:
+        """Read as much again as is in memory, so that the time stays linear."""
+        rest = self._text[self._at :]
+        if len(rest) > 2 * MAX_ROW_CHARS:
+            detail = f"A value is longer than {2 * MAX_ROW_CHARS:,} characters, or it is not valid JSON."
+            raise refusal("line_too_long", detail)
+        block = self._file.read(max(BLOCK_BYTES, len(rest)))
         self._is_complete = not block
-        self._text, self._at = self._text[self._at :] + self._decode(block, final=not block), 0
+        self._text, self._at = rest + self._decode(block, final=not block), 0
 
     def _white_space_end(self, at: int) -> int:
         found = _WHITE_SPACE.match(self._text, at)
