@@ -28,7 +28,8 @@ MAX_FIELDS, MAX_FIELD_NAME = 1_000, 200
 SEPARATOR = "|"
 _ITEMS = frozenset({"item", "entry"})
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*+")
-_DECODER = json.JSONDecoder()
+# Numbers stay as they are written: 19.90 is a price, and one of thousands of digits may be a serial number.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 Item = dict[str, str]
 
@@ -175,7 +176,7 @@ def _json_items(file: IO[bytes]) -> Iterator[Item]:
         if text.next() == "{":
             _skip_to_list(text)
         yield from _objects(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise refusal("unsupported_file", "This is a JSON file that is not valid.") from error
 
 
@@ -206,7 +207,7 @@ def _objects(text: "_JsonText") -> Iterator[Item]:
 
 
 def _json_text(value: Any) -> str:
-    """Return a value as the text of a cell. Lists of texts are joined, objects stay JSON."""
+    """Return a value as the text of a cell. Lists of texts and numbers are joined, objects stay JSON."""
     if value is None:
         return ""
     if isinstance(value, str):

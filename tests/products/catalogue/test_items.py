@@ -161,3 +161,14 @@ def test_white_space_in_json_is_not_kept() -> None:
         tracemalloc.stop()
     assert serials == ["1", "1"]
     assert peak < len(space) / 2
+
+
+def test_numbers_in_json_stay_as_they_are_written() -> None:
+    numbers = '"price": 19.90, "weight": 1e3, "x": NaN, "sizes": [1, 2.50]'
+    (row,) = read(f'[{{"sku": {"7" * 5000}, "image": "{A}", {numbers}}}]')
+    assert row.cells == ["7" * 5000, A, "19.90", "1e3", "NaN", "1|2.50"]
+
+
+def test_a_syntax_error_in_front_of_megabytes_is_named_as_such() -> None:
+    with pytest.raises(CatalogueError, match="or it is not valid JSON"):
+        read('[{"sku": 1 "image": 2}' + "x" * (3 * MAX_ROW_CHARS))
