@@ -141,5 +141,5 @@ def _checked_size(cells: list[str], line: int) -> int:
 
 
 def _unreadable() -> CatalogueError:
-    detail = "The Excel workbook cannot be read. It is damaged or not an XLSX file."
+    detail = "The workbook cannot be read. It is damaged or not an XLSX, XLS or ODS file."
     return refusal("unreadable_workbook", detail)

@@ -516,11 +516,11 @@ def column_of(letters: str) -> int:
 
 def too_large() -> CatalogueError:
     """Return the error for a workbook that exceeds a limit."""
-    return refusal("workbook_too_large", "The Excel workbook is too large once unpacked. Save it as CSV.")
+    return refusal("workbook_too_large", "The workbook is too large once unpacked. Save it as CSV.")
 
 
 def _refuse_doctype(*_declaration: object) -> None:
-    detail = "The Excel workbook contains a DOCTYPE, which no program writes. Save it again, or as CSV."
+    detail = "The workbook contains a DOCTYPE, which no program writes. Save it again, or as CSV."
     raise refusal("unreadable_workbook", detail)
 
 
