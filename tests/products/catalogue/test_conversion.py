@@ -76,7 +76,10 @@ def test_lines_are_counted_from_the_first_row_of_the_sheet() -> None:
 
 def test_the_child_has_no_secrets_and_few_others_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "secret")
-    run, environments, counts, running = subprocess.run, [], [], []
+    run = subprocess.run
+    environments: list[dict[str, str]] = []
+    counts: list[int] = []
+    running: list[None] = []
 
     def watched(*args: Any, **options: Any) -> Any:
         environments.append(options["env"])
