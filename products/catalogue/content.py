@@ -10,6 +10,8 @@ from products.catalogue.picture_urls import looks_like_picture, url_problem
 
 #: Rows that are looked at.
 SAMPLE_ROWS = 1_000
+#: Characters of these rows together, and of a cell that are looked at.
+SAMPLE_CHARS, SAMPLE_CELL_CHARS = 8_000_000, 20_000
 #: Of the cells of a column that are not blank.
 MOST, NEARLY_ALL = 0.5, 0.9
 MAX_SERIAL_CHARS, MAX_NAME_CHARS = 64, 300

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -24,7 +25,10 @@ from products.catalogue.xlsx import Sheet, SheetRow, text_of, too_large
 MAX_MEMORY_BYTES, MAX_CPU_SECONDS, MAX_OUTPUT_BYTES = 1_000_000_000, 60, 500_000_000
 #: In all, however busy the machine is.
 TIMEOUT_SECONDS = 180
+#: Children of this process at a time. Other conversions wait.
+MAX_CHILDREN = 2
 _UNREADABLE, _ENCRYPTED = 3, 4  # exit codes
+_slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
 class ConvertedBook:
@@ -39,7 +43,8 @@ class ConvertedBook:
             file.seek(0)
             shutil.copyfileobj(file, copy)
             copy.seek(0)
-            _convert(copy, self._rows)
+            with _slots:
+                _convert(copy, self._rows)
         self._rows.seek(0)
         sheets = json.loads(self._rows.readline())
         self.sheets = [Sheet(name, str(index), is_visible) for index, name, is_visible in sheets]
@@ -61,7 +66,8 @@ class ConvertedBook:
 
 def _convert(source: IO[bytes], target: IO[bytes]) -> None:
     command = [sys.executable, "-m", __name__]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    # No secrets: the child reads files from anyone.
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(Path(__file__).parents[2])}
     try:
         child = subprocess.run(  # noqa: S603 (this module)
             command,
@@ -102,8 +108,7 @@ def main() -> int:
         print(json.dumps(sheets))
         for index, name, _visible in sheets:
             sheet = book.get_sheet_by_name(name)
-            first = sheet.start[0] if sheet.start else 0
-            for number, values in enumerate(sheet.iter_rows(), 1 + first):
+            for number, values in enumerate(sheet.iter_rows(), 1):
                 cells = [text_of(value) for value in values]
                 while cells and not cells[-1].strip():
                     cells.pop()

@@ -8,9 +8,16 @@ from itertools import dropwhile, islice
 from typing import IO
 
 from products.catalogue.columns import known_roles
-from products.catalogue.encoding import BLOCK_BYTES, find_encoding, readable
+from products.catalogue.encoding import BLOCK_BYTES, find_encoding
 from products.catalogue.problems import CatalogueError, refusal
-from products.catalogue.records import MAX_CELL_CHARS, MAX_ROW_CHARS, Record, cell_too_long, row_too_long
+from products.catalogue.records import (
+    MAX_CELL_CHARS,
+    MAX_ROW_CHARS,
+    Record,
+    cell_too_long,
+    readable,
+    row_too_long,
+)
 
 DELIMITERS = ",;\t|"
 

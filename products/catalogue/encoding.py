@@ -35,10 +35,8 @@ _OTHER_FILES = {
     b"Rar!": "a RAR archive",
     b"{\\rtf": "an RTF document",
 }
-# Undecodable bytes of a text, as the error handler "surrogateescape" keeps them, and NUL, which PostgreSQL
-# takes in no text.
+# Undecodable bytes of a text, as the error handler "surrogateescape" keeps them.
 _UNDECODED = re.compile("[\udc80-\udcff]")
-_UNREADABLE = re.compile("[\x00\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,6 @@ class Encoding:
         if self.name == "cp1252":
             return _KEEP_UNDEFINED
         return "surrogateescape" if self.is_damaged and self.name == "utf-8" else ""
-
-
-def readable(text: str) -> str:
-    """Return the text with U+FFFD for what could not be decoded and for NUL."""
-    return _UNREADABLE.sub("\ufffd", text)
 
 
 def known_encoding(name: str) -> str:

@@ -6,7 +6,7 @@ Both are read as a stream, twice: for the names of all fields, which become the 
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from typing import IO, Any
 from xml.parsers import expat
 
@@ -18,6 +18,7 @@ from products.catalogue.records import (
     Record,
     cell_too_long,
     quote_cell,
+    readable,
     row_too_long,
 )
 from products.catalogue.xlsx import MAX_TOKEN_BYTES
@@ -27,7 +28,8 @@ MAX_FIELDS, MAX_FIELD_NAME = 1_000, 200
 SEPARATOR = "|"
 _ITEMS = frozenset({"item", "entry"})
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*+")
-_DECODER = json.JSONDecoder()
+# Numbers stay as they are written: 19.90 is a price, and one of thousands of digits may be a serial number.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 Item = dict[str, str]
 
@@ -59,8 +61,7 @@ class ItemFile:
         fields: dict[str, None] = {}
         for item in self._items(file):
             fields.update(dict.fromkeys(item))
-            if len(fields) > MAX_FIELDS:
-                raise refusal("too_many_columns", f"The items have more than {MAX_FIELDS:,} fields.")
+            _check_fields(fields)
         if not fields:
             place = "<item> or <entry>" if kind == "xml" else "list of objects"
             detail = f"This is {_NAMES[kind]} file, but no product feed: it has no {place} with fields."
@@ -75,6 +76,11 @@ class ItemFile:
 
 
 _NAMES = {"xml": "an XML", "json": "a JSON"}
+
+
+def _check_fields(fields: Sized) -> None:
+    if len(fields) > MAX_FIELDS:
+        raise refusal("too_many_columns", f"The items have more than {MAX_FIELDS:,} fields.")
 
 
 def _record(line: int, cells: list[str]) -> Record:
@@ -116,8 +122,8 @@ class _FeedReader:
         self.parser.StartDoctypeDeclHandler = self._refuse_doctype
         self.parser.StartElementHandler, self.parser.EndElementHandler = self._start, self._end
         self.parser.CharacterDataHandler = self._data
-        self._item: Item | None = None
-        self._depth = self._size = 0  # of elements within the item; characters of the item
+        self._item: dict[str, list[str]] | None = None  # the values of each field
+        self._depth = self._size = 0  # of elements within the item; characters of the item, names included
         self._field = ""
         self._texts: list[str] = []
 
@@ -131,8 +137,11 @@ class _FeedReader:
                 self._item, self._depth, self._size = {}, 0, 0
             return
         self._depth += 1
+        self._count(name)
         if self._depth == 1:
             self._field, self._texts = name[:MAX_FIELD_NAME], []
+            self._item.setdefault(self._field, [])
+            _check_fields(self._item)
             if "href" in attributes:  # Atom's link
                 self._data(attributes["href"])
         elif self._texts:
@@ -140,22 +149,24 @@ class _FeedReader:
 
     def _data(self, data: str) -> None:
         if self._depth:
-            self._size += len(data)
-            if self._size > MAX_ROW_CHARS:
-                raise row_too_long(self.parser.CurrentLineNumber)
+            self._count(data)
             self._texts.append(data)
+
+    def _count(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > MAX_ROW_CHARS:
+            raise row_too_long(self.parser.CurrentLineNumber)
 
     def _end(self, _tag: str) -> None:
         if self._item is None:
             return
         if self._depth == 0:
-            self.finished.append(self._item)
+            self.finished.append({name: SEPARATOR.join(values) for name, values in self._item.items()})
             self._item = None
             return
         self._depth -= 1
-        if self._depth == 0:
-            value, before = "".join(self._texts).strip(), self._item.get(self._field)
-            self._item[self._field] = f"{before}{SEPARATOR}{value}" if before and value else before or value
+        if self._depth == 0 and (value := "".join(self._texts).strip()):
+            self._item[self._field].append(value)
 
 
 def _json_items(file: IO[bytes]) -> Iterator[Item]:
@@ -165,7 +176,7 @@ def _json_items(file: IO[bytes]) -> Iterator[Item]:
         if text.next() == "{":
             _skip_to_list(text)
         yield from _objects(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise refusal("unsupported_file", "This is a JSON file that is not valid.") from error
 
 
@@ -189,25 +200,21 @@ def _objects(text: "_JsonText") -> Iterator[Item]:
     while text.next() not in {"]", ""}:
         value = text.value()
         if isinstance(value, dict):
-            yield {name[:MAX_FIELD_NAME].replace("\0", ""): _json_text(one) for name, one in value.items()}
+            yield {readable(name[:MAX_FIELD_NAME]): _json_text(one) for name, one in value.items()}
         if text.next() != "]":
             text.skip(",")
     text.skip("]")
 
 
 def _json_text(value: Any) -> str:
-    """Return a value as the text of a cell. Lists of texts are joined, objects stay JSON."""
+    """Return a value as the text of a cell. Lists of texts and numbers are joined, objects stay JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
-        return _PRINTABLE.sub("\ufffd", value)
+        return readable(value)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return _PRINTABLE.sub("\ufffd", SEPARATOR.join(value))
-    return _PRINTABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
-
-
-# NUL and lone surrogates, which databases do not take.
-_PRINTABLE = re.compile("[\\x00\ud800-\udfff]")
+        return readable(SEPARATOR.join(value))
+    return readable(json.dumps(value, ensure_ascii=False))
 
 
 class _JsonText:
@@ -225,25 +232,25 @@ class _JsonText:
         With `further`, return the one so many characters behind it.
         """
         while True:
-            at = self._white_space_end(self._at)
+            at = self._at = self._white_space_end(self._at)
             for _ in range(further):
                 at = self._white_space_end(at + 1)
             if at < len(self._text) or self._is_complete:
                 return self._text[at : at + 1]
-            self._read(BLOCK_BYTES)
+            self._read()
 
     def skip(self, character: str) -> None:
         """Go behind the next character. Raise JSONDecodeError if it is another one."""
         if self.next() != character:
             raise json.JSONDecodeError(f"{character} is missing", "", 0)
-        self._at = self._white_space_end(self._at) + 1
+        self._at += 1
 
     def value(self) -> Any:
         """Return the next value and go behind it."""
         while True:
             self.next()
             try:
-                value, end = _DECODER.raw_decode(self._text, self._white_space_end(self._at))
+                value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError:
                 if self._is_complete:
                     raise
@@ -251,15 +258,17 @@ class _JsonText:
                 if end < len(self._text) or self._is_complete:  # else a number may go on
                     self._at = end
                     return value
-            size = len(self._text) - self._at
-            if size > 2 * MAX_ROW_CHARS:
-                raise refusal("line_too_long", f"A value is longer than {2 * MAX_ROW_CHARS:,} characters.")
-            self._read(max(BLOCK_BYTES, size))  # twice as much, so that the time stays linear
+            self._read()
 
-    def _read(self, size: int) -> None:
-        block = self._file.read(size)
+    def _read(self) -> None:
+        """Read as much again as is in memory, so that the time stays linear."""
+        rest = self._text[self._at :]
+        if len(rest) > 2 * MAX_ROW_CHARS:
+            detail = f"A value is longer than {2 * MAX_ROW_CHARS:,} characters, or it is not valid JSON."
+            raise refusal("line_too_long", detail)
+        block = self._file.read(max(BLOCK_BYTES, len(rest)))
         self._is_complete = not block
-        self._text, self._at = self._text[self._at :] + self._decode(block, final=not block), 0
+        self._text, self._at = rest + self._decode(block, final=not block), 0
 
     def _white_space_end(self, at: int) -> int:
         found = _WHITE_SPACE.match(self._text, at)

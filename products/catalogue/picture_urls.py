@@ -17,16 +17,23 @@ _PICTURE = re.compile(rf"{_PICTURE_NAME}(?![\w.])", re.IGNORECASE)
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::\d{1,4})?/[!-~]{0,1700}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
 _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
+_OWN_PORTS = {"http:": ":80", "https:": ":443"}
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL in lower case, with the port if the URL has one; "" if there is no host."""
+    """Return the host of a URL in lower case; "" if there is no host.
+
+    It has the port that the URL has, unless that is the scheme's own.
+    """
     if _PLAIN_URL.fullmatch(url):
-        return url.split("/", 3)[2].lower()
-    try:
-        return urlsplit(url[:MAX_URL]).netloc.rpartition("@")[2].lower()[:300]
-    except ValueError:
-        return ""
+        scheme, _, host, _ = url.split("/", 3)
+    else:
+        try:
+            parts = urlsplit(url[:MAX_URL])
+        except ValueError:
+            return ""
+        scheme, host = f"{parts.scheme}:", parts.netloc.rpartition("@")[2]
+    return host.lower().removesuffix(_OWN_PORTS.get(scheme, ""))[:300]
 
 
 def check_base_url(url: str) -> str:

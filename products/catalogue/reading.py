@@ -16,19 +16,17 @@ from products.catalogue.columns import (
     known_roles,
     missing_columns,
 )
-from products.catalogue.content import SAMPLE_ROWS, find_by_content
+from products.catalogue.content import SAMPLE_CELL_CHARS, SAMPLE_CHARS, SAMPLE_ROWS, find_by_content
 from products.catalogue.csv_file import CsvFile
 from products.catalogue.items import ItemFile, items_kind
 from products.catalogue.picture_cells import cell_warnings, separator_in, split_urls
 from products.catalogue.picture_urls import URL_START
 from products.catalogue.problems import CatalogueError, refusal
 from products.catalogue.records import Record
-from products.catalogue.workbook import Workbook, workbook_kind
+from products.catalogue.workbook import HEADER_ROWS, Workbook, workbook_kind
 
 MAX_COLUMNS = 16_384  # Excel's limit
 _END_OF_FILE = "\x1a"  # of CP/M and MS-DOS, which some programs still write
-#: Rows among which the header is searched.
-HEADER_ROWS = 20
 #: Cells of a row that make the rows above it with a single one titles.
 MIN_TABLE_CELLS = 3
 MAX_SKIPPED_LINES = 1_000
@@ -202,12 +200,24 @@ class Catalogue:
         """Return the columns by name, and those that have no known name by their content."""
         found = find_columns(header, self.header_line, names)
         if found.serial is None or found.name is None or not found.images:
-            records = (record for record in self._source.records() if record.line >= self.header_line)
-            rows = [record.cells for record in _first(records, SAMPLE_ROWS + 1)[1:] if not record.is_blank]
-            found = find_by_content(found, header, rows, self.base_url)
+            found = find_by_content(found, header, self._sample(), self.base_url)
         if not found.images:
             raise missing_columns([ALIASES["images"][0][0]], header, self.header_line)
         return found
+
+    def _sample(self) -> list[list[str]]:
+        """Return the first rows below the header, of each cell the start. They end in front of an error."""
+        rows: list[list[str]] = []
+        size = 0
+        records = (record for record in self._source.records() if record.line > self.header_line)
+        with suppress(CatalogueError):
+            for record in islice(records, SAMPLE_ROWS):
+                if not record.is_blank:
+                    rows.append([cell[:SAMPLE_CELL_CHARS] for cell in record.cells])
+                    size += len(record.text)
+                if size > SAMPLE_CHARS:
+                    break
+        return rows
 
     @property
     def separator(self) -> str:

@@ -13,6 +13,9 @@ MAX_ROW_CHARS = 2_000_000
 # The csv module's own limit of 131,072 is less than descriptions in HTML have. It is one for the process.
 csv.field_size_limit(MAX_CELL_CHARS)
 
+# NUL and lone surrogates, which databases do not take. The latter also stand for bytes that were not decoded.
+_UNREADABLE = re.compile("[\x00\ud800-\udfff]")
+
 
 class Record(NamedTuple):
     """The line a record starts in (from 1), its cells, and its text in the file with the line end."""
@@ -24,6 +27,11 @@ class Record(NamedTuple):
     @property
     def is_blank(self) -> bool:
         return not any(map(str.strip, self.cells))
+
+
+def readable(text: str) -> str:
+    """Return the text with U+FFFD for NUL and lone surrogates."""
+    return _UNREADABLE.sub("\ufffd", text)
 
 
 def raw_cells(text: str, delimiter: str) -> tuple[list[str], str]:

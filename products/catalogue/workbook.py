@@ -18,9 +18,10 @@ from products.catalogue.records import (
     Record,
     cell_too_long,
     quote_cell,
+    readable,
     row_too_long,
 )
-from products.catalogue.xlsx import Sheet, Xlsx
+from products.catalogue.xlsx import Sheet, Xlsx, too_large
 
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
@@ -31,6 +32,8 @@ _DAMAGED = (
 )
 #: Rows of a sheet in which its header is searched.
 HEADER_ROWS = 20
+#: All rows of a sheet together.
+MAX_TEXT_CHARS = 500_000_000
 
 
 def workbook_kind(file: IO[bytes]) -> str:
@@ -76,8 +79,12 @@ class Workbook:
         return [sheet.name for sheet in self._book.sheets if sheet.is_visible]
 
     def records(self) -> Iterator[Record]:
-        """Yield the rows that are not blank, padded to the width of the first."""
-        width = 0
+        """Yield the rows that are not blank, padded to the width of the first.
+
+        Shared strings and merged cells have their text in each row, so that the rows may have far more of it
+        than the file.
+        """
+        width = size = 0
         rows = self._book.rows(self._sheet)
         while True:
             try:
@@ -90,7 +97,10 @@ class Workbook:
             for column in self.link_columns & links.keys():
                 if not URL_START.match(cells[column].strip()):
                     cells[column] = links[column]
-            _check_lengths(cells, number)
+            cells = [readable(cell) for cell in cells]
+            size += _checked_size(cells, number)
+            if size > MAX_TEXT_CHARS:
+                raise too_large()
             width = width or len(cells)
             cells += [""] * (width - len(cells))
             yield Record(number, cells, ",".join([quote_cell(cell, ",") for cell in cells]) + "\r\n")
@@ -120,14 +130,16 @@ class Workbook:
             return False
 
 
-def _check_lengths(cells: list[str], line: int) -> None:
-    """Apply the limits of a CSV, since the result is one."""
+def _checked_size(cells: list[str], line: int) -> int:
+    """Return the characters of a row. Raise CatalogueError beyond the limits of a CSV: the result is one."""
     if max(map(len, cells)) > MAX_CELL_CHARS:
         raise cell_too_long(line)
-    if sum(map(len, cells)) > MAX_ROW_CHARS:
+    size = sum(map(len, cells))
+    if size > MAX_ROW_CHARS:
         raise row_too_long(line)
+    return size
 
 
 def _unreadable() -> CatalogueError:
-    detail = "The Excel workbook cannot be read. It is damaged or not an XLSX file."
+    detail = "The workbook cannot be read. It is damaged or not an XLSX, XLS or ODS file."
     return refusal("unreadable_workbook", detail)

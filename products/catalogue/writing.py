@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from products.catalogue.columns import result_columns
-from products.catalogue.encoding import readable
 from products.catalogue.picture_cells import replace_urls
 from products.catalogue.reading import Catalogue, Row
-from products.catalogue.records import quote_cell, raw_cells
+from products.catalogue.records import quote_cell, raw_cells, readable
 
 # Excel, LibreOffice and Google Sheets take full-width and small signs for the start of a formula, too.
 _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"

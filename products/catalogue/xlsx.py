@@ -344,7 +344,7 @@ class _SheetReader(_Handler):
         self._row_number = 0
         self._cells: list[str] = []
         self._row_links: dict[int, str] = {}
-        self._column = self._cells_left = self._blanks_left = 0
+        self._column = 0
         self._cells_left, self._blanks_left = MAX_SHEET_CELLS, MAX_BLANK_CELLS
         self._type = self._style = self._into = ""
         self._value: list[str] = []
@@ -435,7 +435,7 @@ class _SheetReader(_Handler):
             raise too_large()
         if self._merged or self._links:
             self._add_references(cells, number)
-        while cells and not cells[-1].strip():
+        while cells and not cells[-1].strip() and len(cells) - 1 not in self._row_links:
             cells.pop()
         if cells:
             self.finished.append(SheetRow(number, cells, self._row_links))
@@ -516,11 +516,11 @@ def column_of(letters: str) -> int:
 
 def too_large() -> CatalogueError:
     """Return the error for a workbook that exceeds a limit."""
-    return refusal("workbook_too_large", "The Excel workbook is too large once unpacked. Save it as CSV.")
+    return refusal("workbook_too_large", "The workbook is too large once unpacked. Save it as CSV.")
 
 
 def _refuse_doctype(*_declaration: object) -> None:
-    detail = "The Excel workbook contains a DOCTYPE, which no program writes. Save it again, or as CSV."
+    detail = "The workbook contains a DOCTYPE, which no program writes. Save it again, or as CSV."
     raise refusal("unreadable_workbook", detail)
 
 

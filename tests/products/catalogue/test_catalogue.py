@@ -12,6 +12,7 @@ from products.catalogue import (
     Problem,
     Row,
     Writer,
+    host_of,
     known_encoding,
     preview,
     split_urls,
@@ -621,6 +622,27 @@ def test_an_unquoted_list_is_separated_by_the_delimiter() -> None:
 )
 def test_a_url_that_can_be_tried_has_no_problem(url: str) -> None:
     assert url_problem(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://H.example/a", "h.example"),
+        ("https://h.example:443/a", "h.example"),
+        ("http://h.example:80/a", "h.example"),
+        ("HTTP://user@H.example:80?a", "h.example"),
+        ("https://[::1]:443/a", "[::1]"),
+        ("http://[::80]/a", "[::80]"),
+        ("https://h.example:80/a", "h.example:80"),
+        ("http://h.example:443/a", "h.example:443"),
+        ("http://h.example:8080/a", "h.example:8080"),
+        ("http://h.example:10443/a", "h.example:10443"),
+        ("a.jpg", ""),
+        ("http://[/", ""),
+    ],
+)
+def test_a_host_has_a_port_unless_it_is_the_one_of_the_scheme(url: str, host: str) -> None:
+    assert host_of(url) == host
 
 
 @pytest.mark.parametrize(

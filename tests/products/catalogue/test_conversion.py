@@ -1,8 +1,11 @@
 """Workbooks of other formats than XLSX."""
 
 import io
+import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +55,7 @@ def refusal_of(data: bytes) -> str:
     with pytest.raises(CatalogueError) as refused:
         Catalogue(io.BytesIO(data))
     (problem,) = refused.value.problems
+    assert "Excel" not in problem.detail
     return problem.code
 
 
@@ -62,6 +66,37 @@ def test_an_ods_workbook_is_read() -> None:
         (3, "1", "Lamp", [URL, OTHER_URL])
     ]
     assert (catalogue.kind, preview(catalogue).encoding, catalogue.sheet) == ("ods", "ods", "Products")
+
+
+def test_lines_are_counted_from_the_first_row_of_the_sheet() -> None:
+    data = ods(content_of("", "", cells(*HEADER), "", cells("1", "Lamp", URL)))
+    catalogue = Catalogue(io.BytesIO(data))
+    assert (catalogue.header_line, [row.line for row in catalogue]) == (3, [5])
+
+
+def test_the_child_has_no_secrets_and_few_others_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "secret")
+    run = subprocess.run
+    environments: list[dict[str, str]] = []
+    counts: list[int] = []
+    running: list[None] = []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        environments.append(options["env"])
+        running.append(None)
+        try:
+            counts.append(len(running))
+            return run(*args, **options)
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    data = ods(content_of(cells(*HEADER), cells("1", "Lamp", URL)))
+    with ThreadPoolExecutor(conversion.MAX_CHILDREN + 2) as pool:
+        files = [io.BytesIO(data) for _ in range(conversion.MAX_CHILDREN + 2)]
+        assert [len(list(catalogue)) for catalogue in pool.map(Catalogue, files)] == [1] * len(files)
+    assert max(counts) <= conversion.MAX_CHILDREN
+    assert {frozenset(environment) for environment in environments} == {frozenset({"PATH", "PYTHONPATH"})}
 
 
 @pytest.mark.parametrize("data", [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), ods("<nothing")])

@@ -2,10 +2,13 @@
 
 import io
 import json
+import tracemalloc
 
 import pytest
 
 from products.catalogue import Catalogue, CatalogueError, Writer, preview
+from products.catalogue.items import MAX_FIELDS
+from products.catalogue.records import MAX_ROW_CHARS
 
 A, B, C = (f"https://h.example/{name}.jpg" for name in "abc")
 SPACE = 'xmlns:g="http://base.google.com/ns/1.0"'
@@ -109,3 +112,63 @@ def test_entities_and_references_are_refused() -> None:
 
 def test_deep_json_is_refused() -> None:
     assert refusal_of('[{"a": ' + "[" * 100_000).startswith("This is a JSON file that is not valid")
+
+
+def test_characters_that_a_database_does_not_take_are_replaced() -> None:
+    value = {"a\ud800": "\0"}
+    catalogue = read(json.dumps([{"sku": "\ud800", "image": A, "b\udfff\0": ["\0", "x"], "c": value}]))
+    (row,) = catalogue
+    assert catalogue.header[2] == "b\ufffd\ufffd"
+    assert row.cells[0] == "\ufffd"
+    assert row.cells[2] == "\ufffd|x"
+    assert not {"\0", "\ud800"} & set(row.text)
+
+
+def code_of(text: str) -> str:
+    with pytest.raises(CatalogueError) as refused:
+        read(text)
+    (problem,) = refused.value.problems
+    return problem.code
+
+
+def feed(item: str) -> str:
+    return f'<?xml version="1.0"?><rss><item>{item}</item></rss>'
+
+
+def test_values_of_repeated_fields_are_joined_without_blank_ones() -> None:
+    (row,) = read(
+        feed(f"<id>1</id><image_link/><image_link>{A}</image_link><x/><image_link>{B}</image_link>")
+    )
+    assert (row.image_urls, row.cells) == ([A, B], ["1", f"{A}|{B}", ""])
+
+
+def test_an_item_of_very_many_elements_is_refused_at_the_first_too_many() -> None:
+    endless = "".join(f"<f{n}/>" for n in range(MAX_FIELDS + 1))
+    assert code_of(f"<rss><item>{endless}") == "too_many_columns"
+    assert code_of("<rss><item>" + "<a/>" * (MAX_ROW_CHARS + 1)) == "line_too_long"
+    assert code_of("<rss><item><a>" + f"<{'b' * 1000}/>" * (MAX_ROW_CHARS // 1000 + 1)) == "line_too_long"
+
+
+def test_white_space_in_json_is_not_kept() -> None:
+    space = " " * (3 * MAX_ROW_CHARS)
+    items = f'{{"sku": "1", "image": "{A}"}}'
+    file = io.BytesIO(f'{{"products"{space}:{space}[{items}{space},{space}{items}{space}]}}'.encode())
+    tracemalloc.start()
+    try:
+        serials = [row.serial_number for row in Catalogue(file)]
+        _size, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert serials == ["1", "1"]
+    assert peak < len(space) / 2
+
+
+def test_numbers_in_json_stay_as_they_are_written() -> None:
+    numbers = '"price": 19.90, "weight": 1e3, "x": NaN, "sizes": [1, 2.50]'
+    (row,) = read(f'[{{"sku": {"7" * 5000}, "image": "{A}", {numbers}}}]')
+    assert row.cells == ["7" * 5000, A, "19.90", "1e3", "NaN", "1|2.50"]
+
+
+def test_a_syntax_error_in_front_of_megabytes_is_named_as_such() -> None:
+    with pytest.raises(CatalogueError, match="or it is not valid JSON"):
+        read('[{"sku": 1 "image": 2}' + "x" * (3 * MAX_ROW_CHARS))

@@ -12,7 +12,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from products.catalogue import Catalogue, CatalogueError, preview, validate, xlsx
+from products.catalogue import Catalogue, CatalogueError, content, preview, reading, validate, workbook, xlsx
+from products.catalogue.columns import Columns
 from tests.support.factories import HEADER, OTHER_URL, URL, make_workbook
 
 SHEET = "xl/worksheets/sheet1.xml"
@@ -221,6 +222,43 @@ def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: pyte
     assert refusal_of(with_rows(ROW.format(2, "x" * 10_000))) == "workbook_too_large"
 
 
+def repeated(count: int) -> bytes:
+    """Return a small workbook in which many rows share one long text."""
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, count + 1))
+    strings = f"<sst><si><t>{'x' * 900_000}</t></si></sst>"
+    source = zipfile.ZipFile(io.BytesIO(with_part(STRINGS_PART, strings)))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in source.namelist():
+            sheet = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
+            archive.writestr(part, sheet if part == SHEET else source.read(part))
+    return file.getvalue()
+
+
+def test_a_text_that_many_rows_share_counts_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MAX_TEXT_CHARS", 5_000_000)
+    data = repeated(60)
+    assert len(data) < 20_000
+    book = workbook.Workbook(io.BytesIO(data))
+    with pytest.raises(CatalogueError) as refused:
+        list(book.records())
+    assert [problem.code for problem in refused.value.problems] == ["workbook_too_large"]
+
+
+def test_columns_are_found_in_a_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[str]] = []
+
+    def find(columns: Columns, _header: list[str], rows: list[list[str]], _base_url: str) -> Columns:
+        taken.extend(rows)
+        return columns
+
+    monkeypatch.setattr(reading, "find_by_content", find)
+    with pytest.raises(CatalogueError):
+        read(repeated(60))
+    assert {len(cell) for cells in taken for cell in cells} == {content.SAMPLE_CELL_CHARS}
+    assert len(taken) == 1 + content.SAMPLE_CHARS // 900_000
+
+
 def test_a_large_picture_in_a_workbook_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xlsx, "MAX_GROUP_BYTES", 4000)
     file = io.BytesIO(make_workbook(HEADER, [1, "Lamp", URL]))
@@ -392,6 +430,14 @@ def test_what_is_escaped_in_texts_is_undone() -> None:
     assert found(data) == [("1", "Lamp", [URL])]
 
 
+def test_characters_that_a_database_does_not_take_are_replaced() -> None:
+    catalogue = read(make_workbook([*HEADER, "a_x0000_b"], [1, "Lamp_xD800_", f"{URL}_xDFFF_", "_x0000_"]))
+    (row,) = catalogue
+    assert catalogue.header[3] == "a\ufffdb"
+    assert row.cells == ["1", "Lamp\ufffd", f"{URL}\ufffd", "\ufffd"]
+    assert row.text == f"1,Lamp\ufffd,{URL}\ufffd,\ufffd\r\n"
+
+
 def test_numbers_are_as_excel_shows_them() -> None:
     values = {"C2": ("123", 1), "D2": ("57.7", 0), "E2": ("0.30000000000000004", 0), "F2": ("7", 2)}
     cells = "".join(f'<c r="{place}" s="{style}"><v>{v}</v></c>' for place, (v, style) in values.items())
@@ -415,6 +461,22 @@ def test_formulas_that_link_to_a_picture_are_read(name: str, value: str) -> None
     formula = f'{name}("{URL}", "photo")'.replace('"', "&quot;")
     cells = f'{cell("A2", "1")}{cell("B2", "Lamp")}<c r="C2" t="str"><f>{formula}</f>{value}</c>'
     assert found(book_of(f'<row r="2">{cells}</row>')) == [("1", "Lamp", [URL])]
+
+
+@pytest.mark.parametrize(
+    ("cell", "after"),
+    [
+        ('<c r="C2"/>', f'<hyperlinks><hyperlink ref="C2" location="{URL}"/></hyperlinks>'),
+        (f'<c r="C2" t="str"><f>HYPERLINK("{URL}", " ")</f><v> </v></c>', ""),
+    ],
+    ids=["a link", "a formula"],
+)
+def test_a_link_in_a_last_cell_without_text_is_read(cell: str, after: str) -> None:
+    sheet = zipfile.ZipFile(io.BytesIO(with_rows(f'<row r="2"><c r="A2"><v>1</v></c>{cell}</row>'))).read(
+        SHEET
+    )
+    (row,) = read(with_part(SHEET, sheet.decode().replace("</sheetData>", f"</sheetData>{after}")))
+    assert (row.serial_number, row.image_urls) == ("1", [URL])
 
 
 def test_a_formula_without_a_stored_value_is_a_bad_cell() -> None:
