@@ -131,7 +131,10 @@ def cancel(batch: Request) -> int:
 
 
 def retry(batch: Request) -> int:
-    again = lifecycle.retry(batch)
+    try:
+        again = lifecycle.retry(batch)
+    except lifecycle.StillActive:
+        again = 0
     sweep(batch)
     return again
 
