@@ -64,7 +64,7 @@ def test_inserted_images_have_the_defaults_of_the_model() -> None:
         for field in Image._meta.concrete_fields:
             if field.attname not in different:
                 assert getattr(image, field.attname) == getattr(made, field.attname), field.attname
-    assert [image.host for image in (good, other, bad)] == ["shop.example", "shop.example:80", ""]
+    assert [image.host for image in (good, other, bad)] == ["shop.example", "shop.example", ""]
     assert [image.status for image in (good, other, bad)] == ["pending", "pending", "failed"]
     assert bad.error_code == "invalid_url"
     assert bad.error_detail
