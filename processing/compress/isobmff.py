@@ -5,7 +5,7 @@ ISO/IEC 14496-12, section 4.2, and for the properties of images ISO/IEC 23008-12
 
 from collections.abc import Iterator
 
-#: Boxes side by side. The usual number is below a hundred.
+#: Limit for the boxes at one level of a file. A usual file has fewer than a hundred.
 MAX_BOXES = 10_000
 
 

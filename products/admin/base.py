@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -145,11 +144,3 @@ def link_to(row: Model, text: object = None) -> SafeString:
     """Return a link to the page of a row; the text is the row's name by default."""
     url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     return link(url, row if text is None else text)
-
-
-def parse_uuid(text: str) -> UUID | None:
-    """Return `text` as a UUID, or None if it is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -18,8 +18,9 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from products import lifecycle
-from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url, parse_uuid
+from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url
 from products.models import Image, Product, Request
+from products.models.ids import parse_uuid
 from products.results import download, download_name
 from products.results.result_csv import result_csv
 from products.results.zip_archive import results_zip

@@ -10,9 +10,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from products.admin.base import EMPTY_VALUE, ReadOnlyAdmin, link, link_to, parse_uuid
+from products.admin.base import EMPTY_VALUE, ReadOnlyAdmin, link, link_to
 from products.catalogue import url_problem
 from products.models import Image, Product, Request
+from products.models.ids import parse_uuid
 
 #: Products that the page of an Image lists.
 NAMED_PRODUCTS = 50

@@ -1,7 +1,6 @@
 """The API calls that repair the failures of a request, change its name, and run it again."""
 
 from typing import Any
-from uuid import UUID
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -24,6 +23,7 @@ from products.api.serializers import (
 from products.catalogue import MAX_URL
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, Request
+from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.models.validators import validate_http_url
 from products.results.failures import failure_groups, is_error_code
@@ -198,7 +198,7 @@ class RepairMixin:
     def image(self: Any, request: ApiRequest, pk: str, image_id: str) -> Response:
         """Fetch a failed image from another URL in a new run, or leave it out of the results."""
         batch, wanted = self.repairable(ImageChangeSerializer)
-        image = get_object_or_404(batch.images.select_related("request"), pk=parse_id(image_id))
+        image = get_object_or_404(batch.images.select_related("request"), pk=parse_uuid(image_id))
         if "url" in wanted:
             changed = lifecycle.fetch_from(batch, {image.pk: wanted["url"]}) > 0
         else:
@@ -241,11 +241,3 @@ class RepairMixin:
 def causes_of(wanted: dict[str, Any]) -> Causes:
     """Return the causes that a validated CauseSerializer names."""
     return [(wanted["code"], wanted["host"])] if wanted["code"] or wanted["host"] else []
-
-
-def parse_id(text: str) -> UUID | None:
-    """Return the id, or None if it is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

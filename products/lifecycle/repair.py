@@ -51,7 +51,7 @@ def retry(batch: Request, causes: Causes = (), ids: Collection[UUID] | None = No
         locked = _lock_finished(batch, may_sweep=not causes and ids is None)
         images = locked.images.retryable(causes)
         if ids is not None:
-            chosen = locked.images.filter(pk__in=images.filter(pk__in=ids).values("pk"))
+            chosen = images.filter(pk__in=ids)
             if not chosen.exists():
                 return 0
             prepare_run(locked, RunOrigin.RETRY)

@@ -17,6 +17,7 @@ from products.accounts.rights import may
 from products.catalogue import CatalogueError
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, ProductImage, Request
+from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
 from products.pages.requests import STILL_ACTIVE, changeable
@@ -90,7 +91,9 @@ def corrections(request: UserRequest, pk: UUID) -> HttpResponse:
 
 def _repair(request: HttpRequest, batch: Request) -> HttpResponse:
     """Retry or leave out the groups and pictures that are ticked."""
-    ids = [str(pk) for pk in batch.images.failed().filter(pk__in=_ids(request)).values_list("pk", flat=True)]
+    # What is no id is left out.
+    ticked = filter(None, map(parse_uuid, request.POST.getlist("image")[:PICTURES_PER_PAGE]))
+    ids = [str(pk) for pk in batch.images.failed().filter(pk__in=ticked).values_list("pk", flat=True)]
     form = RepairForm([group.name for group in failure_groups(batch)], ids, request.POST)
     if not form.is_valid() or not (form.cleaned_data["group"] or form.cleaned_data["image"]):
         messages.error(request, "Nothing was selected. Tick groups or pictures first.")
@@ -134,17 +137,6 @@ def _back(request: HttpRequest, batch: Request) -> str:
     """Return the address of the page with the group that the form was on."""
     query = request.GET.urlencode()
     return reverse("request-failures", args=[batch.pk]) + (f"?{query}" if query else "")
-
-
-def _ids(request: HttpRequest) -> list[UUID]:
-    """Return the ids of the pictures that are ticked; what is no id is left out."""
-    found = []
-    for text in request.POST.getlist("image")[:PICTURES_PER_PAGE]:
-        try:
-            found.append(UUID(text))
-        except ValueError:
-            continue
-    return found
 
 
 def _page(request: UserRequest, batch: Request, **context: Any) -> HttpResponse:

@@ -307,18 +307,18 @@ SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"
 
 
 def smuggle(handler: Handler) -> None:
-    """Answer with `first`, and with another answer in the same TLS record that nobody has asked for."""
+    """Send a response, and in the same TLS record a second one without a request."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst" + SMUGGLED)
 
 
 def smuggle_after_a_large_body(handler: Handler) -> None:
-    """End a body that takes several TLS records and several reads with an answer nobody has asked for."""
+    """Send a body of several TLS records and reads, followed by a response without a request."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n" + bytes(1000))
     handler.wfile.write(bytes(39_000) + SMUGGLED)
 
 
 def smuggle_after_chunks(handler: Handler) -> None:
-    """End a chunked body with an answer that nobody has asked for."""
+    """Send a chunked body, followed by a response without a request."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     handler.wfile.write(head + b"5\r\nfirst\r\n0\r\n\r\n" + SMUGGLED)
 
