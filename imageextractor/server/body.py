@@ -1,5 +1,6 @@
 """The body of a request, received piece by piece without a thread that waits for it."""
 
+from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -60,7 +61,8 @@ class Body:
 
     def fail(self) -> None:
         """Give up on a body for which there is no room. The application gets StorageFull when it reads it."""
-        self.file.close()
+        with suppress(OSError):  # what is buffered has no room either
+            self.file.close()
         self.file = _Unreadable()
         self.complete = self.too_large = True
 
@@ -90,6 +92,7 @@ class Body:
     def _keep(self, data: bytes) -> None:
         try:
             self.file.write(data)
+            self.file.flush()  # or a full disk is noticed only when the application reads
         except OSError:  # the disk is full
             self.fail()
         self.size += len(data)

@@ -3,16 +3,20 @@
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
 from gunicorn.workers.base import Worker
 
 from imageextractor.server.body import Body
 from imageextractor.server.worker import BufferingWorker
+from products.models.files import StorageFull
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
@@ -125,3 +129,17 @@ def test_a_connection_ends_whatever_fails_after_the_application(
         server.worker.wsgi = fail_to_read
         monkeypatch.setattr(server.worker, "handle_error", fail)
     server.ask(POST + b"\r\n")
+
+
+@pytest.mark.parametrize("received_bytes", [1000, 100_000])
+def test_a_body_for_which_the_disk_has_no_room_is_storage_full(received_bytes: int) -> None:
+    """The small one fits the buffer of the file, so that only flushing or closing it fails."""
+    head = POST + b"Content-Length: 100000\r\n\r\n"
+    body = Body(Request(Config(), IterUnreader([head]), ("127.0.0.1", 1), 1))
+    body.file = Path("/dev/full").open("wb")  # noqa: SIM115 (closed by the body)
+    body.feed(b"x" * received_bytes)
+    assert body.complete
+    body.file.seek(0)
+    with pytest.raises(StorageFull):
+        body.file.read()
+    body.close()
