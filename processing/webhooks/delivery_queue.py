@@ -20,7 +20,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS
+from processing.timing import DELIVERY_SLICE_SECONDS
 from processing.webhooks.delivery_attempt import DeliveryAttempt, send
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import UnreadableSecret
@@ -28,8 +28,6 @@ from processing.webhooks.shares import MAX_PER_OWNER, Candidate, InHand
 
 logger = logging.getLogger(__name__)
 
-#: A turn ends after this time, so that no endpoint occupies a worker thread for long.
-SLICE_SECONDS = 5
 #: Longer delays are left to recovery, because delayed messages of a killed worker come back late.
 MAX_MESSAGE_DELAY_SECONDS = 60
 
@@ -62,7 +60,7 @@ def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
     endpoint that another worker holds, that recovery enqueues, or whose owner or receiver has a full share:
     the turns that hold that share go on with what waits.
     """
-    ends_at = time.monotonic() + SLICE_SECONDS
+    ends_at = time.monotonic() + DELIVERY_SLICE_SECONDS
     served: set[uuid.UUID] = set()
     # Again after each release: messages about deliveries that fell due before it found the endpoint leased.
     while endpoint := _lease(preferred):
@@ -70,9 +68,7 @@ def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
         try:
             _send_due(endpoint, client, ends_at)
         finally:
-            # Not only equal: a clock that was set back has moved the lease. One taken after it ends later.
-            held = WebhookEndpoint.objects.filter(pk=endpoint.pk, leased_until__lte=endpoint.leased_until)
-            held.update(leased_until=None)
+            WebhookEndpoint.objects.filter(pk=endpoint.pk).release(endpoint.lease)
         if time.monotonic() >= ends_at:
             return _next_turns(served) | {preferred: 0}
     early = {pk: wait for pk, wait in _next_turns({preferred}).items() if 0 < wait <= MAX_EARLY_SECONDS}
@@ -96,19 +92,16 @@ def _lease(preferred: uuid.UUID) -> WebhookEndpoint | None:
         if connection.vendor == "postgresql":  # SQLite has one writer at a time
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LEASE_LOCK])
-        seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
         while chosen := _in_turn(preferred):
-            due = WebhookEndpoint.objects.due().filter(pk=chosen.id)
-            # None if it was meanwhile paused, disabled or deleted: then another one is in turn.
-            if due.update(leased_until=timezone.now() + timedelta(seconds=seconds)):
+            # None if it was meanwhile paused, disabled or deleted: then another one follows.
+            if WebhookEndpoint.objects.due().filter(pk=chosen.id).lease():
                 return WebhookEndpoint.objects.get(pk=chosen.id)
     return None
 
 
 def _in_turn(preferred: uuid.UUID) -> Candidate | None:
     """Return the endpoint to lease: `preferred` if it is due and no owner with fewer in hand waits."""
-    leased = WebhookEndpoint.objects.filter(leased_until__gt=timezone.now())
-    in_hand = InHand.of(_candidates(leased))
+    in_hand = InHand.of(_candidates(WebhookEndpoint.objects.leased()))
     due = WebhookEndpoint.objects.due()
     mine = _candidates(due.filter(pk=preferred))
     if mine and not in_hand.owners[mine[0].owner] and in_hand.has_room(mine[0]):
@@ -129,8 +122,12 @@ def _candidates(endpoints: QuerySet[WebhookEndpoint]) -> list[Candidate]:
 
 
 def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
-    """Send due deliveries until `ends_at` or until the endpoint is paused."""
-    deliveries = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
+    """Send due deliveries until `ends_at`, until the endpoint is paused or the lease is lost.
+
+    It is lost where this process was stopped for longer than it lasts, and another has taken the endpoint.
+    """
+    mine = endpoint.deliveries.filter(endpoint__lease=endpoint.lease)
+    deliveries = mine.select_related("endpoint").order_by("next_attempt_at")
     while time.monotonic() < ends_at and (delivery := deliveries.due().first()):
         attempt = _attempt(delivery, client)
         delay = None if attempt.is_gone else retry_delay(delivery.failures + 1, attempt.retry_after)

@@ -32,6 +32,8 @@ RECOVERY_EVERY = runtime.current.recovery_interval
 #: Time between two attempts of a worker to take the turn to prune, and from its start to the first one: the
 #: worker of a short `extract` would not finish.
 PRUNE_CHECK_EVERY = timedelta(minutes=5)
+#: Messages that seem to have been sent later than this from now were sent before the clock was set back.
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=5)
 #: Seconds for claimed pictures at shutdown; less than the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 
@@ -101,7 +103,7 @@ class QueueProgress:
         sent_at = datetime.fromtimestamp(timestamp / 1000, UTC)
         with self._lock:
             self._running += 1
-            self._latest = max(filter(None, [self._latest, sent_at]))
+            self._latest = max(filter(None, [self._known(), sent_at]))
 
     def end(self) -> None:
         """Note that a message has been processed."""
@@ -109,9 +111,18 @@ class QueueProgress:
             self._running -= 1
 
     def until(self) -> datetime | None:
-        """Return the time before which all messages were received or lost; now if a thread is idle."""
+        """Return the time before which all messages were received or lost; now if a thread is idle.
+
+        None if it is not known.
+        """
         with self._lock:
-            return timezone.now() if self._running < self._threads else self._latest
+            return timezone.now() if self._running < self._threads else self._known()
+
+    def _known(self) -> datetime | None:
+        """Return the latest time of a message; None after the clock was set back to before it."""
+        return (
+            self._latest if self._latest and self._latest <= timezone.now() + MAX_CLOCK_DIFFERENCE else None
+        )
 
 
 class RecoveryRounds(Thread):

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import mail
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -326,3 +327,24 @@ def test_a_lease_that_a_clock_set_back_has_moved_is_released(
     drain(endpoint.pk, http)
     endpoint.refresh_from_db()
     assert endpoint.leased_until is None
+
+
+def test_an_endpoint_that_another_worker_has_leased_meanwhile_is_left_to_it(
+    http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    """As after a stop of this process for longer than its lease."""
+    others, requests = uuid.uuid4(), list[str]()
+
+    def answer(handler: Handler) -> None:
+        requests.append(handler.received.target)
+        WebhookEndpoint.objects.update(lease=others, leased_until=Now() + timedelta(seconds=1))
+        connection.close()
+        handler.answer(OK)
+
+    endpoint = endpoint_for(answer)
+    deliveries = [new_test_delivery(endpoint) for _ in range(2)]
+    drain(endpoint.pk, http)
+    assert len(requests) == 1
+    assert [reload(delivery).status for delivery in deliveries].count(DeliveryStatus.PENDING) == 1
+    endpoint.refresh_from_db()
+    assert endpoint.lease == others

@@ -388,3 +388,14 @@ def test_a_counter_of_recovery_takes_no_turn_to_prune() -> None:
     Maintenance.count_resent(3)
     assert not Maintenance.take_prune_turn()
     assert Maintenance.requests_resent_so_far() == 5
+
+
+def test_a_machine_whose_clock_is_ahead_prunes_nothing_that_is_new(
+    folder: Path, monkeypatch: MonkeyPatch, transactional_db: None
+) -> None:
+    if connection.vendor == "sqlite":  # which has the clock of the machine
+        monkeypatch.setattr("processing.workers.prune.database_time", timezone.now)
+    store(JPEG, "jpg")
+    two_days_later = timezone.now() + 2 * DAY
+    monkeypatch.setattr("django.utils.timezone.now", lambda: two_days_later)
+    assert prune(30) == NOTHING
