@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 #: Keys in Redis are this prefix and the host.
 KEY_PREFIX = "imageextractor:slots:"
 
-# KEYS: for each host a hash of "held wanted expires" by worker. ARGV: worker, limit, lease in seconds,
-# longest pause in ms; then for each host the number of slots that the worker wants, the number that it uses, the
-# ms left of its own pause of the host, and the text of that pause. Returns for each host the number of
-# slots that the worker may use from now on, the text of a pause that any worker has published, and the ms
-# left of it.
+# KEYS: for each host a hash of "held wanted expires" by worker.
+# ARGV: worker, limit, seconds of a lease, ms of the longest pause; then for each host the number of slots
+# that the worker wants, the number that it uses, the ms left of its own pause, and that pause as text.
+# Returns for each host the number of slots that the worker may use from now on, the text of a pause that any
+# worker has published, and the ms left of it.
 # No worker gets slots that another holds. Of the free ones it gets only as many as leave an equal share for
 # each worker that wants some. Slots used above the new lease are held until they are returned. A paused host
 # has no slots for any worker.

@@ -395,7 +395,7 @@ def test_a_machine_whose_clock_is_ahead_prunes_nothing_that_is_new(
 ) -> None:
     if connection.vendor == "sqlite":  # which has the clock of the machine
         monkeypatch.setattr("processing.workers.prune.database_time", timezone.now)
-    store(JPEG, "jpg")
+    store(b"new", "jpg")
     two_days_later = timezone.now() + 2 * DAY
     monkeypatch.setattr("django.utils.timezone.now", lambda: two_days_later)
     assert prune(30) == NOTHING

@@ -79,7 +79,7 @@ def test_a_large_output_is_to_be_asked_for_again_while_too_many_are_made(
     page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thumbnail, "MAX_JPEG_PIXELS_IN_PROCESS", 0)
-    path = address(completed(ann, photo_jpeg(64, 48, seed=12)))
+    path = address(completed(ann, photo_jpeg(64, 48, seed=13)))
     with monkeypatch.context() as full:
         full.setattr(thumbnail, "_waiting", BoundedSemaphore(1))
         with thumbnail._waiting:
