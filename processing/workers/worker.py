@@ -1,4 +1,4 @@
-"""A worker process from start to end: heartbeat, pipeline, recovery rounds, and its turns to prune.
+"""A worker process from start to end: heartbeat, pipeline, recovery rounds, and prune.
 
 A process that only delivers webhooks runs recovery rounds alone.
 """
@@ -29,7 +29,7 @@ from processing.workers.recovery import recover
 logger = logging.getLogger(__name__)
 
 RECOVERY_EVERY = runtime.current.recovery_interval
-#: Time between two attempts of a worker to take the turn to prune, and from its start to the first one: the
+#: Time between two attempts of a worker to claim the next prune, and from its start to the first one: the
 #: worker of a short `extract` would not finish.
 PRUNE_CHECK_EVERY = timedelta(minutes=5)
 #: Messages that seem to have been sent later than this from now were sent before the clock was set back.
@@ -181,7 +181,7 @@ class Heartbeat(Thread):
                 if not self._recovery.ident:  # after the first heartbeat: recovery sees this worker alive
                     self._recovery.start()
                 if now >= prune_at:
-                    _prune_in_turn()
+                    _prune_if_due()
                     prune_at = now + PRUNE_CHECK_EVERY.total_seconds()
                 pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
@@ -199,18 +199,18 @@ class Heartbeat(Thread):
         self.join(timeout=5)
 
 
-def _prune_in_turn() -> None:
-    """Prune in a thread if it is this worker's turn: it may take longer than DEAD_AFTER."""
+def _prune_if_due() -> None:
+    """Prune in a thread if it is due and no other worker does: it may take longer than DEAD_AFTER."""
     days = settings.RETENTION_DAYS
-    if days and Maintenance.take_prune_turn():
+    if days and Maintenance.claim_prune():
         Thread(target=_prune, args=[days], name="prune", daemon=True).start()
 
 
 def _prune(days: int) -> None:
-    """Prune and log the result. If the process ends meanwhile, the next turn deletes the rest."""
+    """Prune and log the result. If the process ends meanwhile, the next prune deletes the rest."""
     try:
         logger.info("Pruned; %s", prune(days))
     except Exception:
-        logger.exception("Pruning failed; the next turn deletes the rest")
+        logger.exception("Pruning failed; the next prune deletes the rest")
     finally:
         connection.close()
