@@ -39,7 +39,8 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
 
     def tell(self, pauses: Collection[Pause]) -> None:
         """Store pauses for all workers, except where a longer one of the host is stored."""
-        now, known = time.time(), {pause.host: pause.until for pause in self.pauses()}
+        told = self.filter(host__in=[pause.host for pause in pauses])
+        now, known = time.time(), {pause.host: pause.until for pause in told.pauses()}
         rows = [
             PausedHost(
                 host=pause.host,

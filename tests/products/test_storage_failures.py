@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,12 +141,29 @@ def test_a_file_that_cannot_be_deleted_after_all_hides_neither_error_nor_success
         a_draft()
 
 
+class FileWithoutRoom:
+    """A file that keeps bytes in memory and finds no room for them when it has to write them."""
+
+    name = "/nonexistent"
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def seek(self, _position: int) -> None:
+        full()
+
+    def close(self) -> None:
+        self.closed = True
+        full()
+
+
 def test_the_last_bytes_of_a_form_that_find_no_room_are_a_full_disk() -> None:
     """They are written when the file is complete, and once more when it is closed."""
     handler = TemporaryFileHandler()
     handler.new_file("file", "a.csv", "text/csv", 100)
     handler.file.file.close()
-    handler.file.file = Path("/dev/full").open("wb")  # noqa: SIM115 (closed by the handler)
+    handler.file.file = FileWithoutRoom()
     handler.receive_data_chunk(b"Serial Number", 0)
     with pytest.raises(StorageFull):
         handler.file_complete(13)
