@@ -107,10 +107,12 @@ class Leases:
         if not requests or not self._script or time.monotonic() < self._down_until:
             return dict.fromkeys(requests, Lease(limit))
         keys = [KEY_PREFIX + host for host in requests]
+        # Taken before the question: from the time of the answer, workers would lengthen a pause by telling it.
+        now = time.time()
         arguments = [
             word
             for request in requests.values()
-            for word in (request.wanted, request.used, *_pause_arguments(request.pause))
+            for word in (request.wanted, request.used, *_pause_arguments(request.pause, now))
         ]
         try:
             answers = self._script(
@@ -123,20 +125,20 @@ class Leases:
             self._down_until = time.monotonic() + REDIS_DOWN_SECONDS
             return dict.fromkeys(requests, Lease(limit))
         return {
-            host: Lease(slots, _parse_pause(host, told, left_ms))
+            host: Lease(slots, _parse_pause(host, told, now + left_ms / 1000))
             for host, (slots, told, left_ms) in zip(requests, answers, strict=True)
         }
 
 
-def _pause_arguments(pause: Pause | None) -> tuple[int, str]:
+def _pause_arguments(pause: Pause | None, now: float) -> tuple[int, str]:
     """Return the remaining ms of a pause, and its text for other workers."""
     if pause is None:
         return 0, ""
-    return math.ceil(1000 * (pause.until - time.time())), f"{pause.number} {pause.code}"
+    return math.ceil(1000 * (pause.until - now)), f"{pause.number} {pause.code}"
 
 
-def _parse_pause(host: str, told: bytes, left_ms: int) -> Pause | None:
+def _parse_pause(host: str, told: bytes, until: float) -> Pause | None:
     if not told:
         return None
     *_, number, code = told.decode().split()  # earlier versions put the end first
-    return Pause(host, time.time() + left_ms / 1000, int(number), code)
+    return Pause(host, until, int(number), code)

@@ -25,7 +25,7 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
         """Return the pauses of the current hosts in Unix time of this machine."""
         left = ExpressionWrapper(F("until") - Now(), output_field=models.DurationField())
         rows = self.current().annotate(left=left).values_list("host", "left", "number", "code")
-        now = time.time()
+        now = time.time()  # before the query, which takes some time as well
         return [Pause(host, now + left.total_seconds(), number, code) for host, left, number, code in rows]
 
     def delaying(self, batch: Request) -> Self:

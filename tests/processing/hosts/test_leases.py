@@ -130,6 +130,20 @@ def test_a_pause_does_not_depend_on_the_clocks_of_the_workers(
     assert an_hour_earlier < pause.until <= an_hour_earlier + 60
 
 
+def test_a_pause_does_not_grow_by_being_told(redis_url: str, host: str, monkeypatch: MonkeyPatch) -> None:
+    """However long Redis takes to answer: here a second, by the clock of the worker."""
+    one = worker(redis_url)
+    now = time.time()
+    first = pause = Pause(host, now + 60, 1, "http_429")
+    for _ in range(10):
+        times = iter([now, now + 1, now + 2])
+        monkeypatch.setattr(module.time, "time", lambda times=times: next(times))  # type: ignore[misc]
+        told = one.renew({host: LeaseRequest(0, 0, pause)}, 16)[host].pause
+        assert told
+        pause = told
+    assert pause.until < first.until + 0.1
+
+
 def test_a_pause_from_before_the_clock_of_redis_was_set_back_is_the_longest_at_most(
     redis_url: str, host: str
 ) -> None:
