@@ -107,7 +107,7 @@ class Leases:
         if not requests or not self._script or time.monotonic() < self._down_until:
             return dict.fromkeys(requests, Lease(limit))
         keys = [KEY_PREFIX + host for host in requests]
-        # Taken before the question: from the time of the answer, workers would lengthen a pause by telling it.
+        # Before the question: counted from the answer, a pause would grow each time that it is told.
         now = time.time()
         arguments = [
             word
