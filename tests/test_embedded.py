@@ -209,6 +209,19 @@ def test_extract_refuses_with_status_2_and_the_reason(
     assert not list(Path(environment["DATA_DIR"]).glob("uploads/*"))
 
 
+def test_extract_says_when_the_result_cannot_be_written(
+    environment: dict[str, str], tmp_path: Path, origin: Origin
+) -> None:
+    """A folder that has the name of the result, which is written last."""
+    source = write_csv(tmp_path / "a.csv", [["1", "Lamp", origin.add("/a.jpg", photo_jpeg(32, 24))]])
+    (tmp_path / "result.csv" / "inside").mkdir(parents=True)
+    done = extract(environment, source, "-o", tmp_path / "result.csv")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert f"{tmp_path / 'result.csv'}: Is a directory" in done.stderr
+    assert not (tmp_path / "result.csv.part").exists()
+
+
 def test_strict_refuses_a_bad_cell_and_names_its_line(environment: dict[str, str], tmp_path: Path) -> None:
     source = write_csv(
         tmp_path / "a.csv", [["1", "Lamp", "https://example.com/a.jpg"], ["2", "Lamp", "a.jpg"]]

@@ -60,8 +60,8 @@ class Attempt:
 class AttemptMaker:
     """Makes attempts, in any number of threads, with as many codecs at once as there are CPUs.
 
-    Users take turns. Pictures in child processes, which may take long, have turns of their own, and at most
-    half of the CPUs.
+    Users share the codec fairly. Pictures in child processes, which may take long, have slots of their own,
+    and at most half of the CPUs.
 
     `on_fetched` is called with each image as soon as nothing more is requested from its host.
     """
@@ -182,7 +182,7 @@ class AttemptMaker:
             result = self._compress_in_child(image, data, options, max_pixels)
         else:
             try:
-                with self._codec.turn(batch.owner_id):
+                with self._codec.slot(batch.owner_id):
                     start = time.monotonic()
                     result = compress_here(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
             except NeedsChildError as needs:
@@ -196,7 +196,7 @@ class AttemptMaker:
         """Compress a picture in a child process, again if it uses up its time limit."""
         timeouts = 0
         while True:
-            with self._children.turn(image.batch.owner_id), self._pixels.taken(pixels):
+            with self._children.slot(image.batch.owner_id), self._pixels.taken(pixels):
                 try:
                     return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
                 except TimeLimitError:

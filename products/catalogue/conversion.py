@@ -4,6 +4,7 @@ calamine holds whole sheets in memory, blank cells included, so that a small fil
 child is limited in memory, time and output; where it exceeds a limit, the file is refused.
 """
 
+import errno
 import json
 import os
 import resource
@@ -27,14 +28,15 @@ MAX_MEMORY_BYTES, MAX_CPU_SECONDS, MAX_OUTPUT_BYTES = 1_000_000_000, 60, 500_000
 TIMEOUT_SECONDS = 180
 #: Children of this process at a time. Other conversions wait.
 MAX_CHILDREN = 2
-_UNREADABLE, _ENCRYPTED = 3, 4  # exit codes
+_UNREADABLE, _ENCRYPTED, _DISK_FULL = 3, 4, 5  # exit codes
 _slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
 class ConvertedBook:
     """A workbook that was converted.
 
-    Creation raises CatalogueError if the file cannot be read or takes too much.
+    Creation raises CatalogueError if the file cannot be read or takes too much, OSError where the disk of
+    temporary files is full.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -85,6 +87,8 @@ def _convert(source: IO[bytes], target: IO[bytes]) -> None:
         raise refusal("unsupported_workbook", detail)
     if child.returncode == _UNREADABLE:
         raise refusal("unreadable_workbook", "The workbook is damaged or of an unknown kind.")
+    if child.returncode == _DISK_FULL:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if child.returncode:
         raise too_large()
 
@@ -114,8 +118,13 @@ def main() -> int:
                     cells.pop()
                 if cells:
                     print(json.dumps((index, number, cells)))
+        sys.stdout.flush()
     except CalamineError as error:
         return _ENCRYPTED if "password" in str(error).lower() else _UNREADABLE
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            os._exit(_DISK_FULL)  # without another attempt to write what is buffered
+        raise
     return 0
 
 

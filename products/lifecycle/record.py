@@ -165,9 +165,11 @@ def record(
         batch = Request.objects.locked().filter(pk=request_id).first()
         if batch is None or run not in (None, batch.run):
             return []
-        held = batch.images.pending().filter(pk__in=by_id, claimed_by=worker_id)
-        written = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
-        written = _confirm_outputs(written)
+        # With a condition on the status or the Request, SQLite would read all pending Images of the Request.
+        held = Image.objects.filter(pk__in=by_id, claimed_by=worker_id).select_for_update()
+        rows = held.values_list("pk", "status", "request")
+        pending = [pk for pk, *state in rows if state == [ImageStatus.PENDING, request_id]]
+        written = _confirm_outputs([by_id[pk] for pk in pending])
         bulk.update(Image, _COLUMNS, map(_row, written))
         _count(batch, written)
         settle(batch)

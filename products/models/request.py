@@ -267,7 +267,13 @@ class Request(models.Model):
     def count_progress(self, images: int) -> None:
         """Count Images that have just settled, for `per_second`."""
         step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
-        recent = {start: number for start, number in self.recent_progress if start > step - PACE_SECONDS}
+        recent = {
+            start: number
+            for start, number in self.recent_progress
+            if step - PACE_SECONDS
+            < start
+            <= step  # none that a clock that was set back has left in the future
+        }
         recent[step] = recent.get(step, 0) + images
         self.recent_progress = sorted(recent.items())
 
@@ -277,7 +283,9 @@ class Request(models.Model):
         if self.status != RequestStatus.PROCESSING or not self.started_at:
             return 0.0
         now = time.time()
-        recent: int = sum(number for start, number in self.recent_progress if start > now - PACE_SECONDS)
+        recent: int = sum(
+            number for start, number in self.recent_progress if now - PACE_SECONDS < start <= now
+        )
         elapsed = min(max(now - self.started_at.timestamp(), 1), PACE_SECONDS)
         return round(recent / elapsed, 2)
 

@@ -4,7 +4,7 @@ import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,15 @@ class Command(BaseCommand):
             raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
         try:
             batch = self._run(options)
-            with partial.open("wb") as file:
-                file.writelines(result_csv(batch))
-            partial.replace(output)  # the result appears complete or not at all
+            try:
+                with partial.open("wb") as file:
+                    file.writelines(result_csv(batch))
+                partial.replace(output)  # the result appears complete or not at all
+            except OSError as error:
+                raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         self._report(batch, output)
         if batch.status != Request.Status.COMPLETED:
             sys.exit(1)

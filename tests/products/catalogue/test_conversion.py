@@ -1,5 +1,6 @@
 """Workbooks of other formats than XLSX."""
 
+import errno
 import io
 import subprocess
 import zipfile
@@ -116,3 +117,11 @@ def test_a_small_workbook_that_takes_gigabytes_is_refused() -> None:
 def test_a_conversion_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.01)
     assert refusal_of(ods(content_of(cells(*HEADER)))) == "workbook_too_large"
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_workbook(tmp_path: Path) -> None:
+    book = tmp_path / "a.ods"
+    book.write_bytes(ods(content_of(*[cells("1", "Lamp", "https://shop.example/a.jpg")] * 2000)))
+    with book.open("rb") as source, Path("/dev/full").open("wb") as target, pytest.raises(OSError) as raised:
+        conversion._convert(source, target)
+    assert raised.value.errno == errno.ENOSPC
