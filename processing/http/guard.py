@@ -34,6 +34,15 @@ _REFUSED = tuple(
 )
 
 
+#: For OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and …_VERIFY_LEAF_SIGNATURE, which do not tell
+#: a missing certificate from an unknown authority.
+_INCOMPLETE_CHAIN = dict.fromkeys(
+    (20, 21),
+    "the server does not send the intermediate certificate that links its own to a known authority, or no "
+    "known authority issued it",
+)
+
+
 class InvalidAddress(httpx.UnsupportedProtocol):
     """The URL cannot be requested. The message is a sentence for users."""
 
@@ -118,7 +127,8 @@ def start_tls(
         if isinstance(error, TimeoutError):
             raise httpx.ConnectTimeout(str(error)) from error
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            raise TLSError(getattr(error, "verify_message", error.reason)) from error
+            reason = getattr(error, "verify_message", error.reason)
+            raise TLSError(_INCOMPLETE_CHAIN.get(getattr(error, "verify_code", 0), reason)) from error
         raise httpx.ConnectError(str(error)) from error
     except BaseException:
         sock.close()
