@@ -12,6 +12,8 @@ HEAD_END = re.compile(rb"\n\r?\n")
 _AMBIGUOUS = re.compile(rb"\0|\r(?!\n)")
 _STATUS_LINE = re.compile(rb"http(?:/(\d\.\d|[23]))?[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:(.*)")
+#: h11 accepts them in no value.
+_CONTROL_TO_BLANK = bytes.maketrans(b"\x0b\x0c", b"  ")
 _LENGTH = re.compile(rb"[ \t]*\d[\d, \t]*")
 
 
@@ -19,6 +21,7 @@ def tidied(head: bytes) -> bytes:
     """Return a head, with the empty line at its end, as h11 accepts it. A regular one is returned unchanged.
 
     - Lines without a colon or with an invalid name are removed, and so are the lines that continue them.
+    - Vertical tabs and form feeds become blanks.
     - Blanks between a name and its colon are removed.
     - Several `Transfer-Encoding`, and `identity`, become one `chunked` or none.
     - A `Content-Length` that is no number is removed if there is no other: the body ends with the connection.
@@ -28,7 +31,7 @@ def tidied(head: bytes) -> bytes:
     """
     if _AMBIGUOUS.search(head):
         return head
-    status, *lines = head.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
+    status, *lines = head.translate(_CONTROL_TO_BLANK).replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
     fields: list[tuple[bytes, bytes]] = []
     is_kept = False
     for line in lines:

@@ -40,7 +40,7 @@ def sending(data: bytes, *, closing: bool = False) -> Callable[[Handler], None]:
         b"no colon in this line\r\n",
         b": no name\r\n",
         "X-Größe: 3\r\n".encode(),
-        b" continues nothing\r\n",
+        b"X-Control: a\x0bb\x0cc\x7f\r\n",
         b"X Powered By: y\r\n and more of it: z\r\n",
         b"Transfer-Encoding: identity\r\n",
         b"Transfer-Encoding:\r\n",
@@ -55,6 +55,11 @@ def test_lines_that_browsers_do_not_mind_are_not_minded(
     for _ in range(2):
         response = client.get(url)
         assert (response.content, response.headers["Content-Type"]) == (PICTURE, "image/png")
+
+
+def test_a_line_that_continues_nothing_is_left_out(origin: Origin, client: httpx.Client) -> None:
+    url = origin.add("/", sending(OK + b" continues nothing\r\n" + LENGTH + b"\r\n" + PICTURE))
+    assert client.get(url).content == PICTURE
 
 
 @pytest.mark.parametrize(
