@@ -128,9 +128,11 @@ class Connection:
             raise httpx.ReadError(str(error)) from error
 
     def _send(self, request: httpx.Request, protocol: h11.Connection, timeout: float | None) -> None:
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
         body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
         try:
+            head = h11.Request(
+                method=request.method, target=request.url.raw_path, headers=request.headers.raw
+            )
             data = b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error
