@@ -159,6 +159,8 @@ def host_warnings(request: HttpRequest) -> HttpResponse:
     """The warnings as they are now. Only hosts of a preview, which counts as an upload, are looked up."""
     try:
         payload = signing.loads(request.POST.get("token", ""), salt=__name__, max_age=POLLING_SECONDS)
+    except signing.SignatureExpired:  # of a page that has slept
+        return HttpResponse(status=204)
     except signing.BadSignature as error:
         raise BadRequest from error
     return render(request, "work/_host_warnings.html", warnings_about(**payload))

@@ -1,6 +1,7 @@
 """JavaScript switched off: every way through the pages is there, by forms and reloads."""
 
 from collections.abc import Iterator
+from threading import Event
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,16 +27,25 @@ def plain(chromium: "Browser", live_server: LiveServer, ann: User) -> Iterator["
         yield context.new_page()
 
 
-def test_from_the_upload_to_the_retry(plain: "Page") -> None:
+def test_from_the_upload_to_the_retry(plain: "Page", monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Event()
+
+    def look_up(host: str) -> str:
+        answer.wait()
+        return ""
+
+    monkeypatch.setattr("processing.work.host_warnings.looked_up_problem", look_up)
     data = make_csv((1, "Chair", URL), (2, "Table", OTHER_URL), header=("Artikel", "Titel", "Fotos"))
     plain.goto("/")
     file = {"name": "artikel.csv", "mimeType": "text/csv", "buffer": data}
     plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
     plain.get_by_role("button", name="Upload and preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
+    expect(plain.get_by_text("Choose “Update preview” to see the result.")).to_be_visible()
     plain.get_by_label("Serial number").select_option("Artikel")
     plain.get_by_label("Product name").select_option("Titel")
     plain.get_by_label("Fotos").check()
+    answer.set()
     plain.get_by_role("button", name="Update preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
     plain.get_by_role("button", name="Start").click()

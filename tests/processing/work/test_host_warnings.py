@@ -169,6 +169,14 @@ def test_the_preview_page_warns_at_once_and_as_results_arrive(lookups: HostLooku
 
 
 @pytest.mark.django_db
+def test_a_page_that_has_slept_stays_as_it_is(lookups: HostLookups, monkeypatch: MonkeyPatch) -> None:
+    page = client_of(make_user())
+    token = warnings_about({"gone.test": 12})["token"]
+    monkeypatch.setattr(host_warnings, "POLLING_SECONDS", 0)
+    assert page.post("/drafts/hosts/", {"token": token}).status_code == 204
+
+
+@pytest.mark.django_db
 def test_the_fragment_tells_only_what_its_token_names(lookups: HostLookups) -> None:
     page = client_of(make_user())
     token = warnings_about({"gone.test": 12})["token"]
