@@ -5,6 +5,8 @@ import time
 
 import httpx
 
+from processing.http.errors import retry_after
+
 #: How long a host that refused a condition is asked without.
 WITHOUT_CONDITIONS_SECONDS = 24 * 60 * 60.0
 #: Of more hosts the oldest is forgotten, at the cost of one request.
@@ -25,9 +27,8 @@ def refuses_condition(response: httpx.Response) -> bool:
 
     A host that asks for fewer requests means that, and is not asked again at once.
     """
-    asks_to_wait = response.status_code == 429 or (
-        response.status_code == 503 and "Retry-After" in response.headers
-    )
+    is_busy = response.status_code == 503 and retry_after(response) is not None
+    asks_to_wait = response.status_code == 429 or is_busy
     return not (response.is_success or response.status_code == 304 or asks_to_wait)
 
 

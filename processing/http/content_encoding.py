@@ -37,8 +37,10 @@ class Inflater:
                 return
             self._inflater = zlib.decompressobj(zlib.MAX_WBITS if _has_zlib_header(data) else -zlib.MAX_WBITS)
         try:
-            while data and not self._inflater.eof:
-                yield self._inflater.decompress(data, INFLATE_BYTES)
+            piece = b""
+            while not self._inflater.eof and (data or len(piece) == INFLATE_BYTES):
+                piece = self._inflater.decompress(data, INFLATE_BYTES)
+                yield piece
                 data = self._inflater.unconsumed_tail
         except zlib.error as error:
             raise self._damaged() from error

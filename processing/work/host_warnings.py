@@ -136,14 +136,15 @@ def _cache_key(host: str) -> str:
 lookups = HostLookups()
 
 
-def warnings_about(hosts: Mapping[str, int], polls_left: int = POLLS) -> dict[str, Any]:
+def warnings_about(hosts: Mapping[str, int], polls_left: int | None = None) -> dict[str, Any]:
     """Return the context of the template: warnings about hosts, given with the number of their pictures.
 
-    `token` is there while hosts are being looked up, and leads to the next warnings.
+    `token` is there while hosts are being looked up and polls are left, and leads to the next warnings.
     """
     literal = {host: problem for host in hosts if (problem := literal_problem(host))}
     results = lookups.results(host for host in hosts if host not in literal) | literal
     warnings = [sentence(problem, count) for host, count in hosts.items() if (problem := results.get(host))]
+    polls_left = POLLS if polls_left is None else polls_left
     is_waiting = polls_left > 0 and len(results) < len(hosts)
     payload = {"hosts": hosts, "polls_left": polls_left - 1}
     return {

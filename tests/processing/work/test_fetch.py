@@ -11,7 +11,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from processing.http.content_encoding import Inflater
+from processing.http.content_encoding import INFLATE_BYTES, Inflater
 from processing.http.transport import guarded_transport
 from processing.work.fetch import Fetched, FetchError, fetch
 from tests.support.origin import Answer, Handler, Origin
@@ -348,6 +348,13 @@ def test_deflate_may_arrive_byte_by_byte(compress: Callable[[bytes], bytes]) -> 
     inflater = Inflater("deflate")
     assert b"".join(part for piece in pieces for part in inflater.decode(piece)) == PICTURE
     inflater.finish()
+
+
+def test_what_is_left_in_the_inflater_at_the_end_of_the_data_is_not_lost() -> None:
+    for size in range(INFLATE_BYTES, INFLATE_BYTES + 60):
+        inflater = Inflater("deflate")
+        assert sum(map(len, inflater.decode(raw_deflate(bytes(size))))) == size
+        inflater.finish()
 
 
 def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_memory(
