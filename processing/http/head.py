@@ -9,9 +9,15 @@ import re
 #: The end of a head. A bare line feed ends a line as well.
 HEAD_END = re.compile(rb"\n\r?\n")
 
+_NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+#: Nearly every head: one that needs no mending. This takes a tenth of the time.
+_REGULAR = re.compile(
+    rb"HTTP/1\.[01] \d{3}(?: [^\r\n\0]*)?\r\n"
+    rb"(?:(?!(?i:transfer-encoding|content-length:(?! ?\d+\r)))" + _NAME + rb":[^\r\n\0\x0b\x0c]*\r\n)*\r\n"
+)
 _AMBIGUOUS = re.compile(rb"\0|\r(?!\n)")
 _STATUS_LINE = re.compile(rb"http(?:/(\d\.\d|[23]))?[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:(.*)")
+_FIELD = re.compile(rb"(" + _NAME + rb")[ \t]*:(.*)")
 #: h11 accepts them in no value.
 _CONTROL_TO_BLANK = bytes.maketrans(b"\x0b\x0c", b"  ")
 _LENGTH = re.compile(rb"[ \t]*\d[\d, \t]*")
@@ -29,7 +35,7 @@ def tidied(head: bytes) -> bytes:
 
     A head with NUL or a bare carriage return is returned unchanged, since others may see other lines in it.
     """
-    if _AMBIGUOUS.search(head):
+    if _REGULAR.fullmatch(head) or _AMBIGUOUS.search(head):
         return head
     status, *lines = head.translate(_CONTROL_TO_BLANK).replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
     fields: list[tuple[bytes, bytes]] = []
