@@ -134,7 +134,7 @@ def test_an_error_ends_no_thread(lookups: HostLookups, monkeypatch: MonkeyPatch)
     assert settled(lookups, "shop.test") == {"shop.test": ""}
 
 
-def test_a_page_asks_until_all_is_known_or_time_is_up(stuck: Event, lookups: HostLookups) -> None:
+def test_a_page_asks_until_all_is_known_or_time_is_up(lookups: HostLookups, stuck: Event) -> None:
     context = warnings_about({"127.0.0.1": 3, "shop.test": 1})
     assert ["Its 3 pictures will fail" in warning for warning in context["warnings"]] == [True]
     for _ in range(POLLS):
