@@ -143,7 +143,7 @@ def warnings_about(hosts: Mapping[str, int], polls_left: int | None = None) -> d
     """
     literal = {host: problem for host in hosts if (problem := literal_problem(host))}
     results = lookups.results(host for host in hosts if host not in literal) | literal
-    warnings = [sentence(problem, count) for host, count in hosts.items() if (problem := results.get(host))]
+    warnings = [sentence(results[host], count) for host, count in hosts.items() if results.get(host)]
     polls_left = POLLS if polls_left is None else polls_left
     is_waiting = polls_left > 0 and len(results) < len(hosts)
     payload = {"hosts": hosts, "polls_left": polls_left - 1}
