@@ -23,6 +23,7 @@ from processing.compress import (
     compress_isolated,
 )
 from processing.hosts.rate_limit import RateLimiter
+from processing.http.conditions import ConditionRefusals
 from processing.http.transport import guarded_transport
 from processing.storage.outputs import StorageError, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
@@ -75,6 +76,7 @@ class AttemptMaker:
         self._transport = guarded_transport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
+        self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
         self._codec, self._children = FairGate(cpus), FairGate(max(1, cpus // 2))
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
@@ -135,6 +137,7 @@ class AttemptMaker:
                 max_bytes=settings.FETCH_MAX_BYTES,
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
+                refusals=self._refusals,
             )
         except FetchError as error:
             measurements.observe_fetch(time.monotonic() - start, error.code)

@@ -1,5 +1,6 @@
 """The API of requests: upload, progress, products, images and downloads."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth.models import User
@@ -27,13 +28,14 @@ from products.api.repair import DetailsSerializer, RepairMixin
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
+    OptionsSerializer,
     PreviewSerializer,
     ProductSerializer,
     RequestSerializer,
     ResultQuerySerializer,
     SubmissionSerializer,
 )
-from products.catalogue import Reading
+from products.catalogue import Problem, Reading
 from products.lifecycle import preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Product, Request
@@ -127,15 +129,20 @@ class FilteredViewSet(viewsets.GenericViewSet[Row]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bool]:
-    """Submit an upload; with `file_only`, without any options.
+def submit(
+    request: ApiRequest,
+    serializer: type[SubmissionSerializer] = SubmissionSerializer,
+    *,
+    file_only: bool = False,
+) -> tuple[Request, bool]:
+    """Submit an upload, checked by `serializer`; with `file_only`, without any options.
 
     Return the Request and whether it is new: an upload that repeats an `Idempotency-Key` returns the first
     Request. Raises ValidationError, LimitReached, CatalogueError and IdempotencyConflict.
     """
     count_upload(request.user)
     check_open_work(request.user)
-    upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
+    upload = serializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
     key = request.headers.get("Idempotency-Key") or None
     if key and len(key) > MAX_IDEMPOTENCY_KEY:
@@ -155,6 +162,8 @@ class RequestViewSet(
 
     queryset = Request.objects.all()
     serializer_class = RequestSerializer
+    submission_serializer_class = SubmissionSerializer
+    options_serializer_class = OptionsSerializer
     filterset_class = RequestFilters
     pagination_class = RequestPagination
     parser_classes = [MultiPartParser, FormParser, JSONParser]
@@ -184,7 +193,7 @@ class RequestViewSet(
     )
     def create(self, request: ApiRequest) -> Response:
         """Upload a catalogue. Returns as soon as the file is checked; pictures are processed afterwards."""
-        batch, is_new = submit(request)
+        batch, is_new = submit(request, self.submission_serializer_class)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(self.get_serializer(batch).data, code)
 
@@ -196,11 +205,17 @@ class RequestViewSet(
     def preview(self, request: ApiRequest) -> Response:
         """Show how an upload would be read. Nothing is stored or fetched."""
         count_upload(request.user)  # a preview reads as much as an upload
-        upload = SubmissionSerializer(data=request.data)
+        upload = self.submission_serializer_class(data=request.data)
         upload.is_valid(raise_exception=True)
         options = upload.validated_data
         reading = {name: options[name] for name in Reading.__annotations__ if name in options}
-        return Response(PreviewSerializer(preview_catalogue(options["file"], **reading)).data)
+        preview = preview_catalogue(options["file"], **reading)
+        preview.warnings.extend(self.host_warnings(preview.hosts))
+        return Response(PreviewSerializer(preview).data)
+
+    def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:
+        """Return warnings about the hosts of a preview, given with the number of their pictures."""
+        return []
 
     def perform_destroy(self, instance: Request) -> None:
         lifecycle.delete(instance)

@@ -45,7 +45,8 @@ EXPLANATIONS = {
     ),
     "tls": Explanation(
         "Secure connection failed",
-        "The server's certificate has expired or does not match its name. Ask its owner to renew it.",
+        "The server's certificate has expired, does not match its name or is from no known authority. Ask "
+        "its owner to correct it.",
     ),
     "too_many_redirects": Explanation(
         "Too many redirects",

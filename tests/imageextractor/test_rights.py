@@ -31,7 +31,10 @@ SECRET = "secret"
 
 PK = "(?P<pk>[^/.]+)"
 CALLS = {
-    **{("POST", route): FOR_ONESELF for route in ("", "upload", "api/upload", "webhooks/", "api/webhooks/")},
+    **{
+        ("POST", route): FOR_ONESELF
+        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "api/webhooks/")
+    },
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
     **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
     ("PUT", "account/password/"): FOR_ONESELF,
