@@ -39,6 +39,7 @@ MAX_SERIAL_NUMBERS = 250_000
 class Summary:
     """Result of `validate`. All rows and problems are counted, the first 100 of each are kept."""
 
+    header_hash: str
     rows: int
     urls: int
     first_rows: list[Row]
@@ -91,7 +92,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
         raise CatalogueError(problems)
-    return Summary(rows, urls, first_rows, problems, problem_count)
+    return Summary(catalogue.header_hash, rows, urls, first_rows, problems, problem_count)
 
 
 def preview(catalogue: Catalogue) -> Preview:

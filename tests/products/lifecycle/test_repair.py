@@ -232,6 +232,33 @@ def test_a_row_that_fits_several_changes_nothing() -> None:
     assert urls(batch) == {}
 
 
+def test_a_whole_result_with_a_row_for_each_picture_is_matched() -> None:
+    batch = submitted_rows(("S", "a"), ("S", "b"), ("S", "c"), ("T", "d"), failed={2: "http_404"})
+    a, new, c, d = (f"http://shop.example/{name}.jpg" for name in ("a", "new", "c", "d"))
+    found = lifecycle.correct(batch, corrected(("S", "x", a), ("S", "x", new), ("S", "x", c), ("T", "x", d)))
+    assert (found.count, found.unmatched) == (1, 0)
+    assert urls(batch) == {2: new}
+
+
+def test_a_corrected_file_may_have_any_number_of_unchanged_rows_and_so_many_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("products.lifecycle.corrections.MAX_CORRECTIONS", 2)
+    names = [f"p{number}" for number in range(1, 7)]
+    batch = submitted_rows(*((name, name) for name in names), failed=dict.fromkeys(range(1, 7), "http_404"))
+
+    def file(changed: int) -> Any:
+        stems = [f"new{name}" if index < changed else name for index, name in enumerate(names)]
+        rows = zip(names, names, (f"http://shop.example/{stem}.jpg" for stem in stems), strict=True)
+        return corrected(*rows)
+
+    with pytest.raises(CatalogueError, match="more than 2 pictures"):
+        lifecycle.correct(batch, file(3))
+    found = lifecycle.correct(batch, file(2))
+    assert (found.count, found.unmatched) == (2, 0)
+    assert set(urls(batch)) == {1, 2}
+
+
 def submitted_rows(*rows: tuple[str, str], failed: dict[int, str]) -> Request:
     data = make_csv(*((serial, name, f"http://shop.example/{name}.jpg") for serial, name in rows))
     return settle(ingest(submit(make_user(), data)), failed)

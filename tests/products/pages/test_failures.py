@@ -75,8 +75,8 @@ def test_of_many_servers_the_most_frequent_are_listed_and_the_rest_counted(
 ) -> None:
     monkeypatch.setattr("products.results.failures.MAX_LISTED_GROUPS", 1)
     shown = failures_in(page, failed(ann))
-    assert "1 more on other servers." in shown
-    assert "2 more on other servers." in shown
+    assert "1 more on other servers</a>" in shown
+    assert "2 more on other servers</a>" in shown
 
 
 @pytest.mark.parametrize(
