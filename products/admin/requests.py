@@ -65,6 +65,7 @@ class FailuresFilter(admin.SimpleListFilter):
         return {"yes": queryset.filter(some), "no": queryset.exclude(some)}.get(self.value() or "", queryset)
 
 
+SAVED = F("bytes_source") - F("bytes_source_unchanged") - F("bytes_output") + F("bytes_unchanged")
 DetailsForm = forms.modelform_factory(Request, fields=["name", "note"])
 OptionsForm = forms.modelform_factory(
     Request, fields=["quality", "format", "max_width", "max_height", "force"]
@@ -159,7 +160,7 @@ class RequestAdmin(ActionAdmin):
     def after(self, batch: Request) -> str:
         return filesizeformat(batch.bytes_output)
 
-    @admin.display(description="bytes saved", ordering=F("bytes_source") - F("bytes_output"))
+    @admin.display(description="bytes saved", ordering=SAVED)
     def saved(self, batch: Request) -> str:
         return filesizeformat(batch.bytes_saved)
 

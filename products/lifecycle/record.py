@@ -207,9 +207,9 @@ def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
         batch.count_progress(len(completed) + failed)
     batch.images_completed += len(completed)
     batch.images_failed += failed
-    batch.images_unchanged += sum(outcome.unchanged for outcome in completed)
-    batch.bytes_unchanged += sum(
-        outcome.output.bytes for outcome in completed if outcome.output and outcome.unchanged
-    )
+    unchanged = [outcome for outcome in completed if outcome.unchanged]
+    batch.images_unchanged += len(unchanged)
+    batch.bytes_unchanged += sum(outcome.output.bytes for outcome in unchanged if outcome.output)
+    batch.bytes_source_unchanged += sum(outcome.source.bytes for outcome in unchanged if outcome.source)
     batch.bytes_source += sum(outcome.source.bytes for outcome in completed if outcome.source)
     batch.bytes_output += sum(outcome.output.bytes for outcome in completed if outcome.output)

@@ -178,7 +178,9 @@ class Request(models.Model):
     images_unchanged = models.PositiveIntegerField(default=0)
     bytes_source = models.PositiveBigIntegerField(default=0)
     bytes_output = models.PositiveBigIntegerField(default=0)
+    # Of unchanged pictures: of their outputs, and of their sources.
     bytes_unchanged = models.PositiveBigIntegerField(default=0)
+    bytes_source_unchanged = models.PositiveBigIntegerField(default=0)
 
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -259,8 +261,14 @@ class Request(models.Model):
         return ImageStatus.PENDING if self.is_active else ImageStatus.CANCELED
 
     @property
+    def bytes_source_new(self) -> int:
+        """Size of the sources whose outputs were made for this Request."""
+        return self.bytes_source - self.bytes_source_unchanged
+
+    @property
     def bytes_saved(self) -> int:
-        return self.bytes_source - self.bytes_output
+        """Bytes saved by the outputs made for this Request; not by those of unchanged pictures."""
+        return self.bytes_source_new - (self.bytes_output - self.bytes_unchanged)
 
     @property
     def is_active(self) -> bool:

@@ -22,6 +22,7 @@ from tests.support.batches import JPEG, counters, settle
 from tests.support.factories import ingest, make_csv, submit
 from tests.support.names import Names
 from tests.support.origin import Origin
+from tests.support.watching import Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -50,8 +51,9 @@ def broken_url(number: int) -> str:
 
 
 @pytest.fixture
-def batch(ann: User) -> Request:
+def batch(ann: User, watch: Watch) -> Request:
     """A finished Request with two pictures in a row, of which every tenth has failed."""
+    watch.expect("404 (Not Found)")  # thumbnails: the completed ones have no stored output
     step = PICTURES // FAILURES
     urls = [
         broken_url(number // step) if number % step == 0 else f"http://shop.example/{number}.jpg"

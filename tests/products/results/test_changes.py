@@ -122,6 +122,14 @@ def test_compared_is_with_a_catalogue_of_the_same_columns(header: tuple[str, ...
     assert batch.earlier == (before if is_same else None)
 
 
+def test_compared_is_with_a_request_whose_retry_was_canceled() -> None:
+    ann = make_user()
+    before = finished(ann, a=JPEG, b=BROKEN)
+    lifecycle.retry(before)
+    lifecycle.cancel(before)
+    assert kinds_of(client_of(ann), finished(ann, a=JPEG, b=BROKEN)) == {"a": "unchanged", "b": "failing"}
+
+
 def test_without_an_earlier_request_all_is_new() -> None:
     ann = make_user()
     batch = finished(ann, a=JPEG, b=BROKEN)
