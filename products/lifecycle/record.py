@@ -157,13 +157,15 @@ def record(
     `run` is the run in which the attempts were begun, if they may have outlasted it: in a later one, the same
     Images may be held for other attempts, and nothing is written.
 
-    An Image that is no longer pending, or no longer held by this worker, is not changed. If an output that an
+    Nothing is written once the run has ended. An Image that is no longer pending, or no longer held by this
+    worker, is not changed. If an output that an
     Image takes over no longer exists, the Image is written as pending, and fetched in full the next time.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     with transaction.atomic():
         batch = Request.objects.locked().filter(pk=request_id).first()
-        if batch is None or run not in (None, batch.run):
+        # After a cancel, the status and the run have their counts, though its sweep may still be under way.
+        if batch is None or not batch.is_active or run not in (None, batch.run):
             return []
         held = batch.images.pending().filter(pk__in=by_id, claimed_by=worker_id)
         written = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]

@@ -89,6 +89,25 @@ def test_a_canceled_retry_of_which_nothing_had_completed_has_failed_again() -> N
     assert batch.status == Status.FAILED
 
 
+def test_an_outcome_after_a_cancel_is_not_written_though_its_row_has_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("products.lifecycle.sweeps.SWEEP_ROWS", 2)
+    batch = settle(ingested(*make_urls(6)), dict.fromkeys(range(1, 7), "http_404"))
+    lifecycle.retry(batch)
+    while lifecycle.sweep(batch):
+        pass
+    late = claimed(batch)
+    lifecycle.cancel(batch)
+    assert counters(batch) == {"total": 6, "failed": 2, "pending": 4}
+    assert lifecycle.record(batch.pk, [complete(one) for one in late], WORKER) == []
+    while lifecycle.sweep(batch):
+        pass
+    assert counters(batch) == {"total": 6, "failed": 6}
+    assert batch.status == Status.FAILED
+    assert runs(batch)[-1] == (2, "retry", 0, 6, True)
+
+
 def test_what_a_cancel_left_is_canceled_again_when_its_retry_is_canceled() -> None:
     batch = ingested(*make_urls(3))
     lifecycle.record(batch.pk, [complete(one) for one in claimed(batch, 1)], WORKER)
