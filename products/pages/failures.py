@@ -28,6 +28,8 @@ from products.throttling import LimitReached
 PICTURES_PER_PAGE = 50
 #: Rows that are named for each picture, and groups on a page.
 SHOWN_ROWS, SHOWN_GROUPS = 3, 200
+#: Failed pictures whose rows are counted. For 100,000 of them that would take a second.
+MAX_COUNTED_FAILURES = 10_000
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -96,7 +98,7 @@ def _repair(request: UserRequest, batch: Request) -> HttpResponse:
     # What is no id is left out.
     ticked = filter(None, map(parse_uuid, request.POST.getlist("image")[:PICTURES_PER_PAGE]))
     ids = [str(pk) for pk in batch.images.failed().filter(pk__in=ticked).values_list("pk", flat=True)]
-    form = RepairForm([group.name for group in failure_groups(batch)], ids, request.POST)
+    form = RepairForm([group.name for group in failure_groups(batch, with_rows=False)], ids, request.POST)
     if not form.is_valid() or not (form.cleaned_data["group"] or form.cleaned_data["image"]):
         messages.error(request, "Nothing was selected. Tick groups or pictures first.")
         return _page(request, batch, status=400)
@@ -143,7 +145,7 @@ def _back(request: HttpRequest, batch: Request) -> str:
 
 def _page(request: UserRequest, batch: Request, *, status: int = 200, **context: Any) -> HttpResponse:
     """Return the page, with forms and results of a preview in `context`."""
-    groups = failure_groups(batch)
+    groups = failure_groups(batch, with_rows=batch.images_failed <= MAX_COUNTED_FAILURES)
     form = RetryForm(request.GET)
     shown = form.cleaned_data if form.is_valid() else {}
     page = Paginator(groups, SHOWN_GROUPS).get_page(request.GET.get("page"))

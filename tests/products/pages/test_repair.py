@@ -79,6 +79,16 @@ def test_groups_that_are_ticked_are_retried(page: Client, batch: Request) -> Non
     assert "still being processed" in text
 
 
+def test_of_very_many_failures_the_rows_are_not_counted(
+    page: Client, batch: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 'data-label="Rows">1</td>' in shown(page.get(path(batch)))
+    monkeypatch.setattr("products.pages.failures.MAX_COUNTED_FAILURES", 1)
+    text = shown(page.get(path(batch)))
+    assert 'data-label="Pictures">1</td>' in text
+    assert "Rows</th>" not in text and 'data-label="Rows"' not in text
+
+
 def test_groups_that_have_no_room_are_on_the_next_page_and_are_retried_there(
     page: Client, batch: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
