@@ -30,7 +30,7 @@ from products.results.zip_archive import results_zip
 OFFERED_OWNERS = 20
 #: Products and Images with the text of a search, of which the Requests are shown.
 MAX_MATCHES = 1_000
-OUTCOMES = ("completed", "failed", "canceled", "pending")
+OUTCOMES = ("completed", "failed", "ignored", "canceled", "pending")
 
 
 class OwnerFilter(admin.SimpleListFilter):

@@ -336,6 +336,13 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"Run {self.number}"
 
+    @property
+    def seconds_taken(self) -> float | None:
+        """Duration of the run; None before its end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
     @classmethod
     def of(cls, batch: Request, *, canceled: bool = False) -> "Run":
         """Return the present run of a Request, unsaved."""

@@ -23,8 +23,8 @@ class Explanation(NamedTuple):
 EXPLANATIONS = {
     "invalid_url": Explanation(
         "Invalid picture URL",
-        "The cell does not contain a URL that starts with http:// or https://. Correct it in the catalogue, "
-        "then upload the file again.",
+        "The cell does not contain a URL that starts with http:// or https://. Change the URL, or upload "
+        "corrected rows.",
     ),
     "blocked_address": Explanation(
         "Private network address",
