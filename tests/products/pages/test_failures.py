@@ -75,6 +75,9 @@ def test_of_many_servers_the_most_frequent_are_listed_and_the_rest_counted(
     shown = failures_in(page, failed(ann))
     assert "1 more on other servers</a>" in shown
     assert "2 more on other servers</a>" in shown
+    # All of a cause can be retried though only some of its servers, or none, are listed.
+    offered = [form for form in shown.split("<form")[1:] if ">Retry all" in form]
+    assert len(offered) == 2
 
 
 @pytest.mark.parametrize(
