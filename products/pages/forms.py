@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 
 from products.catalogue import (
     ENCODINGS,
@@ -231,8 +232,8 @@ class RunsForm(forms.Form):
     run = forms.TypedChoiceField(label="Compare run", coerce=int)
     against_run = forms.TypedChoiceField(label="with run", coerce=int)
 
-    def __init__(self, latest: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, initial={"run": latest, "against_run": latest - 1}, **kwargs)
+    def __init__(self, latest: int, data: QueryDict | None = None) -> None:
+        super().__init__(data, initial={"run": latest, "against_run": latest - 1})
         runs = [(number, str(number)) for number in range(1, latest + 1)]
         cast(forms.ChoiceField, self.fields["run"]).choices = runs[1:]
         cast(forms.ChoiceField, self.fields["against_run"]).choices = runs[:-1]

@@ -30,7 +30,7 @@ def test_what_is_waited_for_is_named_with_its_number_and_moment(
         if next(polls) == 2:
             lifecycle.cancel(batch)
 
-    monkeypatch.setattr(extract.time, "sleep", sleep)
+    monkeypatch.setattr("processing.management.commands.extract.time.sleep", sleep)
     for name in ("LINE_SECONDS", "WAITING_SECONDS"):
         monkeypatch.setattr(extract, name, 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
