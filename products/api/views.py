@@ -42,7 +42,7 @@ from products.models import Product, Request
 from products.models.owned import OwnedQuerySet
 from products.models.product import leading_rows, load_images
 from products.results import download, download_name
-from products.results.changes import changes_csv
+from products.results.changes import State, changes_csv
 from products.results.result_csv import result_csv
 from products.results.zip_archive import images_zip
 
@@ -270,14 +270,12 @@ class RequestViewSet(
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """Download the catalogue with the output URLs."""
         batch = self.get_object()
-        query = ResultQuerySerializer(data=request.query_params)
+        query = ResultQuerySerializer(data=request.query_params, context={"batch": batch})
         query.is_valid(raise_exception=True)
         form = query.validated_data
         style, only, for_excel = form.get("style"), form.get("only"), form.get("excel", False)
         if style == "changes":
-            against = form.get("against")
-            earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
-            rows = changes_csv(batch, earlier, for_excel=for_excel)
+            rows = changes_csv(*self._compared(batch, form), for_excel=for_excel)
         else:
             rows = result_csv(
                 batch, replace=style == "replace", only_failed=only == "failed", for_excel=for_excel
@@ -286,6 +284,15 @@ class RequestViewSet(
         named |= {"failed": only == "failed", "excel": for_excel}
         kinds = [kind for kind, is_so in named.items() if is_so] or ["result"]
         return download(rows, download_name(batch, *kinds), "text/csv")
+
+    def _compared(self, batch: Request, form: dict[str, Any]) -> tuple[State, State | None]:
+        """Return the states that a validated ResultQuerySerializer compares. Raises Http404."""
+        now = State.after_run(batch, form.get("run", batch.run))
+        if against_run := form.get("against_run"):
+            return now, State.after_run(batch, against_run)
+        against = form.get("against")
+        earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
+        return now, State(earlier) if earlier else None
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

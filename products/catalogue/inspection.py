@@ -39,6 +39,7 @@ MAX_SERIAL_NUMBERS = 250_000
 class Summary:
     """Result of `validate`. All rows and problems are counted, the first 100 of each are kept."""
 
+    header_hash: str
     rows: int
     urls: int
     first_rows: list[Row]
@@ -52,7 +53,8 @@ class Preview:
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
-    `sheet` is the one that is read of a workbook, `sheets` are all that are visible.
+    `warning_count` counts the warnings that are not listed too. `sheet` is the one that is read of a
+    workbook, `sheets` are all that are visible.
     """
 
     encoding: str
@@ -64,6 +66,7 @@ class Preview:
     hosts: dict[str, int]
     first_rows: list[Row]
     warnings: list[Problem]
+    warning_count: int
     sheet: str | None = None
     sheets: list[str] = field(default_factory=list)
 
@@ -91,7 +94,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
         raise CatalogueError(problems)
-    return Summary(rows, urls, first_rows, problems, problem_count)
+    return Summary(catalogue.header_hash, rows, urls, first_rows, problems, problem_count)
 
 
 def preview(catalogue: Catalogue) -> Preview:
@@ -112,6 +115,7 @@ def preview(catalogue: Catalogue) -> Preview:
                 if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
                     hosts[host] += 1
         warnings.check(row)
+    listed = warnings.listed()
     return Preview(
         encoding=catalogue.encoding.name if catalogue.kind == "csv" else catalogue.kind,
         delimiter=catalogue.delimiter if catalogue.kind == "csv" else None,
@@ -121,7 +125,8 @@ def preview(catalogue: Catalogue) -> Preview:
         distinct=len(distinct),
         hosts=dict(hosts.most_common(PREVIEW_HOSTS)),
         first_rows=first_rows,
-        warnings=warnings.listed(),
+        warnings=listed,
+        warning_count=warnings.count,
         sheet=catalogue.sheet,
         sheets=catalogue.sheets,
     )
@@ -133,7 +138,7 @@ class _Warnings:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._kept: dict[str, list[Problem]] = {}
-        self._count = 0
+        self.count = 0
         self._lines: dict[int, int] = {}  # by the hash of a serial number, the line where it first appears
         self._reported: set[int] = set(catalogue.columns.unused)
         for record in catalogue.above_header():
@@ -198,7 +203,7 @@ class _Warnings:
             self._lines[key] = row.line
 
     def _add(self, problem: Problem) -> None:
-        self._count += 1
+        self.count += 1
         kept = self._kept.setdefault(problem.code, [])
         if len(kept) < PREVIEW_WARNINGS:
             kept.append(problem)
@@ -213,9 +218,9 @@ class _Warnings:
             self._add(Problem("skipped_line", detail, line))
         warnings = [problem for kept in self._kept.values() for problem in kept]
         warnings.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-        if len(warnings) < self._count:
+        if len(warnings) < self.count:
             detail = (
-                f"There are {self._count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
+                f"There are {self.count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
             )
             warnings.append(Problem("more", detail))
         return warnings

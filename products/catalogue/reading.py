@@ -11,6 +11,7 @@ from products.catalogue.columns import (
     ColumnNames,
     Columns,
     find_columns,
+    hash_of_names,
     is_picture_name,
     is_result,
     known_roles,
@@ -195,6 +196,11 @@ class Catalogue:
     def sheets(self) -> list[str]:
         """The names of the visible sheets of a workbook."""
         return self._source.sheets if isinstance(self._source, Workbook) else []
+
+    @property
+    def header_hash(self) -> str:
+        """A hash that catalogues share if they have the same columns, those of earlier results aside."""
+        return hash_of_names(self.header[: self.input_width])
 
     def _find_columns(self, header: list[str], names: ColumnNames | None) -> Columns:
         """Return the columns by name, and those that have no known name by their content."""

@@ -54,6 +54,7 @@ def submit(
     summary = check_catalogue(file, strict=strict, **batch.reading)
     batch.filename = shown_name(file)
     batch.fingerprint = _fingerprint(file, strict=strict, **options)
+    batch.header_hash = summary.header_hash
     batch.products_total, batch.urls_total = summary.rows, summary.urls
     if idempotency_key and (earlier := _same_submission(batch)):
         return earlier, False

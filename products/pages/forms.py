@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 
 from products.catalogue import (
     ENCODINGS,
@@ -16,7 +17,7 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.models import Format, RequestStatus
+from products.models import Format, Request, RequestStatus
 from products.models.image import Causes
 from products.models.validators import validate_http_url
 
@@ -215,6 +216,32 @@ class CorrectionsForm(forms.Form):
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused file as errors of the file field."""
         self.add_error("file", [ValidationError(text) for text in describe_problems(problems)])
+
+
+class DetailsForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """The name and the note of a Request."""
+
+    class Meta:
+        model = Request
+        fields = ["name", "note"]
+
+
+class RunsForm(forms.Form):
+    """Two runs of a Request to compare; by default the latest with the one before it."""
+
+    run = forms.TypedChoiceField(label="Compare run", coerce=int)
+    against_run = forms.TypedChoiceField(label="with run", coerce=int)
+
+    def __init__(self, latest: int, data: QueryDict | None = None) -> None:
+        super().__init__(data, initial={"run": latest, "against_run": latest - 1})
+        runs = [(number, str(number)) for number in range(1, latest + 1)]
+        cast(forms.ChoiceField, self.fields["run"]).choices = runs[1:]
+        cast(forms.ChoiceField, self.fields["against_run"]).choices = runs[:-1]
+
+    def clean(self) -> None:
+        run, against_run = self.cleaned_data.get("run"), self.cleaned_data.get("against_run")
+        if run and against_run and against_run >= run:
+            self.add_error("against_run", "Choose a run before the other one.")
 
 
 class RequestSearchForm(forms.Form):

@@ -63,7 +63,8 @@ def test_from_the_upload_to_the_retry(plain: "Page", monkeypatch: pytest.MonkeyP
     expect(plain.get_by_role("img", name="Compressed picture 1 of row 1")).to_be_visible()
     plain.get_by_role("button", name="Retry pictures from").click()
     expect(plain.get_by_role("status").first).to_have_text("Retry started.")
-    plain.get_by_role("button", name="Cancel").click()
+    plain.get_by_text("Cancel this run").click()
+    plain.get_by_role("button", name="Stop now").click()
     expect(plain.get_by_role("status").first).to_contain_text("Request canceled.")
     with plain.expect_download() as result:
         plain.get_by_role("link", name="Download results").click()

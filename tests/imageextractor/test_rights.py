@@ -42,6 +42,8 @@ CALLS = {
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
+    ("POST", "requests/<uuid:pk>/details/"): "change_request",
+    ("POST", "requests/<uuid:pk>/repeat/"): "change_request",
     **{
         ("POST", f"requests/<uuid:pk>/failures/{part}"): "change_request"
         for part in ("", "replace/", "corrections/", "<uuid:image>/")
@@ -77,6 +79,8 @@ CALLS = {
 ADMIN_ACTIONS = {
     (Request, "retry"): "change_request",
     (Request, "cancel"): "change_request",
+    (Request, "rename"): "change_request",
+    (Request, "repeat"): "change_request",
     (Request, "prune"): "delete_request",
     (Request, "resend"): "change_webhookdelivery",
     (WebhookEndpoint, "enable"): "change_webhookendpoint",

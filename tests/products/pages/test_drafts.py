@@ -58,13 +58,20 @@ def drafted(page: Client, data: bytes, name: str = "catalogue.csv", **options: s
 def test_a_preview_shows_how_the_file_is_read_and_starts_nothing(page: Client) -> None:
     data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "", URL), header=("SKU", "Name", "Images"))
     shown = body(page.get(drafted(page, data).get_absolute_url()))
-    for fact in ("Products</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Servers</dt><dd>1"):
+    for fact in ("Rows</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Servers</dt><dd>1"):
         assert fact in shown
     for chosen in ('<option value="SKU" selected>', 'value="Images" id="id_images_2" checked'):
         assert chosen in shown
     assert "The row has no product name." in shown
     assert f'<li class="url">{OTHER_URL}</li>' in shown
     assert not Request.objects.exists()
+
+
+def test_a_preview_counts_all_warnings_though_it_lists_the_first(page: Client) -> None:
+    data = make_csv(*((number, "", f"{URL}?{number}") for number in range(46)))
+    shown = body(page.get(drafted(page, data).get_absolute_url()))
+    assert "Warnings</dt><dd>46</dd>" in shown
+    assert "There are 46 warnings." in shown
 
 
 def test_what_was_previewed_is_started_with_its_options_and_kept_once(page: Client, ann: User) -> None:
