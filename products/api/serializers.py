@@ -390,3 +390,13 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
     excel = serializers.BooleanField(
         required=False, help_text="Add a byte order mark and keep cells from being read as formulas."
     )
+
+
+class WorkbookResultQuerySerializer(KnownFieldsMixin, serializers.Serializer[Request]):
+    """The form in which the result of a workbook is downloaded."""
+
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
+        ["replace"],
+        required=False,
+        help_text="`replace`: the new URLs replace the old ones in their cells; no columns are added.",
+    )

@@ -32,6 +32,7 @@ from products.api.serializers import (
     RequestSerializer,
     ResultQuerySerializer,
     SubmissionSerializer,
+    WorkbookResultQuerySerializer,
 )
 from products.catalogue import Reading
 from products.lifecycle import preview_catalogue
@@ -42,10 +43,12 @@ from products.models.product import leading_rows, load_images
 from products.results import download, download_name
 from products.results.changes import changes_csv
 from products.results.result_csv import result_csv
+from products.results.result_xlsx import result_xlsx
 from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
-FILE_ACTIONS = ("results_csv", "images_zip")
+FILE_ACTIONS = ("results_csv", "results_xlsx", "images_zip")
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 UPLOAD_ERRORS = dict.fromkeys((409, 429, 503, 507), ErrorsSerializer)
 
 Row = TypeVar("Row", bound=Model)
@@ -271,6 +274,21 @@ class RequestViewSet(
         named |= {"failed": only == "failed", "excel": for_excel}
         kinds = [kind for kind, is_so in named.items() if is_so] or ["result"]
         return download(rows, download_name(batch, *kinds), "text/csv")
+
+    @extend_schema(
+        responses={(200, XLSX_TYPE): OpenApiTypes.BINARY}, parameters=[WorkbookResultQuerySerializer]
+    )
+    def results_xlsx(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
+        """Download an XLSX workbook again with the output URLs, its cells and styles as they were."""
+        batch = self.get_object()
+        query = WorkbookResultQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        replace = query.validated_data.get("style") == "replace"
+        workbook = result_xlsx(batch, replace=replace)
+        if workbook is None:
+            raise NotFound("The catalogue is not an XLSX workbook. Download its results as CSV.")
+        name = download_name(batch, "replaced" if replace else "result", suffix=".xlsx")
+        return download(workbook, name, XLSX_TYPE)
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

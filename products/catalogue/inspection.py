@@ -18,6 +18,8 @@ from products.catalogue.reading import Catalogue, Row
 
 FIRST_ROWS = 100
 FIRST_PROBLEMS = 100
+#: Of the first rows together; the one that exceeds it is the last.
+MAX_FIRST_CHARS = 4_000_000
 #: More than any catalogue within REQUEST_MAX_IMAGES has, and few enough to read during an HTTP request.
 MAX_ROWS = 2_000_000
 
@@ -37,8 +39,12 @@ MAX_SERIAL_NUMBERS = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Result of `validate`. All rows and problems are counted, the first 100 of each are kept."""
+    """Result of `validate`. All rows and problems are counted, the first 100 of each are kept.
 
+    `read_as` is the `encoding` of a preview. The kept rows are fewer where they are long.
+    """
+
+    read_as: str
     rows: int
     urls: int
     first_rows: list[Row]
@@ -74,7 +80,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     Raises CatalogueError if the file cannot be read as a table, has no rows, or has more rows, columns or
     URLs than allowed; with `strict` also if there is any problem, with the first 100 of them.
     """
-    rows = urls = problem_count = 0
+    rows = urls = problem_count = characters = 0
     first_rows: list[Row] = []
     problems: list[Problem] = []
     for row in catalogue:
@@ -82,7 +88,8 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
         urls += len(row.image_urls)
         _check_limit(rows, MAX_ROWS, "too_many_rows", "rows")
         _check_limit(urls, max_urls, "too_many_images", "picture URLs")
-        if rows <= FIRST_ROWS:
+        if rows <= FIRST_ROWS and characters <= MAX_FIRST_CHARS:
+            characters += len(row.text)
             first_rows.append(row)
         found = _problems(catalogue, row)
         problem_count += len(found)
@@ -91,7 +98,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
         raise CatalogueError(problems)
-    return Summary(rows, urls, first_rows, problems, problem_count)
+    return Summary(catalogue.read_as, rows, urls, first_rows, problems, problem_count)
 
 
 def preview(catalogue: Catalogue) -> Preview:
@@ -113,7 +120,7 @@ def preview(catalogue: Catalogue) -> Preview:
                     hosts[host] += 1
         warnings.check(row)
     return Preview(
-        encoding=catalogue.encoding.name if catalogue.kind == "csv" else catalogue.kind,
+        encoding=catalogue.read_as,
         delimiter=catalogue.delimiter if catalogue.kind == "csv" else None,
         columns=catalogue.columns.names(catalogue.header),
         rows=rows,

@@ -24,6 +24,7 @@ from products.catalogue.picture_urls import URL_START
 from products.catalogue.problems import CatalogueError, refusal
 from products.catalogue.records import Record
 from products.catalogue.workbook import HEADER_ROWS, Workbook, workbook_kind
+from products.catalogue.xlsx import Sheet, Xlsx
 
 MAX_COLUMNS = 16_384  # Excel's limit
 _END_OF_FILE = "\x1a"  # of CP/M and MS-DOS, which some programs still write
@@ -185,6 +186,16 @@ class Catalogue:
     def kind(self) -> str:
         """The kind of file: csv, xlsx, xls, ods, xml or json."""
         return "csv" if isinstance(self._source, CsvFile) else self._source.kind
+
+    @property
+    def read_as(self) -> str:
+        """The name of the encoding of a CSV, the kind of any other file."""
+        return self.encoding.name if self.kind == "csv" else self.kind
+
+    @property
+    def xlsx(self) -> tuple[Xlsx, Sheet] | None:
+        """The workbook with the sheet that is read, if the file is an XLSX."""
+        return self._source.xlsx if isinstance(self._source, Workbook) else None
 
     @property
     def sheet(self) -> str | None:
