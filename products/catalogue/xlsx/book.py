@@ -128,8 +128,10 @@ class Xlsx:
             for piece in editor.edited(package.parsed(sheet.part, editor)):
                 output.write(piece)
                 yield
-        if relations in package.parts:
+        if editor.targets:
             package.write_text(relations, retargeted(package.text(relations), editor.targets), target)
+        elif relations in package.parts:
+            yield from package.copy_part(package.parts[relations], target)
         yield
 
     def _read_sheets(self, main: str, relations: dict[str, tuple[str, str]]) -> tuple[list[Sheet], datetime]:
