@@ -8,6 +8,7 @@ from products.catalogue.columns import ColumnNames
 from products.catalogue.picture_cells import is_unusual
 from products.catalogue.picture_urls import (
     URL_START,
+    has_url_problem,
     host_of,
     looks_like_picture,
     url_problem,
@@ -83,17 +84,21 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     rows = urls = problem_count = characters = 0
     first_rows: list[Row] = []
     problems: list[Problem] = []
-    for row in catalogue:
+    for row in catalogue.parts():
+        if isinstance(row, str):
+            continue
         rows += 1
         urls += len(row.image_urls)
-        _check_limit(rows, MAX_ROWS, "too_many_rows", "rows")
-        _check_limit(urls, max_urls, "too_many_images", "picture URLs")
+        if rows > MAX_ROWS:
+            raise _limit_exceeded(MAX_ROWS, "too_many_rows", "rows")
+        if max_urls is not None and urls > max_urls:
+            raise _limit_exceeded(max_urls, "too_many_images", "picture URLs")
         if rows <= FIRST_ROWS and characters <= MAX_FIRST_CHARS:
             characters += len(row.text)
             first_rows.append(row)
-        found = _problems(catalogue, row)
-        problem_count += len(found)
-        problems += found[: FIRST_PROBLEMS - len(problems)]
+        if found := _problems(catalogue, row):
+            problem_count += len(found)
+            problems += found[: FIRST_PROBLEMS - len(problems)]
     if not rows:
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
@@ -228,15 +233,14 @@ class _Warnings:
         return warnings
 
 
-def _check_limit(number: int, limit: int | None, code: str, things: str) -> None:
-    if limit is not None and number > limit:
-        raise refusal(code, f"The file has more than the {limit:,} {things} allowed.")
+def _limit_exceeded(limit: int, code: str, things: str) -> CatalogueError:
+    return refusal(code, f"The file has more than the {limit:,} {things} allowed.")
 
 
 def _problems(catalogue: Catalogue, row: Row) -> list[Problem]:
     """Return the problems of a row: too few or too many cells, and URLs that cannot be fetched."""
     width, cells = len(catalogue.header), row.cells
-    if len(cells) == width and not any(map(url_problem, row.image_urls)):
+    if len(cells) == width and not has_url_problem(row.image_urls):
         return []
     problems = []
     sizes = f"The row has {len(cells):,} cells, the header has {width:,}."

