@@ -17,10 +17,7 @@ from products.catalogue.picture_urls import (
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
 
-FIRST_ROWS = 100
 FIRST_PROBLEMS = 100
-#: Of the first rows together; the one that exceeds it is the last.
-MAX_FIRST_CHARS = 4_000_000
 #: More than any catalogue within REQUEST_MAX_IMAGES has, and few enough to read during an HTTP request.
 MAX_ROWS = 2_000_000
 
@@ -40,15 +37,14 @@ MAX_SERIAL_NUMBERS = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Result of `validate`. All rows and problems are counted, the first 100 of each are kept.
+    """Result of `validate`. All problems are counted, the first 100 are kept.
 
-    `read_as` is the `encoding` of a preview. The kept rows are fewer where they are long.
+    `read_as` is the `encoding` of a preview.
     """
 
     read_as: str
     rows: int
     urls: int
-    first_rows: list[Row]
     problems: list[Problem]
     problem_count: int
 
@@ -81,8 +77,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     Raises CatalogueError if the file cannot be read as a table, has no rows, or has more rows, columns or
     URLs than allowed; with `strict` also if there is any problem, with the first 100 of them.
     """
-    rows = urls = problem_count = characters = 0
-    first_rows: list[Row] = []
+    rows = urls = problem_count = 0
     problems: list[Problem] = []
     for row in catalogue.parts():
         if isinstance(row, str):
@@ -93,9 +88,6 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
             raise _limit_exceeded(MAX_ROWS, "too_many_rows", "rows")
         if max_urls is not None and urls > max_urls:
             raise _limit_exceeded(max_urls, "too_many_images", "picture URLs")
-        if rows <= FIRST_ROWS and characters <= MAX_FIRST_CHARS:
-            characters += len(row.text)
-            first_rows.append(row)
         if found := _problems(catalogue, row):
             problem_count += len(found)
             problems += found[: FIRST_PROBLEMS - len(problems)]
@@ -103,7 +95,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
         raise CatalogueError(problems)
-    return Summary(catalogue.read_as, rows, urls, first_rows, problems, problem_count)
+    return Summary(catalogue.read_as, rows, urls, problems, problem_count)
 
 
 def preview(catalogue: Catalogue) -> Preview:

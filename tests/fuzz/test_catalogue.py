@@ -72,7 +72,6 @@ def check(data: bytes) -> None:
     assert rows is not None
     assert summary.rows == len(rows)
     assert summary.urls == sum(len(row.image_urls) for row in rows)
-    assert summary.first_rows == rows[:100]
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
     assert all(one.line < two.line for one, two in pairwise(rows))
     assert summary.problem_count >= len(summary.problems)
