@@ -56,7 +56,7 @@ class Xlsx:
         )
         relations = self.package.relations(self._main)
         by_kind = dict(reversed([*relations.values()]))
-        self._calculation_chain = by_kind.get("calcchain")
+        self._calculation_chain = by_kind.get("calcchain", "")
         self.sheets, epoch = self._read_sheets(self._main, relations)
         self._formats = self._read_formats(by_kind.get("styles", "xl/styles.xml"), epoch)
         self._strings = self._read_strings(by_kind.get("sharedstrings", "xl/sharedstrings.xml"))
@@ -104,34 +104,29 @@ class Xlsx:
         Unless it `keeps_formulas`, the list of cells with formulas (the calculation chain) is left out, since
         Excel takes a workbook for damaged where such a cell has none. Excel makes it anew.
         """
-        references = References()
-        self.package.parse(sheet.part, references)
+        package, references = self.package, References()
+        package.parse(sheet.part, references)
         editor = SheetEditor(edits, self._links(sheet, references), self._strings, width)
-        relations = relations_part(sheet.part)
-        changed = {sheet.part, relations}
-        chain = (
-            None
-            if keeps_formulas or self._calculation_chain not in self.package.parts
-            else self._calculation_chain
-        )
-        if chain:
-            changed |= {chain, relations_part(self._main), CONTENT_TYPES}
-        package = self.package
-        entries = {id(package.parts[name]) for name in changed if name in package.parts}
+        links, lists = relations_part(sheet.part), [relations_part(self._main), CONTENT_TYPES]
+        chain = self._calculation_chain
+        if keeps_formulas or chain not in package.parts:
+            chain, lists = "", []
+        changed = {
+            id(package.parts[name]) for name in {sheet.part, links, chain, *lists} & package.parts.keys()
+        }
         for info in package.archive.infolist():
-            if id(info) not in entries:
+            if id(info) not in changed:
                 yield from package.copy_part(info, target)
-        if chain:
-            for name in (relations_part(self._main), CONTENT_TYPES):
-                package.write_text(name, without_calculation_chain(package.text(name)), target)
+        for name in lists:
+            package.write_text(name, without_calculation_chain(package.text(name)), target)
         with target.open(package.new_entry(sheet.part), "w") as output:
             for piece in editor.edited(package.parsed(sheet.part, editor)):
                 output.write(piece)
                 yield
         if editor.targets:
-            package.write_text(relations, retargeted(package.text(relations), editor.targets), target)
-        elif relations in package.parts:
-            yield from package.copy_part(package.parts[relations], target)
+            package.write_text(links, retargeted(package.text(links), editor.targets), target)
+        elif links in package.parts:
+            yield from package.copy_part(package.parts[links], target)
         yield
 
     def _read_sheets(self, main: str, relations: dict[str, tuple[str, str]]) -> tuple[list[Sheet], datetime]:

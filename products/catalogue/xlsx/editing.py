@@ -20,8 +20,7 @@ TOO_LONG = "This is too long for a cell of a workbook. Download the results as C
 
 _SPANS = re.compile(r"\sspans\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _REF = re.compile(r"\bref\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
-_FORMULA = re.compile(r"<((?:[\w.-]+:)?f)\b[^>]*?(?:/>|>(?P<text>.*?)</\1\s*>)", re.DOTALL)
-_RELATION = re.compile(r"<(?:[\w.-]+:)?Relationship\b[^>]*>")
+_RELATION = re.compile(r"<(?:[\w.-]{1,100}:)?Relationship\b[^<>]*+>")
 _ID = re.compile(r"\bId\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _TARGET = re.compile(r"(\bTarget\s*=\s*)(?:\"[^\"]*\"|'[^']*')")
 
@@ -42,12 +41,14 @@ class RowEdit(NamedTuple):
 
 @dataclass(slots=True)
 class _Cell:
-    """A cell in the XML: where it begins and ends, its formula (no attributes: none) and its value."""
+    """A cell in the XML with its positions, its formula (its attributes, none without one) and its value."""
 
     column: int
     start: int
     attributes: Attributes
     end: int = 0
+    formula_start: int = 0
+    formula_end: int = 0
     formula: Attributes = field(default_factory=dict)
     formula_text: list[str] = field(default_factory=list)
     value: list[str] = field(default_factory=list)
@@ -193,8 +194,11 @@ class SheetEditor(Handler):
         elif self._row and self._row.cells:
             cell = self._row.cells[-1]
             if name == "f":
-                cell.formula, self._into = {"t": "normal", **attributes}, cell.formula_text
-            elif name in {"v", "t"}:
+                cell.formula, cell.formula_start = {"t": "normal", **attributes}, at
+                self._into = cell.formula_text
+            elif cell.formula and not cell.formula_end:
+                cell.formula_end = at
+            if name in {"v", "t"}:
                 self._into = cell.value
 
     def _begin_row(self, at: int) -> None:
@@ -208,14 +212,18 @@ class SheetEditor(Handler):
             self._into.append(data)
 
     def _end_cell(self, at: int) -> None:
-        if self._row and self._row.cells and not self._row.cells[-1].end:
-            self._row.cells[-1].end = at
+        if self._row and self._row.cells:
+            cell = self._row.cells[-1]
+            cell.end = cell.end or at
 
     def _end(self, tag: str) -> None:
         self._into = None
         prefix, _, name = tag.rpartition(":")
-        if name == "row" and self._row:
-            at = self._parser.CurrentByteIndex
+        at = self._parser.CurrentByteIndex
+        if name == "c" and self._row and self._row.cells:
+            cell = self._row.cells[-1]
+            cell.formula_end = cell.formula_end or at
+        elif name == "row" and self._row:
             self._end_cell(at)
             if self._row.cells:
                 self._row.end, self._row.prefix = at, f"{prefix}:" if prefix else ""
@@ -250,7 +258,7 @@ class SheetEditor(Handler):
             elif cell.column in edit.replaced and (cell.value or cell.formula):
                 yield self._replaced(row, cell, source, *edit.replaced[cell.column])
             elif cell.formula.get("si") in self._dropped:
-                yield _FORMULA.sub("", source, count=1)
+                yield self._text(cell.start, cell.formula_start) + self._text(cell.formula_end, cell.end)
             else:
                 yield source
         for column in missing:
@@ -272,10 +280,14 @@ class SheetEditor(Handler):
             return source
         formula = LINK_FORMULA.match("".join(cell.formula_text).strip())
         if not is_url and formula and len(new) <= MAX_FORMULA_TEXT_CHARS:
-            target = formula[1]
-            changed = _FORMULA.sub(lambda found: found[0].replace(escape(target), escape(new), 1), source, 1)
-            if changed != source:
-                return changed
+            before = self._text(cell.formula_start, cell.formula_end)
+            after = before.replace(escape(formula[1]), escape(new), 1)
+            if after != before:
+                return (
+                    self._text(cell.start, cell.formula_start)
+                    + after
+                    + self._text(cell.formula_end, cell.end)
+                )
         if _is_too_long(new):
             return source
         self._drop_formula(cell)

@@ -38,8 +38,8 @@ MAX_TEXT_BYTES = 50_000_000
 CONTENT_TYPES = "[content_types].xml"
 XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>\s*")
-_CALCULATION_CHAIN = re.compile(
-    r"<((?:[\w.-]+:)?(?:Override|Relationship))\b[^>]*?/calcChain\b[^>]*?(?:/>|>\s*</\1\s*>)", re.IGNORECASE
+_ENTRY = re.compile(
+    r"<(?:[\w.-]{1,100}:)?(?:Override|Relationship)\b[^<>]*+(?:(?<=/)>|>\s*+</[\w.:-]++\s*+>)"
 )
 #: The flag of parts whose sizes stand after them.
 _HAS_DATA_DESCRIPTOR = 0x08
@@ -218,7 +218,7 @@ def relations_part(part: str) -> str:
 
 def without_calculation_chain(xml: str) -> str:
     """Return relations or content types without the list of cells with formulas."""
-    return _CALCULATION_CHAIN.sub("", xml)
+    return _ENTRY.sub(lambda found: "" if "/calcchain" in found[0].lower() else found[0], xml)
 
 
 def relation_of(attributes: Attributes) -> str:
