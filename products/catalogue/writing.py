@@ -6,7 +6,8 @@ from zipfile import ZipFile
 
 from products.catalogue.columns import RESULT_COLUMNS, result_columns
 from products.catalogue.picture_cells import replace_urls
-from products.catalogue.reading import Catalogue, Row
+from products.catalogue.problems import refusal
+from products.catalogue.reading import MAX_COLUMNS, Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells, readable
 from products.catalogue.xlsx import RowEdit
 
@@ -133,7 +134,7 @@ class WorkbookWriter:
     The columns of a result are added behind the last one that has anything in it, or take the place of those
     of an earlier result. With `replace` the outputs take the place of the URLs in their cells, links and
     formulas instead, and the columns of an earlier result are emptied. Raises ValueError if the catalogue is
-    no XLSX.
+    no XLSX, CatalogueError if there is no room for more columns.
     """
 
     def __init__(self, catalogue: Catalogue, *, replace: bool = False) -> None:
@@ -144,6 +145,9 @@ class WorkbookWriter:
         self._has_result = catalogue.input_width < len(catalogue.header)
         width = 0 if self._has_result else self._book.width(self._sheet, catalogue.header_line)
         self._first = max(catalogue.input_width, width)
+        if not replace and self._first + len(RESULT_COLUMNS) > MAX_COLUMNS:
+            detail = "The sheet has no room for more columns. Download the results as CSV."
+            raise refusal("too_many_columns", detail)
 
     def header(self) -> RowEdit:
         """Return the change of the header."""

@@ -260,6 +260,17 @@ def test_texts_that_xml_or_excel_cannot_have_are_escaped_or_named(api: Client, a
     assert replaced[2][2] == many
 
 
+def test_a_sheet_without_room_for_more_columns_is_said_to_have_none(api: Client, ann: User) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(make_workbook(HEADER, [1, "Chair", URL])))
+    book.worksheets[0]["XFC2"] = "a note"
+    batch = finished(ann, saved(book), {URL: JPEG})
+    answer = api.get(address_of(batch, "results.xlsx"))
+    assert answer.status_code == 400
+    assert [error["code"] for error in answer.json()["errors"]] == ["too_many_columns"]
+    written = opened(download(api, batch, "results.xlsx", style="replace"))
+    assert (written["C2"].value, written["XFC2"].value) == (output_of(batch, URL), "a note")
+
+
 def test_a_catalogue_that_is_no_xlsx_has_no_workbook_to_return(api: Client, ann: User) -> None:
     batch = ingest(submit(ann, make_csv((1, "Chair", URL))))
     answer = api.get(address_of(batch, "results.xlsx"))
