@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -298,6 +299,15 @@ def test_the_page_offers_the_workbook_and_says_how_the_file_was_read(api: Client
     assert f'href="{address_of(batch, "results.xlsx")}"' in page
     assert f'href="{address_of(batch, "results.xlsx")}?style=replace"' in page
     assert "Read as xlsx (detected)" in page
+
+
+def test_the_page_of_an_xls_says_that_it_is_not_returned_as_a_workbook(api: Client, ann: User) -> None:
+    data = (Path(__file__).parents[1] / "catalogue" / "merged.xls").read_bytes()
+    batch = ingest(submit(ann, data, "catalogue.xls"))
+    assert api.get(address_of(batch, "results.xlsx")).status_code == 404
+    page = api.get(batch.get_absolute_url()).content.decode()
+    assert "Only XLSX workbooks can be returned as workbooks." in page
+    assert "results.xlsx" not in page
 
 
 def test_the_page_states_the_encoding_that_was_guessed(api: Client, ann: User) -> None:
