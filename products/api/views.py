@@ -287,7 +287,9 @@ class RequestViewSet(
         workbook = result_xlsx(batch, replace=replace)
         if workbook is None:
             raise NotFound("The catalogue is not an XLSX workbook. Download its results as CSV.")
-        name = download_name(batch, "replaced" if replace else "result", suffix=".xlsx")
+        # Excel opens a workbook with macros under no other name.
+        suffix = ".xlsm" if batch.filename.lower().endswith(".xlsm") else ".xlsx"
+        name = download_name(batch, "replaced" if replace else "result", suffix=suffix)
         return download(workbook, name, XLSX_TYPE)
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})

@@ -272,6 +272,24 @@ def test_a_sheet_without_room_for_more_columns_is_said_to_have_none(api: Client,
     assert (written["C2"].value, written["XFC2"].value) == (output_of(batch, URL), "a note")
 
 
+@pytest.mark.parametrize(
+    ("given", "query", "name"),
+    [
+        ("Spring.xlsx", {}, "Spring-result.xlsx"),
+        ("Spring.XLSM", {"style": "replace"}, "Spring-replaced.xlsm"),
+        ("spring", {}, "spring-result.xlsx"),
+    ],
+)
+def test_a_download_is_named_after_the_workbook(
+    api: Client, ann: User, given: str, query: dict[str, str], name: str
+) -> None:
+    batch = ingest(submit(ann, make_workbook(HEADER, [1, "Chair", URL]), given))
+    answer = api.get(address_of(batch, "results.xlsx"), query)
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert answer.headers["Content-Type"].endswith(".spreadsheetml.sheet")
+    b"".join(answer.streaming_content)
+
+
 def test_a_catalogue_that_is_no_xlsx_has_no_workbook_to_return(api: Client, ann: User) -> None:
     batch = ingest(submit(ann, make_csv((1, "Chair", URL))))
     answer = api.get(address_of(batch, "results.xlsx"))
