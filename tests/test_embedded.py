@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import openpyxl
 import pytest
 from PIL import Image
 
@@ -174,6 +175,27 @@ def test_extract_reads_a_file_as_it_is_told_to(
     assert header == ["Artikel", "Имя", "Foto", "Name", "Output Image Urls", "Status", "Error"]
     assert row[:4] == ["1", "Лампа", "/a.jpg,b.jpg", "x"]
     assert [picture_of(environment, url).size for url in row[4].split(",")] == [(60, 40)] * 2
+
+
+def test_extract_reads_the_sheet_that_is_named(
+    origin: Origin, environment: dict[str, str], tmp_path: Path
+) -> None:
+    origin.add("/a.jpg", photo_jpeg(60, 40, seed=1))
+    origin.add("/b.jpg", photo_jpeg(80, 50, seed=2))
+    book = openpyxl.Workbook()
+    for sheet, name in ((book.worksheets[0], "a"), (book.create_sheet("Spring"), "b")):
+        for row in (HEADER, [name, name, origin.url(f"/{name}.jpg")]):
+            sheet.append(list(row))
+    source, output = tmp_path / "a.xlsx", tmp_path / "out.csv"
+    book.save(source)
+    for sheet, size in (("Spring", (80, 50)), ("1", (60, 40))):
+        done = extract(environment, source, "-o", output, "--sheet", sheet)
+        assert done.returncode == 0, done.stderr
+        _header, row = read_csv(output)
+        assert picture_of(environment, row[3]).size == size
+    done = extract(environment, source, "-o", output, "--sheet", "Summer")
+    assert done.returncode == 2
+    assert "There is no sheet “Summer”." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,17 @@ class RequestAdmin(ActionAdmin):
         ("Options", {"fields": ["quality", "format", "max_width", "max_height", "force", "webhook_url"]}),
         (
             "Input file",
-            {"fields": ["encoding", "columns", "base_url", "sheet", "products_total", "ingested_rows"]},
+            {
+                "fields": [
+                    "encoding",
+                    "read_as",
+                    "columns",
+                    "base_url",
+                    "sheet",
+                    "products_total",
+                    "ingested_rows",
+                ]
+            },
         ),
         ("Sizes", {"fields": ["images_unchanged", "before", "after", "saved"]}),
         (

@@ -414,3 +414,13 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
             detail = "Give either against or against_run."
             raise serializers.ValidationError({"against": detail}, "invalid")
         return attrs
+
+
+class WorkbookResultQuerySerializer(KnownFieldsMixin, serializers.Serializer[Request]):
+    """The form in which the result of a workbook is downloaded."""
+
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
+        ["replace"],
+        required=False,
+        help_text="`replace`: the new URLs replace the old ones in their cells; no columns are added.",
+    )

@@ -34,6 +34,7 @@ from products.api.serializers import (
     RequestSerializer,
     ResultQuerySerializer,
     SubmissionSerializer,
+    WorkbookResultQuerySerializer,
 )
 from products.catalogue import Problem, Reading
 from products.lifecycle import preview_catalogue
@@ -44,10 +45,12 @@ from products.models.product import leading_rows, load_images
 from products.results import download, download_name
 from products.results.changes import State, changes_csv
 from products.results.result_csv import result_csv
+from products.results.result_xlsx import result_xlsx
 from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
-FILE_ACTIONS = ("results_csv", "images_zip")
+FILE_ACTIONS = ("results_csv", "results_xlsx", "images_zip")
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 UPLOAD_ERRORS = dict.fromkeys((409, 429, 503, 507), ErrorsSerializer)
 
 Row = TypeVar("Row", bound=Model)
@@ -293,6 +296,23 @@ class RequestViewSet(
         against = form.get("against")
         earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
         return now, State(earlier) if earlier else None
+
+    @extend_schema(
+        responses={(200, XLSX_TYPE): OpenApiTypes.BINARY}, parameters=[WorkbookResultQuerySerializer]
+    )
+    def results_xlsx(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
+        """Download an XLSX workbook again with the output URLs, its cells and styles as they were."""
+        batch = self.get_object()
+        query = WorkbookResultQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        replace = query.validated_data.get("style") == "replace"
+        workbook = result_xlsx(batch, replace=replace)
+        if workbook is None:
+            raise NotFound("The catalogue is not an XLSX workbook. Download its results as CSV.")
+        # Excel opens a workbook with macros under no other name.
+        suffix = ".xlsm" if batch.filename.lower().endswith(".xlsm") else ".xlsx"
+        name = download_name(batch, "replaced" if replace else "result", suffix=suffix)
+        return download(workbook, name, XLSX_TYPE)
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

@@ -48,7 +48,11 @@ ALIASES: dict[str, list[tuple[str, ...]]] = {
     "images": [
         *(("Input Image Urls",), ("Image Urls",), ("Image Src", "Variant Image"), ("Product Image URL",)),
         *(("Images",),),
-        ("base_image", "small_image", "thumbnail_image", "swatch_image", "additional_images"),
+        # Magento; OpenCart has the first picture in `image_name`
+        (
+            *("base_image", "small_image", "thumbnail_image", "swatch_image", "additional_images"),
+            "image_name",
+        ),
         ("Image URLs (x,y,z...)",),
         ("image_link", "additional_image_link"),
         ("image_url",),

@@ -105,6 +105,11 @@ class Workbook:
             cells += [""] * (width - len(cells))
             yield Record(number, cells, ",".join([quote_cell(cell, ",") for cell in cells]) + "\r\n")
 
+    @property
+    def xlsx(self) -> tuple[Xlsx, Sheet] | None:
+        """The workbook with its sheet, if it is an XLSX, which can be written again."""
+        return (self._book, self._sheet) if isinstance(self._book, Xlsx) else None
+
     def _choose(self, wanted: str) -> Sheet:
         sheets = self._book.sheets
         if not sheets:

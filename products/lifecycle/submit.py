@@ -56,6 +56,7 @@ def submit(
     batch.fingerprint = _fingerprint(file, strict=strict, **options)
     batch.header_hash = summary.header_hash
     batch.products_total, batch.urls_total = summary.rows, summary.urls
+    batch.read_as = summary.read_as
     if idempotency_key and (earlier := _same_submission(batch)):
         return earlier, False
     file.seek(0)

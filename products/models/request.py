@@ -129,6 +129,13 @@ class Request(models.Model):
         db_default="",
         help_text="Encoding of the catalogue; blank: detected.",
     )
+    read_as = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Encoding with which a CSV was read; of other files their kind, such as xlsx.",
+    )
     columns = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),

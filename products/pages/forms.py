@@ -21,6 +21,9 @@ from products.models import Format, Request, RequestStatus
 from products.models.image import Causes
 from products.models.validators import validate_http_url
 
+#: What a column may hold, as it is chosen above the first rows of a refused file.
+ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
+ROLE = "role "
 #: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
@@ -101,7 +104,11 @@ class UploadForm(OptionsForm):
 
 
 class DraftForm(OptionsForm):
-    """The options for reading an uploaded catalogue, and those of its Request."""
+    """The options for reading an uploaded catalogue, and those of its Request.
+
+    Columns are chosen by the fields `serial`, `name` and `images`, or by a role for each column, whose field
+    is `role ` and the name of the column. Roles count first.
+    """
 
     serial = forms.ChoiceField(label="Serial number", required=False)
     name = forms.ChoiceField(label="Product name", required=False)
@@ -121,12 +128,12 @@ class DraftForm(OptionsForm):
         help_text="Added in front of relative paths. With https://shop.example/media, the path /a/chair.jpg "
         "becomes https://shop.example/media/a/chair.jpg.",
     )
-
     sheet = forms.ChoiceField(label="Sheet", required=False)
 
-    def __init__(self, head: Head, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
         names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
+        self._ambiguous: list[str] = []
+        super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
         self._has_sheets = len(head.sheets) > 1
         sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
         cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
@@ -134,6 +141,33 @@ class DraftForm(OptionsForm):
         for field in ("serial", "name"):
             cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
         cast(forms.MultipleChoiceField, self.fields["images"]).choices = columns
+
+        for index, name in enumerate(dict.fromkeys(names)):
+            role = forms.ChoiceField(label=name, required=False, choices=[*ROLES.items()])
+            role.widget.attrs["id"] = f"role-{index}"
+            self.fields[ROLE + name] = role
+
+    def _with_roles(self, data: QueryDict, names: Sequence[str]) -> QueryDict:
+        """Return the data with the columns that are chosen by their roles, and with roles for the others."""
+        data = data.copy()
+        for field in ("serial", "name", "images"):
+            if chosen := [name for name in dict.fromkeys(names) if data.get(ROLE + name) == field]:
+                data.setlist(field, chosen)
+                if field != "images" and len(chosen) > 1:
+                    self._ambiguous.append(field)
+            for name in filter(None, data.getlist(field)):
+                data.setdefault(ROLE + name, field)
+        return data
+
+    def clean(self) -> dict[str, Any] | None:
+        for field in self._ambiguous:
+            self.add_error(field, ValidationError("Choose this for one column only.", "ambiguous"))
+        return super().clean()
+
+    def roles(self, columns: Sequence[str]) -> list[tuple[str, forms.BoundField | None]]:
+        """Return each column with the field for its role; None without a name, or with an earlier one's."""
+        fields = {name: self[ROLE + name] for name in columns if ROLE + name in self.fields}
+        return [(name, fields.pop(name, None)) for name in columns]
 
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"]
@@ -143,10 +177,14 @@ class DraftForm(OptionsForm):
             raise ValidationError(str(error), "invalid_url") from error
 
     @property
+    def sheets(self) -> list[forms.BoundField]:
+        """The field for the sheet where there are several."""
+        return [self["sheet"]] if self._has_sheets else []
+
+    @property
     def columns(self) -> list[forms.BoundField]:
-        """The fields that assign columns, and the sheet where there are several."""
-        sheet = [self["sheet"]] if self._has_sheets else []
-        return [*sheet, self["serial"], self["name"], self["images"]]
+        """The fields that assign columns."""
+        return [self["serial"], self["name"], self["images"]]
 
     @property
     def reading(self) -> Reading:

@@ -13,6 +13,7 @@ import pytest
 from products.catalogue import Catalogue, CatalogueError, conversion, preview
 from tests.support.factories import HEADER, OTHER_URL, URL
 
+MERGED = Path(__file__).parent / "merged.xls"  # a serial number in three rows, a name in two
 WIDE = Path(__file__).parent / "wide.xls"  # a sheet with its first and its very last cell
 
 
@@ -67,6 +68,18 @@ def test_an_ods_workbook_is_read() -> None:
         (3, "1", "Lamp", [URL, OTHER_URL])
     ]
     assert (catalogue.kind, preview(catalogue).encoding, catalogue.sheet) == ("ods", "ods", "Products")
+
+
+def test_merged_cells_of_an_xls_have_their_value_in_each_row() -> None:
+    catalogue = Catalogue(io.BytesIO(MERGED.read_bytes()))
+    found = [(row.line, row.serial_number, row.product_name, row.image_urls) for row in catalogue]
+    urls = [f"https://shop.example/{letter}.jpg" for letter in "abcd"]
+    assert found == [
+        (2, "A-1", "Lamp", [urls[0]]),
+        (3, "A-1", "Lamp", [urls[1]]),
+        (4, "A-1", "Lamp", [urls[2]]),
+        (6, "A-2", "Chair", [urls[3]]),
+    ]
 
 
 def test_lines_are_counted_from_the_first_row_of_the_sheet() -> None:

@@ -109,12 +109,57 @@ def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
     shown = body(page.get(path))
     assert "Missing columns: “Input Image Urls”." in shown
     first_rows = shown.partition("First rows of the file")[2]
-    for text in (f"<td>{URL}</td>", "<td>Sofa</td>", '<th scope="col">Zwei</th>'):
+    for text in (f"<td>{URL}</td>", "<td>Sofa</td>", '<th scope="col"><label for="role-1">Zwei</label>'):
         assert text in first_rows
     answer = page.post(path, {**READING, **OPTIONS, "step": "preview"})
     assert answer.status_code == 200
     assert f'<li class="url">{URL}</li>' in body(answer)
     assert not Request.objects.exists()
+
+
+def test_columns_are_chosen_above_the_first_rows_without_serial_number_and_name(page: Client) -> None:
+    path = drafted(page, UNKNOWN).get_absolute_url()
+    shown = body(page.get(path))
+    assert '<select name="role Drei" id="role-2">' in shown
+    form = {
+        **OPTIONS,
+        "encoding": "",
+        "base_url": "",
+        "role Eins": "",
+        "role Zwei": "",
+        "role Drei": "images",
+    }
+    preview = body(page.post(path, {**form, "step": "preview"}))
+    assert f'<li class="url">{URL}</li>' in preview
+    assert '<input type="checkbox" name="images" value="Drei" id="id_images_2" checked>' in preview
+    answer = page.post(path, {**form, "role Zwei": "serial", "step": "start"})
+    batch = Request.objects.get()
+    assert answer.headers["Location"] == batch.get_absolute_url()
+    assert batch.columns == {"serial": "Zwei", "name": "", "images": ["Drei"]}
+    assert [row.serial_number for row in Catalogue(batch.source.open(), **batch.reading)] == [
+        "Chair",
+        "Table",
+        "Sofa",
+    ]
+
+
+def test_a_role_that_only_one_column_can_have_is_not_taken_by_two(page: Client) -> None:
+    path = drafted(page, UNKNOWN).get_absolute_url()
+    form = {**OPTIONS, "encoding": "", "base_url": "", "role Eins": "serial", "role Zwei": "serial"}
+    answer = page.post(path, {**form, "role Drei": "images", "step": "start"})
+    assert answer.status_code == 400
+    assert "Choose this for one column only." in body(answer)
+    assert not Request.objects.exists()
+    answer = page.post(path, {**form, "role Zwei": "", "step": "start"})  # no pictures
+    assert answer.status_code == 400
+    assert "This field is required." in body(answer)
+    assert '<option value="serial" selected>' in body(answer)
+
+
+def test_columns_without_a_name_and_with_the_name_of_another_have_no_choice(page: Client) -> None:
+    data = make_csv(("1", "x", "no", "y"), header=("Eins", "", "Zwei", "Zwei"))
+    shown = body(page.get(drafted(page, data).get_absolute_url()))
+    assert shown.count('<select name="role ') == 2
 
 
 def test_columns_are_reassigned(page: Client) -> None:
@@ -172,7 +217,8 @@ def test_an_encoding_that_is_not_the_files_is_said_and_can_be_changed(page: Clie
     form = {**OPTIONS, "serial": "SKU", "name": "Name", "images": ["Images"], "encoding": encoding}
     answer = page.post(path, form)
     assert answer.status_code == 400
-    assert '<option value="SKU" selected>' in body(answer)
+    for role in ("serial", "name", "images"):
+        assert f'<option value="{role}" selected>' in body(answer)
 
 
 def test_a_workbook_is_previewed_too(page: Client) -> None:
