@@ -23,7 +23,8 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         alive = Worker.objects.alive().filter(pk=OuterRef("pk"))
-        return super().get_queryset(request).annotate(is_alive=Exists(alive))
+        workers: QuerySet[Worker] = super().get_queryset(request)
+        return workers.annotate(is_alive=Exists(alive))
 
     @admin.display(boolean=True)
     def alive(self, worker: Worker) -> bool:

@@ -39,7 +39,7 @@ class WriteLock:
             return mine.wait(seconds) or not self._give_up(mine)
         except BaseException:  # the thread was interrupted
             if not self._give_up(mine):
-                self.end()
+                self.release()
             raise
 
     def _give_up(self, mine: Event) -> bool:
@@ -77,11 +77,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self._has_write_lock:
             yield
             return
-        self._take_turn()
+        self._take_lock()
         try:
             yield
         finally:
-            self._end_turn()
+            self._release_lock()
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = self.connection.cursor(factory=_Cursor)
@@ -89,11 +89,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return cursor
 
     def _start_transaction_under_autocommit(self) -> None:
-        self._take_turn()
+        self._take_lock()
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]  # not in the stubs
         except BaseException:
-            self._end_turn()
+            self._release_lock()
             raise
 
     def _commit(self) -> None:
@@ -105,26 +105,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         finally:
             if not rollback_follows:
-                self._end_turn()
+                self._release_lock()
 
     def _rollback(self) -> None:
         try:
             super()._rollback()  # type: ignore[misc]  # not in the stubs
         finally:
-            self._end_turn()
+            self._release_lock()
 
     def _close(self) -> None:
         try:
             super()._close()  # type: ignore[misc]  # not in the stubs
         finally:
-            self._end_turn()
+            self._release_lock()
 
-    def _take_turn(self) -> None:
+    def _take_lock(self) -> None:
         if not _write_lock.acquire(self.settings_dict["OPTIONS"].get("timeout", 5)):
             raise OperationalError("database is locked by other threads of this process")
         self._has_write_lock = True
 
-    def _end_turn(self) -> None:
+    def _release_lock(self) -> None:
         if self._has_write_lock:
             self._has_write_lock = False
             _write_lock.release()

@@ -112,7 +112,7 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
         token = uuid.uuid4()
         return token if self.update(lease=token, leased_until=Now() + lease_time()) else None
 
-    def release(self, token: uuid.UUID) -> None:
+    def release(self, token: uuid.UUID | None) -> None:
         """End the lease with this token. Another one, taken after it had expired, stays."""
         self.filter(lease=token).update(lease=None, leased_until=None)
 

@@ -27,6 +27,7 @@ from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
 from processing.work.claim import ClaimedImage, EmptyClaims, release
 from processing.work.slots import Slots
+from processing.work.thread_shares import ThreadShares
 from products.lifecycle import Outcome, record
 from products.models import Image, ImageStatus, Request, RequestStatus
 
@@ -40,8 +41,9 @@ LEASE_RENEWAL_SECONDS = 0.5
 class Pipeline:
     """The Images claimed by one worker process and the threads that work on them."""
 
-    def __init__(self, worker_id: uuid.UUID) -> None:
+    def __init__(self, worker_id: uuid.UUID, threads: int) -> None:
         self.worker_id = worker_id
+        self.thread_shares = ThreadShares(threads)
         self.stopping = False
         self.rate_limiter = RateLimiter()
         self.leases = Leases(settings.REDIS_URL, worker_id)
@@ -274,11 +276,11 @@ class Pipeline:
 _current: Pipeline | None = None
 
 
-def start(worker_id: uuid.UUID) -> Pipeline:
-    """Make this process a worker."""
+def start(worker_id: uuid.UUID, threads: int) -> Pipeline:
+    """Make this process a worker, with so many threads that receive messages."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     configure_malloc()
-    _current = Pipeline(worker_id)
+    _current = Pipeline(worker_id, threads)
     return _current
 
 

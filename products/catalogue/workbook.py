@@ -1,5 +1,6 @@
 """A sheet of a workbook (XLSX, XLS, ODS) as records."""
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -66,6 +67,8 @@ class Workbook:
             self._book = Xlsx(file) if self.kind == "xlsx" else ConvertedBook(file)
             self._sheet = self._choose(sheet)
         except _DAMAGED as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise  # no fault of the file
             raise _unreadable() from error
 
     @property

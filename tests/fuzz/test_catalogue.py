@@ -21,6 +21,7 @@ from products.catalogue import (
     validate,
 )
 from products.catalogue.picture_cells import _pieces, cell_warnings, replace_urls
+from products.catalogue.reading import _is_total
 from products.catalogue.records import readable
 from tests.support.effort import fuzz
 from tests.support.factories import URL, make_csv, make_workbook
@@ -127,13 +128,21 @@ def test_what_was_written_is_read(
 ) -> None:
     rows = [[cell.encode("cp1252", "replace").decode("cp1252") for cell in row] for row in rows]
     header = HEADER.format("\n").splitlines()
+    # Repeated headers and sums are no products, nor is a second header in front of all of them.
+    rows = [row for row in rows if any(map(str.strip, row)) and row != header and not _is_total(row)]
     data = make_csv(
-        *rows, ["last", "", ""], header=header, delimiter=delimiter, quoting=quoting, lineterminator=line_end
+        ["first", "", ""],
+        *rows,
+        ["last", "", ""],
+        header=header,
+        delimiter=delimiter,
+        quoting=quoting,
+        lineterminator=line_end,
     )
     # What is written in cp1252 may be UTF-8 by chance, so the encoding is given.
     found = read(data.decode().encode(encoding), known_encoding(encoding))
     assert found is not None
-    assert [row.cells for row in found[:-1]] == [row for row in rows if any(map(str.strip, row))]
+    assert [row.cells for row in found[1:-1]] == rows
 
 
 # What markup consists of.
@@ -197,7 +206,7 @@ def test_a_workbook_with_any_results_is_read_as_it_was_written(names: list[str],
                 " ".join([f"{URL}?new"] * len(before.image_urls)),
                 "done",
             ]
-            assert (after.cells[5] if len(after.cells) > 5 else "") == readable(name)
+            assert after.cells[5:] == ([readable(name)] if name.strip() else [""])
 
 
 @fuzz(part=st.sampled_from(PARTS), changes=edits)

@@ -14,7 +14,6 @@ from django.test import Client
 
 from imageextractor.upload_handlers import TemporaryFileHandler
 from products import lifecycle
-from products.catalogue import conversion
 from products.models import Draft, Request
 from products.models.files import StorageFull
 from tests.support.factories import client_of, make_csv, make_user, stored_catalogues, submit
@@ -160,7 +159,7 @@ class FileWithoutRoom:
 
 def test_the_last_bytes_of_a_form_that_find_no_room_are_a_full_disk() -> None:
     """They are written when the file is complete, and once more when it is closed."""
-    handler = TemporaryFileHandler()
+    handler: Any = TemporaryFileHandler()
     handler.new_file("file", "a.csv", "text/csv", 100)
     handler.file.file.close()
     handler.file.file = FileWithoutRoom()
@@ -174,6 +173,6 @@ def test_the_last_bytes_of_a_form_that_find_no_room_are_a_full_disk() -> None:
 def test_a_workbook_whose_rows_find_no_room_is_a_full_disk(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("products.catalogue.conversion.tempfile.TemporaryFile", full)
     book = SimpleUploadedFile("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000))
     assert_says(client.post("/api/requests/", {"file": book}), 507, "disk of the server is full")

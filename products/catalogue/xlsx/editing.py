@@ -236,8 +236,9 @@ class SheetEditor(Handler):
         if not found or not (place := RANGE.fullmatch(found[1] or found[2] or "")):
             return dimension
         last_column, last_row = place[3] or place[1], place[4] or place[2]
-        last = column_name(max(column_of(last_column), self._width - 1))
-        ref = f'ref="{place[1]}{place[2]}:{last}{last_row}"'
+        if column_of(last_column) >= self._width - 1:
+            return dimension
+        ref = f'ref="{place[1]}{place[2]}:{column_name(self._width - 1)}{last_row}"'
         return dimension[: found.start()] + ref + dimension[found.end() :]
 
     def _pieces(self, row: _XmlRow) -> Iterator[str]:

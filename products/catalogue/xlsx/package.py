@@ -201,7 +201,7 @@ class Package:
             yield
         target.filelist.append(entry)
         target.NameToInfo[entry.filename] = entry
-        target.start_dir = output.tell()  # type: ignore[attr-defined]
+        target.start_dir = output.tell()
         target._didModify = True  # type: ignore[attr-defined]
 
 

@@ -13,7 +13,7 @@ from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.hosts import leases as module
 from processing.hosts.leases import Lease, LeaseRequest, Leases
-from processing.hosts.rate_limit import Pause
+from processing.hosts.rate_limit import MAX_PAUSE_SECONDS, Pause
 from tests.support.parallel import together, wait_until
 from tests.support.servers import Redis
 
@@ -125,7 +125,7 @@ def test_a_pause_does_not_depend_on_the_clocks_of_the_workers(
     one, two = worker(redis_url), worker(redis_url)
     one.renew({host: LeaseRequest(0, 0, Pause(host, time.time() + 60, 1, "http_429"))}, 16)
     an_hour_earlier = time.time() - 3600
-    monkeypatch.setattr(module.time, "time", lambda: an_hour_earlier)
+    monkeypatch.setattr("processing.hosts.leases.time.time", lambda: an_hour_earlier)
     pause = two.renew({host: LeaseRequest(1, 0)}, 16)[host].pause
     assert pause
     assert an_hour_earlier < pause.until <= an_hour_earlier + 60
@@ -138,7 +138,7 @@ def test_a_pause_does_not_grow_by_being_told(redis_url: str, host: str, monkeypa
     first = pause = Pause(host, now + 60, 1, "http_429")
     for _ in range(10):
         times = count(now)
-        monkeypatch.setattr(module.time, "time", times.__next__)
+        monkeypatch.setattr("processing.hosts.leases.time.time", times.__next__)
         told = one.renew({host: LeaseRequest(0, 0, pause)}, 16)[host].pause
         assert told
         pause = told
@@ -152,7 +152,7 @@ def test_a_pause_from_before_the_clock_of_redis_was_set_back_is_the_longest_at_m
     client.set(f"{module.KEY_PREFIX}{host}:pause", "1 http_429", px=3_600_000)
     pause = worker(redis_url).renew({host: LeaseRequest(1, 0)}, 16)[host].pause
     assert pause
-    assert pause.until <= time.time() + module.MAX_PAUSE_SECONDS
+    assert pause.until <= time.time() + MAX_PAUSE_SECONDS
 
 
 def test_redis_keeps_nothing_of_hosts_that_are_no_longer_requested(

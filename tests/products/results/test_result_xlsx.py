@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 
 SHEET = "xl/worksheets/sheet1.xml"
 RESULT = ["Output Image Urls", "Status", "Error"]
-ENDED = {URL: JPEG, OTHER_URL: "timeout"}
+ENDED: Mapping[str, bytes | str] = {URL: JPEG, OTHER_URL: "timeout"}
 
 
 def saved(book: openpyxl.Workbook) -> bytes:
@@ -46,7 +46,9 @@ def saved(book: openpyxl.Workbook) -> bytes:
     return file.getvalue()
 
 
-def finished(owner: User, data: bytes, outcomes: dict[str, bytes | str] = ENDED, **options: Any) -> Request:
+def finished(
+    owner: User, data: bytes, outcomes: Mapping[str, bytes | str] = ENDED, **options: Any
+) -> Request:
     return settle(ingest(submit(owner, data, "catalogue.xlsx", **options)), outcomes)
 
 
@@ -168,7 +170,7 @@ def test_new_urls_take_the_place_of_the_old_ones_in_cells_links_and_formulas(api
     sheet["C2"].hyperlink = URL
     sheet["C3"].hyperlink = THIRD_URL
     sheet["C2"].font = Font(italic=True)
-    batch = finished(ann, saved(book), ENDED | {f"{URL}?a=1&b=2": OTHER_JPEG, THIRD_URL: OTHER_JPEG})
+    batch = finished(ann, saved(book), {**ENDED, f"{URL}?a=1&b=2": OTHER_JPEG, THIRD_URL: OTHER_JPEG})
     new, other = output_of(batch, URL), output_of(batch, THIRD_URL)
     written = opened(download(api, batch, "results.xlsx", style="replace"))
     assert (written["C2"].value, written["C2"].hyperlink.target, written["C2"].font.i) == (new, new, True)
@@ -284,7 +286,7 @@ def test_a_download_is_named_after_the_workbook(
     api: Client, ann: User, given: str, query: dict[str, str], name: str
 ) -> None:
     batch = ingest(submit(ann, make_workbook(HEADER, [1, "Chair", URL]), given))
-    answer = api.get(address_of(batch, "results.xlsx"), query)
+    answer: Any = api.get(address_of(batch, "results.xlsx"), query)
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
     assert answer.headers["Content-Type"].endswith(".spreadsheetml.sheet")
     b"".join(answer.streaming_content)
