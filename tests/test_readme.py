@@ -1,10 +1,11 @@
 """The commands of README, executed as printed, and their answers; and the demo."""
 
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from socket import create_connection
 from typing import NamedTuple
@@ -163,7 +164,8 @@ def test_the_demo_counts_what_extract_counts_and_keeps_to_its_folder(
         output, messages = capfd.readouterr()
         became = re.search(r"; ([\d,]+) bytes became ([\d,]+)$", messages, re.MULTILINE)
         assert became and f"{became[1]} bytes before, {became[2]} bytes after." in output
-        assert "unchanged" not in messages
+        with closing(sqlite3.connect(small_demo / "data" / "db.sqlite3")) as database:
+            assert database.execute("SELECT count(*) FROM products_request").fetchone() == (1,)
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     names = {path.name for path in small_demo.iterdir()}
     assert names == {"catalogue.csv", "result.csv", "pictures", "data"}
