@@ -138,8 +138,8 @@ def test_anything_else_that_fails_ends_with_3(
 ) -> None:
     data = catalogue(origin, "a.jpg")
     (tmp_path / "file").touch()
-    for arguments in (["-o", tmp_path / "none" / "out.csv"], ["--images", tmp_path / "file"]):
-        done = extract(environment, "-", *arguments, stdin=data)
+    for option, path in (("-o", tmp_path / "none" / "out.csv"), ("--images", tmp_path / "file")):
+        done = extract(environment, "-", option, path, stdin=data)
         assert done.returncode == 3
         assert "Traceback" not in done.stderr.decode()
     assert extract(environment | {"PUBLIC_URL": "shop"}, "-", stdin=data).returncode == 3
