@@ -235,9 +235,9 @@ def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     start, there_before = pipeline.start, {*living_threads()}
     early: set[Thread] = set()
 
-    def start_and_note(worker_id: uuid.UUID, threads: int) -> Pipeline:
+    def start_and_note(worker_id: uuid.UUID) -> Pipeline:
         early.update({*living_threads()} - there_before)
-        return start(worker_id, threads)
+        return start(worker_id)
 
     monkeypatch.setattr(pipeline, "start", start_and_note)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(10)])
