@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from processing.hosts.models import PausedHost
@@ -62,7 +62,8 @@ def follow(moved_by: float) -> None:
     """
     logger.warning("The clock of this machine was set by %+.0f seconds", moved_by)
     if moved_by > 0:
-        moved_at = Coalesce("last_progress_at", "started_at")
+        # After a retry, the latest progress may be that of an earlier run.
+        moved_at = Greatest(Coalesce("last_progress_at", "started_at"), "started_at")
         Request.objects.active().update(last_progress_at=moved_at + timedelta(seconds=moved_by))
         return
     now, delta = timezone.now(), timedelta(seconds=moved_by)
