@@ -1,9 +1,9 @@
 """Clocks that are set while the service runs.
 
-Intervals are measured by the monotonic clock. Heartbeats, leases, pauses of hosts and the age of files to be
-pruned are by the clock of the database or of Redis, so that no machine misreads another. All other moments in
-rows are Unix time of the machine that wrote them: after its clock was set back by an hour, what is due at
-once would be due in an hour.
+Intervals are measured by the monotonic clock. Heartbeats, leases and pauses of hosts are by the clock of the
+database or of Redis, so that no machine misreads another. Prune goes by the earlier of the database's clock
+and that of its machine. All other moments in rows are Unix time of the machine that wrote them: after its
+clock was set back by an hour, what is due at once would be due in an hour.
 """
 
 import logging
