@@ -41,8 +41,8 @@ def may_refuse_condition(response: httpx.Response) -> bool:
 class ConditionRefusals:
     """Hosts (host:port) that are asked without conditions, because repeated requests showed the need.
 
-    For a day, if a conditional request got an error and the same one without conditions succeeded. For a minute,
-    or until a request succeeds, if MAX_REPEATS requests were repeated and nothing has succeeded since.
+    For a day, if a conditional request got an error and the same one without conditions succeeded. For a
+    minute, or until a request succeeds, if MAX_REPEATS requests were repeated and none has succeeded since.
 
     Kept in memory: each process learns them at the cost of a few requests. Thread-safe.
     """

@@ -17,8 +17,8 @@ class RequestChain:
             response = send(chain.request())
             if not chain.goes_on(response): …
 
-    The first request to `known_url` carries `conditions`, unless its host is one of `refusals`. If they may be
-    the reason for an error, it is made again without, and if that succeeds, the host is added to `refusals`.
+    The first request to `known_url` carries `conditions`, unless its host is one of `refusals`. If they may
+    be the reason for an error, it is made again without. If that succeeds, `refusals` gets the host.
     Cookies live as long as the chain. Raises InvalidAddress and httpx.TooManyRedirects.
     """
 
