@@ -138,9 +138,11 @@ def test_an_error_ends_no_thread(lookups: HostLookups, monkeypatch: MonkeyPatch)
 def test_while_the_cache_does_not_answer_look_ups_end_without_a_traceback(
     lookups: HostLookups, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(host_warnings.cache, "set", Mock(side_effect=RedisError))
+    down = Mock(get_many=lambda keys: {}, set=Mock(side_effect=RedisError))
+    monkeypatch.setattr(host_warnings, "cache", down)
     assert lookups.results(["shop.test"]) == {}
     wait_until(lambda: lookups._threads == 0)
+    assert down.set.called
     assert not caplog.records
 
 
