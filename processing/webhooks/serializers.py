@@ -103,7 +103,12 @@ class ReplayedSerializer(serializers.Serializer[WebhookDelivery]):
 
 
 def _webhook_url() -> serializers.CharField:
-    return serializers.CharField(required=False, max_length=MAX_URL, validators=[validate_webhook_url])
+    return serializers.CharField(
+        required=False,
+        max_length=MAX_URL,
+        validators=[validate_webhook_url],
+        help_text=products_serializers.WEBHOOK_URL_HELP,
+    )
 
 
 class OptionsSerializer(products_serializers.OptionsSerializer):

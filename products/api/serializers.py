@@ -28,6 +28,7 @@ from products.models.validators import validate_http_url
 
 MAX_COLUMN_NAME = 1000
 MAX_SHEET_NAME = 255
+WEBHOOK_URL_HELP = "URL that receives a webhook when this request has finished."
 
 PictureFactsSchema = {
     "type": "object",
@@ -152,7 +153,7 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         required=False,
         max_length=MAX_URL,
         validators=[validate_http_url],
-        help_text="URL that receives a webhook when this request has finished.",
+        help_text=WEBHOOK_URL_HELP,
     )
 
 
