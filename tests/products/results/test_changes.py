@@ -249,14 +249,14 @@ def test_runs_that_cannot_be_compared_are_refused(
 
 @pytest.mark.parametrize("style", [{}, {"style": "replace"}])
 @pytest.mark.parametrize(
-    "query", [{"run": "1"}, {"against_run": "1"}, {"against": str(uuid.uuid4())}], ids=lambda one: [*one][0]
+    "query", [{"run": "1"}, {"against_run": "1"}, {"against": str(uuid.uuid4())}], ids=" ".join
 )
 def test_what_is_only_for_a_comparison_is_refused_without_it(
     repaired: Request, style: dict[str, str], query: dict[str, str]
 ) -> None:
     answer = client_of(repaired.owner).get(f"/api/requests/{repaired.pk}/results.csv", style | query)
     (error,) = answer.json()["errors"]
-    assert (answer.status_code, error["attr"], error["code"]) == (400, [*query][0], "unknown_option")
+    assert (answer.status_code, error["attr"], error["code"]) == (400, next(iter(query)), "unknown_option")
 
 
 def test_a_request_of_one_run_is_said_to_have_one_run(repaired: Request) -> None:
