@@ -30,9 +30,9 @@ class RowEdit(NamedTuple):
     """The changes of a row. Columns are counted from 0.
 
     `written` are texts of cells that are made if they are missing; "" empties a cell. `replaced` are the text
-    that was read from a cell, and the one that takes its place, for cells that have a text of their own. Their
-    links lead to `urls`, by the URL that they led to. With `like_last`, new cells look like the last one that
-    the row had.
+    that was read from a cell, and the one that takes its place, for cells that have a text of their own.
+    `urls` are the new targets of links in these cells, by the old ones. With `like_last`, new cells look like
+    the last one that the row had.
     """
 
     number: int
