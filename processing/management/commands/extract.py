@@ -3,7 +3,7 @@ import logging
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -68,15 +68,15 @@ class Command(BaseCommand):
         try:
             partial.touch()
         except OSError as error:
-            raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
+            raise CommandError(f"{output}: {error.strerror or error}", returncode=3) from error
         try:
             batch = self._run(options)
             try:
                 with partial.open("wb") as file:
-                    file.writelines(result_csv(batch))
+                    file.writelines(result_pieces(batch))
                 partial.replace(output)  # the result appears complete or not at all
             except OSError as error:
-                raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
+                raise CommandError(f"{output}: {error.strerror or error}", returncode=3) from error
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ class Command(BaseCommand):
             with options["file"].open("rb") as file:
                 batch, _is_new = lifecycle.submit(local_user(), File(file, filename), **chosen)
         except OSError as error:
-            raise CommandError(f"{options['file']}: {error.strerror}", returncode=2) from error
+            raise CommandError(f"{options['file']}: {error.strerror or error}", returncode=2) from error
         except CatalogueError as error:
             for problem in error.problems:
                 place = f"line {problem.line}: " if problem.line else ""
@@ -128,6 +128,15 @@ class Command(BaseCommand):
         if batch.images_failed > 20:
             self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
         self.stdout.write(f"result: {output}")
+
+
+def result_pieces(batch: Request) -> Iterator[bytes]:
+    """Yield the result. Raise CommandError if the stored catalogue cannot be read."""
+    try:
+        yield from result_csv(batch)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(f"The stored catalogue cannot be read: {reason}", returncode=3) from error
 
 
 def quality(text: str) -> int:
