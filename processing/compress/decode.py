@@ -241,23 +241,26 @@ def _load_png_file(picture: Picture, png: Png, data: bytes) -> None:
         picture.image.info["icc_profile"] = png.profile
 
 
-def decode(picture: Picture, orientation: int, size: tuple[int, int]) -> Image.Image:
-    """Return an opened picture in sRGB, upright, and scaled down to ``size`` (as displayed).
+def decode(picture: Picture, size: tuple[int, int]) -> tuple[Image.Image, tuple[float, float]]:
+    """Return an opened picture in sRGB as it is stored, not turned upright, at least ``size`` large.
+
+    A JPEG may be reduced already, but stays at least twice as large as ``size``. Its last row and column may
+    then be partly outside of the picture, whose width and height in these pixels are returned beside it.
 
     Other formats than JPEG must be loaded already. Raise CompressError if a JPEG cannot be decoded.
     """
     image = picture.image
     profile = embedded_profile(image)
-    full_size, stored_size = image.size, oriented(size, orientation)
+    width, height = image.size
     if image.format in JPEG_FORMATS:
-        image = _decode_jpeg(picture, stored_size)
-    image = to_srgb(image, profile, getattr(image, "alpha", None))
-    if image.size != stored_size:
-        # If a JPEG was scaled to n/8, its last row and column may be partly outside of the picture.
-        eighths = round(8 * max(image.size) / max(full_size))
-        right, bottom = full_size[0] * eighths / 8, full_size[1] * eighths / 8
-        box = (0, 0, min(right, image.width), min(bottom, image.height))
-        image = image.resize(stored_size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+        image = _decode_jpeg(picture, size)
+    eighths = round(8 * max(image.size) / max(width, height))
+    extent = min(width * eighths / 8, image.width), min(height * eighths / 8, image.height)
+    return to_srgb(image, profile, getattr(image, "alpha", None)), extent
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image of this EXIF orientation upright."""
     return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 

@@ -9,6 +9,7 @@ import simplejpeg
 from PIL import Image
 
 from processing.compress.decode import TURBO_COLORSPACES, Picture, turbo_pixels
+from processing.compress.scaling import WHITE, flattened
 from processing.compress.types import CompressError
 
 #: Output formats of the option "original", by source format. All other formats become PNG. HEIC becomes JPEG,
@@ -45,12 +46,13 @@ def jpeg_from_jpeg(picture: Picture, quality: int) -> bytes | None:
     return cast(bytes, jpeg)
 
 
-def encode(image: Image.Image, target: str, quality: int) -> bytes:
-    """Encode an image without metadata. JPEG gets a white background if the image has transparency."""
-    if target == "jpeg" and image.mode in ("LA", "RGBA"):
-        background = Image.new(image.mode.removesuffix("A"), image.size, "white")
-        background.paste(image.convert(background.mode), mask=image.getchannel("A"))
-        image = background
+def encode(image: Image.Image, target: str, quality: int, background: str | None = None) -> bytes:
+    """Encode an image without metadata.
+
+    JPEG gets the background, ``#rrggbb`` or white, where the image has transparency.
+    """
+    if target == "jpeg":
+        image = flattened(image, background or WHITE)
     image.info.clear()  # Pillow would write the profile and the comment that it finds here
     settings = {} if target == "png" else {"quality": quality}
     file = BytesIO()

@@ -16,9 +16,10 @@ from processing.compress import (
     Compressed,
     CompressError,
     NeedsChildError,
-    Options,
     PixelBudget,
+    Recipe,
     TimeLimitError,
+    check_minimum,
     compress_here,
     compress_isolated,
 )
@@ -29,6 +30,7 @@ from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.claim import ClaimedImage
 from processing.work.fair_gate import FairGate
 from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.known_pictures import recipe_of
 from processing.work.slots import Slots
 from products.lifecycle import Outcome, PictureFacts
 from products.models import Request
@@ -112,6 +114,7 @@ class AttemptMaker:
             self._on_fetched(image)
         if known and fetched.version.sha256 == known.version.sha256:
             stored = known.stored
+            check_minimum(stored.source.width, stored.source.height, recipe_of(image.batch))
             outcome = Outcome.completed(
                 image.id,
                 image.attempts + 1,
@@ -176,29 +179,27 @@ class AttemptMaker:
 
     def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
-        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
+        recipe = recipe_of(batch)
         start = time.monotonic()
         if image.crashes:  # it may have killed a worker: this process does not even read its header
-            result = self._compress_in_child(image, data, options, max_pixels)
+            result = self._compress_in_child(image, data, recipe, max_pixels)
         else:
             try:
                 with self._codec.turn(batch.owner_id):
                     start = time.monotonic()
-                    result = compress_here(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+                    result = compress_here(data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
             except NeedsChildError as needs:
-                result = self._compress_in_child(image, data, options, needs.pixels)
+                result = self._compress_in_child(image, data, recipe, needs.pixels)
         measurements.observe_compress(time.monotonic() - start, result.output.format)
         return result
 
-    def _compress_in_child(
-        self, image: ClaimedImage, data: bytes, options: Options, pixels: int
-    ) -> Compressed:
+    def _compress_in_child(self, image: ClaimedImage, data: bytes, recipe: Recipe, pixels: int) -> Compressed:
         """Compress a picture in a child process, again if it uses up its time limit."""
         timeouts = 0
         while True:
             with self._children.turn(image.batch.owner_id), self._pixels.taken(pixels):
                 try:
-                    return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+                    return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS)
                 except TimeLimitError:
                     timeouts += 1
                     if timeouts == MAX_TIMEOUTS:

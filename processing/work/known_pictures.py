@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from processing.compress import Recipe
 from processing.work.fetch import Version
 from processing.work.models import KnownPicture
 from products.lifecycle import PictureFacts
@@ -40,13 +41,18 @@ class KnownOutput(NamedTuple):
     stored: StoredOutput
 
 
+def recipe_of(batch: Request) -> Recipe:
+    """Return what is to be made of each picture of a Request."""
+    return Recipe(**batch.recipe_options)
+
+
 def known_picture_id(batch: Request, url: str) -> str:
     """Return the id of the KnownPicture for a URL, as 32 hex digits.
 
     It depends on the owner and on all options that change outputs.
     """
-    options = f"{batch.quality} {batch.format} {batch.max_width} {batch.max_height}"
-    return uuid5_digits(uuid.NAMESPACE_URL, f"{batch.owner_id} {options} {url}")
+    made = recipe_of(batch).canonical[0]
+    return uuid5_digits(uuid.NAMESPACE_URL, f"{batch.owner_id} {made} {url}")
 
 
 def recall(batch: Request, urls: Iterable[str]) -> dict[str, KnownOutput]:

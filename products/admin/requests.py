@@ -21,6 +21,7 @@ from products import lifecycle
 from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url
 from products.models import Image, Product, Request
 from products.models.ids import parse_uuid
+from products.models.recipes import RECIPE_OPTIONS
 from products.results import download, download_name
 from products.results.result_csv import result_csv
 from products.results.zip_archive import results_zip
@@ -89,7 +90,7 @@ class RequestAdmin(ActionAdmin):
     fieldsets = [
         (None, {"fields": ["filename", "owner", "status", "error", "progress", "failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
-        ("Options", {"fields": ["quality", "format", "max_width", "max_height", "force", "webhook_url"]}),
+        ("Options", {"fields": [*RECIPE_OPTIONS, "force", "webhook_url"]}),
         (
             "Input file",
             {"fields": ["encoding", "columns", "base_url", "sheet", "products_total", "ingested_rows"]},

@@ -18,6 +18,7 @@ from django.utils import timezone
 from products.catalogue import Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
+from products.models.recipes import RECIPE_OPTIONS, Fit
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
 #: `per_second` counts Images settled in this time, which is divided into steps.
@@ -114,6 +115,19 @@ class Request(models.Model):
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    fit = models.CharField(max_length=6, choices=Fit, default=Fit.INSIDE, db_default=Fit.INSIDE)
+    background = models.CharField(
+        max_length=7,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As #rrggbb; blank: transparent where the format can be, else white.",
+    )
+    trim = models.BooleanField(default=False, db_default=False, help_text="Cut off uniform borders.")
+    min_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    min_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
     )
@@ -223,6 +237,13 @@ class Request(models.Model):
             "columns": self.columns,
             "base_url": self.base_url,
             "sheet": self.sheet,
+        }
+
+    @property
+    def recipe_options(self) -> dict[str, Any]:
+        """The options that say what is made of each picture, without those that were not given as None."""
+        return {name: getattr(self, name) for name in RECIPE_OPTIONS} | {
+            "background": self.background or None
         }
 
     @property

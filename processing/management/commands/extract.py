@@ -11,7 +11,7 @@ from typing import Any
 from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import ValidationError
-from rest_framework.fields import Field
+from rest_framework.fields import BooleanField, Field, empty
 from tqdm import tqdm
 
 from processing import runtime
@@ -19,9 +19,10 @@ from processing.monitoring.health import no_worker_sentence, no_worker_since
 from processing.workers import embedded
 from products import lifecycle
 from products.accounts.authentication import local_user
-from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
+from products.api.serializers import BaseUrlField, ColumnsField, EncodingField, OptionsSerializer
 from products.catalogue import CatalogueError, Reading
-from products.models import Format, Request
+from products.models import Fit, Format, Request
+from products.models.recipes import RECIPE_OPTIONS, recipe_problems
 from products.results.result_csv import result_csv
 
 POLL_SECONDS = 0.2
@@ -37,10 +38,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")
         parser.add_argument("-o", "--output", type=Path, metavar="OUT.csv", help="default: FILE.result.csv")
-        parser.add_argument("--quality", type=quality, default=50, metavar="1-95", help="default: 50")
-        parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
-        parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
-        parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
+        self._add_recipe_arguments(parser)
         parser.add_argument("--strict", action="store_true", help="refuse the file if any row or cell is bad")
         parser.add_argument("--force", action="store_true", help="fetch unchanged images again")
         parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: detected")
@@ -57,7 +55,33 @@ class Command(BaseCommand):
             "--sheet", help="sheet of a workbook, by name or number; default: the first with known columns"
         )
 
+    def _add_recipe_arguments(self, parser: ArgumentParser) -> None:
+        """Add an argument for each option that says what is made of pictures. The API's fields check them."""
+        fields = OptionsSerializer().fields
+        shown = {
+            "quality": "1-95",
+            "format": "|".join(Format.values),
+            "fit": "|".join(Fit.values),
+            "background": "#rrggbb",
+        }
+        for name in RECIPE_OPTIONS:
+            flag, field = f"--{name.replace('_', '-')}", fields[name]
+            text = str(field.help_text or "").replace("`", "").replace("%", "%%")
+            if isinstance(field, BooleanField):
+                parser.add_argument(flag, action="store_true", help=text)
+            else:
+                default = None if field.default is empty else field.default
+                parser.add_argument(
+                    flag,
+                    type=checked_by(field),
+                    default=default,
+                    metavar=shown.get(name, "PIXELS"),
+                    help=text or f"default: {default}",
+                )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        for name, sentence in recipe_problems(options).items():
+            raise CommandError(f"argument --{name.replace('_', '-')}: {sentence}", returncode=2)
         logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log
         output = options["output"] or options["file"].with_suffix(".result.csv")
         partial = output.with_name(output.name + ".part")
@@ -91,8 +115,8 @@ class Command(BaseCommand):
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
-        names = ("quality", "format", "max_width", "max_height", "strict", "force")
-        chosen = {name: options[name] for name in names}
+        names = (*RECIPE_OPTIONS, "strict", "force")
+        chosen = {name: options[name] for name in names if options[name] is not None}
         chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
         # The bytes of a file's name may be in any encoding, but only text can be stored.
         filename = options["file"].name.encode(errors="surrogateescape").decode(errors="replace")
@@ -120,20 +144,6 @@ class Command(BaseCommand):
         if batch.images_failed > 20:
             self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
         self.stdout.write(f"result: {output}")
-
-
-def quality(text: str) -> int:
-    """Parse a quality."""
-    if not text.isdecimal() or not 1 <= int(text) <= 95:
-        raise ArgumentTypeError("a whole number from 1 to 95")
-    return int(text)
-
-
-def pixels(text: str) -> int:
-    """Parse a width or height."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("a whole number of pixels from 1")
-    return int(text)
 
 
 def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
