@@ -117,12 +117,19 @@ def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed
     ]
     left = [planned.scaled for planned, jpeg in zip(plans, recoded, strict=True) if jpeg is None]
     pixels = pixels or Pixels(picture, orientation, left)
-    outputs = [
-        _encoded(picture, options, planned, pixels, jpeg=jpeg, is_same=is_same)
-        for options, planned, jpeg, is_same in zip(recipe.outputs, plans, recoded, same, strict=True)
-    ]
+    outputs: dict[int, Encoded] = {}
+    for index in sorted(range(len(plans)), key=lambda index: plans[index].scaled, reverse=True):
+        outputs[index] = _encoded(
+            picture,
+            recipe.outputs[index],
+            plans[index],
+            pixels,
+            jpeg=recoded[index],
+            is_same=same[index],
+        )
     source = ImageInfo(len(data), *source_size, picture.format)
-    return Compressed.of(outputs, source, animated=picture.is_animated)
+    in_order = [outputs[index] for index in range(len(plans))]
+    return Compressed.of(in_order, source, animated=picture.is_animated)
 
 
 def _jpeg_of_other_quality(picture: Picture, options: OutputOptions) -> bytes | None:

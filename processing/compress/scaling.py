@@ -55,6 +55,14 @@ def _scaled(size: Size, wanted: int, whole: int) -> Size:
     return width, height
 
 
+class _Level(NamedTuple):
+    """A picture in the orientation of its file; its last row and column may be partly outside of its size."""
+
+    image: Image.Image
+    width: float
+    height: float
+
+
 class Pixels:
     """The pixels of a picture, decoded once, from which all of its outputs are scaled.
 
@@ -64,42 +72,38 @@ class Pixels:
     def __init__(self, picture: Picture, orientation: int, sizes: Sequence[Size]) -> None:
         """Prepare for outputs that are scaled to ``sizes``, as displayed. Nothing is decoded yet."""
         self._picture, self._orientation = picture, orientation
-        self._largest = tuple(max(sides) for sides in zip(*sizes, strict=True))
-        # The decoded picture, then its halves, quarters, …, in the orientation of the file, each with its
-        # width and height, of which the last pixel may be a part only.
-        self._levels: list[tuple[Image.Image, tuple[float, float]]] = []
+        widths, heights = zip((1, 1), *sizes, strict=True)
+        self._largest = max(widths), max(heights)
+        self._levels: list[_Level] = []  # the decoded picture first, then smaller ones
 
     def trim(self) -> Size:
         """Cut off uniform borders, and return the size that is left."""
-        image = upright(self._level(0)[0], self._orientation)
+        image = upright(self._sufficient(self._largest).image, self._orientation)
         image = image.crop(border_box(image))
-        self._orientation, self._levels = 1, [(image, image.size)]
+        self._orientation, self._levels = 1, [_Level(image, *image.size)]
         return image.size
 
     def scaled(self, size: Size) -> Image.Image:
-        """Return the picture upright and in this size."""
-        width, height = oriented(size, self._orientation)
-        image, extent = self._sufficient((2 * width, 2 * height))
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.LANCZOS, box=(0, 0, *extent))
+        """Return the picture upright in this size. Small ones are made of large ones asked for before."""
+        stored = oriented(size, self._orientation)
+        image, width, height = self._sufficient((2 * stored[0], 2 * stored[1]))
+        if image.size != stored:
+            image = image.resize(stored, Image.Resampling.LANCZOS, box=(0, 0, width, height))
+            self._levels.append(_Level(image, *stored))
         return upright(image, self._orientation)
 
-    def _sufficient(self, least: Size) -> tuple[Image.Image, tuple[float, float]]:
-        """Return the smallest level that is at least so large, or the largest there is."""
-        index = 0
-        while True:
-            image, (width, height) = self._level(index)
-            if width < 2 * least[0] or height < 2 * least[1]:
-                return image, (width, height)
-            index += 1
-
-    def _level(self, index: int) -> tuple[Image.Image, tuple[float, float]]:
+    def _sufficient(self, least: Size) -> _Level:
+        """Return the smallest level that is at least so large, or the decoded picture."""
         if not self._levels:
-            self._levels.append(decode(self._picture, oriented(self._largest, self._orientation)))
-        if index == len(self._levels):
-            image, (width, height) = self._levels[-1]
-            self._levels.append((image.reduce(2), (width / 2, height / 2)))
-        return self._levels[index]
+            image, extent = decode(self._picture, oriented(self._largest, self._orientation))
+            self._levels.append(_Level(image, *extent))
+        width, height = least
+        enough = [level for level in self._levels if level.width >= width and level.height >= height]
+        best = min(enough, key=lambda level: level.width, default=self._levels[0])
+        while best.width >= 2 * width and best.height >= 2 * height:
+            best = _Level(best.image.reduce(2), best.width / 2, best.height / 2)
+            self._levels.append(best)
+        return best
 
 
 def border_box(image: Image.Image) -> tuple[int, int, int, int]:
@@ -107,9 +111,8 @@ def border_box(image: Image.Image) -> tuple[int, int, int, int]:
 
     The whole image if nothing is inside of them.
     """
-    corner = image.getpixel((0, 0))
-    values = corner if isinstance(corner, tuple) else (corner,)
-    table = [0 if abs(value - at) <= MAX_BORDER_DIFFERENCE else 255 for at in values for value in range(256)]
+    corner = image.crop((0, 0, 1, 1)).tobytes()
+    table = [0 if abs(value - at) <= MAX_BORDER_DIFFERENCE else 255 for at in corner for value in range(256)]
     return image.point(table).getbbox(alpha_only=False) or (0, 0, *image.size)
 
 

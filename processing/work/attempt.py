@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -25,15 +25,16 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
+from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.claim import ClaimedImage
 from processing.work.fair_gate import FairGate
 from processing.work.fetch import Fetched, FetchError, Version, fetch
-from processing.work.known_pictures import recipe_of
+from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
-from products.lifecycle import Outcome, PictureFacts
-from products.models import Request
+from products.lifecycle import Outcome, PictureFacts, StoredRendition
+from products.models import Names, Request
 
 logger = logging.getLogger(__name__)
 
@@ -108,25 +109,13 @@ class AttemptMaker:
 
     def _make(self, image: ClaimedImage) -> Attempt:
         try:
-            known = image.known if image.known and is_stored(image.known.stored.key) else None
-            fetched = self._fetch(image, known.version if known else None)
+            known = {name: one for name, one in (image.known or {}).items() if is_stored(one.stored.key)}
+            fetched = self._fetch(image, _common_version(known, image.batch))
         finally:
             self._on_fetched(image)
-        if known and fetched.version.sha256 == known.version.sha256:
-            stored = known.stored
-            check_minimum(stored.source.width, stored.source.height, recipe_of(image.batch))
-            outcome = Outcome.completed(
-                image.id,
-                image.attempts + 1,
-                output_key=stored.key,
-                source=stored.source,
-                output=stored.output,
-                animated=stored.animated,
-                taken_from=stored.image_id,
-            )
-        else:
-            outcome = self._compress_and_store(image, fetched.data)
-        return Attempt(image, outcome, fetched.version)
+        version = fetched.version
+        taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
+        return Attempt(image, self._complete(image, fetched.data, taken), version)
 
     def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
         start = time.monotonic()
@@ -152,10 +141,36 @@ class AttemptMaker:
         self._rate_limiter.answered(image.host)
         return fetched
 
-    def _compress_and_store(self, image: ClaimedImage, data: bytes) -> Outcome:
-        result = self._compress(image, data)
+    def _complete(self, image: ClaimedImage, data: bytes, taken: dict[str, StoredOutput]) -> Outcome:
+        """Make and store the outputs that are not taken over, and return the outcome of the picture."""
+        recipe, names = recipe_of(image.batch), output_names(image.batch)
+        outputs = dict(taken)
+        for output in taken.values():
+            check_minimum(output.source.width, output.source.height, recipe)
+        if missing := [index for index, name in enumerate(names) if name not in taken]:
+            result = self._compress(image, data, recipe.only(missing))
+            stored = self._store(image, result)
+            outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
+        main = outputs[""]
+        return Outcome.completed(
+            image.id,
+            image.attempts + 1,
+            output_key=main.key,
+            source=main.source,
+            output=main.output,
+            animated=main.animated,
+            taken_from=main.image_id,
+            renditions=[
+                StoredRendition(name, outputs[name].key, outputs[name].output, outputs[name].image_id)
+                for name in names[1:]
+            ],
+        )
+
+    def _store(self, image: ClaimedImage, result: Compressed) -> list[StoredOutput]:
+        """Store all outputs of a picture. Raises StorageError."""
         start = time.monotonic()
-        key = store(result.data, result.extension)
+        name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+        keys = [store(made.data, made.extension, name) for made in result.outputs]
         measurements.observe_store(time.monotonic() - start)
         measurements.count_bytes_saved(
             result.source.bytes,
@@ -164,22 +179,14 @@ class AttemptMaker:
             "kept" if result.kept else "compressed",
         )
         self._slots.resume_claims()
-        return Outcome.completed(
-            image.id,
-            image.attempts + 1,
-            output_key=key,
-            source=PictureFacts(
-                result.source.bytes, result.source.width, result.source.height, result.source.format
-            ),
-            output=PictureFacts(
-                result.output.bytes, result.output.width, result.output.height, result.output.format
-            ),
-            animated=result.animated,
-        )
+        source = PictureFacts(*astuple(result.source))
+        return [
+            StoredOutput(None, key, source, PictureFacts(*astuple(made.output)), result.animated)
+            for key, made in zip(keys, result.outputs, strict=True)
+        ]
 
-    def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
+    def _compress(self, image: ClaimedImage, data: bytes, recipe: Recipe) -> Compressed:
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
-        recipe = recipe_of(batch)
         start = time.monotonic()
         if image.crashes:  # it may have killed a worker: this process does not even read its header
             result = self._compress_in_child(image, data, recipe, max_pixels)
@@ -204,6 +211,17 @@ class AttemptMaker:
                     timeouts += 1
                     if timeouts == MAX_TIMEOUTS:
                         raise
+
+
+def _common_version(known: KnownOutputs, batch: Request) -> Version | None:
+    """Return the version of which all outputs are known, to be asked for conditionally.
+
+    None if one is missing or of another version: then the picture itself is needed, whatever the answer.
+    """
+    versions = [one.version for one in known.values()]
+    is_complete = len(known) == len(output_names(batch))
+    is_same = is_complete and len({version.sha256 for version in versions}) == 1
+    return versions[0] if is_same else None
 
 
 def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:

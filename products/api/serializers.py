@@ -23,7 +23,7 @@ from products.catalogue import (
     check_base_url,
     known_encoding,
 )
-from products.models import Fit, Format, Image, Product, Request, Run
+from products.models import Fit, Format, Image, Names, Product, Request, Run
 from products.models.image import WaitingHost
 from products.models.recipes import (
     MAX_QUALITY,
@@ -32,6 +32,7 @@ from products.models.recipes import (
     choice_errors,
     number_errors,
     parse_background,
+    parse_renditions,
     recipe_problems,
 )
 from products.models.validators import validate_http_url
@@ -47,6 +48,13 @@ PictureFactsSchema = {
         "width": {"type": "integer"},
         "height": {"type": "integer"},
         "format": {"type": "string"},
+    },
+}
+RenditionFactsSchema = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string", "format": "uri"},
+        **cast(dict[str, Any], PictureFactsSchema["properties"]),
     },
 }
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
@@ -125,6 +133,31 @@ class BackgroundField(serializers.CharField):
             raise serializers.ValidationError(str(error), "invalid") from error
 
 
+class RenditionSerializer(serializers.Serializer[Any]):
+    """A further output of every picture. For the API's description; `parse_renditions` checks it."""
+
+    name = serializers.RegexField(r"^[a-z0-9_-]{1,20}$")
+    width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    max_width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    max_height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    fit = serializers.ChoiceField(Fit.choices, required=False)
+    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False)
+    format = serializers.ChoiceField(Format.choices, required=False)
+    quality = serializers.IntegerField(min_value=MIN_QUALITY, max_value=MAX_QUALITY, required=False)
+
+
+@extend_schema_field(RenditionSerializer(many=True))
+class RenditionsField(serializers.Field[list[dict[str, Any]], Any, Any, Any]):
+    """Renditions as a list, or as JSON text that has one."""
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        try:
+            return parse_renditions(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
 def side_field(help_text: str) -> serializers.IntegerField:
     """Return the field of a width or height in pixels, which may be left out."""
     return serializers.IntegerField(
@@ -181,6 +214,17 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
     trim = serializers.BooleanField(default=False, help_text="Cut off uniform borders.")
     min_width = side_field("Narrower pictures fail with `too_small`.")
     min_height = side_field("Lower pictures fail with `too_small`.")
+    names = serializers.ChoiceField(
+        Names.choices,
+        default=Names.HASH,
+        error_messages=choice_errors(Names),
+        help_text="`source`: the URLs of outputs end in the file names of their sources.",
+    )
+    renditions = RenditionsField(
+        required=False,
+        help_text="Further outputs of every picture, as JSON. What one does not name is as in the main "
+        "output; one that names any of the four sizes inherits none of them, nor `fit`.",
+    )
     strict = serializers.BooleanField(
         default=False, help_text="Refuse the whole file if any row or cell is invalid."
     )
@@ -379,6 +423,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     output_url = serializers.SerializerMethodField()
     source = serializers.SerializerMethodField()  # type: ignore[assignment]  # the contract's name, also DRF's
     output = serializers.SerializerMethodField()
+    renditions = serializers.SerializerMethodField()
 
     class Meta:
         model = Image
@@ -394,7 +439,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
                 "unchanged",
                 "animated",
             ),
-            *("source", "output"),
+            *("source", "output", "renditions"),
         ]
 
     @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
@@ -417,6 +462,17 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     @extend_schema_field(PictureFactsSchema)
     def get_output(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "output")
+
+    @extend_schema_field({"type": "object", "additionalProperties": RenditionFactsSchema})
+    def get_renditions(self, image: Image) -> dict[str, dict[str, Any]]:
+        request = self.context["request"]
+        return {
+            one.name: {
+                "url": request.build_absolute_uri(one.path),
+                **{name: getattr(one, name) for name in ("bytes", "width", "height", "format")},
+            }
+            for one in image.renditions.all()
+        }
 
 
 def picture_facts(image: Image, side: str) -> dict[str, Any] | None:

@@ -61,13 +61,21 @@ class Writer:
 
     By default the columns of a result are added after the input's. With `replace` nothing is added; instead
     the outputs take the place of the URLs they were made from. Other cells stay byte for byte the same.
-    `for_excel` writes UTF-8 with a byte order mark and escapes formulas.
+    `renditions` are the names of further outputs, each with a column of its own. `for_excel` writes
+    UTF-8 with a byte order mark and escapes formulas.
     """
 
-    def __init__(self, catalogue: Catalogue, *, replace: bool = False, for_excel: bool = False) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        replace: bool = False,
+        for_excel: bool = False,
+        renditions: Sequence[str] = (),
+    ) -> None:
         self._catalogue = catalogue
         self._delimiter, self._width = catalogue.delimiter, len(catalogue.header)
-        self._replace, self._for_excel = replace, for_excel
+        self._replace, self._for_excel, self._renditions = replace, for_excel, renditions
         header, _line_end = raw_cells(catalogue.header_text, self._delimiter)
         self._quotes_all = all(cell.startswith('"') for cell in header)
 
@@ -80,14 +88,26 @@ class Writer:
         else:
             yield catalogue.encoding.bom
             yield from map(self.encode, catalogue.preamble())
-        added = () if self._replace else result_columns(catalogue.header[: catalogue.input_width])
+        named = catalogue.header[: catalogue.input_width]
+        added = () if self._replace else result_columns(named, self._renditions)
         yield self.encode(self._record(catalogue.header_text, catalogue.header, catalogue.header, added))
 
-    def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> str:
-        """Return the text of a row. `outputs` has one entry per URL of the row, "" if there is no output."""
+    def row(
+        self,
+        row: Row,
+        outputs: Sequence[str],
+        status: str,
+        error: str,
+        renditions: Sequence[Sequence[str]] = (),
+    ) -> str:
+        """Return the text of a row. `outputs` has one entry per URL of the row, "" if there is no output.
+
+        So has each of `renditions`.
+        """
         if not self._replace:
-            urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
-            return self._record(row.text, row.cells, row.cells, (urls, status, error))
+            separator = self._catalogue.separator
+            urls = [separator.join(column) if any(column) else "" for column in (outputs, *renditions)]
+            return self._record(row.text, row.cells, row.cells, (*urls, status, error))
         cells, remaining = list(row.cells), iter(outputs)
         for index in self._catalogue.picture_cells(cells):
             if index < len(cells):

@@ -4,9 +4,9 @@ Models have rows and queries; `products.lifecycle` has the workflow.
 """
 
 from products.models.draft import Draft
-from products.models.image import Image
+from products.models.image import Image, Rendition
 from products.models.product import Product, ProductImage, ProductQuerySet
-from products.models.recipes import Fit
+from products.models.recipes import Fit, Names
 from products.models.request import Request, RequestQuerySet, Run
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin
 
@@ -16,9 +16,11 @@ __all__ = [
     "Format",
     "Image",
     "ImageStatus",
+    "Names",
     "Product",
     "ProductImage",
     "ProductQuerySet",
+    "Rendition",
     "Request",
     "RequestQuerySet",
     "RequestStatus",

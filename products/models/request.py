@@ -18,7 +18,7 @@ from django.utils import timezone
 from products.catalogue import Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
-from products.models.recipes import RECIPE_OPTIONS, Fit
+from products.models.recipes import RECIPE_OPTIONS, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
 #: `per_second` counts Images settled in this time, which is divided into steps.
@@ -128,6 +128,13 @@ class Request(models.Model):
     trim = models.BooleanField(default=False, db_default=False, help_text="Cut off uniform borders.")
     min_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     min_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    names = models.CharField(max_length=6, choices=Names, default=Names.HASH, db_default=Names.HASH)
+    renditions = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Further outputs of every picture, each with a name and its options.",
+    )
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
     )
@@ -241,10 +248,15 @@ class Request(models.Model):
 
     @property
     def recipe_options(self) -> dict[str, Any]:
-        """The options that say what is made of each picture, without those that were not given as None."""
+        """The options that say what is made of each picture; None for one that was not given."""
         return {name: getattr(self, name) for name in RECIPE_OPTIONS} | {
             "background": self.background or None
         }
+
+    @property
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """The options of every output by its name: the main one, whose name is "", and the renditions."""
+        return outputs_of(self.recipe_options)
 
     @property
     def earlier(self) -> "Request | None":

@@ -16,7 +16,7 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.models import Fit, Format, RequestStatus
+from products.models import Fit, Format, Names, RequestStatus
 from products.models.image import Causes
 from products.models.recipes import (
     MAX_QUALITY,
@@ -26,6 +26,7 @@ from products.models.recipes import (
     choice_errors,
     number_errors,
     parse_background,
+    parse_renditions,
     recipe_problems,
 )
 from products.models.validators import validate_http_url
@@ -47,6 +48,20 @@ class SideField(forms.IntegerField):
             error_messages=number_errors(1, MAX_SIDE),
             help_text=help_text,
         )
+
+
+class RenditionsField(forms.JSONField):
+    """Renditions as JSON text; an empty list for none."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the list of renditions."""
+        try:
+            return parse_renditions(value)
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if value else ""
 
 
 class OptionsForm(forms.Form):
@@ -94,6 +109,21 @@ class OptionsForm(forms.Form):
     )
     min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
     min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
+    names = forms.ChoiceField(
+        label="File names",
+        choices=Names.choices,
+        initial=Names.HASH,
+        required=False,
+        error_messages=choice_errors(Names),
+        help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
+    )
+    renditions = RenditionsField(
+        label="Renditions",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Further sizes of every picture, as JSON. For example "
+        "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
+    )
     strict = forms.BooleanField(
         label="Strict",
         required=False,
@@ -106,7 +136,12 @@ class OptionsForm(forms.Form):
     )
 
     def clean_fit(self) -> str:
-        return self.cleaned_data["fit"] or Fit.INSIDE.value
+        fit: str = self.cleaned_data["fit"]
+        return fit or Fit.INSIDE.value
+
+    def clean_names(self) -> str:
+        names: str = self.cleaned_data["names"]
+        return names or Names.HASH.value
 
     def clean_background(self) -> str:
         colour: str = self.cleaned_data["background"]

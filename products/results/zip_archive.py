@@ -13,7 +13,7 @@ from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
 from products.models.product import leading_rows, load_images
-from products.results.result_csv import result_csv
+from products.results.result_csv import rendition_names, result_csv
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -43,18 +43,31 @@ class _Buffer(io.RawIOBase):
 
 
 def images_zip(batch: Request) -> Iterator[bytes]:
-    """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, in pieces of PIECE_BYTES."""
+    """Yield a ZIP of all outputs, in row order, in pieces of PIECE_BYTES.
+
+    Their names are `{serial}-{n}.{ext}`, those of renditions `{serial}-{n}-{name}.{ext}`.
+    """
     buffer, used = _Buffer(), set[str]()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
         for product, number, image in _numbered_images(batch):
-            if image.output_key:
-                name = _member_name(product, number, PurePath(image.output_key).suffix, used)
+            for suffix, key in _stored_files(batch, image):
+                name = _member_name(product, number, f"{suffix}{PurePath(key).suffix}", used)
                 member = zipfile.ZipInfo(name, time.localtime()[:6])
-                with default_storage.open(image.output_key) as file, archive.open(member, "w") as target:
+                with default_storage.open(key) as file, archive.open(member, "w") as target:
                     for piece in file.chunks(PIECE_BYTES):
                         target.write(piece)
                         yield buffer.take()
     yield buffer.take()
+
+
+def _stored_files(batch: Request, image: Image) -> Iterator[tuple[str, str]]:
+    """Yield what follows the number in the name of each of an Image's files, and the file's key."""
+    if image.output_key:
+        yield "", image.output_key
+    keys = {rendition.name: rendition.key for rendition in image.renditions.all()}
+    for name in rendition_names(batch):
+        if name in keys:
+            yield f"-{name}", keys[name]
 
 
 def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:

@@ -1,5 +1,7 @@
 """The options that say what is made of pictures: form, API and command refuse the same."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -55,7 +57,7 @@ def test_what_is_wrong_is_refused_with_one_sentence_everywhere(
 
 
 def test_options_are_kept_and_answered(api: Client, client: Client, ann: User) -> None:
-    given = {
+    given: dict[str, Any] = {
         **{"width": 300, "height": 200, "fit": "pad", "background": "#AABBCC", "trim": "true"},
         **{"min_width": 100, "min_height": 50},
     }

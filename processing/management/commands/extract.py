@@ -21,7 +21,7 @@ from products import lifecycle
 from products.accounts.authentication import local_user
 from products.api.serializers import BaseUrlField, ColumnsField, EncodingField, OptionsSerializer
 from products.catalogue import CatalogueError, Reading
-from products.models import Fit, Format, Request
+from products.models import Fit, Format, Names, Request
 from products.models.recipes import RECIPE_OPTIONS, recipe_problems
 from products.results.result_csv import result_csv
 
@@ -63,6 +63,8 @@ class Command(BaseCommand):
             "format": "|".join(Format.values),
             "fit": "|".join(Fit.values),
             "background": "#rrggbb",
+            "names": "|".join(Names.values),
+            "renditions": "JSON",
         }
         for name in RECIPE_OPTIONS:
             flag, field = f"--{name.replace('_', '-')}", fields[name]

@@ -34,7 +34,7 @@ def source(name: str) -> bytes:
 
 
 def made(name: str, format: str, **limits: int) -> Compressed:
-    return compress(source(name), Recipe(quality=95, format=format, **limits), max_pixels=CAP)
+    return compress(source(name), Recipe(quality=95, format=format, **limits), max_pixels=CAP)  # type: ignore[arg-type]
 
 
 def shown(image: Image.Image) -> Image.Image:
