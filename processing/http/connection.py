@@ -1,4 +1,7 @@
-"""One HTTP/1.1 connection. h11 parses heads and chunked bodies; bodies with a Content-Length bypass it."""
+"""One HTTP/1.1 connection. h11 parses heads, once they are tidied, and chunked bodies.
+
+Bodies with a Content-Length bypass it.
+"""
 
 import select
 import socket
@@ -10,10 +13,13 @@ import h11
 import httpx
 
 from processing.http.deadline import time_left
+from processing.http.head import HEAD_END, tidied
 
 READ_BYTES = 256 * 1024
 WRITE_BYTES = 16 * 1024
 MAX_HEAD_BYTES = 100 * 1024
+#: Responses such as `100 Continue` before the one that counts.
+MAX_INTERIM_RESPONSES = 100
 
 
 class Connection:
@@ -24,6 +30,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._is_regular = False
         self.is_reusable = False
 
     def close(self) -> None:
@@ -39,20 +46,49 @@ class Connection:
         return bool(poll.poll(0))
 
     def ask(self, request: httpx.Request) -> tuple[h11.Response, Iterator[bytes]]:
-        """Send a request. Return the head of the response, and its body piece by piece as it arrives."""
+        """Send a request. Return the head of the response, and its body piece by piece as it arrives.
+
+        After an irregular head the connection is not reused: a proxy may have read that head in another way,
+        and what follows would not be the response to the next request.
+        """
         self.is_reusable = False
         timeouts = request.extensions.get("timeout", {})
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._send(request, protocol, timeouts.get("write"))
         timeout = timeouts.get("read")
-        while isinstance(head := self._next(protocol, timeout), h11.InformationalResponse):
-            pass
-        if not isinstance(head, h11.Response):
-            raise httpx.RemoteProtocolError("The connection ended without a response.")
+        head, begun = self._response_head(protocol, timeout)
         length = _length(request, head)
-        if length is None:
-            return head, self._framed(protocol, timeout)
-        return head, self._sized(length, head, protocol.trailing_data[0], timeout)
+        if length is not None:
+            return head, self._sized(length, head, begun, timeout)
+        if begun:  # h11 takes no bytes for the end of the connection
+            protocol.receive_data(begun)
+        return head, self._framed(protocol, timeout)
+
+    def _response_head(self, protocol: h11.Connection, timeout: float | None) -> tuple[h11.Response, bytes]:
+        """Return the head after any interim responses, and what has been read of the body."""
+        self._is_regular, begun = True, b""
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
+            raw, begun = self._head(begun, timeout)
+            regular = tidied(raw)
+            self._is_regular = self._is_regular and regular == raw
+            protocol.receive_data(regular)
+            if isinstance(head := self._next(protocol, timeout), h11.Response):
+                return head, begun
+        raise httpx.RemoteProtocolError("There are too many interim responses.")
+
+    def _head(self, begun: bytes, timeout: float | None) -> tuple[bytes, bytes]:
+        """Return a head, of which `begun` has been read, and what has been read after it."""
+        head = bytearray(begun)
+        searched = 0
+        while not (end := HEAD_END.search(head, searched)):
+            if len(head) > MAX_HEAD_BYTES:
+                raise httpx.RemoteProtocolError("The head of the response is too long.")
+            searched = max(0, len(head) - 2)
+            piece = self._read(READ_BYTES, timeout)
+            if not piece:
+                raise httpx.RemoteProtocolError("The connection ended without a response.")
+            head += piece
+        return bytes(head[: end.end()]), bytes(head[end.end() :])
 
     def _sized(self, length: int, head: h11.Response, begun: bytes, timeout: float | None) -> Iterator[bytes]:
         """Yield a body of known length, which h11 would only copy from buffer to buffer."""
@@ -65,13 +101,14 @@ class Connection:
             left -= len(piece)
             yield piece
         options = b",".join(value for name, value in head.headers if name == b"connection").lower()
-        self.is_reusable = left == 0 and head.http_version == b"1.1" and b"close" not in options
+        is_kept = head.http_version == b"1.1" and b"close" not in options
+        self.is_reusable = left == 0 and is_kept and self._is_regular
 
     def _framed(self, protocol: h11.Connection, timeout: float | None) -> Iterator[bytes]:
         while isinstance(event := self._next(protocol, timeout), h11.Data):
             yield bytes(event.data)
         is_over = protocol.our_state is protocol.their_state is h11.DONE
-        self.is_reusable = is_over and not protocol.trailing_data[0]
+        self.is_reusable = is_over and not protocol.trailing_data[0] and self._is_regular
 
     def _next(self, protocol: h11.Connection, timeout: float | None) -> Any:
         try:
@@ -91,9 +128,11 @@ class Connection:
             raise httpx.ReadError(str(error)) from error
 
     def _send(self, request: httpx.Request, protocol: h11.Connection, timeout: float | None) -> None:
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
         body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
         try:
+            head = h11.Request(
+                method=request.method, target=request.url.raw_path, headers=request.headers.raw
+            )
             data = b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error

@@ -34,6 +34,15 @@ _REFUSED = tuple(
 )
 
 
+#: For OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and …_VERIFY_LEAF_SIGNATURE, which do not tell
+#: a missing certificate from an unknown authority.
+_INCOMPLETE_CHAIN = dict.fromkeys(
+    (20, 21),
+    "the server does not send the intermediate certificate that links its own to a known authority, or no "
+    "known authority issued it",
+)
+
+
 class InvalidAddress(httpx.UnsupportedProtocol):
     """The URL cannot be requested. The message is a sentence for users."""
 
@@ -85,6 +94,15 @@ def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> b
     return address.is_global and not address.is_multicast
 
 
+def literal_address(host: str) -> IPAddress | None:
+    """Return the address that a host name is, or always has, as `localhost` does; None for other names."""
+    name = host.rstrip(".").lower()
+    try:
+        return ipaddress.ip_address("127.0.0.1" if name.split(".")[-1] == "localhost" else name)
+    except ValueError:
+        return None
+
+
 def connect(
     host: str, port: int, allowed_networks: Sequence[IPNetwork], timeout: float | None
 ) -> socket.socket:
@@ -92,7 +110,7 @@ def connect(
 
     Raises BlockedAddress, UnresolvedName, UnknownName, or the error of the last address.
     """
-    addresses = [found for found in _resolve(host, port) if is_permitted(found, allowed_networks)]
+    addresses = [found for found in resolve(host, port) if is_permitted(found, allowed_networks)]
     left = time_left(timeout)
     for number, address in enumerate(addresses, 1):
         try:
@@ -118,7 +136,8 @@ def start_tls(
         if isinstance(error, TimeoutError):
             raise httpx.ConnectTimeout(str(error)) from error
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            raise TLSError(getattr(error, "verify_message", error.reason)) from error
+            reason = getattr(error, "verify_message", error.reason)
+            raise TLSError(_INCOMPLETE_CHAIN.get(getattr(error, "verify_code", 0), reason)) from error
         raise httpx.ConnectError(str(error)) from error
     except BaseException:
         sock.close()
@@ -133,7 +152,8 @@ def _embedded_ipv4(address: IPAddress) -> IPAddress:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-def _resolve(host: str, port: int) -> list[IPAddress]:
+def resolve(host: str, port: int) -> list[IPAddress]:
+    """Return the addresses of a host. Raises UnknownName or UnresolvedName."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label is empty or longer than 63 bytes

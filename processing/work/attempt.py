@@ -24,6 +24,7 @@ from processing.compress import (
     compress_isolated,
 )
 from processing.hosts.rate_limit import RateLimiter
+from processing.http.conditions import ConditionRefusals
 from processing.http.transport import guarded_transport
 from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_stored, store
@@ -63,8 +64,8 @@ class Attempt:
 class AttemptMaker:
     """Makes attempts, in any number of threads, with as many codecs at once as there are CPUs.
 
-    Users take turns. Pictures in child processes, which may take long, have turns of their own, and at most
-    half of the CPUs.
+    Users share the codec fairly. Pictures in child processes, which may take long, have slots of their own,
+    and at most half of the CPUs.
 
     `on_fetched` is called with each image as soon as nothing more is requested from its host.
     """
@@ -78,6 +79,7 @@ class AttemptMaker:
         self._transport = guarded_transport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
+        self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
         self._codec, self._children = FairGate(cpus), FairGate(max(1, cpus // 2))
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
@@ -127,6 +129,7 @@ class AttemptMaker:
                 max_bytes=settings.FETCH_MAX_BYTES,
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
+                refusals=self._refusals,
             )
         except FetchError as error:
             measurements.observe_fetch(time.monotonic() - start, error.code)
@@ -192,7 +195,7 @@ class AttemptMaker:
             result = self._compress_in_child(image, data, recipe, max_pixels)
         else:
             try:
-                with self._codec.turn(batch.owner_id):
+                with self._codec.slot(batch.owner_id):
                     start = time.monotonic()
                     result = compress_here(data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
             except NeedsChildError as needs:
@@ -204,7 +207,7 @@ class AttemptMaker:
         """Compress a picture in a child process, again if it uses up its time limit."""
         timeouts = 0
         while True:
-            with self._children.turn(image.batch.owner_id), self._pixels.taken(pixels):
+            with self._children.slot(image.batch.owner_id), self._pixels.taken(pixels):
                 try:
                     return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS)
                 except TimeLimitError:

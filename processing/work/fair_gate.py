@@ -23,8 +23,8 @@ class FairGate:
         self._start = 0.0
 
     @contextmanager
-    def turn(self, owner: Hashable) -> Iterator[None]:
-        """Wait for this owner's turn, and hold a place until the block ends."""
+    def slot(self, owner: Hashable) -> Iterator[None]:
+        """Wait until this owner is next, and hold a slot until the block ends."""
         self._enter(owner)
         start = self._clock()
         try:

@@ -1,8 +1,7 @@
 """Fetch one picture within limits of time and size, conditionally if an earlier version is known."""
 
 import hashlib
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,14 +9,15 @@ from typing import cast
 
 import httpx
 
+from processing.http.conditions import ConditionRefusals, conditions
+from processing.http.content_encoding import CodingError, Inflater, UnsupportedCoding, inflater_for
 from processing.http.deadline import deadline
 from processing.http.errors import classify, retry_after
-from processing.http.guard import InvalidAddress, check_url
+from processing.http.guard import InvalidAddress
+from processing.http.redirects import RequestChain
 
-MAX_REDIRECTS = 5
 #: Longer bodies of redirects and errors are not read to their end.
 MAX_DRAIN_BYTES = 64 * 1024
-INFLATE_BYTES = 256 * 1024
 #: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
 
@@ -29,7 +29,8 @@ class FetchError(Exception):
     """A picture could not be fetched.
 
     `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
-    too_large not_an_image`, `detail` a sentence for users. `permanent`: a retry would fail again.
+    too_large not_an_image unsupported_format`, `detail` a sentence for users. `permanent`: a retry would fail
+    again.
     `retry_after`: the seconds that the host asked to wait (429 and 503 only, at most a day).
     `elsewhere`: it happened on another host, to which the requested one had redirected.
     """
@@ -53,19 +54,13 @@ class FetchError(Exception):
 class Version:
     """A version of a picture: the `url` that answered, after redirects, the SHA-256, and the validators.
 
-    The validators `ETag` and `Last-Modified` are "" if there is none that can be sent in a condition.
+    The validators `ETag` and `Last-Modified` are "" if there is none, or one that is not kept.
     """
 
     url: str
     sha256: bytes
     etag: str = ""
     last_modified: str = ""
-
-    @property
-    def conditions(self) -> dict[str, str]:
-        """Headers of a conditional request for another version (RFC 9110, 13.1)."""
-        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in headers.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,72 +79,56 @@ def fetch(
     max_bytes: int,
     user_agent: str = "",
     known: Version | None = None,
+    refusals: ConditionRefusals | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The request is conditional if it goes to the URL that answered with `known`. Raises FetchError.
-    A guarded transport limits the total time; any other applies `timeout` to each step.
+    The request is conditional if it goes to the URL that answered with `known` and its host is none of
+    `refusals`. Raises FetchError. A guarded transport limits the total time; any other applies `timeout` to
+    each step.
     """
-    # A client would double the time spent here, on cookies, hooks and merged headers.
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
-    current = first = _parse(url)
+    known_conditions = conditions(known.etag, known.last_modified) if known else {}
     try:
-        with deadline(timeout):
-            for _ in range(MAX_REDIRECTS + 1):
-                asked = known if known and known.url == str(current) else None
-                request = _request(current, timeout, {**headers, **(asked.conditions if asked else {})})
-                with _answer(transport, request, timeout) as response:
-                    if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
-                        _drain(response)
-                        return Fetched(b"", asked)
-                    if not response.has_redirect_location:
-                        return _read(response, str(current), max_bytes)
-                    _drain(response)
-                    current = _target(response, current)
-    except FetchError as error:
-        error.elsewhere = current.raw_host != first.raw_host
-        raise
-    detail = f"The address was redirected more than {MAX_REDIRECTS} times."
-    raise FetchError("too_many_redirects", detail, permanent=True)
-
-
-def _parse(url: str) -> httpx.URL:
-    url = url.strip()
-    if url.startswith("//"):
-        url = f"https:{url}"
-    try:
-        return httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise _invalid_url("The address is malformed.") from error
-
-
-def _request(url: httpx.URL, timeout: float, headers: Mapping[str, str]) -> httpx.Request:
-    try:
-        check_url(url)  # for transports that are not guarded
+        chain = RequestChain(
+            url,
+            headers,
+            timeout,
+            known_url=known.url if known else "",
+            conditions=known_conditions,
+            refusals=refusals,
+        )
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
-    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
-    return httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+    try:
+        with deadline(timeout):
+            while True:
+                with _answer(transport, chain, timeout) as response:
+                    if known and chain.is_unmodified(response):
+                        _drain(response)
+                        return Fetched(b"", known)
+                    if not chain.goes_on(response):
+                        return _read(response, str(chain.url), max_bytes)
+                    _drain(response)
+    except FetchError as error:
+        error.elsewhere = chain.has_left
+        raise
 
 
 @contextmanager
-def _answer(
-    transport: httpx.BaseTransport, request: httpx.Request, timeout: float
-) -> Iterator[httpx.Response]:
+def _answer(transport: httpx.BaseTransport, chain: RequestChain, timeout: float) -> Iterator[httpx.Response]:
+    """Send the next request of a chain. Raise errors of httpx in the block as FetchError."""
     try:
+        request = chain.request()
         with closing(transport.handle_request(request)) as response:
             response.request = request
             yield response
+    except InvalidAddress as error:
+        raise _invalid_url(str(error)) from error
+    except httpx.TooManyRedirects as error:
+        raise FetchError("too_many_redirects", str(error), permanent=True) from error
     except httpx.HTTPError as error:
         raise _fetch_error(error, request.url.host, timeout) from error
-
-
-def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
-    """Return the target of a redirect from `url`."""
-    try:
-        return url.join(response.headers["Location"])
-    except (httpx.InvalidURL, ValueError) as error:
-        raise _invalid_url(f"{url.host} redirected to an invalid address.") from error
 
 
 def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
@@ -191,16 +170,16 @@ def _body(response: httpx.Response, max_bytes: int) -> bytes:
     if not response.is_success:
         _drain(response)
         raise _status_error(response, host)
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    gzipped = encoding in ("gzip", "x-gzip")
-    if not gzipped and encoding not in ("", "identity"):
-        raise _unreadable(host)
+    try:
+        inflater = inflater_for(response.headers.get("Content-Encoding", ""))
+    except CodingError as error:
+        raise _unreadable(host, error) from error
     length = response.headers.get("Content-Length", "0")
     if length.isdecimal() and float(length) > max_bytes:
         raise _too_large(host, max_bytes)
     pieces = _limited(_raw(response), host, max_bytes)
-    if gzipped:
-        pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
+    if inflater:
+        pieces = _limited(_inflated(pieces, inflater, host), host, max_bytes)
     body = BytesIO()  # a list of pieces would hold the data twice when joined
     body.writelines(pieces)
     if not body.tell():
@@ -217,19 +196,13 @@ def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[byt
         yield piece
 
 
-def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
-    """Decompress gzip, in pieces of bounded size."""
-    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
+def _inflated(pieces: Iterator[bytes], inflater: Inflater, host: str) -> Iterator[bytes]:
     try:
         for piece in pieces:
-            rest = piece
-            while rest and not inflater.eof:
-                yield inflater.decompress(rest, INFLATE_BYTES)
-                rest = inflater.unconsumed_tail
-    except zlib.error as error:
-        raise _unreadable(host) from error
-    if not inflater.eof:
-        raise _unreadable(host)
+            yield from inflater.decode(piece)
+        inflater.finish()
+    except CodingError as error:
+        raise _unreadable(host, error) from error
 
 
 def _drain(response: httpx.Response) -> None:
@@ -266,6 +239,6 @@ def _too_large(host: str, max_bytes: int) -> FetchError:
     return FetchError("too_large", f"{host} sent more than {max_bytes / 1e6:g} MB.", permanent=True)
 
 
-def _unreadable(host: str) -> FetchError:
-    detail = f"{host} sent the picture in an encoding that cannot be read."
-    return FetchError("not_an_image", detail, permanent=True)
+def _unreadable(host: str, error: CodingError) -> FetchError:
+    code = "unsupported_format" if isinstance(error, UnsupportedCoding) else "not_an_image"
+    return FetchError(code, f"{host} {error}.", permanent=True)

@@ -101,7 +101,7 @@ class Pipeline:
     def share_pauses(self) -> None:
         """Tell other workers which hosts are paused, and learn it from them."""
         PausedHost.objects.tell(self.rate_limiter.take_news())
-        self.rate_limiter.learn(row.pause for row in PausedHost.objects.current())
+        self.rate_limiter.learn(PausedHost.objects.pauses())
 
     @contextmanager
     def fed_with(self, batch: Request) -> Iterator[bool]:

@@ -60,8 +60,8 @@ class Slots:
     As many Images may wait as there are threads, or more while the work is fast, so that claims can be few
     and large. An Image starts when a thread is free, the rate limiter lets its host (host:port) be requested,
     and fewer Images of the host are being fetched than this worker has leased of the `per_host` slots that
-    all workers share. Hosts that have never answered have a share of the threads (`FetchShares`). Hosts take
-    turns. Thread-safe.
+    all workers share. Hosts that have never answered have a share of the threads (`FetchShares`). Hosts are
+    served one after another. Thread-safe.
     """
 
     def __init__(self, threads: int, per_host: int, rate_limiter: RateLimiter, leases: Leases) -> None:
@@ -117,8 +117,8 @@ class Slots:
                 self._tell_if_empty()
 
     @contextmanager
-    def turn(self, seconds: float, owner: Hashable = None) -> Iterator[int]:
-        """Wait for this thread's turn to claim; yield how many Images to claim, 0 if `seconds` have passed.
+    def claiming(self, seconds: float, owner: Hashable = None) -> Iterator[int]:
+        """Wait until this thread may claim; yield how many Images to claim, 0 if `seconds` have passed.
 
         Lanes claim one at a time, first come first served, which shares the slots fairly between Requests.
         A claim is for as many Images as there are threads at most, since all of it may be of one slow host.

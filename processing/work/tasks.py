@@ -51,9 +51,9 @@ def work(request_id: str, epoch: int, forwards: int = 0) -> None:
     """Run a lane for a slice of time, then go to the end of the queue."""
     try:
         batch = _active(request_id, epoch)
-        turn = lane.run(batch, pipeline.current(), forwards) if batch else None
-        if batch and turn:
-            _send_again(work, batch, turn.delay_seconds, turn.forwards)
+        following = lane.run(batch, pipeline.current(), forwards) if batch else None
+        if batch and following:
+            _send_again(work, batch, following.delay_seconds, following.forwards)
     except Exception:
         logger.exception("A lane of %s failed; it runs again in a second", request_id)
         work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))

@@ -58,21 +58,34 @@ def rendition_names(batch: Request) -> list[str]:
 
 
 def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
-    reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
     count = len(batch.renditions)
     with batch.source:
         yield from writer.start()
-        for chunk in _split(catalogue.parts()):
-            outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
+        for chunk in rows_with_results(batch, catalogue):
             lines = []
-            for part in chunk:
+            for part, of_row in chunk:
                 if isinstance(part, Row):
-                    of_row = [outcomes.get(url, not_ingested) for url in part.image_urls]
                     if not only_failed or any(outcome.failure for outcome in of_row):
-                        lines.append(writer.row(part, *_result_cells(of_row, count)))
+                        lines.append(writer.row(part, *result_cells(of_row, count)))
                 elif not only_failed:
                     lines.append(part)
             yield writer.encode("".join(lines))
+
+
+def rows_with_results(
+    batch: Request, catalogue: Catalogue
+) -> Iterator[list[tuple[Row | str, list[PictureResult]]]]:
+    """Yield the parts of a catalogue in chunks, each row with the outcome of each of its URLs."""
+    reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
+    for chunk in _split(catalogue.parts()):
+        outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
+        yield [
+            (
+                part,
+                [outcomes.get(url, not_ingested) for url in part.image_urls] if isinstance(part, Row) else [],
+            )
+            for part in chunk
+        ]
 
 
 def _split(parts: Iterable[Row | str]) -> Iterator[list[Row | str]]:
@@ -146,7 +159,7 @@ class ResultReader:
         return urls
 
 
-def _result_cells(
+def result_cells(
     outcomes: list[PictureResult], renditions: int
 ) -> tuple[Sequence[str], str, str, list[list[str]]]:
     """Return the output URLs of a row, its status, its errors, and the URLs of its renditions."""

@@ -9,7 +9,7 @@ from tests.support.parallel import wait_until
 
 
 class Clock:
-    """A clock that moves as far as each turn says that it takes."""
+    """A clock that moves as far as each block says that it takes."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -43,14 +43,14 @@ class Line:
         return sum(map(len, self.gate._waiting.values()))
 
     def _take(self, owner: str, seconds: float) -> None:
-        with self.gate.turn(owner):
+        with self.gate.slot(owner):
             self.order.append(owner)
             self.clock.now += seconds
 
 
 def test_owners_take_turns() -> None:
     line = Line()
-    with line.gate.turn("a"):
+    with line.gate.slot("a"):
         for owner in "aaaabb":
             line.add(owner, 1)
     line.join()
@@ -59,7 +59,7 @@ def test_owners_take_turns() -> None:
 
 def test_three_long_pictures_of_one_user_delay_nineteen_of_another_by_one() -> None:
     line = Line()
-    with line.gate.turn("bomber"):
+    with line.gate.slot("bomber"):
         for _ in range(3):
             line.add("bomber", 100)
         for _ in range(19):
@@ -70,7 +70,7 @@ def test_three_long_pictures_of_one_user_delay_nineteen_of_another_by_one() -> N
 
 def test_time_away_gives_no_credit() -> None:
     line = Line()
-    with line.gate.turn("a"):
+    with line.gate.slot("a"):
         for owner in "aaaa":
             line.add(owner, 10)
         for owner in "bbbb":
@@ -81,8 +81,8 @@ def test_time_away_gives_no_credit() -> None:
 
 def test_a_free_place_needs_no_waiting_and_as_many_are_inside_as_there_are_places() -> None:
     gate = FairGate(2)
-    with gate.turn("a"), gate.turn("a"):
-        thread = Thread(target=lambda: gate.turn("b").__enter__(), daemon=True)
+    with gate.slot("a"), gate.slot("a"):
+        thread = Thread(target=lambda: gate.slot("b").__enter__(), daemon=True)
         thread.start()
         wait_until(lambda: bool(gate._waiting))
     thread.join(30)
@@ -92,6 +92,6 @@ def test_a_free_place_needs_no_waiting_and_as_many_are_inside_as_there_are_place
 def test_what_fails_gives_its_place_back() -> None:
     gate = FairGate(1)
     for _ in range(3):
-        with pytest.raises(ValueError, match="broken"), gate.turn("a"):
+        with pytest.raises(ValueError, match="broken"), gate.slot("a"):
             raise ValueError("broken")
     assert not gate._used

@@ -187,7 +187,7 @@ def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipelin
     pipeline.share_pauses()
     PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
     elsewhere = RateLimiter()
-    elsewhere.learn(row.pause for row in PausedHost.objects.current())
+    elsewhere.learn(PausedHost.objects.pauses())
     assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 50, abs=5)
 
 

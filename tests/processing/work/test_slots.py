@@ -53,7 +53,7 @@ def work_fast(slots: Slots, clock: Clock) -> None:
 
 
 def room(slots: Slots) -> int:
-    with slots.turn(0) as count:
+    with slots.claiming(0) as count:
         return count
 
 

@@ -318,3 +318,16 @@ def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPat
         wait_until(lambda: held() == 0)
     assert list(batch.images.values_list("crashes", flat=True)) == [2, 2]
     heart.stop()
+
+
+def test_a_worker_does_not_know_how_far_the_queue_is_after_a_clock_was_set_back() -> None:
+    """Otherwise recovery would take every message for lost, again and again."""
+    now = timezone.now()
+    progress = QueueProgress(threads=1)
+    progress.begin(round((now + timedelta(hours=1)).timestamp() * 1000))
+    assert progress.until() is None
+    progress.end()
+    progress.begin(round(now.timestamp() * 1000))
+    until = progress.until()
+    assert until is not None
+    assert abs(until - now) < timedelta(milliseconds=1)
