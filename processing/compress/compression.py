@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -14,9 +15,10 @@ from processing.compress.decode import (
     load,
     open_picture,
     oriented,
+    turbo_pixels,
     with_checksum,
 )
-from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, jpeg_from_jpeg
+from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, encode_turbo_pixels
 from processing.compress.formats import JPEG_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
@@ -24,6 +26,10 @@ from processing.compress.png import read_png
 from processing.compress.scaling import WHITE, Pixels, Plan, Size, covering, padded, plan
 from processing.compress.structure import check_structure
 from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
 
 #: Copies of the file at most: the segments that Pillow collects, a decoder's own, the file without metadata.
 FILE_COPIES = 4
@@ -112,11 +118,15 @@ def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed
 
     same = [is_plain and planned == Plan(source_size, source_size) for planned in plans]
     recoded = [
-        _jpeg_of_other_quality(picture, options) if is_same else None
+        is_same and picture.image.format in JPEG_FORMATS and target_format(picture, options) == "jpeg"
         for options, is_same in zip(recipe.outputs, same, strict=True)
     ]
-    left = [planned.scaled for planned, jpeg in zip(plans, recoded, strict=True) if jpeg is None]
-    pixels = pixels or Pixels(picture, orientation, left)
+    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
+    turbo = turbo_pixels(picture, reduction=1, smooth=False) if any(recoded) else None
+    if turbo is None:  # libjpeg-turbo cannot do it alone
+        recoded = [False] * len(plans)
+    left = [planned.scaled for planned, is_recoded in zip(plans, recoded, strict=True) if not is_recoded]
+    pixels = pixels or Pixels(picture, orientation, left, turbo)
     outputs: dict[int, Encoded] = {}
     for index in sorted(range(len(plans)), key=lambda index: plans[index].scaled, reverse=True):
         outputs[index] = _encoded(
@@ -124,19 +134,12 @@ def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed
             recipe.outputs[index],
             plans[index],
             pixels,
-            jpeg=recoded[index],
+            turbo=turbo if recoded[index] else None,
             is_same=same[index],
         )
     source = ImageInfo(len(data), *source_size, picture.format)
     in_order = [outputs[index] for index in range(len(plans))]
     return Compressed.of(in_order, source, animated=picture.is_animated)
-
-
-def _jpeg_of_other_quality(picture: Picture, options: OutputOptions) -> bytes | None:
-    """Return a JPEG made directly of a JPEG; None if the output is none, or libjpeg-turbo cannot do it."""
-    if target_format(picture, options) != "jpeg" or picture.image.format not in JPEG_FORMATS:
-        return None
-    return jpeg_from_jpeg(picture, options.quality)
 
 
 def _encoded(
@@ -145,17 +148,19 @@ def _encoded(
     planned: Plan,
     pixels: Pixels,
     *,
-    jpeg: bytes | None,
+    turbo: NDArray[uint8] | None,
     is_same: bool,
 ) -> Encoded:
-    """Return an output: ``jpeg`` if there is one, or the source's own data if that is no larger.
+    """Return an output, or the source's own data if that is no larger.
 
-    ``is_same`` says that nothing but the quality or the format of the source changes.
+    ``turbo`` are the pixels of a JPEG to encode as they are. ``is_same`` says that nothing but the quality or
+    the format of the source changes.
     """
     target = target_format(picture, options)
     may_keep = is_same and target == picture.format
-    output = jpeg
-    if output is None:
+    if turbo is not None:
+        output = encode_turbo_pixels(turbo, picture.image.mode, options.quality)
+    else:
         image = _fitted(pixels.scaled(planned.scaled), planned.size, options, target)
         # It would keep what libjpeg-turbo objects to in a JPEG, or transparency that is to be filled.
         may_keep = may_keep and target != "jpeg" and not (options.fit == "pad" and options.background)

@@ -6,12 +6,16 @@ Colours are averaged as they are stored, with their gamma, which is what sharp a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageColor
 
 from processing.compress.decode import Picture, decode, oriented, upright
 from processing.compress.types import OutputOptions
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
 
 Size = tuple[int, int]
 
@@ -69,11 +73,24 @@ class Pixels:
     Other formats than JPEG must be loaded already.
     """
 
-    def __init__(self, picture: Picture, orientation: int, sizes: Sequence[Size]) -> None:
-        """Prepare for outputs that are scaled to ``sizes``, as displayed. Nothing is decoded yet."""
+    def __init__(
+        self,
+        picture: Picture,
+        orientation: int,
+        sizes: Sequence[Size],
+        turbo: NDArray[uint8] | None = None,
+    ) -> None:
+        """Prepare for outputs that are scaled to ``sizes``, as displayed. Nothing is decoded yet.
+
+        ``turbo`` are the pixels of a JPEG, without interpolated colours, if they were decoded for another
+        output. They may be used if all outputs are at most half as large: larger ones would be less smooth.
+        """
         self._picture, self._orientation = picture, orientation
         widths, heights = zip((1, 1), *sizes, strict=True)
         self._largest = max(widths), max(heights)
+        width, height = oriented(picture.image.size, orientation)
+        is_half = 2 * self._largest[0] <= width and 2 * self._largest[1] <= height
+        self._turbo = turbo if is_half else None
         self._levels: list[_Level] = []  # the decoded picture first, then smaller ones
 
     def trim(self) -> Size:
@@ -95,7 +112,8 @@ class Pixels:
     def _sufficient(self, least: Size) -> _Level:
         """Return the smallest level that is at least so large, or the decoded picture."""
         if not self._levels:
-            image, extent = decode(self._picture, oriented(self._largest, self._orientation))
+            largest = oriented(self._largest, self._orientation)
+            image, extent = decode(self._picture, largest, self._turbo)
             self._levels.append(_Level(image, *extent))
         width, height = least
         enough = [level for level in self._levels if level.width >= width and level.height >= height]

@@ -250,7 +250,7 @@ class DraftForm(OptionsForm):
                 data.setdefault(ROLE + name, field)
         return data
 
-    def clean(self) -> dict[str, Any] | None:
+    def clean(self) -> dict[str, Any]:
         for field in self._ambiguous:
             self.add_error(field, ValidationError("Choose this for one column only.", "ambiguous"))
         return super().clean()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import simplejpeg
 from PIL import Image
 
 from processing.compress import (
@@ -14,7 +15,6 @@ from processing.compress import (
     compress,
     compress_isolated,
 )
-from processing.compress import decode as decode_module
 from tests.support import pictures
 from tests.support.pictures import decoded, difference, encoded
 
@@ -274,18 +274,37 @@ def test_outputs_are_the_same_alone_and_together() -> None:
     assert together.data == alone[0].data
 
 
-def test_scaled_outputs_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+SMALL = tuple(OutputOptions(95, width=side, height=side, fit="pad") for side in (300, 200, 100, 50))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    ("recipe", "times"),
+    [
+        (Recipe(max_width=500, renditions=SMALL), 1),
+        (Recipe(quality=40, renditions=(OutputOptions(quality=30), *SMALL)), 1),
+        (Recipe(quality=40, renditions=(OutputOptions(width=500), *SMALL)), 2),
+        (Recipe(quality=40, renditions=SMALL[2:]), 2),
+    ],
+    ids=["scaled", "own size and half", "own size and large", "own size and small"],
+)
+def test_a_jpeg_is_decoded_once_where_that_is_faster_and_as_good(
+    monkeypatch: pytest.MonkeyPatch, recipe: Recipe, times: int, mode: str
+) -> None:
     calls = []
-    decode = decode_module.turbo_pixels
+    decode = simplejpeg.decode_jpeg
 
     def counted(*args: object, **options: object) -> object:
         calls.append(args)
-        return decode(*args, **options)  # type: ignore[arg-type]
+        return decode(*args, **options)
 
-    monkeypatch.setattr(decode_module, "turbo_pixels", counted)
-    renditions = tuple(OutputOptions(width=side, height=side, fit="pad") for side in (300, 200, 100, 50))
-    made(pictures.photo_jpeg(640, 480), Recipe(max_width=500, renditions=renditions))
-    assert len(calls) == 1
+    source = encoded(pictures.photo(640, 480).convert(mode), "JPEG", quality=85)
+    alone = [made(source, recipe.only([index])).outputs[0] for index in range(len(recipe.outputs))]
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", counted)
+    together = made(source, recipe).outputs
+    assert len(calls) == times
+    for one, other in zip(together, alone, strict=True):
+        assert difference(decoded(one.data), decoded(other.data)) < 2
 
 
 def test_a_child_process_makes_the_same() -> None:

@@ -1,14 +1,17 @@
 """Renditions: made and stored with the main output, all or nothing, and only what a change touches anew."""
 
+import csv
 import io
 import zipfile
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
 from pytest import MonkeyPatch
+from python_calamine import CalamineWorkbook
 
 from processing.compress import compress_here
 from processing.storage.outputs import StorageError, store
@@ -21,7 +24,7 @@ from products import lifecycle
 from products.models import Image, Rendition, Request
 from tests.processing.work.test_known_pictures import Shop, run, shop, work
 from tests.support.batches import ingested
-from tests.support.factories import client_of, download
+from tests.support.factories import client_of, download, ingest, make_user, make_workbook, submit
 from tests.support.origin import Origin
 from tests.support.parallel import wait_until
 from tests.support.pictures import decoded, photo_jpeg
@@ -111,6 +114,30 @@ def test_results_and_zip_have_renditions_in_the_order_given(pipeline: Pipeline, 
     ]
     with default_storage.open(thumb.key) as file:
         assert archive.read("2-1-thumb.webp") == file.read()
+
+
+def test_a_workbook_as_result_has_the_columns_of_the_csv(pipeline: Pipeline, origin: Origin) -> None:
+    first = ["Serial Number", "Product Name", "Input Image Urls"]
+    url = origin.add("/lamp.jpg", shop(JPEG))
+    data = make_workbook(first, ["a1", "Lamp", url], ["a2", "None", ""])
+
+    def rows(data: bytes, *renditions: dict[str, Any]) -> list[list[Any]]:
+        batch = ingest(submit(make_user(uuid4().hex), data, "lamps.xlsx", renditions=list(renditions)))
+        work(batch, pipeline)
+        texts = download(api_of(batch), batch, "results.csv").decode().splitlines()
+        results.append(download(api_of(batch), batch, "results.xlsx"))
+        read = CalamineWorkbook.from_filelike(io.BytesIO(results[-1])).get_sheet_by_index(0).to_python()
+        assert read == list(csv.reader(texts))
+        return read
+
+    results: list[bytes] = []
+    added = ["Output Image Urls", "Output Image Urls (zoom)", "Output Image Urls (thumb)", "Status", "Error"]
+    header, lamp, none = rows(data, ZOOM, THUMB)
+    assert header == [*first, *added]
+    assert all(lamp[3:6]) and len(set(lamp[3:6])) == 3
+    assert none[3:] == ["", "", "", "completed", ""]
+    assert rows(results[0], ZOOM)[0] == [*first, *added[:2], *added[3:]]
+    assert rows(results[1], ZOOM, THUMB)[0] == header
 
 
 def test_what_is_unchanged_keeps_all_outputs(pipeline: Pipeline, origin: Origin, made: list[int]) -> None:
