@@ -17,10 +17,10 @@ _REGULAR = re.compile(
 )
 _AMBIGUOUS = re.compile(rb"\0|\r(?!\n)")
 _STATUS_LINE = re.compile(rb"http(?:/(\d\.\d|[23]))?[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
-_FIELD = re.compile(rb"(" + _NAME + rb")[ \t]*:(.*)")
+_FIELD = re.compile(rb"\A(" + _NAME + rb")[ \t]*:(.*)")
 #: h11 accepts them in no value.
 _CONTROL_TO_BLANK = bytes.maketrans(b"\x0b\x0c", b"  ")
-_LENGTH = re.compile(rb"[ \t]*\d[\d, \t]*")
+_LENGTH = re.compile(rb"\A[ \t]*\d[\d, \t]*")
 
 
 def tidied(head: bytes) -> bytes:
@@ -64,9 +64,9 @@ def _status_line(line: bytes) -> bytes:
 
 def _with_one_framing(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return the fields with what they say about the end of the body said once."""
-    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
-    names = {coding.strip().lower() for coding in b",".join(codings).split(b",")}
-    if codings and names <= {b"chunked", b"identity", b""}:
+    codings = [value.strip().lower() for name, value in fields if name.lower() == b"transfer-encoding"]
+    names = {name.strip() for name in b",".join(codings).split(b",")}
+    if codings not in ([], [b"chunked"]) and names <= {b"chunked", b"identity", b""}:
         fields = [field for field in fields if field[0].lower() != b"transfer-encoding"]
         if b"chunked" in names:
             fields.append((b"Transfer-Encoding", b" chunked"))

@@ -104,12 +104,13 @@ def fetch(
         with deadline(timeout):
             while True:
                 with _answer(transport, chain, timeout) as response:
-                    if known and chain.is_unmodified(response):
+                    if chain.goes_on(response):
+                        _drain(response)
+                    elif known and chain.is_unmodified(response):
                         _drain(response)
                         return Fetched(b"", known)
-                    if not chain.goes_on(response):
+                    else:
                         return _read(response, str(chain.url), max_bytes)
-                    _drain(response)
     except FetchError as error:
         error.elsewhere = chain.has_left
         raise

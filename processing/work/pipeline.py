@@ -22,7 +22,7 @@ from processing import logs
 from processing.compress import configure_malloc
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
-from processing.hosts.rate_limit import RateLimiter
+from processing.hosts.rate_limit import RateLimiter, asks_to_wait
 from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
 from processing.work.claim import ClaimedImage, EmptyClaims, release
@@ -83,7 +83,7 @@ class Pipeline:
         """
         busy = self.slots.busy_hosts()
         if has_lost_patience(batch):
-            waiting = {host for host, pause in self.rate_limiter.paused().items() if pause.asks_to_wait}
+            waiting = {host for host, pause in self.rate_limiter.paused().items() if asks_to_wait(pause.code)}
             busy = [host for host in busy if host not in waiting]
         return busy
 
@@ -92,7 +92,7 @@ class Pipeline:
         if not has_lost_patience(image.batch):
             return False
         pause = self.rate_limiter.paused().get(image.host)
-        if pause is None or not pause.asks_to_wait:
+        if pause is None or not asks_to_wait(pause.code):
             return False
         detail = f"{image.host} has been asking for fewer requests for a day."
         self._add_outcome(Attempt(image, Outcome.failed(image.id, image.attempts, pause.code, detail)))

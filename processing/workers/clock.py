@@ -1,9 +1,9 @@
 """Clocks that are set while the service runs.
 
-Intervals are measured by the monotonic clock. Heartbeats, leases, pauses of hosts and the age of files to be
-pruned are by the clock of the database or of Redis, so that no machine misreads another. All other moments in
-rows are Unix time of the machine that wrote them: after its clock was set back by an hour, what is due at
-once would be due in an hour.
+Intervals are measured by the monotonic clock. Heartbeats, leases and pauses of hosts are by the clock of the
+database or of Redis, so that no machine misreads another. Prune goes by the earlier of the database's clock
+and that of its machine. All other moments in rows are Unix time of the machine that wrote them: after its
+clock was set back by an hour, what is due at once would be due in an hour.
 """
 
 import logging
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from processing.hosts.models import PausedHost
@@ -57,12 +57,13 @@ class ClockWatch:
 def follow(moved_by: float) -> None:
     """Move all that waits for a moment with a clock that was set back by `-moved_by` seconds.
 
-    No other machine may use the database. After a clock was set forward, what waits is due; only the time for
-    which a Request has made no progress does not count. So does a machine that slept.
+    No other machine may use the database. After a clock was set forward, or a machine has slept, what waits
+    is due. Only the time without progress of a Request does not count, so that its patience lasts as long.
     """
     logger.warning("The clock of this machine was set by %+.0f seconds", moved_by)
     if moved_by > 0:
-        moved_at = Coalesce("last_progress_at", "started_at")
+        # After a retry, the latest progress may be that of an earlier run.
+        moved_at = Greatest(Coalesce("last_progress_at", "started_at"), "started_at")
         Request.objects.active().update(last_progress_at=moved_at + timedelta(seconds=moved_by))
         return
     now, delta = timezone.now(), timedelta(seconds=moved_by)

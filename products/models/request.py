@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.urls import reverse
 from django.utils import timezone
 
-from products.catalogue import Reading
+from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
 from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
@@ -250,6 +250,11 @@ class Request(models.Model):
         return reverse("request", args=[self.pk])
 
     @property
+    def has_detected_encoding(self) -> bool:
+        """True for a CSV whose encoding was detected and not named."""
+        return not self.encoding and self.read_as in ENCODINGS
+
+    @property
     def reading(self) -> Reading:
         """Options for reading the catalogue, the same every time it is read."""
         return {
@@ -324,12 +329,9 @@ class Request(models.Model):
     def count_progress(self, images: int) -> None:
         """Count Images that have just settled, for `per_second`."""
         step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
+        # Later steps are from before a clock was set back.
         recent = {
-            start: number
-            for start, number in self.recent_progress
-            if step - PACE_SECONDS
-            < start
-            <= step  # none that a clock that was set back has left in the future
+            start: number for start, number in self.recent_progress if step - PACE_SECONDS < start <= step
         }
         recent[step] = recent.get(step, 0) + images
         self.recent_progress = sorted(recent.items())

@@ -50,27 +50,15 @@ def images_zip(batch: Request) -> Iterator[bytes]:
 
     Their names are `{serial}-{n}.{ext}`, those of renditions `{serial}-{n}-{name}.{ext}`.
     """
-    buffer, used = ZipBuffer(), set[str]()
+    buffer = ZipBuffer()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
-        for product, number, image in _numbered_images(batch):
-            for suffix, key in _stored_files(batch, image):
-                name = _member_name(product, number, f"{suffix}{PurePath(key).suffix}", used)
-                member = zipfile.ZipInfo(name, time.localtime()[:6])
-                with default_storage.open(key) as file, archive.open(member, "w") as target:
-                    for piece in file.chunks(PIECE_BYTES):
-                        target.write(piece)
-                        yield buffer.take()
+        for name, key in named_outputs(batch):
+            member = zipfile.ZipInfo(name, time.localtime()[:6])
+            with default_storage.open(key) as file, archive.open(member, "w") as target:
+                for piece in file.chunks(PIECE_BYTES):
+                    target.write(piece)
+                    yield buffer.take()
     yield buffer.take()
-
-
-def _stored_files(batch: Request, image: Image) -> Iterator[tuple[str, str]]:
-    """Yield what follows the number in the name of each of an Image's files, and the file's key."""
-    if image.output_key:
-        yield "", image.output_key
-    keys = {rendition.name: rendition.key for rendition in image.renditions.all()}
-    for name in rendition_names(batch):
-        if name in keys:
-            yield f"-{name}", keys[name]
 
 
 def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
@@ -84,6 +72,24 @@ def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
                     member.write(piece)
                     yield buffer.take()
     yield buffer.take()
+
+
+def named_outputs(batch: Request) -> Iterator[tuple[str, str]]:
+    """Yield the file name and the storage key of each output, in row order. Names differ, also in case."""
+    used = set[str]()
+    for product, number, image in _numbered_images(batch):
+        for suffix, key in _stored_files(batch, image):
+            yield _member_name(product, number, f"{suffix}{PurePath(key).suffix}", used), key
+
+
+def _stored_files(batch: Request, image: Image) -> Iterator[tuple[str, str]]:
+    """Yield what follows the number in the name of each of an Image's files, and the file's key."""
+    if image.output_key:
+        yield "", image.output_key
+    keys = {rendition.name: rendition.key for rendition in image.renditions.all()}
+    for name in rendition_names(batch):
+        if name in keys:
+            yield f"-{name}", keys[name]
 
 
 def _numbered_images(batch: Request) -> Iterator[tuple[Product, int, Image]]:

@@ -7,8 +7,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
+from rest_framework.serializers import Serializer
 
 from processing.webhooks.models import MAX_ENDPOINTS_PER_USER, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.serializers import WebhookOptionsSerializer, WebhookSubmissionSerializer
 from products import lifecycle
 from products.models import Request
 from tests.processing.conftest import Broker
@@ -282,6 +284,11 @@ def _file() -> Any:
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     return SimpleUploadedFile("catalogue.csv", make_csv())
+
+
+@pytest.mark.parametrize("serializer", [WebhookOptionsSerializer, WebhookSubmissionSerializer])
+def test_the_schema_says_what_a_webhook_url_is(serializer: type[Serializer[Any]]) -> None:
+    assert "receives a webhook" in str(serializer().fields["webhook_url"].help_text)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ class Refusing:
         return conditions
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 412, 416, 500, 503])
+@pytest.mark.parametrize("status", [300, 400, 401, 403, 404, 405, 412, 416, 418, 500, 503])
 def test_a_refused_condition_costs_one_request_and_then_none_for_a_day(
     status: int, pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:
@@ -231,7 +231,45 @@ def test_a_host_that_asks_to_wait_is_not_asked_again_at_once(
     assert route.asked() == [None, '"1"']
 
 
-def test_a_picture_that_moved_is_found_by_two_requests_and_its_host_is_not_blamed(
+class Down:
+    """Answers any request with an error, and counts them."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.requests = 0
+
+    def __call__(self, handler: Handler) -> None:
+        self.requests += 1
+        handler.answer(Answer(b"no", status=self.status))
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_host_that_fails_gets_a_second_request_for_few_of_its_pictures(
+    status: int, pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    paths = [f"/{number}.jpg" for number in range(6)]  # after ten failures the host is paused
+    urls = [origin.add(path, shop()) for path in paths]
+    for url in urls:
+        run(url, pipeline)
+    down = Down(status)
+    for path in paths:
+        origin.add(path, down)
+    assert {run(url, pipeline).error_code for url in urls} == {f"http_{status}"}
+    assert down.requests == len(urls) + conditions.MAX_REPEATS
+
+    monkeypatch.setattr(conditions, "time", Mock(monotonic=lambda: time.monotonic() + 60))
+    for url in urls[:2]:
+        run(url, pipeline)
+    assert down.requests == len(urls) + conditions.MAX_REPEATS + 3
+    routes = [shop(), shop()]
+    for path, route in zip(paths, routes, strict=False):
+        origin.add(path, route)
+    for url in urls[:2]:
+        assert run(url, pipeline).unchanged
+    assert [route.answered for route in routes] == [[200], [304]], "conditions again after a success"
+
+
+def test_a_picture_that_moved_is_found_without_asking_again_and_its_host_is_not_blamed(
     pipeline: Pipeline, origin: Origin
 ) -> None:
     kept = shop()
@@ -240,7 +278,9 @@ def test_a_picture_that_moved_is_found_by_two_requests_and_its_host_is_not_blame
         run(url, pipeline)
     target = origin.add("/moved.jpg", JPEG)
     origin.add("/lamp.jpg", Answer(status=301, headers={"Location": target}))
+    before = len(origin.received)
     assert run(urls[0], pipeline).unchanged
+    assert [request.target for request in origin.received[before:]] == ["/lamp.jpg", "/moved.jpg"]
     assert run(urls[1], pipeline).unchanged
     assert kept.answered == [200, 304]
 
