@@ -1,6 +1,6 @@
 """Change the quality of a JPEG without decoding its pixels.
 
-``requantise.c`` does it, which ``scripts/bootstrap`` compiles to a library in the virtual environment if there
+``requantise.c`` does it. ``scripts/bootstrap`` compiles it to a library in the virtual environment if there
 is a C compiler with the headers of libjpeg-turbo. Without the library, pixels are decoded and encoded.
 """
 
