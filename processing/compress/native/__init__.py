@@ -33,6 +33,16 @@ def library() -> Any | None:
     return function
 
 
+def jpeg_codec() -> str:
+    """Return how this process changes the quality of a JPEG, for operators."""
+    if library():
+        return f"coefficients, by {LIBRARY}"
+    return (
+        f"pixels, since {LIBRARY} is missing or cannot be loaded. Install a C compiler and the headers of "
+        "libjpeg-turbo and run scripts/bootstrap to recompress JPEGs for less CPU."
+    )
+
+
 def requantise(data: bytes, quality: int, max_pixels: int) -> bytes:
     """Return a JPEG with the quantisation tables of a quality (1 to 100), optimal codes and no metadata.
 
