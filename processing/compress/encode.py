@@ -9,8 +9,8 @@ import simplejpeg
 from PIL import Image
 
 from processing.compress.decode import TURBO_COLORSPACES
-from processing.compress.scaling import WHITE, flattened
-from processing.compress.types import CompressError
+from processing.compress.scaling import flattened
+from processing.compress.types import WHITE, CompressError
 
 if TYPE_CHECKING:
     from numpy import uint8

@@ -154,6 +154,12 @@ class AttemptMaker:
             result = self._compress(image, data, recipe.only(missing))
             stored = self._store(image, result)
             outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
+            if "" not in taken:  # else the saving was counted when the main output was made
+                output_bytes = sum(made.output.bytes for made in result.outputs)
+                outcome = "kept" if result.kept else "compressed"
+                measurements.count_bytes_saved(
+                    result.source.bytes, output_bytes, result.output.format, outcome
+                )
         main = outputs[""]
         return Outcome.completed(
             image.id,
@@ -171,22 +177,17 @@ class AttemptMaker:
 
     def _store(self, image: ClaimedImage, result: Compressed) -> list[StoredOutput]:
         """Store all outputs of a picture. Raises StorageError."""
-        start = time.monotonic()
         name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
-        keys = [store(made.data, made.extension, name) for made in result.outputs]
-        measurements.observe_store(time.monotonic() - start)
-        measurements.count_bytes_saved(
-            result.source.bytes,
-            result.output.bytes,
-            result.output.format,
-            "kept" if result.kept else "compressed",
-        )
-        self._slots.resume_claims()
         source = PictureFacts(*astuple(result.source))
-        return [
-            StoredOutput(None, key, source, PictureFacts(*astuple(made.output)), result.animated)
-            for key, made in zip(keys, result.outputs, strict=True)
-        ]
+        stored = []
+        for made in result.outputs:
+            start = time.monotonic()
+            key = store(made.data, made.extension, name)
+            measurements.observe_store(time.monotonic() - start)
+            output = PictureFacts(*astuple(made.output))
+            stored.append(StoredOutput(None, key, source, output, result.animated))
+        self._slots.resume_claims()
+        return stored
 
     def _compress(self, image: ClaimedImage, data: bytes, recipe: Recipe) -> Compressed:
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS

@@ -206,7 +206,7 @@ class Request(models.Model):
     images_unchanged = models.PositiveIntegerField(default=0)
     bytes_source = models.PositiveBigIntegerField(default=0)
     bytes_output = models.PositiveBigIntegerField(default=0)
-    # Of unchanged pictures: of their outputs, and of their sources.
+    # Of outputs that were taken over, and of the sources of which the main output was.
     bytes_unchanged = models.PositiveBigIntegerField(default=0)
     bytes_source_unchanged = models.PositiveBigIntegerField(default=0)
 
@@ -307,12 +307,12 @@ class Request(models.Model):
 
     @property
     def bytes_source_new(self) -> int:
-        """Size of the sources whose outputs were made for this Request."""
+        """Size of the sources whose main outputs were made for this Request."""
         return self.bytes_source - self.bytes_source_unchanged
 
     @property
     def bytes_saved(self) -> int:
-        """Bytes saved by the outputs made for this Request; not by those of unchanged pictures."""
+        """Bytes saved by the outputs made for this Request; negative if it has only added renditions."""
         return self.bytes_source_new - (self.bytes_output - self.bytes_unchanged)
 
     @property
