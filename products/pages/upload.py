@@ -22,7 +22,8 @@ from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Profile, Request
 from products.models.files import storage_checked
 from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
-from products.pages.profile_forms import with_profile
+from products.pages.profile_forms import SaveProfileForm, with_profile
+from products.pages.profiles import header_and_columns
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
@@ -122,10 +123,12 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     shown = str(profile.pk) if profile else ""
     initial = {
         **(profile.options if profile else lifecycle.usual_options(request.user)),
-        **draft.options,
+        **({} if request.GET.get("profile") else draft.options),
         **{"sheet": sheet, "profile": shown, "shown_profile": shown},
     }
     form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    is_saving = data.get("step") == "save"
+    save_form = SaveProfileForm(request.user, data if is_saving else None)
     limit: LimitReached | None = None
     preview, problems = None, []
     try:
@@ -135,6 +138,8 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and data.get("step") == "start":
             return redirect(_start(request, draft, file, form, profile))
+        elif form.is_valid() and data.get("step") == "save" and save_form.is_valid():
+            return _save_profile(request, draft, file, form, save_form)
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
     except LimitReached as error:
@@ -146,6 +151,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         "draft": draft,
         "form": form,
         "profile": profile,
+        "save_form": save_form,
         "preview": preview,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
@@ -153,7 +159,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         "has_more_columns": len(head.columns) > MAX_SHOWN_COLUMNS,
     }
     form.focus_first_error()
-    is_refused = form.is_bound and (form.errors or problems)
+    is_refused = form.is_bound and (form.errors or problems or save_form.errors)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response
 
@@ -180,6 +186,16 @@ def _reading_of(profile: Profile | None) -> Reading:
     """Return the options of a profile for reading the file."""
     options = profile.options if profile else {}
     return cast(Reading, {name: options[name] for name in Reading.__annotations__ if name in options})
+
+
+def _save_profile(
+    request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm, save_form: SaveProfileForm
+) -> HttpResponse:
+    """Save the options of the page as a profile, and show the preview with it."""
+    header, columns = header_and_columns(file, form.reading)
+    saved = save_form.save({**form.cleaned_options, **form.reading, "columns": columns}, header)
+    messages.success(request, f"Saved as the profile {saved}.")
+    return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
 
 
 def _start(
