@@ -1,4 +1,4 @@
-"""Source pictures, whole or as thumbnails, to compare with their outputs: fetched on demand and not stored."""
+"""Source pictures, whole or as thumbnails, to compare with their outputs: fetched on demand, not stored."""
 
 from threading import BoundedSemaphore, Lock
 from uuid import UUID

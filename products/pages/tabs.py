@@ -192,7 +192,7 @@ def _format_pace(per_second: float) -> str:
 
 
 def _sparkline(batch: Request) -> list[tuple[int, float]]:
-    """Return the pace in each step of the last PACE_SECONDS as bars: their places from 0, heights up to 20."""
+    """Return the pace in each step of the last PACE_SECONDS as bars: places from 0, heights up to 20."""
     latest = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
     counts = dict(batch.recent_progress)
     steps = range(latest - PACE_SECONDS, latest, PACE_STEP_SECONDS)  # the latest is not over yet
