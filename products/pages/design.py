@@ -1,6 +1,7 @@
 """The gallery of all parts of pages, for those who change them."""
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -14,6 +15,7 @@ COLOURS = (
 
 
 @require_safe
+@login_required
 def design(request: HttpRequest) -> HttpResponse:
     """Show every part in every state. Only with DEBUG."""
     if not settings.DEBUG:
