@@ -40,6 +40,7 @@ CALLS = {
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
+    ("POST", "requests/bulk/"): FOR_ONESELF,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
     ("POST", "requests/<uuid:pk>/details/"): "change_request",

@@ -96,6 +96,7 @@ class Anns:
             "drafts/": (self.draft.pk, uuid4()),
             "thumbnails/": (self.completed.pk, uuid4()),
             "sources/": (self.completed.pk, uuid4()),
+            "outputs/": (self.completed.pk, uuid4()),
             "status/": (self.batch.pk, uuid4()),
             "api/status/": (self.batch.pk, uuid4()),
             "account/tokens/": (self.token.pk, self.token.pk + 1),
