@@ -177,8 +177,8 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
     page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     batch = ingested(ann, *pictures(30))
-    # session, user, request; products, images, renditions; banner
-    with django_assert_num_queries(7):
+    # session, user, request; products, images; banner
+    with django_assert_num_queries(6):
         page.get(address("request-products", batch))
 
 
