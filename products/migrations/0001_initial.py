@@ -219,6 +219,10 @@ class Migration(migrations.Migration):
                 ),
                 ("note", models.CharField(blank=True, max_length=500)),
                 (
+                    "share_key",
+                    models.CharField(blank=True, db_default="", default="", editable=False, max_length=22),
+                ),
+                (
                     "source",
                     models.FileField(
                         storage=products.models.files.uploads_storage,

@@ -65,7 +65,7 @@ def progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
     if request.htmx and (was_just_read or not batch.is_active):
         page = render(request, "pages/overview.html", _overview_context(request, batch))
         return reselect(retarget(page, "#main"), "#main")
-    context = {**tab_context(request, batch, "overview"), **_progress_context(batch), "is_poll": request.htmx}
+    context = {**tab_context(request, batch, "overview"), **progress_context(batch), "is_poll": request.htmx}
     return render(request, "pages/_progress.html", context)
 
 
@@ -153,14 +153,14 @@ def _overview_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
     found = failures_by_cause(batch)
     return {
         **tab_context(request, batch, "overview"),
-        **_progress_context(batch),
+        **progress_context(batch),
         "failures": found[:SHOWN_CAUSES],
         "more_causes": len(found) - SHOWN_CAUSES,
         "savings": savings_by_format(batch),
     }
 
 
-def _progress_context(batch: Request) -> dict[str, Any]:
+def progress_context(batch: Request) -> dict[str, Any]:
     """Return the template context of the progress section.
 
     `done_at` is the estimated end or None, `quiet_since` the time of the last progress if that is long ago,

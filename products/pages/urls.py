@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from products.pages import design, failures, gallery, pictures, requests, tabs, upload
+from products.pages import design, failures, gallery, pictures, requests, shared, tabs, upload
 
 urlpatterns = [
     path("", upload.home, name="home"),
@@ -27,6 +27,10 @@ urlpatterns = [
     path("requests/<uuid:pk>/details/", requests.details, name="request-details"),
     path("requests/<uuid:pk>/repeat/", requests.repeat, name="request-repeat"),
     path("requests/<uuid:pk>/delete/", requests.delete, name="request-delete"),
+    path("requests/<uuid:pk>/share/", shared.share, name="request-share"),
+    path("share/<uuid:pk>/<slug:key>/", shared.shared, name="shared"),
+    path("share/<uuid:pk>/<slug:key>/results.csv", shared.shared_csv, name="shared-csv"),
+    path("share/<uuid:pk>/<slug:key>/images.zip", shared.shared_zip, name="shared-zip"),
     path("thumbnails/<uuid:pk>/", pictures.thumbnail, name="thumbnail"),
     path("outputs/<uuid:pk>/", pictures.output, name="output"),
     path("images/<uuid:pk>", pictures.image, name="image"),

@@ -123,7 +123,10 @@ def addresses(batch: Request) -> list[str]:
     token = f"/admin/accounts/apitoken/{rows['accounts/apitoken']}/delete/"
     return [
         *(failures, group_page),
-        *(f"{batch.get_absolute_url()}{tab}/" for tab in ("pictures", "products", "changes", "runs", "details")),
+        *(
+            f"{batch.get_absolute_url()}{tab}/"
+            for tab in ("pictures", "products", "changes", "runs", "details")
+        ),
         f"{batch.get_absolute_url()}pictures/{rows['products/image']}/",
         *("/", "/requests/", batch.get_absolute_url(), draft.get_absolute_url(), "/account/", "/admin/"),
         *(*lists, *changes, token, "/admin/accounts/apitoken/add/", "/admin/processing/worker/"),
