@@ -2,8 +2,6 @@
 
 import uuid
 
-import uuid
-
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.expressions
@@ -255,6 +253,10 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, help_text="Shown instead of the file name.", max_length=200),
                 ),
                 ("note", models.CharField(blank=True, max_length=500)),
+                (
+                    "share_key",
+                    models.CharField(blank=True, db_default="", default="", editable=False, max_length=22),
+                ),
                 (
                     "source",
                     models.FileField(

@@ -43,6 +43,7 @@ PUBLIC = {
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)",
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
     ),
+    *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip")),
     "api/webhook",  # who may call it proves that by a signature
 }
 #: Sums over everybody's work, for staff and tokens.
@@ -97,6 +98,7 @@ class Anns:
             "drafts/": (self.draft.pk, uuid4()),
             "thumbnails/": (self.completed.pk, uuid4()),
             "sources/": (self.completed.pk, uuid4()),
+            "outputs/": (self.completed.pk, uuid4()),
             "status/": (self.batch.pk, uuid4()),
             "api/status/": (self.batch.pk, uuid4()),
             "account/tokens/": (self.token.pk, self.token.pk + 1),

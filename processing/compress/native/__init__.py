@@ -1,7 +1,7 @@
 """Change the quality of a JPEG without decoding its pixels.
 
-``requantise.c`` does it, which ``scripts/bootstrap`` compiles to a library in the virtual environment if there
-is a C compiler with the headers of libjpeg-turbo. Without the library, pixels are decoded and encoded.
+``requantise.c`` does it, which ``scripts/bootstrap`` compiles to a library in the virtual environment if a C
+compiler and the headers of libjpeg-turbo are there. Without the library, pixels are decoded and encoded.
 """
 
 import sys
