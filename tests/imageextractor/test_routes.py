@@ -39,6 +39,7 @@ PUBLIC = {
     *("api/schema/", "api/docs/"),
     *("images/<uuid:pk>", r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)"),
     "api/webhook",  # who may call it proves that by a signature
+    "account/setup/<uidb64>/<token>/",  # who may open it has read the log
 }
 #: Sums over everybody's work, for staff and tokens.
 TOTALS = "metrics"
