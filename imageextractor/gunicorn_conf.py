@@ -29,8 +29,9 @@ timeout = 120  # seconds after which a stuck process is killed; an upload may ta
 graceful_timeout = 25  # seconds for uploads in progress at a stop; less than the 30 s that compose.yaml gives
 keepalive = 75  # seconds; longer than proxies keep idle connections, so that none writes to a closed one
 control_socket_disable = True
-# Heartbeats of the process go to a file, which should not be on a disk that may be busy.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+# The process writes its heartbeats to a file, which should not be on a disk that may be busy.
+_memory = "/dev/shm"  # noqa: S108 (gunicorn makes a file of a random name there)
+worker_tmp_dir = _memory if os.access(_memory, os.W_OK) else None
 
 # Gunicorn's own log lines look like all others.
 logconfig_dict = settings.LOGGING | {
@@ -60,7 +61,7 @@ def on_starting(server: Any) -> None:
 
 
 def _make_first_account(log: Any) -> None:
-    """Make the first account, or log a link that does. The database may be down: a later start makes it then."""
+    """Make the first account, or log a link that does. If the database is down, a later start does."""
     try:
         if path := make_first_account():
             log.info(
