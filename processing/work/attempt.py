@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -16,23 +16,26 @@ from processing.compress import (
     Compressed,
     CompressError,
     NeedsChildError,
-    Options,
     PixelBudget,
+    Recipe,
     TimeLimitError,
+    check_minimum,
     compress_here,
     compress_isolated,
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
 from processing.http.transport import guarded_transport
+from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.claim import ClaimedImage
 from processing.work.fair_gate import FairGate
 from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
-from products.lifecycle import Outcome, PictureFacts
-from products.models import Request
+from products.lifecycle import Outcome, PictureFacts, StoredRendition
+from products.models import Names, Request
 
 logger = logging.getLogger(__name__)
 
@@ -108,24 +111,13 @@ class AttemptMaker:
 
     def _make(self, image: ClaimedImage) -> Attempt:
         try:
-            known = image.known if image.known and is_stored(image.known.stored.key) else None
-            fetched = self._fetch(image, known.version if known else None)
+            known = {name: one for name, one in (image.known or {}).items() if is_stored(one.stored.key)}
+            fetched = self._fetch(image, _common_version(known, image.batch))
         finally:
             self._on_fetched(image)
-        if known and fetched.version.sha256 == known.version.sha256:
-            stored = known.stored
-            outcome = Outcome.completed(
-                image.id,
-                image.attempts + 1,
-                output_key=stored.key,
-                source=stored.source,
-                output=stored.output,
-                animated=stored.animated,
-                taken_from=stored.image_id,
-            )
-        else:
-            outcome = self._compress_and_store(image, fetched.data)
-        return Attempt(image, outcome, fetched.version)
+        version = fetched.version
+        taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
+        return Attempt(image, self._complete(image, fetched.data, taken), version)
 
     def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
         start = time.monotonic()
@@ -152,10 +144,36 @@ class AttemptMaker:
         self._rate_limiter.answered(image.host)
         return fetched
 
-    def _compress_and_store(self, image: ClaimedImage, data: bytes) -> Outcome:
-        result = self._compress(image, data)
+    def _complete(self, image: ClaimedImage, data: bytes, taken: dict[str, StoredOutput]) -> Outcome:
+        """Make and store the outputs that are not taken over, and return the outcome of the picture."""
+        recipe, names = recipe_of(image.batch), output_names(image.batch)
+        outputs = dict(taken)
+        for output in taken.values():
+            check_minimum(output.source.width, output.source.height, recipe)
+        if missing := [index for index, name in enumerate(names) if name not in taken]:
+            result = self._compress(image, data, recipe.only(missing))
+            stored = self._store(image, result)
+            outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
+        main = outputs[""]
+        return Outcome.completed(
+            image.id,
+            image.attempts + 1,
+            output_key=main.key,
+            source=main.source,
+            output=main.output,
+            animated=main.animated,
+            taken_from=main.image_id,
+            renditions=[
+                StoredRendition(name, outputs[name].key, outputs[name].output, outputs[name].image_id)
+                for name in names[1:]
+            ],
+        )
+
+    def _store(self, image: ClaimedImage, result: Compressed) -> list[StoredOutput]:
+        """Store all outputs of a picture. Raises StorageError."""
         start = time.monotonic()
-        key = store(result.data, result.extension)
+        name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+        keys = [store(made.data, made.extension, name) for made in result.outputs]
         measurements.observe_store(time.monotonic() - start)
         measurements.count_bytes_saved(
             result.source.bytes,
@@ -164,48 +182,49 @@ class AttemptMaker:
             "kept" if result.kept else "compressed",
         )
         self._slots.resume_claims()
-        return Outcome.completed(
-            image.id,
-            image.attempts + 1,
-            output_key=key,
-            source=PictureFacts(
-                result.source.bytes, result.source.width, result.source.height, result.source.format
-            ),
-            output=PictureFacts(
-                result.output.bytes, result.output.width, result.output.height, result.output.format
-            ),
-            animated=result.animated,
-        )
+        source = PictureFacts(*astuple(result.source))
+        return [
+            StoredOutput(None, key, source, PictureFacts(*astuple(made.output)), result.animated)
+            for key, made in zip(keys, result.outputs, strict=True)
+        ]
 
-    def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
+    def _compress(self, image: ClaimedImage, data: bytes, recipe: Recipe) -> Compressed:
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
-        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
         start = time.monotonic()
         if image.crashes:  # it may have killed a worker: this process does not even read its header
-            result = self._compress_in_child(image, data, options, max_pixels)
+            result = self._compress_in_child(image, data, recipe, max_pixels)
         else:
             try:
                 with self._codec.slot(batch.owner_id):
                     start = time.monotonic()
-                    result = compress_here(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+                    result = compress_here(data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
             except NeedsChildError as needs:
-                result = self._compress_in_child(image, data, options, needs.pixels)
+                result = self._compress_in_child(image, data, recipe, needs.pixels)
         measurements.observe_compress(time.monotonic() - start, result.output.format)
         return result
 
-    def _compress_in_child(
-        self, image: ClaimedImage, data: bytes, options: Options, pixels: int
-    ) -> Compressed:
+    def _compress_in_child(self, image: ClaimedImage, data: bytes, recipe: Recipe, pixels: int) -> Compressed:
         """Compress a picture in a child process, again if it uses up its time limit."""
         timeouts = 0
         while True:
             with self._children.slot(image.batch.owner_id), self._pixels.taken(pixels):
                 try:
-                    return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+                    return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS)
                 except TimeLimitError:
                     timeouts += 1
                     if timeouts == MAX_TIMEOUTS:
                         raise
+
+
+def _common_version(known: KnownOutputs, batch: Request) -> Version | None:
+    """Return the version of which all outputs are known, to be asked for conditionally.
+
+    None if one is missing or of another version: then the picture itself is needed, whatever the answer.
+    """
+    versions = [one.version for one in known.values()]
+    is_complete = len(known) == len(output_names(batch))
+    is_same = is_complete and len({version.sha256 for version in versions}) == 1
+    return versions[0] if is_same else None
 
 
 def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:
