@@ -32,15 +32,15 @@ quick: dev
 # after it. The first line installs what is missing: two runs at once would wait for each other's apt-get in vain.
 test: dev
 ifeq ($(ARGS),)
-	@$(python) scripts/servers.py Chromium unzip -- true
+	@$(python) scripts/servers.py Chromium unzip promtool -- true
 	@log=$$(mktemp); $(MAKE) --no-print-directory --keep-going --jobs=2 rest faults ROUNDS=50 FAULTS_OUTPUT="$$log"; \
 	code=$$?; cat "$$log"; rm "$$log"; exit $$code
 else
-	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest $(ARGS)
+	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest $(ARGS)
 endif
 
 rest: dev
-	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest -n 2 --dist worksteal
+	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest -n 2 --dist worksteal
 
 # Real processes, really killed. Races are run ROUNDS times each, 200 by default and 50 in `make test`.
 faults: dev
