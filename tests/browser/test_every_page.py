@@ -13,6 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from processing.webhooks.models import WebhookEndpoint
 from products import lifecycle
+from products.accounts.first_account import make_first_account
 from products.accounts.models import ApiToken
 from products.models import Request
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
@@ -80,6 +81,12 @@ def account(owner: User) -> str:
     return "/account/"
 
 
+def setup(owner: User) -> str:
+    path = make_first_account()
+    assert path
+    return path
+
+
 #: Each as the path of a page in a state, after making what it shows.
 PAGES: dict[str, Callable[[User], str]] = {
     "start, nothing yet": lambda ann: "/",
@@ -112,6 +119,7 @@ PAGES: dict[str, Callable[[User], str]] = {
     "account": account,
     "password": lambda ann: "/account/password/",
     "login": lambda ann: "/login/",
+    "setup": setup,
     "not found": lambda ann: "/nothing-here/",
 }
 

@@ -45,6 +45,7 @@ PUBLIC = {
     ),
     *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip")),
     "api/webhook",  # who may call it proves that by a signature
+    "account/setup/<uidb64>/<token>/",  # who may open it has read the log
 }
 #: Sums over everybody's work, for staff and tokens.
 TOTALS = "metrics"
