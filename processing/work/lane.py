@@ -13,7 +13,7 @@ from processing.work.claim import ClaimedImage, claim
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
 
-LANES = 8
+LANES = runtime.current.max_lanes
 #: A lane occupies a worker thread for this long, then goes to the end of the queue, behind other Requests.
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1

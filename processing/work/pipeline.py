@@ -113,7 +113,7 @@ class Pipeline:
             alone = batch.pk not in self._fed
             self._fed.add(batch.pk)
         try:
-            with self.slots.fed() if alone else nullcontext():
+            with self.slots.fed(batch.pk) if alone else nullcontext():
                 yield alone
         finally:
             if alone:
@@ -209,16 +209,20 @@ class Pipeline:
         connection.close()
 
     def _collect(self) -> list[Attempt]:
-        """Return the attempts of half a second, or fewer if no Image is held and no lane is feeding.
+        """Return the attempts of half a second, or fewer if no more come soon of one of their Requests.
 
         Returns none when the pipeline is closed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._made or self._closed)
-        self.slots.wait_until_empty(FLUSH_SECONDS)
+        self.slots.wait_for_end(self._requests_made, FLUSH_SECONDS)
         with self._changed:
             attempts, self._made = self._made, []
             return attempts
+
+    def _requests_made(self) -> set[uuid.UUID]:
+        with self._changed:
+            return {attempt.image.request_id for attempt in self._made}
 
     def _flush(self, request_id: uuid.UUID, run: int, attempts: list[Attempt]) -> None:
         close_old_connections()

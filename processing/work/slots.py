@@ -2,10 +2,11 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, Lock, RLock
+from typing import TypeVar
 from uuid import UUID
 
 from processing.hosts.leases import LeaseRequest, Leases
@@ -23,6 +24,8 @@ WANTED_SECONDS = 5.0
 AHEAD_SECONDS = 0.5
 MAX_AHEAD_PER_THREAD = 2
 THROUGHPUT_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 class Throughput:
@@ -74,7 +77,7 @@ class Slots:
         self._lock = RLock()  # guards all that follows
         # A condition for each event: waking a thread for nothing costs as much as storing a picture.
         self._room_made, self._host_freed, self._emptied = (Condition(self._lock) for _ in range(3))
-        self._lanes = 0
+        self._busy: Counter[UUID] = Counter()  # Images held and lanes that feed, of each Request
         self._turns: deque[_Ticket] = deque()
         self._held: Counter[str] = Counter()
         self._fetching: Counter[str] = Counter()
@@ -105,16 +108,15 @@ class Slots:
             self._claim_pause = self._claims_paused_until = 0.0
 
     @contextmanager
-    def fed(self) -> Iterator[None]:
-        """Count a lane that feeds this process: meanwhile it does not count as empty."""
+    def fed(self, request_id: UUID) -> Iterator[None]:
+        """Count a lane that feeds this process: meanwhile its Request counts as in hand."""
         with self._lock:
-            self._lanes += 1
+            self._busy[request_id] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._lanes -= 1
-                self._tell_if_empty()
+                self._end(request_id)
 
     @contextmanager
     def claiming(self, seconds: float, owner: Hashable = None) -> Iterator[int]:
@@ -152,11 +154,20 @@ class Slots:
     def wait_until_empty(self, seconds: float) -> None:
         """Wait until no Image is held and no lane is feeding, at most `seconds`."""
         with self._lock:
-            self._emptied.wait_for(self._is_empty, timeout=seconds)
+            self._emptied.wait_for(lambda: not self._busy, timeout=seconds)
+
+    def wait_for_end(self, requests: Callable[[], Iterable[UUID]], seconds: float) -> None:
+        """Wait until one of the Requests has no Image in hand and no lane feeding, at most `seconds`.
+
+        `requests` is called each time that this has happened to some Request.
+        """
+        with self._lock:
+            self._emptied.wait_for(lambda: not all(map(self._busy.get, requests())), timeout=seconds)
 
     def add(self, images: list[ClaimedImage]) -> list[ClaimedImage]:
         """Hold Images. Return those that start now."""
         with self._lock:
+            self._busy.update(image.request_id for image in images)
             for image in images:
                 self._held[image.host] += 1
                 self._waiting.setdefault(image.host, deque()).append(image)
@@ -367,24 +378,22 @@ class Slots:
         _decrement(self._held, image.host)
         if image.host not in self._held:
             self._started_at.pop(image.host, None)
-        self._tell_if_empty()
+        self._end(image.request_id)
         if self._silent or self._room() >= self._enough():
             self._room_made.notify_all()
         if not self._is_busy(image.host):
             self._host_freed.notify_all()
 
-    def _is_empty(self) -> bool:
-        return not self._held and not self._lanes
-
-    def _tell_if_empty(self) -> None:
-        if self._is_empty():
+    def _end(self, request_id: UUID) -> None:
+        _decrement(self._busy, request_id)
+        if request_id not in self._busy:
             self._emptied.notify_all()
 
 
-def _decrement(counter: Counter[str], host: str) -> None:
-    counter[host] -= 1
-    if not counter[host]:
-        del counter[host]
+def _decrement(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
 
 
 def _is_stale(moment: float) -> bool:
