@@ -42,7 +42,7 @@ GONE_REASON = "It responded with 410 Gone."
 FAILING_REASON = "All deliveries to it have failed for five days."
 
 
-def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
+def drain(endpoint_id: uuid.UUID, transport: httpx.AsyncBaseTransport) -> float | None:
     """Send the due deliveries of an endpoint for a slice of time, unless another worker holds its lease.
 
     Return the seconds until the next turn, or None if there is no need for one or recovery will enqueue it.
@@ -51,7 +51,7 @@ def drain(endpoint_id: uuid.UUID, client: httpx.Client) -> float | None:
     # Again after each release: messages about deliveries that fell due before it found the endpoint leased.
     while endpoint := _lease(endpoint_id):
         try:
-            _send_due(endpoint, client, ends_at)
+            _send_due(endpoint, transport, ends_at)
         finally:
             held = WebhookEndpoint.objects.filter(pk=endpoint_id, leased_until=endpoint.leased_until)
             held.update(leased_until=None)
@@ -80,11 +80,11 @@ def _lease(endpoint_id: uuid.UUID) -> WebhookEndpoint | None:
     return WebhookEndpoint.objects.filter(pk=endpoint_id).first()
 
 
-def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
+def _send_due(endpoint: WebhookEndpoint, transport: httpx.AsyncBaseTransport, ends_at: float) -> None:
     """Send due deliveries until `ends_at` or until the endpoint is paused."""
     deliveries = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
     while time.monotonic() < ends_at and (delivery := deliveries.due().first()):
-        attempt = _attempt(delivery, client)
+        attempt = _attempt(delivery, transport)
         delay = None if attempt.is_gone else retry_delay(delivery.failures + 1, attempt.retry_after)
         _record(delivery, attempt, delay)
         if attempt.succeeded:
@@ -99,13 +99,13 @@ def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -
             return
 
 
-def _attempt(delivery: WebhookDelivery, client: httpx.Client) -> DeliveryAttempt:
+def _attempt(delivery: WebhookDelivery, transport: httpx.AsyncBaseTransport) -> DeliveryAttempt:
     try:
         secrets = delivery.endpoint.signing_secrets
     except UnreadableSecret:
         logger.exception("The secret of webhook endpoint %s cannot be decrypted", delivery.endpoint_id)
         return DeliveryAttempt(timezone.now(), error="secret")
-    return send(client, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
+    return send(transport, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
 
 
 def _record(delivery: WebhookDelivery, attempt: DeliveryAttempt, delay: float | None) -> None:

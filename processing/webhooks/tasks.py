@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from processing.timing import DELIVERY_LOST_AFTER
-from processing.webhooks.delivery_attempt import shared_client
+from processing.webhooks.delivery_attempt import shared_transport
 from processing.webhooks.delivery_queue import drain
 from processing.webhooks.models import WebhookEndpoint
 from processing.work.tasks import can_send
@@ -25,7 +25,7 @@ WEBHOOKS = "webhooks"
 def deliver(endpoint_id: str) -> None:
     """Deliver to an endpoint for a slice of time, then go to the end of the queue."""
     try:
-        delay = drain(uuid.UUID(endpoint_id), shared_client())
+        delay = drain(uuid.UUID(endpoint_id), shared_transport())
         if delay is not None:
             deliver.send_with_options(args=(endpoint_id,), delay=round(delay * 1000) or None)
     except Exception:

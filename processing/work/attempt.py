@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from processing import measurements
+from processing import loop, measurements
 from processing.compress import (
     Compressed,
     CompressError,
@@ -81,7 +81,7 @@ class AttemptMaker:
 
     def close(self) -> None:
         """Close kept connections."""
-        self._transport.close()
+        loop.run(self._transport.aclose())
 
     def make(self, image: ClaimedImage) -> Attempt:
         """Make one attempt. Raises nothing: every error becomes an outcome."""
@@ -127,13 +127,15 @@ class AttemptMaker:
     def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
         start = time.monotonic()
         try:
-            fetched = fetch(
-                self._transport,
-                image.url,
-                timeout=settings.FETCH_TIMEOUT,
-                max_bytes=settings.FETCH_MAX_BYTES,
-                user_agent=settings.FETCH_USER_AGENT,
-                known=known,
+            fetched = loop.run(
+                fetch(
+                    self._transport,
+                    image.url,
+                    timeout=settings.FETCH_TIMEOUT,
+                    max_bytes=settings.FETCH_MAX_BYTES,
+                    user_agent=settings.FETCH_USER_AGENT,
+                    known=known,
+                )
             )
         except FetchError as error:
             measurements.observe_fetch(time.monotonic() - start, error.code)

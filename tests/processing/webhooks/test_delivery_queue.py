@@ -48,7 +48,7 @@ def test_a_longer_retry_after_counts() -> None:
 
 
 def test_failures_are_retried_on_schedule_until_the_tenth(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(b"oh no", status=500))
     delivery = new_test_delivery(endpoint)
@@ -73,7 +73,7 @@ def test_failures_are_retried_on_schedule_until_the_tenth(
 
 
 def test_retry_after_pauses_all_deliveries_to_the_endpoint(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(status=429, headers={"Retry-After": "1000"}))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
@@ -87,7 +87,9 @@ def test_retry_after_pauses_all_deliveries_to_the_endpoint(
     assert origin.received[0].headers["webhook-id"] == str(first.pk)
 
 
-def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+def test_a_timeout_pauses_the_endpoint(
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
+) -> None:
     endpoint = endpoint_for(Answer(delay=60))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
     wait = drain(endpoint.pk, http)
@@ -102,7 +104,7 @@ def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpo
 
 
 def test_410_disables_the_endpoint_and_notifies_its_owner(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(status=410))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
@@ -123,7 +125,7 @@ def failing(endpoint: WebhookEndpoint, days: float) -> None:
 
 @pytest.mark.parametrize(("days", "enabled"), [(4.9, True), (5, False)])
 def test_an_endpoint_is_disabled_after_five_days_of_failure(
-    http: httpx.Client, endpoint_for: NewEndpoint, days: float, enabled: bool
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, days: float, enabled: bool
 ) -> None:
     endpoint = endpoint_for(Answer(status=500))
     failing(endpoint, days)
@@ -134,7 +136,9 @@ def test_an_endpoint_is_disabled_after_five_days_of_failure(
     assert len(mail.outbox) == (not enabled)
 
 
-def test_a_success_resets_the_time_of_failure(http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+def test_a_success_resets_the_time_of_failure(
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
+) -> None:
     endpoint = endpoint_for(OK)
     failing(endpoint, 6)
     new_test_delivery(endpoint)
@@ -143,7 +147,9 @@ def test_a_success_resets_the_time_of_failure(http: httpx.Client, endpoint_for: 
     assert (endpoint.enabled, endpoint.failing_since) == (True, None)
 
 
-def test_the_first_failure_starts_the_time_of_failure(http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+def test_the_first_failure_starts_the_time_of_failure(
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
+) -> None:
     endpoint = endpoint_for(Answer(status=500))
     delivery = new_test_delivery(endpoint)
     drain(endpoint.pk, http)
@@ -157,7 +163,7 @@ def test_the_first_failure_starts_the_time_of_failure(http: httpx.Client, endpoi
 
 
 def test_a_secret_that_cannot_be_decrypted_is_a_failure_with_a_code_of_its_own(
-    http: httpx.Client, endpoint_for: NewEndpoint, origin: Origin
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, origin: Origin
 ) -> None:
     endpoint = endpoint_for(OK)
     delivery = new_test_delivery(endpoint)
@@ -171,7 +177,7 @@ def test_a_secret_that_cannot_be_decrypted_is_a_failure_with_a_code_of_its_own(
 
 
 def test_concurrent_turns_send_each_delivery_once(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(delay=0.01))
     deliveries = {str(new_test_delivery(endpoint).pk) for _ in range(20)}
@@ -180,7 +186,7 @@ def test_concurrent_turns_send_each_delivery_once(
 
 
 def test_a_delivery_that_falls_due_during_a_turn_is_sent_in_it(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     later: list[uuid.UUID] = []
 
@@ -199,7 +205,7 @@ def test_a_delivery_that_falls_due_during_a_turn_is_sent_in_it(
 
 
 def test_deleting_an_endpoint_during_an_attempt_is_no_error(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     def answer(handler: Handler) -> None:
         from django.db import connection
