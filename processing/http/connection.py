@@ -55,10 +55,11 @@ class Connection(ResponseHandler):
             head = _tidied(head)
             self._is_in_head = bool(_INTERIM.match(head))
             super().data_received(head)
-        if data:
+        if not self._is_in_head:
             self._body_received(data)
 
     def _body_received(self, data: bytes) -> None:
+        """Pass on a part of a body, or nothing when aiohttp goes on with what it has."""
         payload = self._payload
         before = payload.total_bytes if payload else 0
         super().data_received(data)

@@ -21,8 +21,6 @@ from processing.http.guard import Guard, IPNetwork, TLSError, check_url
 
 #: Less than the 5 s after which many servers close an idle connection.
 KEEPALIVE_SECONDS = 4.0
-#: Bytes of a body that wait to be read; each may be a chunk of its own and then takes 50 bytes of memory.
-READ_BYTES = 32 * 1024
 #: Limits to the head of a response.
 MAX_HEADER_BYTES, MAX_HEADERS = 16 * 1024, 256
 
@@ -97,7 +95,6 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
-            read_bufsize=READ_BYTES,
             trust_env=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
