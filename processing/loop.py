@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -33,6 +33,15 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
+
+
+def call(function: Callable[..., T], *args: Any) -> T:
+    """Call a function in the loop and return its result. Call it from any other thread."""
+
+    async def coroutine() -> T:
+        return function(*args)
+
+    return run(coroutine())
 
 
 def _forget() -> None:

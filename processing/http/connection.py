@@ -63,10 +63,13 @@ class Connection(ResponseHandler):
         payload = self._payload
         before = payload.total_bytes if payload else 0
         super().data_received(data)
-        if payload is None or payload.is_eof() or payload.total_bytes > before or self._reading_paused:
-            self._idle_bytes = 0
+        if payload is None or payload.is_eof():
             return
+        if error := self.exception():  # which aiohttp tells only those who wait for a head
+            payload.set_exception(ClientPayloadError(str(error)))
         self._idle_bytes += len(data)
+        if payload.total_bytes > before or self._reading_paused:
+            self._idle_bytes = 0
         if self._idle_bytes > MAX_HEAD_BYTES:
             payload.set_exception(ClientPayloadError("The body has more around it than in it."))
             self.close()

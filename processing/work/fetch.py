@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -84,10 +84,12 @@ async def fetch(
     max_bytes: int,
     user_agent: str = "",
     known: Version | None = None,
+    take_bytes: Callable[[int], Awaitable[None]] | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The request is conditional if it goes to the URL that answered with `known`. Raises FetchError.
+    The request is conditional if it goes to the URL that answered with `known`. `take_bytes` is awaited for
+    the memory of each part of the body. Raises FetchError.
     """
     current = first = _parse(url)
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
@@ -105,7 +107,7 @@ async def fetch(
                         await _drain(response)
                         return Fetched(b"", asked)
                     if not response.has_redirect_location:
-                        return await _read(response, str(current), max_bytes)
+                        return await _read(response, str(current), max_bytes, take_bytes)
                     await _drain(response)
                     cookies.extract_cookies(response)
                     current = _target(response, current)
@@ -196,8 +198,13 @@ def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
     return FetchError(code, detail, permanent=permanent)
 
 
-async def _read(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
-    data = await _body(response, max_bytes)
+async def _read(
+    response: httpx.Response,
+    url: str,
+    max_bytes: int,
+    take_bytes: Callable[[int], Awaitable[None]] | None,
+) -> Fetched:
+    data = await _body(response, max_bytes, take_bytes)
     etag, last_modified = (
         value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
         for value in (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
@@ -205,7 +212,9 @@ async def _read(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
     return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
 
 
-async def _body(response: httpx.Response, max_bytes: int) -> bytes:
+async def _body(
+    response: httpx.Response, max_bytes: int, take_bytes: Callable[[int], Awaitable[None]] | None
+) -> bytes:
     host = response.request.url.host
     if not response.is_success:
         await _drain(response)
@@ -222,6 +231,8 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
         pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
     body = BytesIO()  # a list of pieces would hold the data twice when joined
     async for piece in pieces:
+        if take_bytes:
+            await take_bytes(len(piece))
         body.write(piece)
     if not body.tell():
         raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)
