@@ -77,13 +77,7 @@ class _HostState:
         self.answers, self.counting_since, self.refused_at = 0, time.time(), None
 
     def can_be_forgotten(self, now: float) -> bool:
-        is_default = not (
-            self.has_answered
-            or self.refused_at
-            or self.interval
-            or self.pauses_in_a_row
-            or self.failures_in_a_row
-        )
+        is_default = not (self.refused_at or self.interval or self.pauses_in_a_row or self.failures_in_a_row)
         return now >= self.paused_until and (is_default or now - self.last_request_at > FORGET_SECONDS)
 
 
@@ -129,7 +123,7 @@ class RateLimiter:
             self._pause_next(host, state, PAUSE_SECONDS[state.pauses_in_a_row], code)
 
     def has_answered(self, host: str) -> bool:
-        """Return whether the host is known to answer."""
+        """Return whether the host has answered since it was last forgotten."""
         state = self._hosts.get(host)
         return state is not None and state.has_answered
 

@@ -19,11 +19,11 @@ WANTED_SECONDS = 5.0
 #: and the limit to it: a killed process makes a suspect of every Image that it holds.
 AHEAD_SECONDS, MAX_AHEAD = 0.5, 512
 THROUGHPUT_SECONDS = 0.5
-#: Most Images that are claimed at once, and wait to start, while the work is slow, since all of them may be of
-#: one slow host: as many as it has slots, times this.
+#: Most Images that are claimed at once, and wait to start, while the work is slow: as many as one host has
+#: slots, times this. All of them may be of one slow host.
 CLAIM_FACTOR = 4
-#: Hosts that have not answered yet may together have this part of the places, so that others find some.
-UNKNOWN_HOSTS_SHARE = 0.5
+#: One owner leaves this part of the places to others, who need not wait for the slowest of its Images then.
+OWNER_RESERVE = 8
 
 
 class Throughput:
@@ -252,11 +252,14 @@ class Slots:
     def _may_start(self, host: str) -> bool:
         if self._fetching[host] >= self._leased.get(host, 0) or self._rate_limiter.ready_in(host):
             return False
-        limiter = self._rate_limiter
-        if limiter.has_answered(host):
-            return True
-        unknown = sum(count for one, count in self._fetching.items() if not limiter.has_answered(one))
-        return unknown < max(1, self._places * UNKNOWN_HOSTS_SHARE)
+        if (
+            self._running[self._waiting[host][0].batch.owner_id]
+            >= self._places - self._places // OWNER_RESERVE
+        ):
+            return False
+        # A host that may never answer has no more than its part of the places.
+        part = max(1, self._places // len(self._held))
+        return self._fetching[host] < part or self._rate_limiter.has_answered(host)
 
     def _drop(self, hosts: list[str]) -> list[ClaimedImage]:
         return self._remove([image for host in hosts for image in self._waiting.pop(host)])

@@ -1,6 +1,7 @@
 """How many Images a worker holds: by its throughput, and never so many of one host that others wait."""
 
 import uuid
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -100,14 +101,21 @@ def test_a_claim_of_one_slow_host_leaves_room_for_other_hosts(slots: Slots, cloc
     assert slots.room() > 0
 
 
-def test_hosts_that_have_never_answered_leave_half_of_the_places_to_others(
-    slots: Slots, clock: Clock
-) -> None:
-    work_fast(slots, clock)  # of a host that is known
+def test_a_host_that_has_never_answered_has_no_more_than_its_part_of_the_places(slots: Slots) -> None:
+    slots.per_host = PLACES
+    slots._rate_limiter.answered("known")
+    waiting = images("silent", PLACES) + images("known", PLACES)
+    for number, image in enumerate(waiting):
+        image.batch.owner_id = number % 2
+    requests = slots.lease_requests(slots.add(waiting))
+    slots.keep_to(requests, {host: Lease(PLACES) for host in requests})
+    assert Counter(image.host for image in slots.start()) == {"silent": 32, "known": 32}
+
+
+def test_one_owner_leaves_some_places_to_others(slots: Slots) -> None:
     for number in range(PLACES):
-        add(slots, f"silent {number}", PER_HOST)
-    assert slots._running.total() == PLACES // 2
-    assert len(add(slots, "fast", PER_HOST)) == PER_HOST
+        add(slots, f"host {number}", 1)
+    assert slots._running == {1: PLACES - PLACES // 8}
 
 
 def test_the_owner_with_the_fewest_images_in_work_is_next(slots: Slots) -> None:
