@@ -68,7 +68,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             )
         return httpx.Response(
             response.status,
-            headers=response.raw_headers,
+            headers=httpx.Headers(list(response.raw_headers), encoding="latin-1"),
             stream=_Body(response),
             extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
         )
@@ -123,7 +123,7 @@ class _Body(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _httpx_errors():
-            async for piece in self._response.content.iter_any():
+            while piece := await self._response.content.readany():
                 yield piece
 
     async def aclose(self) -> None:

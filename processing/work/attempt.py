@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -28,7 +28,7 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
-from processing.storage.outputs import StorageError, is_stored, store
+from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import ByteBudget
 from processing.work.claim import ClaimedImage
@@ -66,6 +66,13 @@ class Attempt:
     image: ClaimedImage
     outcome: Outcome
     version: Version | None = None
+
+
+class Output(NamedTuple):
+    """What was made of a picture, and its storage key if it is stored already."""
+
+    result: Compressed
+    key: str | None
 
 
 class AttemptMaker:
@@ -143,8 +150,8 @@ class AttemptMaker:
                     taken_from=stored.image_id,
                 )
                 return Attempt(image, outcome, fetched.version)
-            result = await self._compress(image, fetched.data)
-        return Attempt(image, await self._store(image, result), fetched.version)
+            output = await self._compress(image, fetched.data)
+        return Attempt(image, await self._completed(image, output), fetched.version)
 
     async def _fetch(
         self, image: ClaimedImage, known: Version | None, take_bytes: Callable[[int], Awaitable[None]]
@@ -173,32 +180,26 @@ class AttemptMaker:
         self._rate_limiter.answered(image.host)
         return fetched
 
-    async def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
+    async def _compress(self, image: ClaimedImage, data: bytes) -> Output:
         """Compress a picture when it is its owner's turn."""
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
         options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
-        start = time.monotonic()
         if image.crashes:  # it may have killed a worker: this process does not even read its header
-            result = await self._compress_in_child(image, data, options, max_pixels)
-        else:
-            try:
-                async with self._codec.turn(batch.owner_id):
-                    measurements.observe_wait(time.monotonic() - start)
-                    start = time.monotonic()
-                    result = await _in(
-                        self._codec_threads,
-                        partial(
-                            compress_here, data, options, max_pixels=max_pixels, reserve=self._pixels.taken
-                        ),
-                    )
-            except NeedsChildError as needs:
-                result = await self._compress_in_child(image, data, options, needs.pixels)
-        measurements.observe_compress(time.monotonic() - start, result.output.format)
-        return result
+            return await self._compress_in_child(image, data, options, max_pixels)
+        start = time.monotonic()
+        try:
+            async with self._codec.turn(batch.owner_id):
+                measurements.observe_wait(time.monotonic() - start)
+                compress = partial(
+                    compress_here, data, options, max_pixels=max_pixels, reserve=self._pixels.taken
+                )
+                return await _in(self._codec_threads, _make_output, compress)
+        except NeedsChildError as needs:
+            return await self._compress_in_child(image, data, options, needs.pixels)
 
     async def _compress_in_child(
         self, image: ClaimedImage, data: bytes, options: Options, pixels: int
-    ) -> Compressed:
+    ) -> Output:
         """Compress a picture in a child process, again if it uses up its time limit."""
 
         def compress() -> Compressed:
@@ -209,16 +210,16 @@ class AttemptMaker:
         while True:
             async with self._children.turn(image.batch.owner_id):
                 try:
-                    return await _in(self._child_threads, compress)
+                    return await _in(self._child_threads, _make_output, compress)
                 except TimeLimitError:
                     timeouts += 1
                     if timeouts == MAX_TIMEOUTS:
                         raise
 
-    async def _store(self, image: ClaimedImage, result: Compressed) -> Outcome:
-        start = time.monotonic()
-        key = await _in(self._storage_threads, store, result.data, result.extension)
-        measurements.observe_store(time.monotonic() - start)
+    async def _completed(self, image: ClaimedImage, output: Output) -> Outcome:
+        result, key = output
+        if key is None:
+            key = await _in(self._storage_threads, _store, result)
         measurements.count_bytes_saved(
             result.source.bytes,
             result.output.bytes,
@@ -237,6 +238,21 @@ class AttemptMaker:
                 result.output.bytes, result.output.width, result.output.height, result.output.format
             ),
         )
+
+
+def _make_output(compress: Callable[[], Compressed]) -> Output:
+    """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
+    start = time.monotonic()
+    result = compress()
+    measurements.observe_compress(time.monotonic() - start, result.output.format)
+    return Output(result, _store(result) if is_local() else None)
+
+
+def _store(result: Compressed) -> str:
+    start = time.monotonic()
+    key = store(result.data, result.extension)
+    measurements.observe_store(time.monotonic() - start)
+    return key
 
 
 async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import cast
@@ -93,27 +93,29 @@ async def fetch(
     """
     current = first = _parse(url)
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
-    cookies = httpx.Cookies()
+    cookies: httpx.Cookies | None = None
     try:
-        async with _time_limit(timeout, lambda: current.host):
+        async with asyncio.timeout(timeout):
             for _ in range(MAX_REDIRECTS + 1):
                 # A client would double the time spent here, on hooks and merged headers.
                 asked = known if known and known.url == str(current) else None
-                request = _request(current, {**headers, **(asked.conditions if asked else {})})
+                request = _request(current, headers | asked.conditions if asked else headers)
                 if cookies:
                     cookies.set_cookie_header(request)
-                async with _answer(transport, request) as response:
+                async with _Answer(transport, request) as response:
                     if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
                         await _drain(response)
                         return Fetched(b"", asked)
                     if not response.has_redirect_location:
                         return await _read(response, str(current), max_bytes, take_bytes)
                     await _drain(response)
+                    cookies = cookies or httpx.Cookies()
                     cookies.extract_cookies(response)
                     current = _target(response, current)
-    except FetchError as error:
-        error.elsewhere = current.raw_host != first.raw_host
-        raise
+    except (FetchError, TimeoutError) as error:
+        failure = error if isinstance(error, FetchError) else _too_slow(current.host, timeout)
+        failure.elsewhere = current.raw_host != first.raw_host
+        raise failure from error.__cause__
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
     raise FetchError("too_many_redirects", detail, permanent=True)
 
@@ -136,16 +138,25 @@ def _request(url: httpx.URL, headers: Mapping[str, str]) -> httpx.Request:
     return httpx.Request("GET", url, headers=headers)
 
 
-@asynccontextmanager
-async def _answer(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request
-) -> AsyncIterator[httpx.Response]:
-    try:
-        async with aclosing(await transport.handle_async_request(request)) as response:
-            response.request = request
-            yield response
-    except httpx.HTTPError as error:
-        raise _fetch_error(error, request.url.host) from error
+class _Answer:
+    """A response, from its head until the end of the block, with errors of httpx raised as FetchError."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
+        self._transport = transport
+        self._request = request
+
+    async def __aenter__(self) -> httpx.Response:
+        try:
+            self._response = await self._transport.handle_async_request(self._request)
+        except httpx.HTTPError as error:
+            raise _fetch_error(error, self._request.url.host) from error
+        self._response.request = self._request
+        return self._response
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        await self._response.aclose()
+        if isinstance(error, httpx.HTTPError):
+            raise _fetch_error(error, self._request.url.host) from error
 
 
 def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
@@ -165,14 +176,8 @@ def _decoded(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-@asynccontextmanager
-async def _time_limit(seconds: float, host: Callable[[], str]) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        detail = f"{host()} took longer than {seconds:g} seconds."
-        raise FetchError("timeout", detail, permanent=False) from error
+def _too_slow(host: str, seconds: float) -> FetchError:
+    return FetchError("timeout", f"{host} took longer than {seconds:g} seconds.", permanent=False)
 
 
 def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
@@ -226,11 +231,13 @@ async def _body(
     length = response.headers.get("Content-Length", "0")
     if length.isdecimal() and float(length) > max_bytes:
         raise _too_large(host, max_bytes)
-    pieces = _limited(_raw(response), host, max_bytes)
+    pieces = _raw(response)
     if gzipped:
-        pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
+        pieces = _gunzipped(pieces, host, max_bytes)
     body = BytesIO()  # a list of pieces would hold the data twice when joined
     async for piece in pieces:
+        if body.tell() + len(piece) > max_bytes:
+            raise _too_large(host, max_bytes)
         if take_bytes:
             await take_bytes(len(piece))
         body.write(piece)
@@ -239,20 +246,15 @@ async def _body(
     return body.getvalue()
 
 
-async def _limited(pieces: AsyncIterator[bytes], host: str, max_bytes: int) -> AsyncIterator[bytes]:
-    size = 0
-    async for piece in pieces:
-        size += len(piece)
-        if size > max_bytes:
-            raise _too_large(host, max_bytes)
-        yield piece
-
-
-async def _gunzipped(pieces: AsyncIterator[bytes], host: str) -> AsyncIterator[bytes]:
-    """Decompress gzip, in pieces of bounded size."""
+async def _gunzipped(pieces: AsyncIterator[bytes], host: str, max_bytes: int) -> AsyncIterator[bytes]:
+    """Decompress gzip of at most `max_bytes`, in pieces of bounded size."""
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
+    size = 0
     try:
         async for piece in pieces:
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(host, max_bytes)
             rest = piece
             while rest and not inflater.eof:
                 yield inflater.decompress(rest, INFLATE_BYTES)
