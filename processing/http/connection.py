@@ -80,9 +80,10 @@ def _tidied(head: bytes) -> bytes:
     if _REGULAR.fullmatch(head):
         return head
     status, *fields = head.split(b"\n")
-    kept = [
-        field if field.startswith((b" ", b"\t")) else b"%s%s" % match.groups()
-        for field in fields[:-2]
-        if (match := _FIELD.fullmatch(field)) or field.startswith((b" ", b"\t"))
-    ]
-    return b"\n".join([status[:5].upper() + status[5:], *kept, *fields[-2:]])
+    kept = [status[:5].upper() + status[5:]]
+    for field in fields[:-2]:
+        if match := _FIELD.fullmatch(field):
+            kept.append(b"%s%s" % match.groups())
+        elif field.startswith((b" ", b"\t")):  # goes on from the line before
+            kept.append(field)
+    return b"\n".join([*kept, *fields[-2:]])

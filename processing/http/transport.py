@@ -89,7 +89,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             use_dns_cache=False,
             socket_factory=self._guard.make_socket,
         )
-        connector._factory = partial(Connection, loop=asyncio.get_running_loop())
+        connector._factory = partial(  # type: ignore[assignment]
+            Connection, loop=asyncio.get_running_loop()
+        )
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
