@@ -21,11 +21,14 @@ class Connection(ResponseHandler):
 
     _head = bytearray()
     _is_in_head = False
-    _idle_bytes = 0
+    _idle_bytes = _body_bytes = 0
+    _ends_with_blank_line = False
 
     def set_response_params(self, **options: Any) -> None:
         """Expect a response."""
-        self._head, self._is_in_head, self._idle_bytes = bytearray(), True, 0
+        self._head, self._is_in_head = bytearray(), True
+        self._idle_bytes = self._body_bytes = 0
+        self._ends_with_blank_line = False
         super().set_response_params(**options)
 
     def is_connected(self) -> bool:
@@ -62,8 +65,16 @@ class Connection(ResponseHandler):
         """Pass on a part of a body, or nothing when aiohttp goes on with what it has."""
         payload = self._payload
         before = payload.total_bytes if payload else 0
+        was_over = payload is None or payload.is_eof()
         super().data_received(data)
+        self._body_bytes += len(data)
+        if data:
+            self._ends_with_blank_line = data.endswith((b"\n\r\n", b"\n\n"))
         if payload is None or payload.is_eof():
+            # The end of a chunked body is none of its content. Anything else was not asked for.
+            is_exact = payload is not None and payload.total_bytes == self._body_bytes
+            if (was_over and data) or not (is_exact or self._ends_with_blank_line):
+                self.force_close()
             return
         if error := self.exception():  # which aiohttp tells only those who wait for a head
             payload.set_exception(ClientPayloadError(str(error)))

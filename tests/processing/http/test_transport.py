@@ -233,6 +233,14 @@ def test_requests_to_an_origin_share_a_connection(origin: Origin, client: Client
     assert len(origin.clients) == 1
 
 
+def test_a_connection_serves_again_after_a_large_body(origin: Origin, client: Client) -> None:
+    """aiohttp has paused reading it meanwhile."""
+    url = origin.add("/", bytes(3_000_000))
+    for _ in range(5):
+        assert len(client.get(url).content) == 3_000_000
+    assert len(origin.clients) == 1
+
+
 def test_sixty_four_threads_share_a_client(origin: Origin, client: Client) -> None:
     urls = [origin.add(f"/{number}", str(number).encode()) for number in range(256)]
     with ThreadPoolExecutor(64) as threads:
@@ -389,3 +397,65 @@ def test_a_server_that_takes_a_request_bit_by_bit_does_not_outlast_the_deadline(
             client.post(f"http://127.0.0.1:{server.getsockname()[1]}/", content=content, within=0.3)
         hurry.set()
         assert received.result() < len(content)
+
+
+# --- Heads that browsers read, and bytes that nobody asked for ---
+
+
+def raw(*parts: bytes) -> Callable[[Handler], None]:
+    """Send these bytes, each part as soon as the one before has left."""
+
+    def answer(handler: Handler) -> None:
+        for part in parts:
+            handler.wfile.write(part)
+            handler.wfile.flush()
+
+    return answer
+
+
+BODY = b"Content-Length: 5\r\n\r\nfirst"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nX Powered By: y\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Cache : HIT\r\n",
+        b"HTTP/1.1 200 OK\r\nwithout colon\r\n",
+        b"http/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\nServer: old\n",
+        b"HTTP/1.1 200\r\n",
+        b"HTTP/1.1 200 OK\r\nServer: M\xf6bel\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nX Y: z\r\n",
+    ],
+)
+def test_a_head_is_read_as_browsers_do(origin: Origin, client: Client, head: bytes) -> None:
+    for parts in ([head + BODY], [bytes([byte]) for byte in head + BODY]):
+        response = client.get(origin.add("/", raw(*parts)))
+        assert (response.status_code, response.content) == (200, b"first")
+
+
+def test_two_lengths_that_differ_are_refused_however_they_are_written(origin: Origin, client: Client) -> None:
+    url = origin.add("/", raw(b"HTTP/1.1 200 OK\r\nContent-Length : 4\r\n" + BODY))
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_bytes_that_follow_a_response_close_the_connection(
+    certificate: Path, names: Names, scheme: str
+) -> None:
+    names["pictures.test"] = ["127.0.0.1"]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+    with (
+        Origin(tls=tls if scheme == "https" else None) as origin,
+        trusting_client(certificate) as client,
+    ):
+        origin.add("/second", b"second")
+        for number, rest in enumerate([forged, b"anything", b"HTTP/1.1 2"], 1):
+            origin.add("/first", raw(b"HTTP/1.1 200 OK\r\n" + BODY + rest))
+            assert client.get(origin.url("/first", host="pictures.test")).content == b"first"
+            assert client.get(origin.url("/second", host="pictures.test")).content == b"second"
+            assert len(origin.clients) == number + 1
