@@ -10,7 +10,7 @@ from django.test import Client
 from tests.imageextractor.test_routes import GROUP, OWN, ROUTES, Anns
 from tests.support.factories import client_of, make_csv
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.needs("more time")]
 
 NUL, NOT_UTF8, SURROGATE, LONG = "%00", "%FF%FE", "%ED%A0%80", "x" * 5000
 TEXTS = [
