@@ -49,7 +49,7 @@ class LegacySerializer(RequestSerializer):
 class LegacyUploadSerializer(serializers.Serializer[Request]):
     """An upload in the earlier system's format."""
 
-    file = CatalogueField(help_text="The catalogue, CSV or XLSX.")
+    file = CatalogueField(help_text="The catalogue: CSV, XLSX, XLS, ODS, XML or JSON.")
 
 
 @extend_schema(

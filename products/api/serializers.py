@@ -158,7 +158,7 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
 class SubmissionSerializer(OptionsSerializer):
     """A catalogue to upload, with its options."""
 
-    file = CatalogueField(help_text="The catalogue, CSV or XLSX.", allow_empty_file=True)
+    file = CatalogueField(help_text="The catalogue: CSV, XLSX, XLS, ODS, XML or JSON.", allow_empty_file=True)
 
 
 # --- Previews ---

@@ -1,8 +1,8 @@
-"""Reads product catalogues, CSV or XLSX, with any encoding, delimiter and column names, and writes results.
+"""Reads product catalogues with any encoding, delimiter and column names, and writes results.
 
-Uses the standard library and openpyxl only. CSV files are streamed, so memory does not grow with their size;
-openpyxl holds the shared strings of a workbook. A file that cannot be used raises `CatalogueError`; a bad row
-or cell is a `Problem` in the report of `validate` or `preview`.
+CSV, XLSX, XML and JSON are streamed, so memory does not grow with their size but for the shared strings of a
+workbook. XLS and ODS are converted by a child process. A file that cannot be used raises `CatalogueError`; a
+bad row or cell is a `Problem` in the report of `validate` or `preview`.
 """
 
 from products.catalogue.columns import ColumnNames, Columns

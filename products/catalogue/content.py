@@ -14,7 +14,7 @@ SAMPLE_ROWS = 1_000
 MOST, NEARLY_ALL = 0.5, 0.9
 MAX_SERIAL_CHARS, MAX_NAME_CHARS = 64, 300
 
-_DECIMAL = re.compile(r"[^\d\s]{0,3}\s?\d+[.,]\d+\s?[^\d\s]{0,3}")
+_DECIMAL = re.compile(r"[^\d\s]{0,3}\s?\d{1,9}[.,]\d{1,9}\s?[^\d\s]{0,3}")
 _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 

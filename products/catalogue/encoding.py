@@ -98,7 +98,9 @@ def find_encoding(file: IO[bytes], wanted: str = "") -> Encoding:
     start = file.read(16)
     for signature, kind in _OTHER_FILES.items():
         if start.startswith(signature):
-            raise refusal("not_text", f"This is {kind}, not a catalogue. Upload a CSV or Excel file.")
+            raise refusal(
+                "not_text", f"This is {kind}, not a catalogue. Upload a table, a workbook or a feed."
+            )
     marked = next((Encoding(name, bom) for bom, name in _BOMS.items() if start.startswith(bom)), None)
     if wanted:
         if marked and marked.name.startswith(wanted):

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from products.catalogue.columns import ColumnNames
-from products.catalogue.picture_urls import URL_START, host_of, looks_like_picture, url_problem
+from products.catalogue.picture_cells import is_unusual
+from products.catalogue.picture_urls import (
+    URL_START,
+    host_of,
+    looks_like_picture,
+    url_problem,
+    url_warning,
+)
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
 
@@ -153,8 +160,9 @@ class _Warnings:
         if len(row.image_urls) > MAX_USUAL_URLS:
             detail = f"The row has {len(row.image_urls):,} picture URLs. Is a separator between rows missing?"
             self._add(Problem("many_urls", detail, row.line))
-        for index in self._catalogue.picture_cells(row.cells):
-            if index < len(row.cells):
+        pictures = [index for index in self._catalogue.picture_cells(row.cells) if index < len(row.cells)]
+        if any(map(url_warning, row.image_urls)) or any(is_unusual(row.cells[index]) for index in pictures):
+            for index in pictures:
                 for url, code, detail in self._catalogue.warnings_in(row.cells[index]):
                     self._add(Problem(code, f"{shorten(url, 200)}: {detail}", row.line, index + 1))
         if self._catalogue.encoding.is_damaged:

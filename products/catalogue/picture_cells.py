@@ -76,7 +76,7 @@ def split_urls(cell: str, base_url: str = "") -> list[str]:
     URLs are also found in JSON, HTML, Markdown, quotes, braces and brackets. HTML entities are replaced,
     backslashes become slashes, and `//` at the start means https.
     """
-    if not base_url and not _is_unusual(cell):
+    if not base_url and not is_unusual(cell):
         pieces = _plain_pieces(cell)
         for piece in pieces:
             if piece[:4] != "http":
@@ -110,7 +110,7 @@ def separator_in(cell: str, base_url: str = "") -> str:
 
 def cell_warnings(cell: str, base_url: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield URL, code and sentence for each doubt about a URL of a picture cell."""
-    if not _is_unusual(cell):
+    if not is_unusual(cell):
         for url in split_urls(cell, base_url):
             if warning := url_warning(url):
                 yield url, *warning
@@ -132,7 +132,7 @@ def cell_warnings(cell: str, base_url: str = "") -> Iterator[tuple[str, str, str
         yield pieces[1], "invisible_character", "Only an invisible character separates this URL from another."
 
 
-def _is_unusual(cell: str) -> bool:
+def is_unusual(cell: str) -> bool:
     """Return whether a cell may be more than a list of plain URLs. Faster than a regular expression."""
     return cell.encode(errors="replace").translate(None, _PLAIN) != b""
 
@@ -146,7 +146,7 @@ def _plain_pieces(cell: str) -> list[str]:
 
 def _pieces(cell: str, base_url: str) -> list[str]:
     """Return the URLs of a cell as written there; with a `base_url`, paths too."""
-    if not _is_unusual(cell):
+    if not is_unusual(cell):
         pieces = _plain_pieces(cell)
     else:
         text = _strip(cell)

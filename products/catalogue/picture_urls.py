@@ -42,8 +42,8 @@ def url_warning(url: str) -> tuple[str, str] | None:
     """Return a code and a sentence if the URL looks like two URLs that could not be separated, else None."""
     if "://" in url[8:] and _MISSING_SEPARATOR.search(url):
         return "glued_urls", "This may be two URLs without a separator. It is read as one."
-    # Most URLs are one word, which pairwise() leaves out.
-    if any(_lacks_scheme(*words) for words in pairwise(_SEPARATORS_AND_SPACE.split(url))):
+    words = _SEPARATORS_AND_SPACE.split(url)
+    if len(words) > 1 and any(_lacks_scheme(*two) for two in pairwise(words)):
         return "missing_scheme", "This may contain a second URL without https://. It is read as one."
     return None
 

@@ -1,6 +1,7 @@
 """A catalogue file as rows with serial number, product name and picture URLs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, takewhile
 from typing import IO, NamedTuple, TypeAlias, TypedDict
 
@@ -31,6 +32,8 @@ HEADER_ROWS = 20
 #: Cells of a row that make the rows above it with a single one titles.
 MIN_TABLE_CELLS = 3
 MAX_SKIPPED_LINES = 1_000
+#: Rows that are shown of a file that is refused.
+HEAD_ROWS = 8
 # First cells of a line with sums. Without a URL such a line is no product.
 _TOTALS = frozenset(
     [
@@ -74,17 +77,21 @@ class Row(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The names of all columns, and those of the visible sheets of a workbook."""
+    """The names of all columns, those of the visible sheets of a workbook, and the first rows as they are."""
 
     columns: list[str]
     sheets: list[str]
+    rows: list[list[str]]
 
 
 def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
     """Return what a file says about itself. Raise CatalogueError if it cannot be read."""
     source = _open(file, encoding, sheet)
-    columns = [name.strip() for name in _header(source).cells]
-    return Head(columns, source.sheets if isinstance(source, Workbook) else [])
+    header = _header(source)
+    records = (record for record in source.records() if record.line > header.line and not record.is_blank)
+    rows = [record.cells for record in _first(records, HEAD_ROWS)] if any(header.cells) else []
+    columns = [name.strip() for name in header.cells]
+    return Head(columns, source.sheets if isinstance(source, Workbook) else [], rows)
 
 
 def _open(file: IO[bytes], encoding: str, sheet: str) -> Source:
@@ -102,7 +109,8 @@ def _header(source: Source) -> Record:
     records = (record for record in source.records() if not record.is_blank)
     if source.declares_delimiter:
         next(records)
-    first = _first(records, HEADER_ROWS) or [Record(1, [], "")]
+    header = next(records, Record(1, [], ""))
+    first = [header, *_first(records, HEADER_ROWS - 1)]
     if len(first[0].cells) > MAX_COLUMNS:
         detail = f"The file has more than the {MAX_COLUMNS:,} columns allowed."
         raise refusal("too_many_columns", detail)
@@ -126,11 +134,8 @@ def _header(source: Source) -> Record:
 def _first(records: Iterable[Record], count: int) -> list[Record]:
     """Return the first `count` records, or those in front of an error, which the reading of rows reports."""
     found: list[Record] = []
-    try:
+    with suppress(CatalogueError):
         found.extend(islice(records, count))
-    except CatalogueError:
-        if not found:
-            raise
     return found
 
 

@@ -48,7 +48,7 @@ _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _ZEROS = re.compile(r'(?:"([^"]*)")?(0+)(?:"([^"]*)")?')
 _RANGE = re.compile(r"\$?([A-Za-z]{1,3})\$?(\d{1,7})(?::\$?([A-Za-z]{1,3})\$?(\d{1,7}))?")
 _REFERENCES = re.compile(rb"(?:mergeCell|hyperlink)[\s/>]")
-_TARGET = re.compile(r"\s*+(?:_xlfn\.)?(?:HYPERLINK|IMAGE)\s*+\(\s*+\"([^\"]*+)\"", re.IGNORECASE)
+_TARGET = re.compile(r"(?:_xlfn\.)?(?:HYPERLINK|IMAGE)\s*+\(\s*+\"([^\"]*+)\"", re.IGNORECASE)
 
 Attributes = dict[str, str]
 
@@ -410,7 +410,7 @@ class _SheetReader(_Handler):
             self._cells[self._column] = text
         else:
             self._cells.append(text)
-        if self._formula and (target := _TARGET.match("".join(self._formula))):
+        if self._formula and (target := _TARGET.match("".join(self._formula).strip())):
             self._row_links[self._column] = target[1]
 
     def _text(self, value: str) -> str:

@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.catalogue import CatalogueError, read_head
+from products.catalogue.problems import shorten
 from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
@@ -23,6 +24,8 @@ from products.pages.forms import DraftForm, UploadForm, describe_problems
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
+#: Of the first rows of a file that is refused.
+MAX_SHOWN_COLUMNS, MAX_SHOWN_CHARS = 50, 100
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -125,7 +128,15 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         limit, problems = error, [error.detail]
     except CatalogueError as error:
         problems = describe_problems(error.problems)
-    context = {"draft": draft, "form": form, "preview": preview, "problems": problems}
+    rows = [[shorten(cell, MAX_SHOWN_CHARS) for cell in row[:MAX_SHOWN_COLUMNS]] for row in head.rows]
+    context = {
+        "draft": draft,
+        "form": form,
+        "preview": preview,
+        "problems": problems,
+        "raw_header": head.columns[:MAX_SHOWN_COLUMNS],
+        "raw_rows": rows,
+    }
     form.focus_first_error()
     is_refused = form.is_bound and (form.errors or problems)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)

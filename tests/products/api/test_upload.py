@@ -199,7 +199,7 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
         (
             pictures.rgba_png(16, 12),
             "not_text",
-            r"This is a PNG picture, not a catalogue\. Upload a CSV or Excel file\.",
+            r"This is a PNG picture, not a catalogue\. Upload a table, a workbook or a feed\.",
             {},
         ),
         (

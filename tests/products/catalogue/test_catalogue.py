@@ -244,7 +244,7 @@ def test_encodings_are_known_by_all_their_names_and_others_are_none(name: str, k
 def test_a_file_of_another_kind_is_named_for_what_it_is(start: bytes, kind: str) -> None:
     problem = refusal_of(start)
     assert problem.code == "not_text"
-    assert problem.detail == f"This is {kind}, not a catalogue. Upload a CSV or Excel file."
+    assert problem.detail == f"This is {kind}, not a catalogue. Upload a table, a workbook or a feed."
 
 
 def test_many_control_characters_refuse_the_file_and_the_first_is_located() -> None:

@@ -116,6 +116,7 @@ FUNCTIONS: dict[str, Scan] = {
     "host_of a host": lambda text: picture_urls.host_of(f"http://{text}"),
     "url_warning": picture_urls.url_warning,
     "url_problem": picture_urls.url_problem,
+    "cell_warnings": lambda text: list(picture_cells.cell_warnings(text)),
     "replace_urls": lambda text: picture_cells.replace_urls(text, iter([""] * 200_000)),
     "escape_formula": escape_formula,
     "normalise": columns.normalise,

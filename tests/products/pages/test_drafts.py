@@ -101,7 +101,9 @@ def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
     path = drafted(page, UNKNOWN).get_absolute_url()
     shown = body(page.get(path))
     assert "Missing columns: “Input Image Urls”." in shown
-    assert "First rows" not in shown
+    first_rows = shown.partition("First rows of the file")[2]
+    for text in (f"<td>{URL}</td>", "<td>Sofa</td>", '<th scope="col">Zwei</th>'):
+        assert text in first_rows
     answer = page.post(path, {**READING, **OPTIONS, "step": "preview"})
     assert answer.status_code == 200
     assert f'<li class="url">{URL}</li>' in body(answer)
