@@ -381,7 +381,8 @@ def test_for_excel_there_is_a_mark_and_no_formula(api: Client, ann: User) -> Non
         ),
         "'-a",
     ]
-    assert row[-3:] == ["", "failed", f"'=lamp.jpg: {INVALID}"]
+    sentence = "This is a formula without a stored value. Open the file in Excel and save it."
+    assert row[-3:] == ["", "failed", f"'=lamp.jpg: {sentence}"]
 
 
 @pytest.mark.parametrize("query", [{"style": "new"}, {"only": "all"}, {"excel": "perhaps"}])
