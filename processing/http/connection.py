@@ -1,117 +1,100 @@
-"""One HTTP/1.1 connection. h11 parses heads and chunked bodies; bodies with a Content-Length bypass it."""
+"""A connection of aiohttp that reads heads as browsers do and takes no data that nobody asked for."""
 
-import select
-import socket
-import ssl
-from collections.abc import Iterator
+import re
 from typing import Any
 
-import h11
-import httpx
+from aiohttp import ClientPayloadError
+from aiohttp.client_proto import ResponseHandler
 
-from processing.http.deadline import time_left
+#: The head of a response, and what may come with a body that is no part of it: chunk extensions, trailers.
+MAX_HEAD_BYTES = 128 * 1024
 
-READ_BYTES = 256 * 1024
-WRITE_BYTES = 16 * 1024
-MAX_HEAD_BYTES = 100 * 1024
+_END = re.compile(rb"\n\r?\n")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REGULAR = re.compile(rb"HTTP/1\.\d [^\n]*\n(?:" + _TOKEN + rb":[^\n]*\n)*\r?\n")
+_FIELD = re.compile(rb"(" + _TOKEN + rb")[ \t]*(:.*)", re.DOTALL)
+_INTERIM = re.compile(rb"HTTP/1\.\d 1")
 
 
-class Connection:
-    """Sends one request after another, within the thread's `deadline`. Raises the exceptions of httpx.
+class Connection(ResponseHandler):
+    """Splits heads from bodies, so that bytes that follow a body cost the next response and not this one."""
 
-    `is_reusable` tells whether the last response has been read to its end and another request may follow.
-    """
+    _head = bytearray()
+    _is_in_head = False
+    _idle_bytes = _body_bytes = 0
+    _ends_with_blank_line = False
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self.is_reusable = False
+    def set_response_params(self, **options: Any) -> None:
+        """Expect a response."""
+        self._head, self._is_in_head = bytearray(), True
+        self._idle_bytes = self._body_bytes = 0
+        self._ends_with_blank_line = False
+        super().set_response_params(**options)
+
+    def is_connected(self) -> bool:
+        """Return whether the connection may be used: not if data has come that nobody asked for.
+
+        aiohttp checks this only when a response ends, and would take the data for the next response.
+        """
+        return super().is_connected() and not self.should_close
 
     def close(self) -> None:
-        self._socket.close()
+        """Close the connection, and send no more of a request of which the receiver has only read a part."""
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().close()
 
-    def has_input(self) -> bool:
-        """Return whether the server has closed the connection, or sent data that was not requested."""
-        # With TLS, the rest of a record that has been read in part is no longer in the socket.
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+    def data_received(self, data: bytes) -> None:
+        while self._is_in_head and data:
+            searched = max(0, len(self._head) - 2)
+            self._head += data
+            end = _END.search(self._head, searched)
+            if end is None and len(self._head) <= MAX_HEAD_BYTES:
+                return
+            head = bytes(self._head[: end.end()]) if end else bytes(self._head)
+            data = bytes(self._head[len(head) :])
+            self._head = bytearray()
+            head = _tidied(head)
+            self._is_in_head = bool(_INTERIM.match(head))
+            super().data_received(head)
+        if not self._is_in_head:
+            self._body_received(data)
 
-    def ask(self, request: httpx.Request) -> tuple[h11.Response, Iterator[bytes]]:
-        """Send a request. Return the head of the response, and its body piece by piece as it arrives."""
-        self.is_reusable = False
-        timeouts = request.extensions.get("timeout", {})
-        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._send(request, protocol, timeouts.get("write"))
-        timeout = timeouts.get("read")
-        while isinstance(head := self._next(protocol, timeout), h11.InformationalResponse):
-            pass
-        if not isinstance(head, h11.Response):
-            raise httpx.RemoteProtocolError("The connection ended without a response.")
-        length = _length(request, head)
-        if length is None:
-            return head, self._framed(protocol, timeout)
-        return head, self._sized(length, head, protocol.trailing_data[0], timeout)
-
-    def _sized(self, length: int, head: h11.Response, begun: bytes, timeout: float | None) -> Iterator[bytes]:
-        """Yield a body of known length, which h11 would only copy from buffer to buffer."""
-        yield begun[:length]
-        left = length - len(begun)
-        while left > 0:
-            piece = self._read(min(left, READ_BYTES), timeout)
-            if not piece:
-                raise httpx.RemoteProtocolError("The connection ended before the response was complete.")
-            left -= len(piece)
-            yield piece
-        options = b",".join(value for name, value in head.headers if name == b"connection").lower()
-        self.is_reusable = left == 0 and head.http_version == b"1.1" and b"close" not in options
-
-    def _framed(self, protocol: h11.Connection, timeout: float | None) -> Iterator[bytes]:
-        while isinstance(event := self._next(protocol, timeout), h11.Data):
-            yield bytes(event.data)
-        is_over = protocol.our_state is protocol.their_state is h11.DONE
-        self.is_reusable = is_over and not protocol.trailing_data[0]
-
-    def _next(self, protocol: h11.Connection, timeout: float | None) -> Any:
-        try:
-            while (event := protocol.next_event()) is h11.NEED_DATA:
-                protocol.receive_data(self._read(READ_BYTES, timeout))
-        except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
-        return event
-
-    def _read(self, max_bytes: int, timeout: float | None) -> bytes:
-        try:
-            self._socket.settimeout(time_left(timeout))
-            return self._socket.recv(max_bytes)
-        except TimeoutError as error:
-            raise httpx.ReadTimeout(str(error)) from error
-        except OSError as error:
-            raise httpx.ReadError(str(error)) from error
-
-    def _send(self, request: httpx.Request, protocol: h11.Connection, timeout: float | None) -> None:
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
-        try:
-            data = b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
-        except h11.LocalProtocolError as error:
-            raise httpx.LocalProtocolError(str(error)) from error
-        try:
-            # In pieces: with TLS, the timeout starts anew whenever the server reads a few bytes.
-            for start in range(0, len(data), WRITE_BYTES):
-                self._socket.settimeout(time_left(timeout))
-                self._socket.sendall(data[start : start + WRITE_BYTES])
-        except TimeoutError as error:
-            raise httpx.WriteTimeout(str(error)) from error
-        except OSError as error:
-            raise httpx.WriteError(str(error)) from error
+    def _body_received(self, data: bytes) -> None:
+        """Pass on a part of a body, or nothing when aiohttp goes on with what it has."""
+        payload = self._payload
+        before = payload.total_bytes if payload else 0
+        was_over = payload is None or payload.is_eof()
+        super().data_received(data)
+        self._body_bytes += len(data)
+        if data:
+            self._ends_with_blank_line = data.endswith((b"\n\r\n", b"\n\n"))
+        if payload is None or payload.is_eof():
+            # The end of a chunked body is none of its content. Anything else was not asked for.
+            is_exact = payload is not None and payload.total_bytes == self._body_bytes
+            if (was_over and data) or not (is_exact or self._ends_with_blank_line):
+                self.force_close()
+            return
+        if error := self.exception():  # which aiohttp tells only those who wait for a head
+            payload.set_exception(ClientPayloadError(str(error)))
+        self._idle_bytes += len(data)
+        if payload.total_bytes > before or self._reading_paused:
+            self._idle_bytes = 0
+        if self._idle_bytes > MAX_HEAD_BYTES:
+            payload.set_exception(ClientPayloadError("The body has more around it than in it."))
+            self.close()
 
 
-def _length(request: httpx.Request, head: h11.Response) -> int | None:
-    """Return the length of a body if Content-Length alone gives it, else None."""
-    headers = dict(head.headers)
-    if request.method != "GET" or head.status_code != 200 or b"transfer-encoding" in headers:
-        return None
-    length = headers.get(b"content-length")
-    return None if length is None else int(length)
+def _tidied(head: bytes) -> bytes:
+    """Return a head without the lines that browsers ignore, and without blanks after the names of fields."""
+    if _REGULAR.fullmatch(head):
+        return head
+    status, *fields = head.split(b"\n")
+    kept = [status[:5].upper() + status[5:]]
+    for field in fields[:-2]:
+        if match := _FIELD.fullmatch(field):
+            kept.append(b"%s%s" % match.groups())
+        elif field.startswith((b" ", b"\t")):  # goes on from the line before
+            kept.append(field)
+    return b"\n".join([*kept, *fields[-2:]])

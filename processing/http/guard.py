@@ -4,18 +4,20 @@ A check of the URL before the request can be circumvented, by a redirect or by a
 address the second time. So names are resolved here, and the very address that was checked is connected to.
 """
 
+import asyncio
 import ipaddress
 import re
 import socket
-import ssl
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 
-from processing.http.deadline import time_left
-
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: As `socket.getaddrinfo` returns them: family, type, protocol, canonical name, address.
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 _HOST = re.compile(rb"[\w.-]+|[0-9a-fA-F:.]+")
 
@@ -85,44 +87,50 @@ def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> b
     return address.is_global and not address.is_multicast
 
 
-def connect(
-    host: str, port: int, allowed_networks: Sequence[IPNetwork], timeout: float | None
-) -> socket.socket:
-    """Connect to the first permitted address of `host` that answers. The addresses share `timeout` equally.
+class Guard:
+    """Resolves names to permitted addresses, and makes sockets for permitted addresses only.
 
-    Raises BlockedAddress, UnresolvedName, UnknownName, or the error of the last address.
+    An address that stands in a URL as it is needs no lookup, so both are needed.
     """
-    addresses = [found for found in _resolve(host, port) if is_permitted(found, allowed_networks)]
-    left = time_left(timeout)
-    for number, address in enumerate(addresses, 1):
+
+    def __init__(self, allowed_networks: Sequence[IPNetwork], max_lookups: int) -> None:
+        self._networks = tuple(allowed_networks)
+        # As many threads as there may be requests: a nameserver that does not answer holds up no others.
+        self._threads = ThreadPoolExecutor(max_lookups, "dns")
+
+    async def resolve(self, host: str, port: int) -> list[IPAddress]:
+        """Return the permitted addresses of `host`. Raises BlockedAddress, UnknownName or UnresolvedName.
+
+        If it is cancelled, the lookup goes on in its thread until the resolver's own timeout.
+        """
+        loop = asyncio.get_running_loop()
         try:
-            return _connect_to(str(address), port, left and left / len(addresses))
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            if number == len(addresses):
-                raise
-    raise BlockedAddress(f"{host} has no public address")
+            found = await loop.run_in_executor(self._threads, _look_up, host, port)
+        except UnicodeError as error:  # a label is empty or longer than 63 bytes
+            raise UnknownName(str(error)) from error
+        except socket.gaierror as error:
+            is_unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+            raise (UnknownName if is_unknown else UnresolvedName)(str(error)) from error
+        addresses = [address for address in found if is_permitted(address, self._networks)]
+        if not addresses:
+            raise BlockedAddress(f"{host} has no public address")
+        return addresses
+
+    def make_socket(self, info: AddressInfo) -> socket.socket:
+        """Return a socket that is about to connect to this address. Raises BlockedAddress."""
+        family, kind, protocol, _, address = info
+        if not is_permitted(ipaddress.ip_address(address[0]), self._networks):
+            raise BlockedAddress(f"{address[0]} is no public address")
+        return socket.socket(family, kind, protocol)
+
+    def close(self) -> None:
+        """Wait for no more lookups."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def start_tls(
-    sock: socket.socket, context: ssl.SSLContext, host: str, timeout: float | None
-) -> ssl.SSLSocket:
-    """Start TLS on a connected socket and verify that the certificate is for `host`.
-
-    The socket is closed if that fails. Raises TLSError, httpx.ConnectError or httpx.ConnectTimeout.
-    """
-    try:
-        sock.settimeout(time_left(timeout))
-        return context.wrap_socket(sock, server_hostname=host)
-    except OSError as error:
-        sock.close()
-        if isinstance(error, TimeoutError):
-            raise httpx.ConnectTimeout(str(error)) from error
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            raise TLSError(getattr(error, "verify_message", error.reason)) from error
-        raise httpx.ConnectError(str(error)) from error
-    except BaseException:
-        sock.close()
-        raise
+def _look_up(host: str, port: int) -> list[IPAddress]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ipaddress.ip_address(address[0]) for *_, address in found]
 
 
 def _embedded_ipv4(address: IPAddress) -> IPAddress:
@@ -131,25 +139,3 @@ def _embedded_ipv4(address: IPAddress) -> IPAddress:
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour or address
-
-
-def _resolve(host: str, port: int) -> list[IPAddress]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # a label is empty or longer than 63 bytes
-        raise UnknownName(str(error)) from error
-    except socket.gaierror as error:
-        is_unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
-        raise (UnknownName if is_unknown else UnresolvedName)(str(error)) from error
-    return [ipaddress.ip_address(address[0]) for *_, address in found]
-
-
-def _connect_to(address: str, port: int, timeout: float | None) -> socket.socket:
-    try:
-        sock = socket.create_connection((address, port), timeout)
-    except TimeoutError as error:
-        raise httpx.ConnectTimeout(str(error)) from error
-    except OSError as error:
-        raise httpx.ConnectError(str(error)) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock

@@ -55,7 +55,7 @@ MAX_CANDIDATES = 1000
 LEASE_LOCK = 7_268_021
 
 
-def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
+def drain(preferred: uuid.UUID, transport: httpx.AsyncBaseTransport) -> dict[uuid.UUID, float]:
     """Send due deliveries for a slice of time: those of `preferred`, unless another endpoint is in turn.
 
     Return the seconds until the next turn of each endpoint that needs a message for it. There is none for an
@@ -68,7 +68,7 @@ def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
     while endpoint := _lease(preferred):
         served.add(endpoint.pk)
         try:
-            _send_due(endpoint, client, ends_at)
+            _send_due(endpoint, transport, ends_at)
         finally:
             # Not only equal: a clock that was set back has moved the lease. One taken after it ends later.
             held = WebhookEndpoint.objects.filter(pk=endpoint.pk, leased_until__lte=endpoint.leased_until)
@@ -128,11 +128,11 @@ def _candidates(endpoints: QuerySet[WebhookEndpoint]) -> list[Candidate]:
     return [Candidate(*row) for row in endpoints.values_list("pk", "owner_id", "url")]
 
 
-def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
+def _send_due(endpoint: WebhookEndpoint, transport: httpx.AsyncBaseTransport, ends_at: float) -> None:
     """Send due deliveries until `ends_at` or until the endpoint is paused."""
     deliveries = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
     while time.monotonic() < ends_at and (delivery := deliveries.due().first()):
-        attempt = _attempt(delivery, client)
+        attempt = _attempt(delivery, transport)
         delay = None if attempt.is_gone else retry_delay(delivery.failures + 1, attempt.retry_after)
         _record(delivery, attempt, delay)
         if attempt.succeeded:
@@ -147,13 +147,13 @@ def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -
             return
 
 
-def _attempt(delivery: WebhookDelivery, client: httpx.Client) -> DeliveryAttempt:
+def _attempt(delivery: WebhookDelivery, transport: httpx.AsyncBaseTransport) -> DeliveryAttempt:
     try:
         secrets = delivery.endpoint.signing_secrets
     except UnreadableSecret:
         logger.exception("The secret of webhook endpoint %s cannot be decrypted", delivery.endpoint_id)
         return DeliveryAttempt(timezone.now(), error="secret")
-    return send(client, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
+    return send(transport, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
 
 
 def _record(delivery: WebhookDelivery, attempt: DeliveryAttempt, delay: float | None) -> None:

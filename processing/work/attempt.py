@@ -1,12 +1,16 @@
 """One attempt at a picture: fetch → compress → store, and the outcome of it."""
 
+import asyncio
 import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -24,8 +28,9 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
-from processing.storage.outputs import StorageError, is_stored, store
+from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
+from processing.work.byte_budget import ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_gate import FairGate
 from processing.work.fetch import Fetched, FetchError, Version, fetch
@@ -40,6 +45,12 @@ logger = logging.getLogger(__name__)
 PATIENCE = timedelta(hours=24)
 #: A picture that uses up its time limit this often has failed: once may be the machine's fault.
 MAX_TIMEOUTS = 2
+#: Bytes of fetched pictures that may wait for the codec; more are fetched one after another.
+MAX_BYTES_IN_HAND = 128_000_000
+#: Outputs that are stored at once: they mostly wait for the storage.
+STORAGE_THREADS = 16
+
+T = TypeVar("T")
 
 
 def has_lost_patience(batch: Request) -> bool:
@@ -57,8 +68,15 @@ class Attempt:
     version: Version | None = None
 
 
+class Output(NamedTuple):
+    """What was made of a picture, and its storage key if it is stored already."""
+
+    result: Compressed
+    key: str | None
+
+
 class AttemptMaker:
-    """Makes attempts, in any number of threads, with as many codecs at once as there are CPUs.
+    """Makes attempts as tasks of the event loop, with as many codecs at once as there are CPUs.
 
     Users take turns. Pictures in child processes, which may take long, have turns of their own, and at most
     half of the CPUs.
@@ -76,17 +94,25 @@ class AttemptMaker:
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
         cpus = os.cpu_count() or 1
-        self._codec, self._children = FairGate(cpus), FairGate(max(1, cpus // 2))
+        children = max(1, cpus // 2)
+        # One more than there are threads, so that none waits for the loop between two pictures.
+        self._codec, self._children = FairGate(cpus + 1), FairGate(children)
+        self._codec_threads = ThreadPoolExecutor(cpus, "codec")
+        self._child_threads = ThreadPoolExecutor(children, "child")
+        self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
+        self._bytes = ByteBudget(MAX_BYTES_IN_HAND)
 
-    def close(self) -> None:
-        """Close kept connections."""
-        self._transport.close()
+    async def close(self) -> None:
+        """Close kept connections, and start nothing more in threads."""
+        await self._transport.aclose()
+        for threads in (self._codec_threads, self._child_threads, self._storage_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    def make(self, image: ClaimedImage) -> Attempt:
-        """Make one attempt. Raises nothing: every error becomes an outcome."""
+    async def make(self, image: ClaimedImage) -> Attempt:
+        """Make one attempt. Raises nothing but CancelledError: every error becomes an outcome."""
         try:
-            return self._make(image)
+            return await self._make(image)
         except FetchError as error:
             outcome = _fetch_failed(image, error)
         except CompressError as error:
@@ -104,37 +130,43 @@ class AttemptMaker:
             )
         return Attempt(image, outcome)
 
-    def _make(self, image: ClaimedImage) -> Attempt:
-        try:
-            known = image.known if image.known and is_stored(image.known.stored.key) else None
-            fetched = self._fetch(image, known.version if known else None)
-        finally:
-            self._on_fetched(image)
-        if known and fetched.version.sha256 == known.version.sha256:
-            stored = known.stored
-            outcome = Outcome.completed(
-                image.id,
-                image.attempts + 1,
-                output_key=stored.key,
-                source=stored.source,
-                output=stored.output,
-                animated=stored.animated,
-                taken_from=stored.image_id,
-            )
-        else:
-            outcome = self._compress_and_store(image, fetched.data)
-        return Attempt(image, outcome, fetched.version)
+    async def _make(self, image: ClaimedImage) -> Attempt:
+        async with self._bytes.account() as take_bytes:
+            try:
+                known = image.known
+                if known and not await _in(self._storage_threads, is_stored, known.stored.key):
+                    known = None
+                fetched = await self._fetch(image, known.version if known else None, take_bytes)
+            finally:
+                self._on_fetched(image)
+            if known and fetched.version.sha256 == known.version.sha256:
+                stored = known.stored
+                outcome = Outcome.completed(
+                    image.id,
+                    image.attempts + 1,
+                    output_key=stored.key,
+                    source=stored.source,
+                    output=stored.output,
+                    animated=stored.animated,
+                    taken_from=stored.image_id,
+                )
+                return Attempt(image, outcome, fetched.version)
+            output = await self._compress(image, fetched.data)
+        return Attempt(image, await self._completed(image, output), fetched.version)
 
-    def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
+    async def _fetch(
+        self, image: ClaimedImage, known: Version | None, take_bytes: Callable[[int], Awaitable[None]]
+    ) -> Fetched:
         start = time.monotonic()
         try:
-            fetched = fetch(
+            fetched = await fetch(
                 self._transport,
                 image.url,
                 timeout=settings.FETCH_TIMEOUT,
                 max_bytes=settings.FETCH_MAX_BYTES,
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
+                take_bytes=take_bytes,
             )
         except FetchError as error:
             measurements.observe_fetch(time.monotonic() - start, error.code)
@@ -149,11 +181,46 @@ class AttemptMaker:
         self._rate_limiter.answered(image.host)
         return fetched
 
-    def _compress_and_store(self, image: ClaimedImage, data: bytes) -> Outcome:
-        result = self._compress(image, data)
+    async def _compress(self, image: ClaimedImage, data: bytes) -> Output:
+        """Compress a picture when it is its owner's turn."""
+        batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
+        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
+        if image.crashes:  # it may have killed a worker: this process does not even read its header
+            return await self._compress_in_child(image, data, options, max_pixels)
         start = time.monotonic()
-        key = store(result.data, result.extension)
-        measurements.observe_store(time.monotonic() - start)
+        try:
+            async with self._codec.turn(batch.owner_id):
+                measurements.observe_wait(time.monotonic() - start)
+                compress = partial(
+                    compress_here, data, options, max_pixels=max_pixels, reserve=self._pixels.taken
+                )
+                return await _in(self._codec_threads, _make_output, compress)
+        except NeedsChildError as needs:
+            return await self._compress_in_child(image, data, options, needs.pixels)
+
+    async def _compress_in_child(
+        self, image: ClaimedImage, data: bytes, options: Options, pixels: int
+    ) -> Output:
+        """Compress a picture in a child process, again if it uses up its time limit."""
+
+        def compress() -> Compressed:
+            with self._pixels.taken(pixels):
+                return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+
+        timeouts = 0
+        while True:
+            async with self._children.turn(image.batch.owner_id):
+                try:
+                    return await _in(self._child_threads, _make_output, compress)
+                except TimeLimitError:
+                    timeouts += 1
+                    if timeouts == MAX_TIMEOUTS:
+                        raise
+
+    async def _completed(self, image: ClaimedImage, output: Output) -> Outcome:
+        result, key = output
+        if key is None:
+            key = await _in(self._storage_threads, _store, result)
         measurements.count_bytes_saved(
             result.source.bytes,
             result.output.bytes,
@@ -174,35 +241,24 @@ class AttemptMaker:
             animated=result.animated,
         )
 
-    def _compress(self, image: ClaimedImage, data: bytes) -> Compressed:
-        batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
-        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
-        start = time.monotonic()
-        if image.crashes:  # it may have killed a worker: this process does not even read its header
-            result = self._compress_in_child(image, data, options, max_pixels)
-        else:
-            try:
-                with self._codec.turn(batch.owner_id):
-                    start = time.monotonic()
-                    result = compress_here(data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
-            except NeedsChildError as needs:
-                result = self._compress_in_child(image, data, options, needs.pixels)
-        measurements.observe_compress(time.monotonic() - start, result.output.format)
-        return result
 
-    def _compress_in_child(
-        self, image: ClaimedImage, data: bytes, options: Options, pixels: int
-    ) -> Compressed:
-        """Compress a picture in a child process, again if it uses up its time limit."""
-        timeouts = 0
-        while True:
-            with self._children.turn(image.batch.owner_id), self._pixels.taken(pixels):
-                try:
-                    return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
-                except TimeLimitError:
-                    timeouts += 1
-                    if timeouts == MAX_TIMEOUTS:
-                        raise
+def _make_output(compress: Callable[[], Compressed]) -> Output:
+    """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
+    start = time.monotonic()
+    result = compress()
+    measurements.observe_compress(time.monotonic() - start, result.output.format)
+    return Output(result, _store(result) if is_local() else None)
+
+
+def _store(result: Compressed) -> str:
+    start = time.monotonic()
+    key = store(result.data, result.extension)
+    measurements.observe_store(time.monotonic() - start)
+    return key
+
+
+async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
 
 
 def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:

@@ -1,59 +1,68 @@
-"""A gate for a limited number of threads at a time that divides the time inside between owners."""
+"""A gate for a limited number of tasks at a time that divides the time inside between owners."""
 
+import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from threading import Event, Lock
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 
 
 class FairGate:
-    """Lets at most `places` threads in at once. Of the owners that wait, the one with the least time is next.
+    """Lets at most `places` tasks of one loop in. Of the owners that wait, that with the least time is next.
 
-    Time counts until nobody is inside. An owner who comes back has no credit for the time away. Thread-safe.
+    Time counts until nobody is inside. An owner who comes back has no credit for the time away.
     """
 
     def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._places = self._free = places
         self._clock = clock
-        self._lock = Lock()  # guards all that follows, and the number of free places
-        self._waiting: dict[Hashable, deque[Event]] = {}
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
         # Seconds that each owner has had, counted from those of the owner let in last.
         self._used: dict[Hashable, float] = {}
         self._start = 0.0
 
-    @contextmanager
-    def turn(self, owner: Hashable) -> Iterator[None]:
+    @asynccontextmanager
+    async def turn(self, owner: Hashable) -> AsyncIterator[None]:
         """Wait for this owner's turn, and hold a place until the block ends."""
-        self._enter(owner)
+        await self._enter(owner)
         start = self._clock()
         try:
             yield
         finally:
             self._leave(owner, self._clock() - start)
 
-    def _enter(self, owner: Hashable) -> None:
-        with self._lock:
-            self._used[owner] = max(self._used.get(owner, 0.0), self._start)
-            if self._free:
-                self._free -= 1
-                return
-            admitted = Event()
-            self._waiting.setdefault(owner, deque()).append(admitted)
-        admitted.wait()
+    async def _enter(self, owner: Hashable) -> None:
+        self._used[owner] = max(self._used.get(owner, 0.0), self._start)
+        if self._free:
+            self._free -= 1
+            return
+        admitted = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append(admitted)
+        try:
+            await admitted
+        except asyncio.CancelledError:
+            if admitted.cancelled():
+                self._remove(owner, admitted)
+            else:
+                self._leave(owner, 0)
+            raise
 
     def _leave(self, owner: Hashable, seconds: float) -> None:
-        with self._lock:
-            self._used[owner] = self._used.get(owner, self._start) + seconds
-            if not self._waiting:
-                self._free += 1
-                if self._free == self._places:
-                    self._used.clear()
-                    self._start = 0.0
-                return
-            following = min(self._waiting, key=lambda key: self._used[key])
-            self._start = max(self._start, self._used[following])
-            events = self._waiting.pop(following)
-            events.popleft().set()
-            if events:
-                self._waiting[following] = events  # behind owners with the same time
+        self._used[owner] = self._used.get(owner, self._start) + seconds
+        if not self._waiting:
+            self._free += 1
+            if self._free == self._places:
+                self._used.clear()
+                self._start = 0.0
+            return
+        following = min(self._waiting, key=lambda key: self._used[key])
+        self._start = max(self._start, self._used[following])
+        waiting = self._waiting.pop(following)
+        waiting.popleft().set_result(None)
+        if waiting:
+            self._waiting[following] = waiting  # behind owners with the same time
+
+    def _remove(self, owner: Hashable, admitted: asyncio.Future[None]) -> None:
+        self._waiting[owner].remove(admitted)
+        if not self._waiting[owner]:
+            del self._waiting[owner]

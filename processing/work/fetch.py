@@ -1,22 +1,22 @@
 """Fetch one picture within limits of time and size, conditionally if an earlier version is known."""
 
+import asyncio
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import cast
 
 import httpx
 
-from processing.http.deadline import deadline
 from processing.http.errors import classify, retry_after
 from processing.http.guard import InvalidAddress, check_url
 
 MAX_REDIRECTS = 5
-#: Longer bodies of redirects and errors are not read to their end.
-MAX_DRAIN_BYTES = 64 * 1024
+#: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
+MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
 INFLATE_BYTES = 256 * 1024
 #: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
@@ -76,39 +76,46 @@ class Fetched:
     version: Version
 
 
-def fetch(
-    transport: httpx.BaseTransport,
+async def fetch(
+    transport: httpx.AsyncBaseTransport,
     url: str,
     *,
     timeout: float,
     max_bytes: int,
     user_agent: str = "",
     known: Version | None = None,
+    take_bytes: Callable[[int], Awaitable[None]] | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The request is conditional if it goes to the URL that answered with `known`. Raises FetchError.
-    A guarded transport limits the total time; any other applies `timeout` to each step.
+    The request is conditional if it goes to the URL that answered with `known`. `take_bytes` is awaited for
+    the memory of each part of the body. Raises FetchError.
     """
-    # A client would double the time spent here, on cookies, hooks and merged headers.
-    headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
     current = first = _parse(url)
+    headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
+    cookies: httpx.Cookies | None = None
     try:
-        with deadline(timeout):
+        async with asyncio.timeout(timeout):
             for _ in range(MAX_REDIRECTS + 1):
+                # A client would double the time spent here, on hooks and merged headers.
                 asked = known if known and known.url == str(current) else None
-                request = _request(current, timeout, {**headers, **(asked.conditions if asked else {})})
-                with _answer(transport, request, timeout) as response:
+                request = _request(current, headers | asked.conditions if asked else headers)
+                if cookies:
+                    cookies.set_cookie_header(request)
+                async with _Answer(transport, request) as response:
                     if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
-                        _drain(response)
+                        await _drain(response)
                         return Fetched(b"", asked)
                     if not response.has_redirect_location:
-                        return _read(response, str(current), max_bytes)
-                    _drain(response)
+                        return await _read(response, str(current), max_bytes, take_bytes)
+                    await _drain(response)
+                    cookies = cookies or httpx.Cookies()
+                    cookies.extract_cookies(response)
                     current = _target(response, current)
-    except FetchError as error:
-        error.elsewhere = current.raw_host != first.raw_host
-        raise
+    except (FetchError, TimeoutError) as error:
+        failure = error if isinstance(error, FetchError) else _too_slow(current.host, timeout)
+        failure.elsewhere = current.raw_host != first.raw_host
+        raise failure from error.__cause__
     detail = f"The address was redirected more than {MAX_REDIRECTS} times."
     raise FetchError("too_many_redirects", detail, permanent=True)
 
@@ -123,36 +130,57 @@ def _parse(url: str) -> httpx.URL:
         raise _invalid_url("The address is malformed.") from error
 
 
-def _request(url: httpx.URL, timeout: float, headers: Mapping[str, str]) -> httpx.Request:
+def _request(url: httpx.URL, headers: Mapping[str, str]) -> httpx.Request:
     try:
         check_url(url)  # for transports that are not guarded
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
-    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
-    return httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+    return httpx.Request("GET", url, headers=headers)
 
 
-@contextmanager
-def _answer(
-    transport: httpx.BaseTransport, request: httpx.Request, timeout: float
-) -> Iterator[httpx.Response]:
-    try:
-        with closing(transport.handle_request(request)) as response:
-            response.request = request
-            yield response
-    except httpx.HTTPError as error:
-        raise _fetch_error(error, request.url.host, timeout) from error
+class _Answer:
+    """A response, from its head until the end of the block, with errors of httpx raised as FetchError."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
+        self._transport = transport
+        self._request = request
+
+    async def __aenter__(self) -> httpx.Response:
+        try:
+            self._response = await self._transport.handle_async_request(self._request)
+        except httpx.HTTPError as error:
+            raise _fetch_error(error, self._request.url.host) from error
+        self._response.request = self._request
+        return self._response
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        await self._response.aclose()
+        if isinstance(error, httpx.HTTPError):
+            raise _fetch_error(error, self._request.url.host) from error
 
 
 def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
     """Return the target of a redirect from `url`."""
+    # Decoded by itself: httpx takes all headers for Latin-1 if one of them is not UTF-8.
+    location = next(value for name, value in response.headers.raw if name.lower() == b"location")
     try:
-        return url.join(response.headers["Location"])
+        return url.join(_decoded(location))
     except (httpx.InvalidURL, ValueError) as error:
         raise _invalid_url(f"{url.host} redirected to an invalid address.") from error
 
 
-def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _too_slow(host: str, seconds: float) -> FetchError:
+    return FetchError("timeout", f"{host} took longer than {seconds:g} seconds.", permanent=False)
+
+
+def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
     code, permanent = classify(error)
     match code:
         case "blocked_address":
@@ -166,8 +194,6 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
             detail = f"The host name {host} could not be resolved."
         case "tls":
             detail = f"No secure connection to {host} is possible: {error}."
-        case "timeout":
-            detail = f"{host} took longer than {timeout:g} seconds."
         case _ if isinstance(error, httpx.ConnectError):
             detail = f"{host} could not be reached."
         case _ if isinstance(error, httpx.RemoteProtocolError):
@@ -177,8 +203,13 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
     return FetchError(code, detail, permanent=permanent)
 
 
-def _read(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
-    data = _body(response, max_bytes)
+async def _read(
+    response: httpx.Response,
+    url: str,
+    max_bytes: int,
+    take_bytes: Callable[[int], Awaitable[None]] | None,
+) -> Fetched:
+    data = await _body(response, max_bytes, take_bytes)
     etag, last_modified = (
         value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
         for value in (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
@@ -186,10 +217,12 @@ def _read(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
     return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
 
 
-def _body(response: httpx.Response, max_bytes: int) -> bytes:
+async def _body(
+    response: httpx.Response, max_bytes: int, take_bytes: Callable[[int], Awaitable[None]] | None
+) -> bytes:
     host = response.request.url.host
     if not response.is_success:
-        _drain(response)
+        await _drain(response)
         raise _status_error(response, host)
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     gzipped = encoding in ("gzip", "x-gzip")
@@ -198,53 +231,55 @@ def _body(response: httpx.Response, max_bytes: int) -> bytes:
     length = response.headers.get("Content-Length", "0")
     if length.isdecimal() and float(length) > max_bytes:
         raise _too_large(host, max_bytes)
-    pieces = _limited(_raw(response), host, max_bytes)
+    pieces = _raw(response)
     if gzipped:
-        pieces = _limited(_gunzipped(pieces, host), host, max_bytes)
+        pieces = _gunzipped(pieces, host, max_bytes)
     body = BytesIO()  # a list of pieces would hold the data twice when joined
-    body.writelines(pieces)
+    async for piece in pieces:
+        if body.tell() + len(piece) > max_bytes:
+            raise _too_large(host, max_bytes)
+        if take_bytes:
+            await take_bytes(len(piece))
+        body.write(piece)
     if not body.tell():
         raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)
     return body.getvalue()
 
 
-def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[bytes]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > max_bytes:
-            raise _too_large(host, max_bytes)
-        yield piece
-
-
-def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
-    """Decompress gzip, in pieces of bounded size."""
+async def _gunzipped(pieces: AsyncIterator[bytes], host: str, max_bytes: int) -> AsyncIterator[bytes]:
+    """Decompress gzip of at most `max_bytes`, in pieces of bounded size."""
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
+    size = 0
     try:
-        for piece in pieces:
+        async for piece in pieces:
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(host, max_bytes)
             rest = piece
             while rest and not inflater.eof:
                 yield inflater.decompress(rest, INFLATE_BYTES)
                 rest = inflater.unconsumed_tail
+                await asyncio.sleep(0)  # others have their turn
     except zlib.error as error:
         raise _unreadable(host) from error
     if not inflater.eof:
         raise _unreadable(host)
 
 
-def _drain(response: httpx.Response) -> None:
+async def _drain(response: httpx.Response) -> None:
     """Read a body of up to MAX_DRAIN_BYTES to its end, so that the connection can be reused."""
     size = 0
-    with suppress(httpx.HTTPError):
-        for chunk in _raw(response):
-            size += len(chunk)
-            if size > MAX_DRAIN_BYTES:
-                return
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in _raw(response):
+                size += len(chunk)
+                if size > MAX_DRAIN_BYTES:
+                    return
 
 
-def _raw(response: httpx.Response) -> Iterator[bytes]:
-    # `iter_raw()` would refuse the bodies of a MockTransport, which have been read already.
-    return iter(cast(httpx.SyncByteStream, response.stream))
+def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
+    # `aiter_raw()` would refuse the bodies of a MockTransport, which have been read already.
+    return aiter(cast(httpx.AsyncByteStream, response.stream))
 
 
 def _status_error(response: httpx.Response, host: str) -> FetchError:

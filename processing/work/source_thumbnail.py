@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
+from processing import loop
 from processing.compress import CompressError, Options, compress_isolated
 from processing.http.transport import guarded_transport
 from processing.work.fetch import FetchError, fetch
@@ -48,19 +49,25 @@ def source_thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _fetch_thumbnail(url: str) -> bytes:
     """Fetch a picture and scale it down. The data is untrusted, so a separate process decodes it."""
-    with guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1) as transport:
-        fetched = fetch(
+    data = loop.run(_fetch(url))
+    with _decoding:
+        compressed = compress_isolated(
+            data, _OPTIONS, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
+        )
+    return compressed.data
+
+
+async def _fetch(url: str) -> bytes:
+    transport = guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+    async with transport:
+        fetched = await fetch(
             transport,
             url,
             timeout=FETCH_SECONDS,
             max_bytes=settings.FETCH_MAX_BYTES,
             user_agent=settings.FETCH_USER_AGENT,
         )
-    with _decoding:
-        compressed = compress_isolated(
-            fetched.data, _OPTIONS, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
-        )
-    return compressed.data
+    return fetched.data
 
 
 def _placeholder(text: str, headers: dict[str, str], status: int = 200) -> HttpResponse:

@@ -21,7 +21,6 @@ from processing.work.attempt import PATIENCE
 from processing.work.claim import claim
 from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
-from processing.work.slots import Slots
 from products import lifecycle
 from products.models import Image, Request
 from tests.support import rare_pictures
@@ -303,7 +302,7 @@ def test_pictures_that_stall_hold_up_no_others_of_their_host(
 ) -> None:
     stalling = set(range(5, 40, 10))
     urls = [origin.add(f"/{n}.jpg", gate if n in stalling else JPEG) for n in range(40)]
-    pipeline.slots = Slots(8, 6, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots.per_host = 6
     batch = ingested(*urls)
     start(batch, pipeline)
 

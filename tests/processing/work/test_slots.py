@@ -1,19 +1,20 @@
 """The number of Images that a worker claims: by its throughput, and limited for one host."""
 
 import uuid
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 from pytest import MonkeyPatch
 
-from processing.hosts.leases import Leases
+from processing.hosts.leases import Lease
 from processing.hosts.rate_limit import RateLimiter
 from processing.work import slots as module
 from processing.work.claim import ClaimedImage
-from processing.work.slots import MAX_AHEAD_PER_THREAD, Slots
+from processing.work.slots import CLAIM_FACTOR, Slots
 from products.models import Request
 
-THREADS, PER_HOST = 8, 4
+PLACES, PER_HOST = 64, 4
 
 
 class Clock:
@@ -33,59 +34,95 @@ def clock(monkeypatch: MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def slots(clock: Clock) -> Slots:
-    return Slots(THREADS, PER_HOST, RateLimiter(), Leases(None, uuid.uuid4()))
+    return Slots(PLACES, PER_HOST, RateLimiter())
 
 
 def images(host: str, count: int) -> list[ClaimedImage]:
     return [
-        ClaimedImage(uuid.uuid4(), f"http://{host}/", host, attempts=0, crashes=0, batch=Request())
+        ClaimedImage(uuid.uuid4(), f"http://{host}/", host, attempts=0, crashes=0, batch=Request(owner_id=1))
         for _ in range(count)
     ]
+
+
+def add(slots: Slots, host: str, count: int) -> list[ClaimedImage]:
+    """Hold Images of a host, with a lease of all its slots. Return those that start."""
+    requests = slots.lease_requests(slots.add(images(host, count)))
+    slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
+    return slots.start()
 
 
 def work_fast(slots: Slots, clock: Clock) -> None:
     """Complete a hundred pictures within a second."""
     for _ in range(100):
-        (image,) = slots.add(images("fast", 1))
+        (image,) = add(slots, "fast", 1)
         clock.now += 0.01
+        slots._rate_limiter.answered("fast")
         slots.fetched(image)
         slots.done(image)
 
 
-def room(slots: Slots) -> int:
-    with slots.turn(0) as count:
-        return count
-
-
 def claims(slots: Slots) -> int:
-    """Fill the slots by claims that are each of another host. Return the number of claims."""
+    """Fill the slots by claims that are each of another host. Return the number of Images."""
     count = 0
-    while room(slots) == THREADS:
-        slots.add(images(f"host {count}", THREADS))
-        count += 1
-    assert room(slots) == 0
+    while room := slots.room():
+        add(slots, f"host {count}", room)
+        count += room
     return count
 
 
-def test_as_many_images_may_wait_as_there_are_threads(slots: Slots) -> None:
-    assert claims(slots) == 2
+WAITING = CLAIM_FACTOR * PER_HOST
+
+
+def test_as_many_images_wait_as_one_claim_may_bring(slots: Slots) -> None:
+    assert claims(slots) == PLACES + WAITING
 
 
 def test_more_images_may_wait_while_the_work_is_fast(slots: Slots, clock: Clock) -> None:
     work_fast(slots, clock)
-    assert claims(slots) == 1 + MAX_AHEAD_PER_THREAD
+    assert PLACES + WAITING < claims(slots) <= PLACES + 100
 
 
 def test_the_throughput_of_a_minute_ago_does_not_count(slots: Slots, clock: Clock) -> None:
     work_fast(slots, clock)
     clock.now += 60
-    assert claims(slots) == 2
+    assert claims(slots) == PLACES + WAITING
+
+
+def test_a_claim_while_the_work_is_slow_is_for_a_few_times_the_slots_of_a_host(slots: Slots) -> None:
+    assert slots.room() == CLAIM_FACTOR * PER_HOST
 
 
 def test_a_claim_of_one_slow_host_leaves_room_for_other_hosts(slots: Slots, clock: Clock) -> None:
     work_fast(slots, clock)
-    assert len(slots.add(images("slow", room(slots)))) == PER_HOST
+    assert len(add(slots, "slow", slots.room())) == PER_HOST
     clock.now += 0.9
     assert slots.busy_hosts() == ["slow"]
     clock.now += 60
-    assert room(slots) >= THREADS - PER_HOST
+    assert slots.room() > 0
+
+
+def test_a_host_that_has_never_answered_has_no_more_than_its_part_of_the_places(slots: Slots) -> None:
+    slots.per_host = PLACES
+    slots._rate_limiter.answered("known")
+    waiting = images("silent", PLACES) + images("known", PLACES)
+    for number, image in enumerate(waiting):
+        image.batch.owner_id = number % 2
+    requests = slots.lease_requests(slots.add(waiting))
+    slots.keep_to(requests, {host: Lease(PLACES) for host in requests})
+    assert Counter(image.host for image in slots.start()) == {"silent": 32, "known": 32}
+
+
+def test_one_owner_leaves_some_places_to_others(slots: Slots) -> None:
+    for number in range(PLACES):
+        add(slots, f"host {number}", 1)
+    assert slots._running == {1: PLACES - PLACES // 8}
+
+
+def test_the_owner_with_the_fewest_images_in_work_is_next(slots: Slots) -> None:
+    waiting = [image for number in range(4) for image in images(f"host {number}", PER_HOST)]
+    owners = [1] * 12 + [2] * 4
+    for image, owner in zip(waiting, owners, strict=True):
+        image.batch.owner_id = owner
+    requests = slots.lease_requests(slots.add(waiting))
+    slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
+    assert [image.batch.owner_id for image in slots.start()][:8] == [1, 2] * 4
