@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from aiohttp import ClientPayloadError
+from aiohttp import ClientConnectionError, ClientPayloadError
 from aiohttp.client_proto import ResponseHandler
 
 #: The head of a response, and what may come with a body that is no part of it: chunk extensions, trailers.
@@ -21,12 +21,14 @@ class Connection(ResponseHandler):
 
     _head = bytearray()
     _is_in_head = False
+    _responses = 0
     _idle_bytes = _body_bytes = 0
     _ends_with_blank_line = False
 
     def set_response_params(self, **options: Any) -> None:
         """Expect a response."""
         self._head, self._is_in_head = bytearray(), True
+        self._responses += 1
         self._idle_bytes = self._body_bytes = 0
         self._ends_with_blank_line = False
         super().set_response_params(**options)
@@ -37,6 +39,18 @@ class Connection(ResponseHandler):
         aiohttp checks this only when a response ends, and would take the data for the next response.
         """
         return super().is_connected() and not self.should_close
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """Note why the connection cannot go on.
+
+        aiohttp sends a request again after certain errors. That is meant for kept connections, which a server may
+        close at any time, but aiohttp does it on new ones, too.
+        """
+        if self._responses == 1 and isinstance(exc, ClientConnectionError):
+            error = ClientConnectionError(str(exc))
+            error.__cause__ = exc
+            exc = error
+        super().set_exception(exc, *cause)
 
     def close(self) -> None:
         """Close the connection, and send no more of a request of which the receiver has only read a part."""

@@ -69,7 +69,7 @@ class DeliveryAttempt:
 
 @cache
 def shared_transport() -> httpx.AsyncBaseTransport:
-    """Return the transport that all threads of this process share."""
+    """Return the transport that this process shares. Call it in the event loop, so that there is one only."""
     return guarded_transport(
         allowed_networks=settings.WEBHOOK_ALLOWED_NETWORKS, max_connections=MAX_CONNECTIONS
     )

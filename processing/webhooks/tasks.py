@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from processing import loop
 from processing.timing import DELIVERY_LOST_AFTER
 from processing.webhooks.delivery_attempt import shared_transport
 from processing.webhooks.delivery_queue import drain
@@ -26,7 +27,7 @@ WEBHOOKS = "webhooks"
 def deliver(endpoint_id: str) -> None:
     """Deliver for a slice of time, to this endpoint unless another is in turn; then go to the queue's end."""
     try:
-        for following, delay in drain(uuid.UUID(endpoint_id), shared_transport()).items():
+        for following, delay in drain(uuid.UUID(endpoint_id), loop.call(shared_transport)).items():
             # Rounded up: a message that comes before its delivery is due finds nothing to do.
             delay_ms = math.ceil(delay * 1000) + 1 if delay else None
             deliver.send_with_options(args=(str(following),), delay=delay_ms)

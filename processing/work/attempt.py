@@ -5,7 +5,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +30,7 @@ from processing.hosts.rate_limit import RateLimiter
 from processing.http.transport import guarded_transport
 from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
-from processing.work.byte_budget import ByteBudget
+from processing.work.byte_budget import Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_gate import FairGate
 from processing.work.fetch import Fetched, FetchError, Version, fetch
@@ -96,7 +96,10 @@ class AttemptMaker:
         cpus = os.cpu_count() or 1
         children = max(1, cpus // 2)
         # One more than there are threads, so that none waits for the loop between two pictures.
-        self._codec, self._children = FairGate(cpus + 1), FairGate(children)
+        self._codec, self._children = (
+            FairGate(cpus + int(os.environ.get("ENG_SPARE", "1"))),
+            FairGate(children),
+        )
         self._codec_threads = ThreadPoolExecutor(cpus, "codec")
         self._child_threads = ThreadPoolExecutor(children, "child")
         self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
@@ -131,12 +134,12 @@ class AttemptMaker:
         return Attempt(image, outcome)
 
     async def _make(self, image: ClaimedImage) -> Attempt:
-        async with self._bytes.account() as take_bytes:
+        with self._bytes.account() as account:
             try:
                 known = image.known
                 if known and not await _in(self._storage_threads, is_stored, known.stored.key):
                     known = None
-                fetched = await self._fetch(image, known.version if known else None, take_bytes)
+                fetched = await self._fetch(image, known.version if known else None, account)
             finally:
                 self._on_fetched(image)
             if known and fetched.version.sha256 == known.version.sha256:
@@ -154,9 +157,7 @@ class AttemptMaker:
             output = await self._compress(image, fetched.data)
         return Attempt(image, await self._completed(image, output), fetched.version)
 
-    async def _fetch(
-        self, image: ClaimedImage, known: Version | None, take_bytes: Callable[[int], Awaitable[None]]
-    ) -> Fetched:
+    async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
         start = time.monotonic()
         try:
             fetched = await fetch(
@@ -166,7 +167,7 @@ class AttemptMaker:
                 max_bytes=settings.FETCH_MAX_BYTES,
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
-                take_bytes=take_bytes,
+                account=account,
             )
         except FetchError as error:
             measurements.observe_fetch(time.monotonic() - start, error.code)

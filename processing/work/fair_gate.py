@@ -41,28 +41,23 @@ class FairGate:
         try:
             await admitted
         except asyncio.CancelledError:
-            if admitted.cancelled():
-                self._remove(owner, admitted)
-            else:
+            if not admitted.cancelled():  # let in, and cancelled before it knew
                 self._leave(owner, 0)
             raise
 
     def _leave(self, owner: Hashable, seconds: float) -> None:
         self._used[owner] = self._used.get(owner, self._start) + seconds
-        if not self._waiting:
-            self._free += 1
-            if self._free == self._places:
-                self._used.clear()
-                self._start = 0.0
-            return
-        following = min(self._waiting, key=lambda key: self._used[key])
-        self._start = max(self._start, self._used[following])
-        waiting = self._waiting.pop(following)
-        waiting.popleft().set_result(None)
-        if waiting:
-            self._waiting[following] = waiting  # behind owners with the same time
-
-    def _remove(self, owner: Hashable, admitted: asyncio.Future[None]) -> None:
-        self._waiting[owner].remove(admitted)
-        if not self._waiting[owner]:
-            del self._waiting[owner]
+        while self._waiting:
+            following = min(self._waiting, key=lambda key: self._used[key])
+            waiting = self._waiting.pop(following)
+            admitted = waiting.popleft()
+            if waiting:
+                self._waiting[following] = waiting  # behind owners with the same time
+            if not admitted.done():  # that is, cancelled
+                self._start = max(self._start, self._used[following])
+                admitted.set_result(None)
+                return
+        self._free += 1
+        if self._free == self._places:
+            self._used.clear()
+            self._start = 0.0

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +13,7 @@ import httpx
 
 from processing.http.errors import classify, retry_after
 from processing.http.guard import InvalidAddress, check_url
+from processing.work.byte_budget import Account
 
 MAX_REDIRECTS = 5
 #: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
@@ -84,18 +85,18 @@ async def fetch(
     max_bytes: int,
     user_agent: str = "",
     known: Version | None = None,
-    take_bytes: Callable[[int], Awaitable[None]] | None = None,
+    account: Account | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The request is conditional if it goes to the URL that answered with `known`. `take_bytes` is awaited for
-    the memory of each part of the body. Raises FetchError.
+    The request is conditional if it goes to the URL that answered with `known`. The memory of
+    the body is taken from `account`; time spent waiting for it does not count. Raises FetchError.
     """
     current = first = _parse(url)
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
     cookies: httpx.Cookies | None = None
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as limit:
             for _ in range(MAX_REDIRECTS + 1):
                 # A client would double the time spent here, on hooks and merged headers.
                 asked = known if known and known.url == str(current) else None
@@ -106,8 +107,8 @@ async def fetch(
                     if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
                         await _drain(response)
                         return Fetched(b"", asked)
-                    if not response.has_redirect_location:
-                        return await _read(response, str(current), max_bytes, take_bytes)
+                    if not (response.is_redirect and response.has_redirect_location):
+                        return await _read(response, str(current), max_bytes, account, limit)
                     await _drain(response)
                     cookies = cookies or httpx.Cookies()
                     cookies.extract_cookies(response)
@@ -207,9 +208,10 @@ async def _read(
     response: httpx.Response,
     url: str,
     max_bytes: int,
-    take_bytes: Callable[[int], Awaitable[None]] | None,
+    account: Account | None,
+    limit: asyncio.Timeout,
 ) -> Fetched:
-    data = await _body(response, max_bytes, take_bytes)
+    data = await _body(response, max_bytes, account, limit)
     etag, last_modified = (
         value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
         for value in (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
@@ -218,7 +220,7 @@ async def _read(
 
 
 async def _body(
-    response: httpx.Response, max_bytes: int, take_bytes: Callable[[int], Awaitable[None]] | None
+    response: httpx.Response, max_bytes: int, account: Account | None, limit: asyncio.Timeout
 ) -> bytes:
     host = response.request.url.host
     if not response.is_success:
@@ -238,8 +240,8 @@ async def _body(
     async for piece in pieces:
         if body.tell() + len(piece) > max_bytes:
             raise _too_large(host, max_bytes)
-        if take_bytes:
-            await take_bytes(len(piece))
+        if account:
+            await account.take(len(piece), limit)
         body.write(piece)
     if not body.tell():
         raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)

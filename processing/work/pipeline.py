@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -19,7 +19,7 @@ from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import close_old_connections, connections
 
 from processing import logs
 from processing.compress import configure_malloc
@@ -69,7 +69,8 @@ class Pipeline:
         self.rate_limiter = RateLimiter()
         self.slots = Slots(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.rate_limiter)
         self._attempts = AttemptMaker(self.slots, self.rate_limiter, self._on_fetched)
-        self._turn = asyncio.Lock()  # lanes claim one at a time, first come first served
+        self._turns: dict[object, Hashable] = {}  # owners of the lanes that want to claim, in turn
+        self._renewing = asyncio.Lock()  # one renewal at a time, so that the latest answer is the one kept
         self._made: list[Attempt] = []
         self._flush_is_due = asyncio.Event()
         self._closed = False
@@ -102,13 +103,16 @@ class Pipeline:
 
     @contextmanager
     def turn(self, batch: Request, seconds: float) -> Iterator[Turn]:
-        """Wait for this lane's turn to claim and for room, at most `seconds`; else there is no turn."""
-        room = run(self._wait_for_turn(seconds))
+        """Wait for this lane's turn to claim and for room, at most `seconds`; else there is no turn.
+
+        Lanes claim one at a time, first come first served, which shares the places between Requests.
+        """
+        lane = object()
         try:
+            room = run(self._wait_for_turn(lane, batch.owner_id, seconds))
             yield Turn(room, self.busy_hosts(batch) if room else [])
         finally:
-            if room:
-                call(self._turn.release)
+            call(self._turns.pop, lane, None)
 
     def busy_hosts(self, batch: Request) -> list[str]:
         """Return the hosts of which no Image of a Request is to be claimed now.
@@ -186,13 +190,13 @@ class Pipeline:
         release(Image.objects.filter(claimed_by=self.worker_id), crashed=False)
 
     def _release(self, images: list[ClaimedImage]) -> None:
-        """Release Images that have been dropped. If the database does not, they are held again."""
+        """Release Images that have been dropped. If that fails, they are held again."""
         if not images:
             return
         try:
             ids = [image.id for image in images]
             release(Image.objects.filter(pk__in=ids, claimed_by=self.worker_id), crashed=False)
-        except DatabaseError:
+        except BaseException:
             run(self._add(images))
             raise
         call(self._forget, images)
@@ -210,22 +214,14 @@ class Pipeline:
         self._fed.remove(request_id)
         self.slots.count_lanes(len(self._fed))
 
-    async def _wait_for_turn(self, seconds: float) -> int:
-        """Return how many Images to claim, with the lock held; or 0 without it."""
-        ends_at = _now() + seconds
-        try:
-            async with asyncio.timeout_at(ends_at):
-                await self._turn.acquire()
-        except TimeoutError:
-            return 0
-        room = 0
-        try:
-            await self._until(lambda: self.stopping or self.slots.room(), ends_at - _now())
-            room = self.slots.room()
-        finally:
-            if not room:
-                self._turn.release()
-        return room
+    async def _wait_for_turn(self, lane: object, owner: Hashable, seconds: float) -> int:
+        """Return how many Images to claim, 0 if it is not this lane's turn within `seconds`."""
+        self._turns[lane] = owner
+        await self._until(lambda: self.stopping or self._next_lane() is lane, seconds)
+        return self.slots.room(owner) if self._next_lane() is lane else 0
+
+    def _next_lane(self) -> object:
+        return next((lane for lane, owner in self._turns.items() if self.slots.room(owner)), None)
 
     async def _until(self, condition: Callable[[], object], seconds: float) -> None:
         """Wait until a condition holds, at most `seconds`."""
@@ -257,15 +253,14 @@ class Pipeline:
 
     async def _renew(self, wanted: dict[str, int]) -> None:
         """Ask for leases of so many slots of each host, and keep to the answer."""
-        requests = self.slots.lease_requests(wanted)
-        if self.leases.are_shared and requests:
-            loop = asyncio.get_running_loop()
-            leases = await loop.run_in_executor(
-                self._lease_thread, self.leases.renew, requests, self.slots.per_host
-            )
-        else:
-            leases = self.leases.renew(requests, self.slots.per_host)
-        self.slots.keep_to(requests, leases)
+        async with self._renewing:
+            requests = self.slots.lease_requests(wanted)
+            renew = partial(self.leases.renew, requests, self.slots.per_host)
+            if self.leases.are_shared and requests:
+                leases = await asyncio.get_running_loop().run_in_executor(self._lease_thread, renew)
+            else:
+                leases = renew()
+            self.slots.keep_to(requests, leases)
 
     def _start(self) -> None:
         for image in self.slots.start():
@@ -291,13 +286,15 @@ class Pipeline:
         self._start()
 
     async def _work(self, image: ClaimedImage) -> None:
-        with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
-            attempt = await self._attempts.make(image)
-            if attempt.outcome.status == ImageStatus.FAILED:
-                logger.info("Failed: %s", attempt.outcome.error_code)
-        self._add_attempt(attempt)
-        self.slots.done(image)
-        self._start()
+        try:
+            with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
+                attempt = await self._attempts.make(image)
+                if attempt.outcome.status == ImageStatus.FAILED:
+                    logger.info("Failed: %s", attempt.outcome.error_code)
+            self._add_attempt(attempt)
+        finally:
+            self.slots.done(image)
+            self._start()
 
     def _add_attempt(self, attempt: Attempt) -> None:
         """Leave an attempt to the next flush."""
@@ -317,9 +314,9 @@ class Pipeline:
             by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
             for attempt in attempts:
                 by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
-            for (request_id, run), made in by_run.items():
+            for (request_id, number), made in by_run.items():
                 with logs.about(request_id=request_id):
-                    flush = partial(copy_context().run, self._flush, request_id, run, made)
+                    flush = partial(copy_context().run, self._flush, request_id, number, made)
                     is_written = await loop.run_in_executor(self._flush_thread, flush)
                 if is_written:
                     self._forget([attempt.image for attempt in made])
@@ -341,7 +338,7 @@ class Pipeline:
         for task in [self._starter, *works]:
             task.cancel()
         await asyncio.gather(self._starter, *works, return_exceptions=True)
-        await self._renew(self.slots.wanted())  # which returns the leases
+        await self._renew(self.slots.wanted())  # of nothing, which returns the leases
         self._closed = True
         self._flush_is_due.set()
         await asyncio.wait([self._flusher], timeout=max(FLUSH_SECONDS, ends_at - _now()))
@@ -352,8 +349,8 @@ class Pipeline:
 
     def _flush(self, request_id: uuid.UUID, run: int, attempts: list[Attempt]) -> bool:
         """Write outcomes. Return False, after a second, if the database does not take them."""
-        close_old_connections()
         try:
+            close_old_connections()
             written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id, run)
         except Exception:
             logger.exception("Outcomes of %d images of %s wait for the database", len(attempts), request_id)
@@ -361,7 +358,7 @@ class Pipeline:
             return False
         try:
             _remember(attempts, written)
-        except DatabaseError:  # costs no more than fetching them again
+        except Exception:  # costs no more than fetching them again
             logger.exception("The versions of %d pictures of %s were not stored", len(attempts), request_id)
         return True
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter, deque
-from typing import Any
+from collections.abc import Hashable
 from uuid import UUID
 
 from processing.hosts.leases import Lease, LeaseRequest
 from processing.hosts.rate_limit import RateLimiter
 from processing.timing import FIRST_CLAIM_PAUSE_SECONDS, MAX_CLAIM_PAUSE_SECONDS
 from processing.work.claim import ClaimedImage
+from processing.work.shares import FetchShares
 
 #: Waiting Images are released for other workers when none of their host has started for so long.
 STALLED_SECONDS = 1.0
@@ -22,8 +23,6 @@ THROUGHPUT_SECONDS = 0.5
 #: Most Images that are claimed at once, and wait to start, while the work is slow: as many as one host has
 #: slots, times this. All of them may be of one slow host.
 CLAIM_FACTOR = 4
-#: One owner leaves this part of the places to others, who need not wait for the slowest of its Images then.
-OWNER_RESERVE = 8
 
 
 class Throughput:
@@ -53,8 +52,10 @@ class Slots:
 
     An Image starts when a place is free, the rate limiter lets its host (host:port) be requested, and fewer
     Images of the host are being fetched than this worker has leased of the `per_host` slots that all workers
-    share. The owner with the fewest Images in work is next; among those of one owner, hosts take turns. Only
-    half a second's work waits to start. Used in the event loop only.
+    share. Hosts that have never answered have a share of the places (`FetchShares`). Hosts take turns, and so
+    do the owners of Images of one host. Only half a second's work waits to start.
+
+    Used in the event loop only.
     """
 
     def __init__(self, places: int, per_host: int, rate_limiter: RateLimiter) -> None:
@@ -68,8 +69,10 @@ class Slots:
         self._lanes = 0
         self._held: Counter[str] = Counter()
         self._fetching: Counter[str] = Counter()
-        self._running: Counter[int] = Counter()  # by owner
-        self._waiting: dict[str, deque[ClaimedImage]] = {}
+        self._running = 0
+        self._shares = FetchShares(places)
+        self._silent: dict[UUID, Hashable] = {}  # the owner of each Image being fetched from a silent host
+        self._waiting: dict[tuple[str, Hashable], deque[ClaimedImage]] = {}  # by host and owner
         self._leased: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
         self._started_at: dict[str, float] = {}
@@ -85,14 +88,17 @@ class Slots:
         self._lanes = count
         self._tell_if_empty()
 
-    def room(self) -> int:
-        """Return how many Images to claim now; 0 if so few fit that a claim would not be worth it."""
+    def room(self, owner: Hashable = None) -> int:
+        """Return how many Images of an owner to claim now; 0 if so few fit that it would not be worth it.
+
+        Images that wait for a share of silent hosts take up none of the room of other owners.
+        """
         if self.stopping:
             return 0
         if self._claim_pause:
             return 0 if self._held or time.monotonic() < self._claims_paused_until else 1
         most_waiting = max(min(self._places, CLAIM_FACTOR * self.per_host), self._throughput.ahead())
-        room = self._places + most_waiting - self._held.total()
+        room = self._places + most_waiting - self._held.total() + self._others_without_share(owner)
         return min(room, most_waiting) if room >= max(1, most_waiting // 2) else 0
 
     def pause_claims(self) -> None:
@@ -127,7 +133,7 @@ class Slots:
         now = time.monotonic()
         for image in images:
             self._held[image.host] += 1
-            self._waiting.setdefault(image.host, deque()).append(image)
+            self._waiting.setdefault((image.host, image.batch.owner_id), deque()).append(image)
             self._started_at.setdefault(image.host, now)
             if image.host not in self._throughputs:
                 self._throughputs[image.host] = Throughput()
@@ -137,66 +143,67 @@ class Slots:
 
     def start(self) -> list[ClaimedImage]:
         """Return the Images that start now."""
-        started = []
-        while self._waiting and self._running.total() < self._places and not self.stopping:
-            host = self._next_host()
-            if host is None:
+        started: list[ClaimedImage] = []
+        while self._running < self._places and not self.stopping:
+            key = next((key for key in self._waiting if self._may_start(*key)), None)
+            if key is None:
                 break
-            images = self._waiting.pop(host)
+            images = self._waiting.pop(key)
             image = images.popleft()
             if images:
-                self._waiting[host] = images  # behind the other hosts
-            self._running[image.batch.owner_id] += 1
-            self._fetching[host] += 1
-            self._started_at[host] = time.monotonic()
-            self._rate_limiter.try_start(host)
+                self._waiting[key] = images  # behind the others
+            self._begin(image)
             started.append(image)
         return started
 
     def seconds_to_start(self, at_most: float) -> float:
         """Return in how many seconds an Image may start because time has passed."""
-        return min([at_most, *filter(None, map(self._rate_limiter.ready_in, self._waiting))])
+        hosts = {host for host, _ in self._waiting}
+        return min([at_most, *filter(None, map(self._rate_limiter.ready_in, hosts))])
 
     def fetched(self, image: ClaimedImage) -> None:
         """Free the host slot of an Image."""
         _decrement(self._fetching, image.host)
+        if image.id in self._silent:
+            self._shares.end(self._silent.pop(image.id))
 
     def done(self, image: ClaimedImage) -> None:
         """Free the place of an Image."""
-        _decrement(self._running, image.batch.owner_id)
+        self._running -= 1
         self._throughput.done()
         self._throughputs[image.host].done()
         self._forget(image)
 
     def drop_slow(self) -> list[ClaimedImage]:
         """Drop waiting Images of paused hosts, and those that a slow host does not come to soon."""
+        limits = {host: self._rate_limiter.requests_per_second(host) for host, _ in self._waiting}
         dropped = []
-        for host, images in self._waiting.items():
-            limit = self._rate_limiter.requests_per_second(host)
+        for (host, _), images in self._waiting.items():
+            limit = limits[host]
             while limit is not None and len(images) > limit:
                 dropped.append(images.pop())
-        self._waiting = {host: images for host, images in self._waiting.items() if images}
+        self._waiting = {key: images for key, images in self._waiting.items() if images}
         return self._remove(dropped)
 
     def drop_stalled(self) -> list[ClaimedImage]:
         """Drop waiting Images of hosts of which none has started for STALLED_SECONDS."""
         oldest = time.monotonic() - STALLED_SECONDS
         stalled = [
-            host
-            for host in self._waiting
+            (host, owner)
+            for host, owner in self._waiting
             if self._started_at[host] < oldest and not self._rate_limiter.ready_in(host)
         ]
-        self._throughputs |= {host: Throughput() for host in stalled}
+        self._throughputs |= {host: Throughput() for host, _ in stalled}
         return self._drop(stalled)
 
     def drop_requests(self, ids: set[UUID]) -> list[ClaimedImage]:
         """Drop the waiting Images of these Requests."""
         dropped = []
-        for host, images in list(self._waiting.items()):
+        for key, images in list(self._waiting.items()):
             dropped += [image for image in images if image.request_id in ids]
-            self._waiting[host] = deque(image for image in images if image.request_id not in ids)
-            if not self._waiting[host]:
-                del self._waiting[host]
+            self._waiting[key] = deque(image for image in images if image.request_id not in ids)
+            if not self._waiting[key]:
+                del self._waiting[key]
         return self._remove(dropped)
 
     def waiting_requests(self) -> set[UUID]:
@@ -241,28 +248,36 @@ class Slots:
         self._rate_limiter.forget(but=self._held)
         self._throughputs = {host: self._throughputs[host] for host in self._held}
 
-    def _next_host(self) -> str | None:
-        """Return the host whose Image is next: of the owner with the fewest in work, and first in turn."""
-        ready = (host for host in self._waiting if self._may_start(host))
-        owners = {host: images[0].batch.owner_id for host, images in self._waiting.items()}
-        if len(set(owners.values())) == 1:
-            return next(ready, None)
-        return min(ready, key=lambda host: self._running[owners[host]], default=None)
-
-    def _may_start(self, host: str) -> bool:
-        if self._fetching[host] >= self._leased.get(host, 0) or self._rate_limiter.ready_in(host):
+    def _may_start(self, host: str, owner: Hashable) -> bool:
+        if self._fetching[host] >= self._leased.get(host, 0) or not self._has_share(host, owner):
             return False
-        if (
-            self._running[self._waiting[host][0].batch.owner_id]
-            >= self._places - self._places // OWNER_RESERVE
-        ):
-            return False
-        # A host that may never answer has no more than its part of the places.
-        part = max(1, self._places // len(self._held))
-        return self._fetching[host] < part or self._rate_limiter.has_answered(host)
+        return self._rate_limiter.try_start(host)
 
-    def _drop(self, hosts: list[str]) -> list[ClaimedImage]:
-        return self._remove([image for host in hosts for image in self._waiting.pop(host)])
+    def _begin(self, image: ClaimedImage) -> None:
+        self._running += 1
+        self._fetching[image.host] += 1
+        self._started_at[image.host] = time.monotonic()
+        if not self._rate_limiter.has_answered(image.host):
+            self._silent[image.id] = image.batch.owner_id
+            self._shares.begin(image.batch.owner_id)
+
+    def _has_share(self, host: str, owner: Hashable) -> bool:
+        return self._shares.has_room(owner, is_silent=not self._rate_limiter.has_answered(host))
+
+    def _others_without_share(self, owner: Hashable) -> int:
+        """Return how many Images of other owners wait for a share and not for a place."""
+        if not self._silent or owner is None:
+            return 0
+        return sum(
+            len(images)
+            for (host, other), images in self._waiting.items()
+            if other != owner
+            and self._fetching[host] < self._leased.get(host, 0)
+            and not self._has_share(host, other)
+        )
+
+    def _drop(self, keys: list[tuple[str, Hashable]]) -> list[ClaimedImage]:
+        return self._remove([image for key in keys for image in self._waiting.pop(key)])
 
     def _remove(self, images: list[ClaimedImage]) -> list[ClaimedImage]:
         for image in images:
@@ -282,7 +297,7 @@ class Slots:
             self.empty.set()
 
 
-def _decrement(counter: Counter[Any], key: Any) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
+def _decrement(counter: Counter[str], host: str) -> None:
+    counter[host] -= 1
+    if not counter[host]:
+        del counter[host]

@@ -3,6 +3,7 @@
 from threading import BoundedSemaphore, Lock
 from uuid import UUID
 
+import httpx
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -49,7 +50,8 @@ def source_thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _fetch_thumbnail(url: str) -> bytes:
     """Fetch a picture and scale it down. The data is untrusted, so a separate process decodes it."""
-    data = loop.run(_fetch(url))
+    transport = guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+    data = loop.run(_fetch(transport, url))
     with _decoding:
         compressed = compress_isolated(
             data, _OPTIONS, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
@@ -57,8 +59,7 @@ def _fetch_thumbnail(url: str) -> bytes:
     return compressed.data
 
 
-async def _fetch(url: str) -> bytes:
-    transport = guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+async def _fetch(transport: httpx.AsyncBaseTransport, url: str) -> bytes:
     async with transport:
         fetched = await fetch(
             transport,

@@ -1,5 +1,6 @@
 """Webhook endpoints and API tokens, made in a browser and used."""
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import httpx

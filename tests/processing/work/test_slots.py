@@ -1,7 +1,6 @@
 """The number of Images that a worker claims: by its throughput, and limited for one host."""
 
 import uuid
-from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -101,28 +100,29 @@ def test_a_claim_of_one_slow_host_leaves_room_for_other_hosts(slots: Slots, cloc
     assert slots.room() > 0
 
 
-def test_a_host_that_has_never_answered_has_no_more_than_its_part_of_the_places(slots: Slots) -> None:
-    slots.per_host = PLACES
-    slots._rate_limiter.answered("known")
-    waiting = images("silent", PLACES) + images("known", PLACES)
-    for number, image in enumerate(waiting):
-        image.batch.owner_id = number % 2
-    requests = slots.lease_requests(slots.add(waiting))
-    slots.keep_to(requests, {host: Lease(PLACES) for host in requests})
-    assert Counter(image.host for image in slots.start()) == {"silent": 32, "known": 32}
-
-
-def test_one_owner_leaves_some_places_to_others(slots: Slots) -> None:
+def test_silent_hosts_of_one_owner_leave_places_to_others(slots: Slots) -> None:
     for number in range(PLACES):
         add(slots, f"host {number}", 1)
-    assert slots._running == {1: PLACES - PLACES // 8}
+    assert slots._running == 3 * PLACES // 4
+    assert slots.room(owner=1) == PLACES // 4 + WAITING - PLACES // 4
+    assert slots.room(owner=2) == WAITING
 
 
-def test_the_owner_with_the_fewest_images_in_work_is_next(slots: Slots) -> None:
-    waiting = [image for number in range(4) for image in images(f"host {number}", PER_HOST)]
-    owners = [1] * 12 + [2] * 4
-    for image, owner in zip(waiting, owners, strict=True):
-        image.batch.owner_id = owner
+def test_owners_of_images_of_one_host_take_turns(slots: Slots) -> None:
+    waiting = images("host", 12)
+    for number, image in enumerate(waiting):
+        image.batch.owner_id = 1 if number < 8 else 2
+    slots.per_host = 12
     requests = slots.lease_requests(slots.add(waiting))
+    slots.keep_to(requests, {host: Lease(8) for host in requests})
+    assert [image.batch.owner_id for image in slots.start()] == [1, 2] * 4
+
+
+def test_a_picture_of_an_owner_without_a_share_holds_up_nobody_elses_of_the_same_host(slots: Slots) -> None:
+    for number in range(PLACES):
+        add(slots, f"host {number}", 1)
+    mine, others = images("host", 1), images("host", 1)
+    others[0].batch.owner_id = 2
+    requests = slots.lease_requests(slots.add(mine + others))
     slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
-    assert [image.batch.owner_id for image in slots.start()][:8] == [1, 2] * 4
+    assert slots.start() == others
