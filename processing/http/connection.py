@@ -43,8 +43,8 @@ class Connection(ResponseHandler):
     def set_exception(self, exc: Any, *cause: Any) -> None:
         """Note why the connection cannot go on.
 
-        aiohttp sends a request again after certain errors. That is meant for kept connections, which a server may
-        close at any time, but aiohttp does it on new ones, too.
+        aiohttp sends a request again after certain errors. That is meant for kept connections, which a server
+        may close at any time, but aiohttp does it on new ones, too.
         """
         if self._responses == 1 and isinstance(exc, ClientConnectionError):
             error = ClientConnectionError(str(exc))

@@ -32,7 +32,7 @@ from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import Account, ByteBudget
 from processing.work.claim import ClaimedImage
-from processing.work.fair_gate import FairGate
+from processing.work.fair_threads import FairThreads
 from processing.work.fetch import Fetched, FetchError, Version, fetch
 from processing.work.slots import Slots
 from products.lifecycle import Outcome, PictureFacts
@@ -94,14 +94,8 @@ class AttemptMaker:
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
         cpus = os.cpu_count() or 1
-        children = max(1, cpus // 2)
-        # One more than there are threads, so that none waits for the loop between two pictures.
-        self._codec, self._children = (
-            FairGate(cpus + int(os.environ.get("ENG_SPARE", "1"))),
-            FairGate(children),
-        )
-        self._codec_threads = ThreadPoolExecutor(cpus, "codec")
-        self._child_threads = ThreadPoolExecutor(children, "child")
+        self._codec = FairThreads(cpus, "codec")
+        self._children = FairThreads(max(1, cpus // 2), "child")
         self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
         self._bytes = ByteBudget(MAX_BYTES_IN_HAND)
@@ -109,8 +103,9 @@ class AttemptMaker:
     async def close(self) -> None:
         """Close kept connections, and start nothing more in threads."""
         await self._transport.aclose()
-        for threads in (self._codec_threads, self._child_threads, self._storage_threads):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._codec.close()
+        self._children.close()
+        self._storage_threads.shutdown(wait=False, cancel_futures=True)
 
     async def make(self, image: ClaimedImage) -> Attempt:
         """Make one attempt. Raises nothing but CancelledError: every error becomes an outcome."""
@@ -189,13 +184,15 @@ class AttemptMaker:
         if image.crashes:  # it may have killed a worker: this process does not even read its header
             return await self._compress_in_child(image, data, options, max_pixels)
         start = time.monotonic()
+
+        def compress() -> Output:
+            measurements.observe_wait(time.monotonic() - start)
+            return _make_output(
+                partial(compress_here, data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+            )
+
         try:
-            async with self._codec.turn(batch.owner_id):
-                measurements.observe_wait(time.monotonic() - start)
-                compress = partial(
-                    compress_here, data, options, max_pixels=max_pixels, reserve=self._pixels.taken
-                )
-                return await _in(self._codec_threads, _make_output, compress)
+            return await self._codec.run(batch.owner_id, compress)
         except NeedsChildError as needs:
             return await self._compress_in_child(image, data, options, needs.pixels)
 
@@ -210,13 +207,12 @@ class AttemptMaker:
 
         timeouts = 0
         while True:
-            async with self._children.turn(image.batch.owner_id):
-                try:
-                    return await _in(self._child_threads, _make_output, compress)
-                except TimeLimitError:
-                    timeouts += 1
-                    if timeouts == MAX_TIMEOUTS:
-                        raise
+            try:
+                return await self._children.run(image.batch.owner_id, partial(_make_output, compress))
+            except TimeLimitError:
+                timeouts += 1
+                if timeouts == MAX_TIMEOUTS:
+                    raise
 
     async def _completed(self, image: ClaimedImage, output: Output) -> Outcome:
         result, key = output
