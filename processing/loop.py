@@ -17,16 +17,7 @@ def current() -> asyncio.AbstractEventLoop:
     global _loop  # noqa: PLW0603 (one per process)
     with _starting:
         if _loop is None:
-            if os.environ.get("ENG_UV"):
-                import uvloop
-
-                _loop = uvloop.new_event_loop()
-            else:
-                _loop = asyncio.new_event_loop()
-            import sys
-
-            if x := os.environ.get("ENG_SW"):
-                sys.setswitchinterval(float(x))
+            _loop = asyncio.new_event_loop()
             Thread(target=_loop.run_forever, name="loop", daemon=True).start()
         return _loop
 
