@@ -30,7 +30,11 @@ def required(variable: str) -> str:
 
 @pytest.fixture(autouse=True)
 def plain_static_files(settings: "Settings") -> None:
-    """Static files as they lie: nothing has collected them for a test."""
+    """Static files as they lie: nothing has collected them for a test.
+
+    They are looked up when asked for, since each client of a test would list them all.
+    """
+    settings.WHITENOISE_AUTOREFRESH = True
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }

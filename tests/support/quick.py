@@ -26,8 +26,8 @@ SERVER_FIXTURES = {
     "service": "the service in a process of its own",
     "account": "an S3 server",
 }
-#: Modules that are not even read: to make up their cases takes seconds.
-GENERATED = ("tests/products/api/test_schema.py",)
+#: A module and a folder that are not even read: to make up their cases takes seconds.
+GENERATED = ("tests/products/api/test_schema.py", "tests/fuzz")
 REPEATED = "cases like those that ran"
 MARKERS = (
     "needs(what): what the test uses beside this process: a server, a program, or more time than is there",
@@ -65,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if config.option.quick and collection_path.as_posix().endswith(GENERATED):
-        config.stash[LEFT_OUT]["module of generated cases", collection_path.name] += 1
+        config.stash[LEFT_OUT]["modules of generated cases", collection_path.name] += 1
         return True
     return None
 

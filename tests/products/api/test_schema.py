@@ -68,7 +68,7 @@ calls = schemathesis.openapi.from_dict(SCHEMA)
 calls.app = get_wsgi_application()
 calls_by_id = calls.include(path_regex=r"\{")
 drawn = hypothesis_settings(
-    max_examples=8,
+    max_examples=4,
     derandomize=True,
     deadline=None,
     database=None,

@@ -162,6 +162,7 @@ def test_the_encoding_is_decided_by_the_whole_file() -> None:
     assert read(file + "2,Stü".encode()[:-1]).encoding.name == "cp1252"
 
 
+@pytest.mark.sample("shift")
 @pytest.mark.parametrize("shift", range(4))
 def test_characters_and_line_ends_may_straddle_the_blocks_that_are_read(shift: int) -> None:
     text = HEADER.replace("\n", "\r\n") + "x" * shift + ",ü€😀,\r\n" * 50_000

@@ -142,6 +142,7 @@ def test_values_of_repeated_fields_are_joined_without_blank_ones() -> None:
     assert (row.image_urls, row.cells) == ([A, B], ["1", f"{A}|{B}", ""])
 
 
+@pytest.mark.needs("more time")
 def test_an_item_of_very_many_elements_is_refused_at_the_first_too_many() -> None:
     endless = "".join(f"<f{n}/>" for n in range(MAX_FIELDS + 1))
     assert code_of(f"<rss><item>{endless}") == "too_many_columns"
