@@ -26,7 +26,11 @@ def order(first: str, *waiting: tuple[str, float]) -> str:
     """
     clock = Clock()
     order: list[str] = []
-    go_on = Event()
+    is_working, go_on = Event(), Event()
+
+    def begin() -> None:
+        is_working.set()
+        go_on.wait()
 
     def work(owner: str, seconds: float) -> Callable[[], None]:
         def call() -> None:
@@ -37,7 +41,8 @@ def order(first: str, *waiting: tuple[str, float]) -> str:
 
     async def main() -> None:
         threads = FairThreads(1, "test", clock)
-        tasks = [asyncio.create_task(threads.run(first, go_on.wait))]
+        tasks = [asyncio.create_task(threads.run(first, begin))]
+        await asyncio.to_thread(is_working.wait, 30)
         tasks += [asyncio.create_task(threads.run(owner, work(owner, seconds))) for owner, seconds in waiting]
         await asyncio.sleep(0)  # until all of them wait
         go_on.set()

@@ -231,7 +231,7 @@ def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_slots(
     lanes = [run_in_thread(large, pipeline)]
     wait_until(lambda: held() == 16)
     lanes.append(run_in_thread(small, pipeline))
-    wait_until(lambda: pipeline._turn._waiters)
+    wait_until(lambda: len(pipeline._turns) == 2)
     gate.let_through(16)  # one turn is for 8 Images at most
     wait_until(lambda: small.images.due().count() < 10)
     assert large.images.due().exists()
