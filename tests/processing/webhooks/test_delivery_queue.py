@@ -302,7 +302,7 @@ def test_a_free_thread_goes_to_the_owner_who_has_the_fewest_in_hand() -> None:
 
 
 def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_another(
-    http: httpx.Client, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paused, other = endpoint_for(OK, "/paused"), endpoint_for(OK, "/other")
     waiting, delivery = new_test_delivery(paused), new_test_delivery(other)
@@ -320,7 +320,7 @@ def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_anothe
 
 
 def test_a_lease_that_a_clock_set_back_has_moved_is_released(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     def answer(handler: Handler) -> None:
         follow(-3600)
