@@ -221,7 +221,7 @@ def _database() -> dict[str, Any]:
                 "DATABASE_URL must be a PostgreSQL URL where REDIS_URL is set, because several machines "
                 "cannot share SQLite. Set DATABASE_URL=postgresql://… or unset REDIS_URL."
             )
-        database["ENGINE"] = "imageextractor.sqlite"  # threads write in turn
+        database["ENGINE"] = "imageextractor.sqlite"  # with a fair write lock for threads
         # IMMEDIATE: a transaction that will write takes the write lock first and so cannot fail half-way.
         database["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",

@@ -1,5 +1,6 @@
 """The limit on uploads: a file that is too large is refused while it arrives, before it fills a disk."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -64,6 +65,16 @@ class TemporaryFileHandler(TemporaryFileUploadHandler):
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         with storage_checked():
             super().receive_data_chunk(raw_data, start)
+
+    def file_complete(self, file_size: int) -> Any:
+        """Return the file with all of its bytes on the disk."""
+        with storage_checked():
+            return super().file_complete(file_size)
+
+    def upload_interrupted(self) -> None:
+        """Delete the file. Its last bytes, still in memory, may find no room either."""
+        with suppress(OSError):
+            super().upload_interrupted()
 
 
 def max_form_bytes() -> int:

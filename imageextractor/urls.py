@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from processing.monitoring import views as monitoring
 from processing.webhooks import urls as webhooks
 from processing.webhooks.api import RequestViewSet
+from processing.work.host_warnings import host_warnings
 from processing.work.source_thumbnail import source_thumbnail
 from products.api.urls import request_urls
 
@@ -38,6 +39,7 @@ urlpatterns = [
     path("", include("products.pages.urls")),
     path("", include("products.accounts.urls")),
     path("", include("processing.webhooks.urls")),
+    path("drafts/hosts/", host_warnings, name="host-warnings"),
     path("sources/<uuid:pk>/", source_thumbnail, name="source-thumbnail"),
     path("", include("products.api.legacy")),
     path("api/", include((api_urls, "api"))),

@@ -29,6 +29,8 @@ CLUSTER_RECOVERY_INTERVAL = timedelta(seconds=_scaled(10))
 MESSAGE_LOST_AFTER = timedelta(seconds=_scaled(30))
 #: A message of a webhook endpoint that has not been processed for so long counts as lost.
 DELIVERY_LOST_AFTER = timedelta(seconds=_scaled(30))
+#: A worker delivers to endpoints for so long, so that none occupies a thread of it for long.
+DELIVERY_SLICE_SECONDS = 5
 #: The lease of an endpoint is longer than a slice and its last attempt by this much.
 DELIVERY_LEASE_MARGIN_SECONDS = _scaled(10)
 

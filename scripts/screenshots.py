@@ -3,6 +3,7 @@
 A small shop's pictures are served on loopback, so that it needs no internet.
 """
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ from secrets import token_hex
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
+import openpyxl
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.shop import catalogue, make_csv
+from scripts.shop import HEADER, catalogue, make_csv
 from tests.support.origin import Answer, Origin
 from tests.support.servers import find_program
 from tests.support.stack import Embedded
@@ -144,8 +146,10 @@ class Tour:
         """The step before the start: understood, not understood, and a file that is refused at once."""
         rows = catalogue(self.origin)
         self.take("preview", self.upload("spring-catalogue.csv", make_csv(*rows), "Upload and preview"))
-        odd = make_csv(*rows[:5], header=("Artikel", "Bezeichnung", "Fotos"))
-        self.take("preview-unknown-columns", self.upload("artikel.csv", odd, "Upload and preview"))
+        files = [(number, name, f"spring/{number}.jpg") for number, name, *_others in rows[:5]]
+        odd = make_csv(*files, header=("Position", "Label", "File"))
+        self.take("preview-unknown-columns", self.upload("articles.csv", odd, "Upload and preview"))
+        self.take("preview-workbook", self.upload("shop.xlsx", workbook(rows), "Upload and preview"))
         self.choose("bad.csv", make_csv((1, "Chair", "nope"), (2, "Table")))
         self.page.get_by_text("Options", exact=True).click()
         self.page.get_by_label("Strict").check()
@@ -160,7 +164,9 @@ class Tour:
         )
         expect(self.page.locator("#bar")).to_be_attached()
         self.take("request-at-work", slow)
-        self.page.get_by_role("button", name="Cancel").click()
+        self.page.get_by_text("Cancel this request").click()
+        self.shoot(self.page, "request-cancel")
+        self.page.get_by_role("button", name="Stop now").click()
         path = self.upload("spring-catalogue.csv", make_csv(*catalogue(self.origin)), "Upload and start")
         expect(self.page.locator("#progress .status")).to_have_text("Completed with errors", timeout=60_000)
         self.take("request", path)
@@ -250,6 +256,20 @@ class Tour:
         self.page.get_by_label("User").select_option(label="staff")
         self.page.get_by_role("button", name="Save", exact=True).click()
         self.shoot(self.page, "admin-apitoken-new")
+
+
+def workbook(rows: list[tuple[object, ...]]) -> bytes:
+    """Return a workbook with these products on its second sheet."""
+    book = openpyxl.Workbook()
+    book.worksheets[0].title = "Read me"
+    book.worksheets[0].append(["Prices without tax"])
+    for name in ("Spring", "Summer"):
+        sheet = book.create_sheet(name)
+        for row in (HEADER, *rows):
+            sheet.append(list(row))
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def shrink(source: Path, target: Path, top: int, bottom: int) -> None:

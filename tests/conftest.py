@@ -61,6 +61,12 @@ def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name server is asked about the hosts of a preview."""
+    monkeypatch.setattr("processing.work.host_warnings.looked_up_problem", lambda host: "")
+
+
+@pytest.fixture(autouse=True)
 def messages_are_sent(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --quick a test sends messages as the process does that has the worker in it."""
     if pytestconfig.option.quick:

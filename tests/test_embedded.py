@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import openpyxl
 import pytest
 from PIL import Image
 
@@ -176,6 +177,27 @@ def test_extract_reads_a_file_as_it_is_told_to(
     assert [picture_of(environment, url).size for url in row[4].split(",")] == [(60, 40)] * 2
 
 
+def test_extract_reads_the_sheet_that_is_named(
+    origin: Origin, environment: dict[str, str], tmp_path: Path
+) -> None:
+    origin.add("/a.jpg", photo_jpeg(60, 40, seed=1))
+    origin.add("/b.jpg", photo_jpeg(80, 50, seed=2))
+    book = openpyxl.Workbook()
+    for sheet, name in ((book.worksheets[0], "a"), (book.create_sheet("Spring"), "b")):
+        for row in (HEADER, [name, name, origin.url(f"/{name}.jpg")]):
+            sheet.append(list(row))
+    source, output = tmp_path / "a.xlsx", tmp_path / "out.csv"
+    book.save(source)
+    for sheet, size in (("Spring", (80, 50)), ("1", (60, 40))):
+        done = extract(environment, source, "-o", output, "--sheet", sheet)
+        assert done.returncode == 0, done.stderr
+        _header, row = read_csv(output)
+        assert picture_of(environment, row[3]).size == size
+    done = extract(environment, source, "-o", output, "--sheet", "Summer")
+    assert done.returncode == 2
+    assert "There is no sheet “Summer”." in done.stderr
+
+
 @pytest.mark.parametrize(
     "option",
     [["--encoding", "utf-7"], ["--columns", "{"], ["--columns", '{"image": []}'], ["--base-url", "/p"]],
@@ -207,6 +229,19 @@ def test_extract_refuses_with_status_2_and_the_reason(
     assert sentence in done.stderr
     assert not (tmp_path / "a.result.csv").exists()
     assert not list(Path(environment["DATA_DIR"]).glob("uploads/*"))
+
+
+def test_extract_says_when_the_result_cannot_be_written(
+    environment: dict[str, str], tmp_path: Path, origin: Origin
+) -> None:
+    """A folder that has the name of the result, which is written last."""
+    source = write_csv(tmp_path / "a.csv", [["1", "Lamp", origin.add("/a.jpg", photo_jpeg(32, 24))]])
+    (tmp_path / "result.csv" / "inside").mkdir(parents=True)
+    done = extract(environment, source, "-o", tmp_path / "result.csv")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert f"{tmp_path / 'result.csv'}: Is a directory" in done.stderr
+    assert not (tmp_path / "result.csv.part").exists()
 
 
 def test_strict_refuses_a_bad_cell_and_names_its_line(environment: dict[str, str], tmp_path: Path) -> None:

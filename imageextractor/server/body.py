@@ -61,13 +61,14 @@ class Body:
 
     def fail(self) -> None:
         """Give up on a body for which there is no room. The application gets StorageFull when it reads it."""
-        with suppress(OSError):  # what is buffered has no room either
-            self.file.close()
+        self.close()
         self.file = _Unreadable()
         self.complete = self.too_large = True
 
     def close(self) -> None:
-        self.file.close()
+        """Discard what has been received."""
+        with suppress(OSError):  # what is buffered may find no room on the disk
+            self.file.close()
 
     def _feed_chunks(self, chunks: h11.Connection, data: bytes) -> bytes:
         self._encoded_size += len(data)

@@ -7,13 +7,15 @@ from enum import Enum, auto
 from typing import Any
 
 from django.conf import settings
+from gunicorn.http.errors import LimitRequestHeaders
 
 from imageextractor.server.body import Body
 from imageextractor.server.shares import Client
 
 #: Bytes received at a time, while a body of known length arrives or what arrives is discarded, and otherwise.
-#: Chunks of one byte make decoding expensive, so that a client gets a small piece decoded in its turn.
+#: Chunks of one byte make decoding expensive, so that a client gets a small piece decoded before others.
 RECEIVE_BYTES, RECEIVE_ENCODED_BYTES = 65_536, 4_096
+MAX_HEAD_BYTES = 65_536
 #: A client has to send a body, and to receive a response, at this rate in each window of time.
 WINDOW_SECONDS = 60 * settings.TEST_TIME_SCALE
 MIN_BYTES_PER_WINDOW = 1_000_000
@@ -74,6 +76,20 @@ class Connection:
         if self.phase is not Phase.CLOSING:
             self.received += data
         return bool(data)
+
+    def take_head(self) -> bytes | None:
+        """Return the head of the next request, once it is complete. Raises gunicorn's LimitRequestHeaders."""
+        end = self.received.find(b"\r\n\r\n", max(0, self.searched - 3))
+        self.searched = len(self.received)
+        if (end < 0 and self.searched > MAX_HEAD_BYTES) or end > MAX_HEAD_BYTES:
+            raise LimitRequestHeaders(f"The head is larger than {MAX_HEAD_BYTES:,} bytes")
+        if end < 0:
+            return None
+        head = bytes(self.received[: end + 4])
+        del self.received[: end + 4]
+        self.searched = 0
+        self.requests += 1
+        return head
 
     def _receive_bytes(self) -> int:
         if self.phase is Phase.CLOSING:

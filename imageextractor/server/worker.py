@@ -1,9 +1,7 @@
 """A gunicorn worker that gives a thread only to complete requests.
 
 One loop accepts connections, reads heads and bodies, and sends responses, all without blocking. Threads run
-the application. A response that the client receives slowly is generated a piece at a time: between two pieces
-it has no thread, and the next piece may come from another one. An iterable that the application returns must
-therefore hold nothing that belongs to a thread, such as a cursor of the database.
+the application (`application.py`), for a piece of the response at a time.
 """
 
 import errno
@@ -11,38 +9,28 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import close_old_connections
 from gunicorn import util
-from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
-from gunicorn.http.wsgi import FileWrapper, create
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import PollableMethodQueue
 
+from imageextractor.server.application import LOW_WATER_BYTES, Application
 from imageextractor.server.body import Body
 from imageextractor.server.connection import Connection, Phase
 from imageextractor.server.shares import Client, Shares
 
 #: Seconds in which a head has to be received, counted from its first byte or from the connection.
 HEAD_SECONDS = 20 * settings.TEST_TIME_SCALE
-MAX_HEAD_BYTES = 65_536
-#: While more than this waits to be sent, nothing more of the response is generated.
-HIGH_WATER_BYTES, LOW_WATER_BYTES = 262_144, 65_536
-#: A thread generates a response for so long before another request gets its turn.
-SLICE_SECONDS = 0.5
 #: How long a connection that is closed may still send what is discarded, so that the response arrives.
 LINGER_SECONDS = 2
 #: How long a worker that stops keeps idle connections, since a request may be on its way.
 STOP_IDLE_SECONDS = 2
 TICK_SECONDS = 1.0
-FILE_BLOCK_BYTES = 65_536
 WITHOUT_REQUEST = (Phase.CLOSING, Phase.IDLE, Phase.HEAD)
 
 
@@ -58,6 +46,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self._threads = ThreadPoolExecutor(self.cfg.threads)
+        self._application = Application(self)
         self._poller = selectors.DefaultSelector()
         self._calls = PollableMethodQueue()
         self._calls.init()
@@ -76,10 +65,10 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         self._poller.register(self._calls.fileno(), selectors.EVENT_READ, self._calls.run_callbacks)
         while self.alive and self.ppid == os.getppid():
             self._accept_connections(time.monotonic() >= self._accept_again_at and self._has_room())
-            self._turn()
+            self._serve_events()
         self._stop()
 
-    def _turn(self) -> None:
+    def _serve_events(self) -> None:
         self.notify()
         for key, _ in self._poller.select(TICK_SECONDS):
             key.data(key.fileobj)
@@ -93,7 +82,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             if connection.phase is Phase.IDLE or (connection.phase is Phase.HEAD and not connection.received):
                 connection.deadline = min(connection.deadline, now + STOP_IDLE_SECONDS)
         while self._connections and time.monotonic() < now + self.cfg.graceful_timeout:
-            self._turn()
+            self._serve_events()
         for connection in list(self._connections):
             if connection.phase is not Phase.APPLICATION:
                 self._close(connection)
@@ -188,16 +177,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             self._finish(connection, must_close=True)
 
     def _read_head(self, connection: Connection) -> None:
-        end = connection.received.find(b"\r\n\r\n", max(0, connection.searched - 3))
-        connection.searched = len(connection.received)
-        if (end < 0 and connection.searched > MAX_HEAD_BYTES) or end > MAX_HEAD_BYTES:
-            raise LimitRequestHeaders(f"The head is larger than {MAX_HEAD_BYTES:,} bytes")
-        if end < 0:
+        if not (head := connection.take_head()):
             return
-        head = bytes(connection.received[: end + 4])
-        del connection.received[: end + 4]
-        connection.searched = 0
-        connection.requests += 1
         request = Request(self.cfg, IterUnreader([head]), connection.address, connection.requests)
         connection.request, connection.body = request, Body(request)
         connection.phase = Phase.BODY
@@ -223,99 +204,16 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         util.write_error(connection, status, reason, detail)
         self._finish(connection, must_close=True)
 
-    # --- Running the application ---------------------------------------------------------------------------
-
     def _run(self, connection: Connection) -> None:
         """Have a thread run the application, or generate more of its response."""
         connection.phase = Phase.APPLICATION
         self._threads.submit(self._work, connection)
 
     def _work(self, connection: Connection) -> None:
-        """Generate the response until it is complete, or enough of it waits. Runs in a thread."""
         try:
-            if self._respond(connection):
-                self._end(connection)
-            self._flush(connection)
-        except BaseException:
-            self.log.exception("Error while ending a response")
-            connection.broken = True
+            self._application.respond(connection)
         finally:
             self._calls.defer(self._after_work, connection)
-
-    def _respond(self, connection: Connection) -> bool:
-        """Generate more of the response, or answer that it failed. Returns whether nothing follows."""
-        try:
-            if connection.pieces is None:
-                connection.pieces = self._call_application(connection)
-            else:
-                close_old_connections()
-            if not self._generate(connection, connection.pieces):
-                return connection.broken
-            connection.response.close()
-        except BaseException as error:
-            if connection.response and connection.response.headers_sent:
-                self.log.exception("Error while generating a response")
-                connection.broken = True
-            else:
-                connection.must_close = True
-                self.handle_error(connection.request, connection, connection.address, error)
-        return True
-
-    def _call_application(self, connection: Connection) -> Iterator[bytes]:
-        """Return the pieces of the response."""
-        response, environ = create(
-            connection.request, connection, connection.address, connection.server, self.cfg
-        )
-        connection.response, connection.environ = response, environ
-        connection.started_at = time.monotonic()
-        environ["wsgi.multithread"] = True
-        if body := connection.body:
-            body.file.seek(0)
-            environ["wsgi.input"] = body.file
-            if environ.pop("HTTP_TRANSFER_ENCODING", None):  # nothing is left of it
-                environ["CONTENT_LENGTH"] = str(body.size)
-        self.nr += 1
-        if self.nr >= self.max_requests and self.alive:
-            self.log.info("Autorestarting worker after current request.")
-            self.alive = False
-        if connection.must_close or not self.alive or not self.cfg.keepalive:
-            response.force_close()
-        connection.result = self.wsgi(environ, response.start_response)
-        if isinstance(connection.result, FileWrapper):
-            connection.result.blksize = FILE_BLOCK_BYTES
-        return iter(connection.result)
-
-    def _generate(self, connection: Connection, pieces: Iterator[bytes]) -> bool:
-        """Generate until enough waits to be sent or the slice ends. Returns whether that was all."""
-        ends_at = time.monotonic() + SLICE_SECONDS
-        for piece in pieces:
-            connection.response.write(piece)
-            if connection.waiting_bytes > LOW_WATER_BYTES:
-                self._flush(connection)
-            if connection.broken or connection.waiting_bytes > HIGH_WATER_BYTES or time.monotonic() > ends_at:
-                return False
-        return True
-
-    def _flush(self, connection: Connection) -> None:
-        """Send what the kernel takes. The connection is broken if the client has gone. Runs in a thread."""
-        try:
-            connection.flush()
-        except OSError as error:
-            if error.errno not in {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN}:
-                self.log.exception("Error while sending a response")
-            connection.broken = True
-
-    def _end(self, connection: Connection) -> None:
-        """Close the response that the application returned. Runs in a thread."""
-        result, connection.result, connection.pieces = connection.result, None, None
-        try:
-            if hasattr(result, "close"):
-                result.close()
-        except Exception:
-            self.log.exception("Error while closing a response")
-        if connection.response:
-            duration = timedelta(seconds=time.monotonic() - connection.started_at)
-            self.log.access(connection.response, connection.request, connection.environ, duration)
 
     # --- Sending -------------------------------------------------------------------------------------------
 
@@ -381,7 +279,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         self._forget(connection)
         self._release_body(connection)
         if connection.result is not None:
-            self._threads.submit(self._end, connection)
+            self._threads.submit(self._application.end, connection)
         self._connections.remove(connection)
         self._shares.disconnect(connection.client)
         util.close(connection.sock)

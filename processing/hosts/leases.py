@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from processing.hosts.rate_limit import Pause
+from processing.hosts.rate_limit import MAX_PAUSE_SECONDS, Pause
 from processing.timing import LEASE_SECONDS, REDIS_DOWN_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -17,22 +17,27 @@ logger = logging.getLogger(__name__)
 #: Keys in Redis are this prefix and the host.
 KEY_PREFIX = "imageextractor:slots:"
 
-# KEYS: for each host a hash of "held wanted expires" by worker. ARGV: worker, limit, lease in seconds; then
-# for each host the number of slots that the worker wants, the number that it uses, the ms left of its own
-# pause of the host, and the text of that pause. Returns for each host the number of slots that the worker may
-# use from now on, and the text of a pause that any worker has published.
+# KEYS: for each host a hash of "held wanted expires" by worker.
+# ARGV: worker, limit, seconds of a lease, ms of the longest pause; then for each host the number of slots
+# that the worker wants, the number that it uses, the ms left of its own pause, and that pause as text.
+# Returns for each host the number of slots that the worker may use from now on, the text of a pause that any
+# worker has published, and the ms left of it.
 # No worker gets slots that another holds. Of the free ones it gets only as many as leave an equal share for
 # each worker that wants some. Slots used above the new lease are held until they are returned. A paused host
 # has no slots for any worker.
+# All by the clock of Redis. What lasts longer than it may was written before that clock was set back.
 SHARE = """
-local worker, limit, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local worker, limit, seconds, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = tonumber(redis.call('TIME')[1])
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local wanted, used, rest = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
+  local wanted, used, rest = tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2]), tonumber(ARGV[4 * i + 3])
   local pause = key .. ':pause'
+  if redis.call('PTTL', pause) > longest then
+    redis.call('PEXPIRE', pause, longest)
+  end
   if rest > math.max(0, redis.call('PTTL', pause)) then
-    redis.call('SET', pause, ARGV[4 * i + 3], 'PX', rest)
+    redis.call('SET', pause, ARGV[4 * i + 4], 'PX', rest)
   end
   local told = redis.call('GET', pause)
   local others, all = {}, redis.call('HGETALL', key)
@@ -41,6 +46,9 @@ for i, key in ipairs(KEYS) do
     if tonumber(ends) <= now then
       redis.call('HDEL', key, all[j])
     elseif all[j] ~= worker then
+      if tonumber(ends) > now + seconds then
+        redis.call('HSET', key, all[j], held .. ' ' .. requests .. ' ' .. now + seconds)
+      end
       table.insert(others, {tonumber(held), tonumber(requests)})
     end
   end
@@ -56,7 +64,7 @@ for i, key in ipairs(KEYS) do
     redis.call('HSET', key, worker, held .. ' ' .. wanted .. ' ' .. now + seconds)
     redis.call('EXPIRE', key, seconds)
   end
-  answers[i] = {share, told or ''}
+  answers[i] = {share, told or '', redis.call('PTTL', pause)}
 end
 return answers
 """
@@ -104,13 +112,17 @@ class Leases:
         if not requests or not self._script or time.monotonic() < self._down_until:
             return dict.fromkeys(requests, Lease(limit))
         keys = [KEY_PREFIX + host for host in requests]
+        # Before the question: counted from the answer, a pause would grow each time that it is told.
+        now = time.time()
         arguments = [
             word
             for request in requests.values()
-            for word in (request.wanted, request.used, *_pause_arguments(request.pause))
+            for word in (request.wanted, request.used, *_pause_arguments(request.pause, now))
         ]
         try:
-            answers = self._script(keys, [self._worker_id, limit, LEASE_SECONDS, *arguments])
+            answers = self._script(
+                keys, [self._worker_id, limit, LEASE_SECONDS, round(1000 * MAX_PAUSE_SECONDS), *arguments]
+            )
         except redis.RedisError as error:
             logger.warning(
                 "Redis does not answer; this worker uses all slots of every host meanwhile: %s", error
@@ -118,20 +130,20 @@ class Leases:
             self._down_until = time.monotonic() + REDIS_DOWN_SECONDS
             return dict.fromkeys(requests, Lease(limit))
         return {
-            host: Lease(slots, _parse_pause(host, told))
-            for host, (slots, told) in zip(requests, answers, strict=True)
+            host: Lease(slots, _parse_pause(host, told, now + left_ms / 1000))
+            for host, (slots, told, left_ms) in zip(requests, answers, strict=True)
         }
 
 
-def _pause_arguments(pause: Pause | None) -> tuple[int, str]:
+def _pause_arguments(pause: Pause | None, now: float) -> tuple[int, str]:
     """Return the remaining ms of a pause, and its text for other workers."""
     if pause is None:
         return 0, ""
-    return math.ceil(1000 * (pause.until - time.time())), f"{pause.until} {pause.number} {pause.code}"
+    return math.ceil(1000 * (pause.until - now)), f"{pause.number} {pause.code}"
 
 
-def _parse_pause(host: str, told: bytes) -> Pause | None:
+def _parse_pause(host: str, told: bytes, until: float) -> Pause | None:
     if not told:
         return None
-    until, number, code = told.decode().split()
-    return Pause(host, float(until), int(number), code)
+    *_, number, code = told.decode().split()  # earlier versions put the end first
+    return Pause(host, until, int(number), code)

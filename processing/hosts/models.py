@@ -1,14 +1,16 @@
-"""Paused hosts, shared by all workers and shown on pages."""
+"""Paused hosts, shared by all workers and shown on pages. Their times are by the clock of the database."""
 
+import time
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from processing.hosts.rate_limit import MAX_PAUSED_HOSTS, Pause
+from processing.hosts.rate_limit import MAX_PAUSED_HOSTS, Pause, asks_to_wait
 from products.models import Request
 
 FORGET_AFTER = timedelta(days=1)
@@ -17,12 +19,19 @@ FORGET_AFTER = timedelta(days=1)
 class PausedHostQuerySet(models.QuerySet["PausedHost"]):
     def current(self) -> Self:
         """Hosts that are paused now, the longest pauses first, at most MAX_PAUSED_HOSTS."""
-        return self.filter(until__gt=timezone.now()).order_by("-until")[:MAX_PAUSED_HOSTS]
+        return self.filter(until__gt=Now()).order_by("-until")[:MAX_PAUSED_HOSTS]
+
+    def pauses(self) -> list[Pause]:
+        """Return the pauses of the current hosts in Unix time of this machine."""
+        left = ExpressionWrapper(F("until") - Now(), output_field=models.DurationField())
+        rows = self.current().annotate(left=left).values_list("host", "left", "number", "code")
+        now = time.time()  # before the query, which takes some time as well
+        return [Pause(host, now + left.total_seconds(), number, code) for host, left, number, code in rows]
 
     def delaying(self, batch: Request) -> Self:
         """Hosts that are paused now and have pending Images of a Request."""
         waiting = batch.images.pending().filter(host=OuterRef("host"))
-        return self.filter(Exists(waiting), until__gt=timezone.now())
+        return self.filter(Exists(waiting), until__gt=Now())
 
     def over(self) -> Self:
         """Hosts whose pause ended longer than FORGET_AFTER ago."""
@@ -30,18 +39,17 @@ class PausedHostQuerySet(models.QuerySet["PausedHost"]):
 
     def tell(self, pauses: Collection[Pause]) -> None:
         """Store pauses for all workers, except where a longer one of the host is stored."""
-        ends = {pause.host: datetime.fromtimestamp(pause.until, UTC) for pause in pauses}
-        known = self.filter(host__in=ends).values_list("host", "until")
-        longer = {host for host, until in known if until >= ends[host]}
+        told = self.filter(host__in=[pause.host for pause in pauses])
+        now, known = time.time(), {pause.host: pause.until for pause in told.pauses()}
         rows = [
             PausedHost(
                 host=pause.host,
-                until=ends[pause.host],
+                until=Now() + timedelta(seconds=pause.until - now),
                 number=pause.number,
                 code=pause.code,
             )
             for pause in sorted(pauses, key=lambda pause: pause.host)
-            if pause.host not in longer
+            if pause.until > known.get(pause.host, 0)
         ]
         if rows:
             fields = ["until", "number", "code"]
@@ -67,8 +75,4 @@ class PausedHost(models.Model):
     @property
     def asks_to_wait(self) -> bool:
         """True if the host asked for fewer requests, False if it failed."""
-        return self.pause.asks_to_wait
-
-    @property
-    def pause(self) -> Pause:
-        return Pause(self.host, self.until.timestamp(), self.number, self.code)
+        return asks_to_wait(self.code)

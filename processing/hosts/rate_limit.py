@@ -3,7 +3,7 @@
 Rate limits adapt to what the host answers. A host that refuses requests (429, or 503 with Retry-After) is
 paused, then requested at a lower rate; a host that fails many times in a row is paused as well.
 
-Times are on the monotonic clock, which nobody sets. Only what workers tell each other is in Unix time.
+Times are on the monotonic clock, which nobody sets. Workers tell each other how long a pause still lasts.
 """
 
 import time
@@ -38,9 +38,14 @@ RATE_WINDOW_SECONDS, FORGET_SECONDS = 10.0, 600.0
 MAX_PAUSED_HOSTS = 500
 
 
+def asks_to_wait(code: str) -> bool:
+    """Return whether a host with this error code asked for fewer requests. Otherwise it failed."""
+    return code in ("http_429", "http_503")
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A host (host:port) that gets no requests until `until` (Unix time).
+    """A host (host:port) that gets no requests until `until` (Unix time of this machine).
 
     `number` counts its pauses in a row, `code` is the error code that caused it.
     """
@@ -53,7 +58,7 @@ class Pause:
     @property
     def asks_to_wait(self) -> bool:
         """True if the host asked for fewer requests, False if it failed."""
-        return self.code in ("http_429", "http_503")
+        return asks_to_wait(self.code)
 
 
 @dataclass(slots=True)

@@ -1,27 +1,29 @@
 """A connection of aiohttp that reads heads as browsers do and takes no data that nobody asked for."""
 
-import re
 from typing import Any
 
 from aiohttp import ClientConnectionError, ClientPayloadError
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+
+from processing.http.head import HEAD_END, InvalidHead, tidied
 
 #: The head of a response, and what may come with a body that is no part of it: chunk extensions, trailers.
-MAX_HEAD_BYTES = 128 * 1024
-
-_END = re.compile(rb"\n\r?\n")
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REGULAR = re.compile(rb"HTTP/1\.\d [^\n]*\n(?:" + _TOKEN + rb":[^\n]*\n)*\r?\n")
-_FIELD = re.compile(rb"(" + _TOKEN + rb")[ \t]*(:.*)", re.DOTALL)
-_INTERIM = re.compile(rb"HTTP/1\.\d 1")
+MAX_HEAD_BYTES = 100 * 1024
+#: Responses such as `100 Continue` before the one that counts.
+MAX_INTERIM_RESPONSES = 100
 
 
 class Connection(ResponseHandler):
-    """Splits heads from bodies, so that bytes that follow a body cost the next response and not this one."""
+    """Splits heads from bodies, so that bytes that follow a body cost the next response and not this one.
+
+    After an irregular head it is not used again: a proxy may have read that head in another way, and what
+    follows would not be the response to the next request.
+    """
 
     _head = bytearray()
     _is_in_head = False
-    _responses = 0
+    _responses = _interim_responses = 0
     _idle_bytes = _body_bytes = 0
     _ends_with_blank_line = False
 
@@ -29,7 +31,7 @@ class Connection(ResponseHandler):
         """Expect a response."""
         self._head, self._is_in_head = bytearray(), True
         self._responses += 1
-        self._idle_bytes = self._body_bytes = 0
+        self._interim_responses = self._idle_bytes = self._body_bytes = 0
         self._ends_with_blank_line = False
         super().set_response_params(**options)
 
@@ -60,20 +62,37 @@ class Connection(ResponseHandler):
             super().close()
 
     def data_received(self, data: bytes) -> None:
-        while self._is_in_head and data:
-            searched = max(0, len(self._head) - 2)
-            self._head += data
-            end = _END.search(self._head, searched)
-            if end is None and len(self._head) <= MAX_HEAD_BYTES:
-                return
-            head = bytes(self._head[: end.end()]) if end else bytes(self._head)
-            data = bytes(self._head[len(head) :])
-            self._head = bytearray()
-            head = _tidied(head)
-            self._is_in_head = bool(_INTERIM.match(head))
-            super().data_received(head)
+        try:
+            while self._is_in_head and data:
+                data = self._head_received(data)
+        except InvalidHead as error:
+            self.set_exception(HttpProcessingError(message=str(error)), error)
+            if self.transport:
+                self.transport.close()
+            return
         if not self._is_in_head:
             self._body_received(data)
+
+    def _head_received(self, data: bytes) -> bytes:
+        """Pass on a head when it is complete. Return what follows it. Raises InvalidHead."""
+        searched = max(0, len(self._head) - 2)
+        self._head += data
+        end = HEAD_END.search(self._head, searched)
+        if end is None:
+            if len(self._head) > MAX_HEAD_BYTES:
+                raise InvalidHead("The head of the response is too long.")
+            return b""
+        raw, data = bytes(self._head[: end.end()]), bytes(self._head[end.end() :])
+        self._head = bytearray()
+        head = tidied(raw)
+        if head != raw:
+            self.force_close()
+        self._is_in_head = head.startswith(b"1", len(b"HTTP/1.1 "))
+        self._interim_responses += self._is_in_head
+        if self._interim_responses > MAX_INTERIM_RESPONSES:
+            raise InvalidHead("There are too many interim responses.")
+        super().data_received(head)
+        return data
 
     def _body_received(self, data: bytes) -> None:
         """Pass on a part of a body, or nothing when aiohttp goes on with what it has."""
@@ -98,17 +117,3 @@ class Connection(ResponseHandler):
         if self._idle_bytes > MAX_HEAD_BYTES:
             payload.set_exception(ClientPayloadError("The body has more around it than in it."))
             self.close()
-
-
-def _tidied(head: bytes) -> bytes:
-    """Return a head without the lines that browsers ignore, and without blanks after the names of fields."""
-    if _REGULAR.fullmatch(head):
-        return head
-    status, *fields = head.split(b"\n")
-    kept = [status[:5].upper() + status[5:]]
-    for field in fields[:-2]:
-        if match := _FIELD.fullmatch(field):
-            kept.append(b"%s%s" % match.groups())
-        elif field.startswith((b" ", b"\t")):  # goes on from the line before
-            kept.append(field)
-    return b"\n".join([*kept, *fields[-2:]])

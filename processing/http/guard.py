@@ -87,6 +87,27 @@ def is_permitted(address: IPAddress, allowed_networks: Sequence[IPNetwork]) -> b
     return address.is_global and not address.is_multicast
 
 
+def literal_address(host: str) -> IPAddress | None:
+    """Return the address that a host name is, or always has, as `localhost` does; None for other names."""
+    name = host.rstrip(".").lower()
+    try:
+        return ipaddress.ip_address("127.0.0.1" if name.split(".")[-1] == "localhost" else name)
+    except ValueError:
+        return None
+
+
+def resolve(host: str, port: int) -> list[IPAddress]:
+    """Return the addresses of a host. Raises UnknownName or UnresolvedName."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label is empty or longer than 63 bytes
+        raise UnknownName(str(error)) from error
+    except socket.gaierror as error:
+        is_unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+        raise (UnknownName if is_unknown else UnresolvedName)(str(error)) from error
+    return [ipaddress.ip_address(address[0]) for *_, address in found]
+
+
 class Guard:
     """Resolves names to permitted addresses, and makes sockets for permitted addresses only.
 
@@ -103,14 +124,7 @@ class Guard:
 
         If it is cancelled, the lookup goes on in its thread until the resolver's own timeout.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.run_in_executor(self._threads, _look_up, host, port)
-        except UnicodeError as error:  # a label is empty or longer than 63 bytes
-            raise UnknownName(str(error)) from error
-        except socket.gaierror as error:
-            is_unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
-            raise (UnknownName if is_unknown else UnresolvedName)(str(error)) from error
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, resolve, host, port)
         addresses = [address for address in found if is_permitted(address, self._networks)]
         if not addresses:
             raise BlockedAddress(f"{host} has no public address")
@@ -126,11 +140,6 @@ class Guard:
     def close(self) -> None:
         """Wait for no more lookups."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _look_up(host: str, port: int) -> list[IPAddress]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ipaddress.ip_address(address[0]) for *_, address in found]
 
 
 def _embedded_ipv4(address: IPAddress) -> IPAddress:

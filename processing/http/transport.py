@@ -24,6 +24,14 @@ KEEPALIVE_SECONDS = 4.0
 #: Limits to the head of a response.
 MAX_HEADER_BYTES, MAX_HEADERS = 16 * 1024, 256
 
+#: For OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and …_VERIFY_LEAF_SIGNATURE, which do not tell
+#: a missing certificate from an unknown authority.
+_INCOMPLETE_CHAIN = dict.fromkeys(
+    (20, 21),
+    "the server does not send the intermediate certificate that links its own to a known authority, or no "
+    "known authority issued it",
+)
+
 
 def guarded_transport(*, allowed_networks: Sequence[IPNetwork], max_connections: int) -> "GuardedTransport":
     """Return a transport that connects to global addresses and `allowed_networks` only."""
@@ -150,7 +158,8 @@ def _httpx_errors() -> Iterator[None]:
         yield
     except aiohttp.ClientConnectorCertificateError as error:
         cause = error.certificate_error
-        raise TLSError(getattr(cause, "verify_message", str(cause))) from error
+        reason = getattr(cause, "verify_message", str(cause))
+        raise TLSError(_INCOMPLETE_CHAIN.get(getattr(cause, "verify_code", 0), reason)) from error
     except aiohttp.ClientConnectorSSLError as error:
         cause = error.os_error
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):

@@ -5,6 +5,7 @@ import logging
 import mimetypes
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,7 +48,8 @@ class LocalStorage(FileSystemStorage):
                     file.write(chunk)
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
         return name
 
@@ -102,8 +104,11 @@ def check_storage(storage: Storage, name: str) -> None:
         with storage.open(stored_name) as file:
             if file.read() != content:
                 raise OSError(f"{stored_name} has other content than was stored.")
-    finally:
-        storage.delete(stored_name)
+    except BaseException:
+        with suppress(*STORAGE_ERRORS):
+            storage.delete(stored_name)
+        raise
+    storage.delete(stored_name)
 
 
 def require_bucket() -> None:

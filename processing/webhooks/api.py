@@ -1,6 +1,7 @@
 """The JSON API: webhook endpoints, deliveries, and reports of external workers."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django.conf import settings
@@ -36,12 +37,15 @@ from processing.webhooks.serializers import (
     DeliverySerializer,
     EndpointSerializer,
     NewEndpointSerializer,
+    OptionsSerializer,
     ReplayedSerializer,
     ReplaySerializer,
     ReportSerializer,
+    SubmissionSerializer,
     SubmittedSerializer,
 )
 from processing.webhooks.signing import InvalidSignature, verify
+from processing.work.host_warnings import literal_problem, sentence
 from products.api import views as products_api
 from products.api.errors import Conflict
 from products.api.filters import status_filter
@@ -49,6 +53,7 @@ from products.api.parsers import JSONParser
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import RequestSerializer
 from products.api.views import FilteredViewSet, Pagination
+from products.catalogue import Problem
 
 
 class EndpointDisabled(Conflict):
@@ -65,6 +70,17 @@ class NewestFirst(Pagination):
 @extend_schema_view(create=extend_schema(responses={201: SubmittedSerializer, 200: SubmittedSerializer}))
 class RequestViewSet(products_api.RequestViewSet):
     """Uploaded catalogues and their progress."""
+
+    submission_serializer_class = SubmissionSerializer
+    options_serializer_class = OptionsSerializer
+
+    def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:
+        """Warn of private addresses. Names are not looked up: a preview answers at once."""
+        return [
+            Problem("blocked_address", sentence(problem, count))
+            for host, count in hosts.items()
+            if (problem := literal_problem(host))
+        ]
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """The response to an upload with a `webhook_url` has the secret of its endpoint."""

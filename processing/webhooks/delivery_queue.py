@@ -1,4 +1,4 @@
-"""Deliver: lease the endpoint in turn, send its due deliveries one after another, and schedule retries.
+"""Deliver: lease the next endpoint, send its due deliveries one after another, and schedule retries.
 
 Owners and receivers have shares of the threads (`processing.webhooks.shares`). So a message means that there
 is something to deliver, and that the endpoint that it names is as good as any of the same owner.
@@ -20,7 +20,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS
+from processing.timing import DELIVERY_SLICE_SECONDS
 from processing.webhooks.delivery_attempt import DeliveryAttempt, send
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.secrets import UnreadableSecret
@@ -28,8 +28,6 @@ from processing.webhooks.shares import MAX_PER_OWNER, Candidate, InHand
 
 logger = logging.getLogger(__name__)
 
-#: A turn ends after this time, so that no endpoint occupies a worker thread for long.
-SLICE_SECONDS = 5
 #: Longer delays are left to recovery, because delayed messages of a killed worker come back late.
 MAX_MESSAGE_DELAY_SECONDS = 60
 
@@ -49,20 +47,20 @@ GONE_REASON = "It responded with 410 Gone."
 FAILING_REASON = "All deliveries to it have failed for five days."
 #: A message that comes before its delivery is due, by no more than clocks of machines differ, is sent again.
 MAX_EARLY_SECONDS = 1.0
-#: Of the endpoints that wait, those that have waited longest are considered for the next turn.
+#: Of the endpoints that wait, those that have waited longest are considered for the next lease.
 MAX_CANDIDATES = 1000
 #: Key of the advisory lock under which leases are taken one at a time on PostgreSQL.
 LEASE_LOCK = 7_268_021
 
 
 def drain(preferred: uuid.UUID, transport: httpx.AsyncBaseTransport) -> dict[uuid.UUID, float]:
-    """Send due deliveries for a slice of time: those of `preferred`, unless another endpoint is in turn.
+    """Send due deliveries for a slice of time: those of `preferred`, unless another endpoint comes first.
 
-    Return the seconds until the next turn of each endpoint that needs a message for it. There is none for an
+    Return the seconds until the next slice of each endpoint that needs a message for it. There is none for an
     endpoint that another worker holds, that recovery enqueues, or whose owner or receiver has a full share:
-    the turns that hold that share go on with what waits.
+    the slices that hold that share go on with what waits.
     """
-    ends_at = time.monotonic() + SLICE_SECONDS
+    ends_at = time.monotonic() + DELIVERY_SLICE_SECONDS
     served: set[uuid.UUID] = set()
     # Again after each release: messages about deliveries that fell due before it found the endpoint leased.
     while endpoint := _lease(preferred):
@@ -70,13 +68,11 @@ def drain(preferred: uuid.UUID, transport: httpx.AsyncBaseTransport) -> dict[uui
         try:
             _send_due(endpoint, transport, ends_at)
         finally:
-            # Not only equal: a clock that was set back has moved the lease. One taken after it ends later.
-            held = WebhookEndpoint.objects.filter(pk=endpoint.pk, leased_until__lte=endpoint.leased_until)
-            held.update(leased_until=None)
+            WebhookEndpoint.objects.filter(pk=endpoint.pk).release(endpoint.lease)
         if time.monotonic() >= ends_at:
-            return _next_turns(served) | {preferred: 0}
-    early = {pk: wait for pk, wait in _next_turns({preferred}).items() if 0 < wait <= MAX_EARLY_SECONDS}
-    return early | _next_turns(served)
+            return _next_slices(served) | {preferred: 0}
+    early = {pk: wait for pk, wait in _next_slices({preferred}).items() if 0 < wait <= MAX_EARLY_SECONDS}
+    return early | _next_slices(served)
 
 
 def retry_delay(failures: int, retry_after: float | None) -> float | None:
@@ -91,24 +87,21 @@ def retry_delay(failures: int, retry_after: float | None) -> float | None:
 
 
 def _lease(preferred: uuid.UUID) -> WebhookEndpoint | None:
-    """Lease the endpoint in turn; None if nothing is due that is not leased and has a share left."""
+    """Lease the endpoint that comes next; None if nothing is due that is not leased and has a share left."""
     with transaction.atomic():
         if connection.vendor == "postgresql":  # SQLite has one writer at a time
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LEASE_LOCK])
-        seconds = SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
-        while chosen := _in_turn(preferred):
-            due = WebhookEndpoint.objects.due().filter(pk=chosen.id)
-            # None if it was meanwhile paused, disabled or deleted: then another one is in turn.
-            if due.update(leased_until=timezone.now() + timedelta(seconds=seconds)):
+        while chosen := _next_endpoint(preferred):
+            # None if it was meanwhile paused, disabled or deleted: then another one follows.
+            if WebhookEndpoint.objects.due().filter(pk=chosen.id).lease():
                 return WebhookEndpoint.objects.get(pk=chosen.id)
     return None
 
 
-def _in_turn(preferred: uuid.UUID) -> Candidate | None:
+def _next_endpoint(preferred: uuid.UUID) -> Candidate | None:
     """Return the endpoint to lease: `preferred` if it is due and no owner with fewer in hand waits."""
-    leased = WebhookEndpoint.objects.filter(leased_until__gt=timezone.now())
-    in_hand = InHand.of(_candidates(leased))
+    in_hand = InHand.of(_candidates(WebhookEndpoint.objects.leased()))
     due = WebhookEndpoint.objects.due()
     mine = _candidates(due.filter(pk=preferred))
     if mine and not in_hand.owners[mine[0].owner] and in_hand.has_room(mine[0]):
@@ -129,8 +122,12 @@ def _candidates(endpoints: QuerySet[WebhookEndpoint]) -> list[Candidate]:
 
 
 def _send_due(endpoint: WebhookEndpoint, transport: httpx.AsyncBaseTransport, ends_at: float) -> None:
-    """Send due deliveries until `ends_at` or until the endpoint is paused."""
-    deliveries = endpoint.deliveries.select_related("endpoint").order_by("next_attempt_at")
+    """Send due deliveries until `ends_at`, until the endpoint is paused or the lease is lost.
+
+    It is lost where this process was stopped for longer than it lasts, and another has taken the endpoint.
+    """
+    mine = endpoint.deliveries.filter(endpoint__lease=endpoint.lease)
+    deliveries = mine.select_related("endpoint").order_by("next_attempt_at")
     while time.monotonic() < ends_at and (delivery := deliveries.due().first()):
         attempt = _attempt(delivery, transport)
         delay = None if attempt.is_gone else retry_delay(delivery.failures + 1, attempt.retry_after)
@@ -203,7 +200,7 @@ def _notify_owner(endpoint: WebhookEndpoint) -> None:
         logger.exception("The e-mail to the owner of webhook endpoint %s could not be sent", endpoint.pk)
 
 
-def _next_turns(endpoint_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, float]:
+def _next_slices(endpoint_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, float]:
     """Return the seconds until a delivery is due, of those endpoints where that is soon and not leased."""
     endpoints = WebhookEndpoint.objects.filter(pk__in=endpoint_ids, leased_until=None)
     moments = endpoints.annotate(due_at=_first_due()).exclude(due_at=None)

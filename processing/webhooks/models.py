@@ -9,9 +9,11 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models, transaction
 from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS, DELIVERY_SLICE_SECONDS
 from processing.webhooks.secrets import decrypt, encrypt
 from processing.webhooks.signing import new_secret
 from products.models import Request
@@ -47,6 +49,21 @@ def new_encrypted_secret() -> str:
     return encrypt(new_secret())
 
 
+def lease_time() -> timedelta:
+    """Return how long a lease of an endpoint lasts: longer than a slice and its last attempt."""
+    return timedelta(
+        seconds=DELIVERY_SLICE_SECONDS + settings.WEBHOOK_TIMEOUT + DELIVERY_LEASE_MARGIN_SECONDS
+    )
+
+
+def is_leased() -> Q:
+    """Return the condition that an endpoint is leased, by the clock of the database.
+
+    A lease that ends later than one that is taken now is none: the clock has been set back since.
+    """
+    return Q(leased_until__isnull=False, leased_until__gt=Now(), leased_until__lte=Now() + lease_time())
+
+
 class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
     def replayable_by(self, user: User | AnonymousUser) -> Self:
         """Endpoints whose events `user` may redeliver: it takes the permission to change deliveries."""
@@ -79,24 +96,37 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
 
     def due(self) -> Self:
         """Endpoints with a due delivery that are enabled, not paused and not leased."""
-        now = timezone.now()
         return self.filter(
-            Q(resume_at=None) | Q(resume_at__lte=now),
-            Q(leased_until=None) | Q(leased_until__lte=now),
+            ~is_leased(),
+            Q(resume_at=None) | Q(resume_at__lte=timezone.now()),
             Exists(WebhookDelivery.objects.due().filter(endpoint=OuterRef("pk"))),
             enabled=True,
         )
 
+    def leased(self) -> Self:
+        """Endpoints to which a worker is delivering."""
+        return self.filter(is_leased())
+
+    def lease(self) -> uuid.UUID | None:
+        """Lease the endpoint of this query, if there is one. Return the lease's token."""
+        token = uuid.uuid4()
+        return token if self.update(lease=token, leased_until=Now() + lease_time()) else None
+
+    def release(self, token: uuid.UUID | None) -> None:
+        """End the lease with this token. Another one, taken after it had expired, stays."""
+        self.filter(lease=token).update(lease=None, leased_until=None)
+
     def release_leases(self) -> None:
         """Drop every lease, and treat every message as lost. No other worker may be alive."""
-        self.update(leased_until=None, enqueued_at=None)
+        self.update(lease=None, leased_until=None, enqueued_at=None)
 
 
 class WebhookEndpoint(models.Model):
     """A URL that receives the events of its owner's Requests, or of the one Request whose upload named it.
 
-    A worker leases the endpoint (`leased_until`) and sends its deliveries one after another. While the
-    receiver is overloaded, it is paused until `resume_at`. `enqueued_at` is when recovery last enqueued it.
+    A worker leases the endpoint and sends its deliveries one after another; `lease` is the token of that
+    lease, which ends at `leased_until`. While the receiver is overloaded, it is paused until `resume_at`.
+    `enqueued_at` is when recovery last enqueued it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -116,6 +146,7 @@ class WebhookEndpoint(models.Model):
     disabled_reason = models.CharField(max_length=200, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     resume_at = models.DateTimeField(null=True, blank=True)
+    lease = models.UUIDField(null=True, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True)
     enqueued_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -13,6 +13,7 @@ from processing.webhooks.models import (
     default_events,
 )
 from processing.webhooks.validators import validate_webhook_url
+from products.api import serializers as products_serializers
 from products.api.serializers import RequestSerializer
 from products.catalogue import MAX_URL
 from products.models import Request
@@ -99,6 +100,22 @@ class ReplayedSerializer(serializers.Serializer[WebhookDelivery]):
     """The number of deliveries that are sent again."""
 
     deliveries = serializers.IntegerField()
+
+
+def _webhook_url() -> serializers.CharField:
+    return serializers.CharField(required=False, max_length=MAX_URL, validators=[validate_webhook_url])
+
+
+class OptionsSerializer(products_serializers.OptionsSerializer):
+    """The options of an upload. A `webhook_url` that no webhook is sent to is refused."""
+
+    webhook_url = _webhook_url()
+
+
+class SubmissionSerializer(products_serializers.SubmissionSerializer):
+    """A catalogue to upload, with its options."""
+
+    webhook_url = _webhook_url()
 
 
 class SubmittedSerializer(RequestSerializer):

@@ -25,7 +25,7 @@ WEBHOOKS = "webhooks"
 
 @dramatiq.actor(queue_name=WEBHOOKS)
 def deliver(endpoint_id: str) -> None:
-    """Deliver for a slice of time, to this endpoint unless another is in turn; then go to the queue's end."""
+    """Deliver for a slice of time, to this endpoint or one that comes first; then go to the queue's end."""
     try:
         for following, delay in drain(uuid.UUID(endpoint_id), loop.call(shared_transport)).items():
             # Rounded up: a message that comes before its delivery is due finds nothing to do.
@@ -36,7 +36,7 @@ def deliver(endpoint_id: str) -> None:
 
 
 def enqueue_deliveries(endpoint_ids: Sequence[uuid.UUID]) -> None:
-    """Enqueue a turn of each endpoint when the transaction commits.
+    """Enqueue a slice for each endpoint when the transaction commits.
 
     It is no error if the broker is down or this process cannot send: recovery enqueues them later.
     """

@@ -1,12 +1,10 @@
 """Which URLs an endpoint may have."""
 
-import ipaddress
-
 import httpx
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from processing.http.guard import is_permitted
+from processing.http.guard import is_permitted, literal_address
 from products.models.validators import validate_http_url
 
 
@@ -18,14 +16,10 @@ def validate_webhook_url(value: str) -> None:
     """
     validate_http_url(value)
     try:
-        name = httpx.URL(value).host.rstrip(".").lower()
+        address = literal_address(httpx.URL(value).host)
     except (httpx.InvalidURL, ValueError) as error:  # malformed Punycode
         raise ValidationError("The URL is malformed.", "invalid_url") from error
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if name.split(".")[-1] == "localhost" else name)
-    except ValueError:
-        return
-    if not is_permitted(address, settings.WEBHOOK_ALLOWED_NETWORKS):
+    if address is not None and not is_permitted(address, settings.WEBHOOK_ALLOWED_NETWORKS):
         message = (
             "Webhooks are only sent to public addresses. Use a public address, or ask whoever runs this "
             "service to allow this one in WEBHOOK_ALLOWED_NETWORKS."

@@ -27,6 +27,7 @@ from processing.compress import (
     compress_isolated,
 )
 from processing.hosts.rate_limit import RateLimiter
+from processing.http.conditions import ConditionRefusals
 from processing.http.transport import guarded_transport
 from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
@@ -78,8 +79,8 @@ class Output(NamedTuple):
 class AttemptMaker:
     """Makes attempts as tasks of the event loop, with as many codecs at once as there are CPUs.
 
-    Users take turns. Pictures in child processes, which may take long, have turns of their own, and at most
-    half of the CPUs.
+    Users share the codec fairly. Pictures in child processes, which may take long, have slots of their own,
+    and at most half of the CPUs.
 
     `on_fetched` is called with each image as soon as nothing more is requested from its host.
     """
@@ -93,6 +94,7 @@ class AttemptMaker:
         self._transport = guarded_transport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
+        self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
         self._codec = FairThreads(cpus, "codec")
         self._children = FairThreads(max(1, cpus // 2), "child")
@@ -163,6 +165,7 @@ class AttemptMaker:
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
                 account=account,
+                refusals=self._refusals,
             )
         except FetchError as error:
             measurements.observe_fetch(time.monotonic() - start, error.code)
@@ -178,7 +181,7 @@ class AttemptMaker:
         return fetched
 
     async def _compress(self, image: ClaimedImage, data: bytes) -> Output:
-        """Compress a picture when it is its owner's turn."""
+        """Compress a picture when its owner is next."""
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
         options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
         if image.crashes:  # it may have killed a worker: this process does not even read its header

@@ -43,7 +43,7 @@ class FairThreads:
             Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
 
     async def run(self, owner: Hashable, function: Callable[[], T]) -> T:
-        """Call a function when it is its owner's turn, and return its result."""
+        """Call a function when its owner is next, and return its result."""
         loop = asyncio.get_running_loop()
         call = _Call(owner, function, copy_context(), loop.create_future())
         with self._changed:

@@ -2,23 +2,23 @@
 
 import asyncio
 import hashlib
-import zlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import cast
 
 import httpx
 
+from processing.http.conditions import ConditionRefusals, conditions
+from processing.http.content_encoding import CodingError, UnsupportedCoding, inflater_for
 from processing.http.errors import classify, retry_after
-from processing.http.guard import InvalidAddress, check_url
+from processing.http.guard import InvalidAddress
+from processing.http.redirects import RequestChain
 from processing.work.byte_budget import Account
 
-MAX_REDIRECTS = 5
 #: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
 MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
-INFLATE_BYTES = 256 * 1024
 #: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
 
@@ -30,7 +30,8 @@ class FetchError(Exception):
     """A picture could not be fetched.
 
     `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
-    too_large not_an_image`, `detail` a sentence for users. `permanent`: a retry would fail again.
+    too_large not_an_image unsupported_format`, `detail` a sentence for users. `permanent`: a retry would fail
+    again.
     `retry_after`: the seconds that the host asked to wait (429 and 503 only, at most a day).
     `elsewhere`: it happened on another host, to which the requested one had redirected.
     """
@@ -54,19 +55,13 @@ class FetchError(Exception):
 class Version:
     """A version of a picture: the `url` that answered, after redirects, the SHA-256, and the validators.
 
-    The validators `ETag` and `Last-Modified` are "" if there is none that can be sent in a condition.
+    The validators `ETag` and `Last-Modified` are "" if there is none, or one that is not kept.
     """
 
     url: str
     sha256: bytes
     etag: str = ""
     last_modified: str = ""
-
-    @property
-    def conditions(self) -> dict[str, str]:
-        """Headers of a conditional request for another version (RFC 9110, 13.1)."""
-        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in headers.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,100 +80,57 @@ async def fetch(
     max_bytes: int,
     user_agent: str = "",
     known: Version | None = None,
+    refusals: ConditionRefusals | None = None,
     account: Account | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
-    The request is conditional if it goes to the URL that answered with `known`. The memory of
-    the body is taken from `account`; time spent waiting for it does not count. Raises FetchError.
+    The request is conditional if it goes to the URL that answered with `known` and its host is none of
+    `refusals`. The memory of the body is taken from `account`; time spent waiting for it does not count.
+    Raises FetchError.
     """
-    current = first = _parse(url)
-    headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
-    cookies: httpx.Cookies | None = None
     try:
-        async with asyncio.timeout(timeout) as limit:
-            for _ in range(MAX_REDIRECTS + 1):
-                # A client would double the time spent here, on hooks and merged headers.
-                asked = known if known and known.url == str(current) else None
-                request = _request(current, headers | asked.conditions if asked else headers)
-                if cookies:
-                    cookies.set_cookie_header(request)
-                async with _Answer(transport, request) as response:
-                    if asked and asked.conditions and response.status_code == httpx.codes.NOT_MODIFIED:
-                        await _drain(response)
-                        return Fetched(b"", asked)
-                    if not (response.is_redirect and response.has_redirect_location):
-                        return await _read(response, str(current), max_bytes, account, limit)
-                    await _drain(response)
-                    cookies = cookies or httpx.Cookies()
-                    cookies.extract_cookies(response)
-                    current = _target(response, current)
-    except (FetchError, TimeoutError) as error:
-        failure = error if isinstance(error, FetchError) else _too_slow(current.host, timeout)
-        failure.elsewhere = current.raw_host != first.raw_host
-        raise failure from error.__cause__
-    detail = f"The address was redirected more than {MAX_REDIRECTS} times."
-    raise FetchError("too_many_redirects", detail, permanent=True)
-
-
-def _parse(url: str) -> httpx.URL:
-    url = url.strip()
-    if url.startswith("//"):
-        url = f"https:{url}"
-    try:
-        return httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise _invalid_url("The address is malformed.") from error
-
-
-def _request(url: httpx.URL, headers: Mapping[str, str]) -> httpx.Request:
-    try:
-        check_url(url)  # for transports that are not guarded
+        chain = RequestChain(
+            url,
+            {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS,
+            known_url=known.url if known else "",
+            conditions=conditions(known.etag, known.last_modified) if known else {},
+            refusals=refusals,
+        )
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
-    return httpx.Request("GET", url, headers=headers)
-
-
-class _Answer:
-    """A response, from its head until the end of the block, with errors of httpx raised as FetchError."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
-        self._transport = transport
-        self._request = request
-
-    async def __aenter__(self) -> httpx.Response:
-        try:
-            self._response = await self._transport.handle_async_request(self._request)
-        except httpx.HTTPError as error:
-            raise _fetch_error(error, self._request.url.host) from error
-        self._response.request = self._request
-        return self._response
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        await self._response.aclose()
-        if isinstance(error, httpx.HTTPError):
-            raise _fetch_error(error, self._request.url.host) from error
-
-
-def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:
-    """Return the target of a redirect from `url`."""
-    # Decoded by itself: httpx takes all headers for Latin-1 if one of them is not UTF-8.
-    location = next(value for name, value in response.headers.raw if name.lower() == b"location")
     try:
-        return url.join(_decoded(location))
-    except (httpx.InvalidURL, ValueError) as error:
-        raise _invalid_url(f"{url.host} redirected to an invalid address.") from error
+        async with asyncio.timeout(timeout) as limit:
+            while True:
+                async with _answer(transport, chain) as response:
+                    if known and chain.is_unmodified(response):
+                        await _drain(response)
+                        return Fetched(b"", known)
+                    if not chain.goes_on(response):
+                        data = await _body(response, max_bytes, account, limit)
+                        return Fetched(data, _version(response, data))
+                    await _drain(response)
+    except (FetchError, TimeoutError) as error:
+        detail = f"{chain.url.host} took longer than {timeout:g} seconds."
+        failure = error if isinstance(error, FetchError) else FetchError("timeout", detail, permanent=False)
+        failure.elsewhere = chain.has_left
+        raise failure from error.__cause__
 
 
-def _decoded(value: bytes) -> str:
+@asynccontextmanager
+async def _answer(transport: httpx.AsyncBaseTransport, chain: RequestChain) -> AsyncIterator[httpx.Response]:
+    """Send the next request of a chain. Raise errors of httpx in the block as FetchError."""
     try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _too_slow(host: str, seconds: float) -> FetchError:
-    return FetchError("timeout", f"{host} took longer than {seconds:g} seconds.", permanent=False)
+        request = chain.request()
+        async with aclosing(await transport.handle_async_request(request)) as response:
+            response.request = request
+            yield response
+    except InvalidAddress as error:
+        raise _invalid_url(str(error)) from error
+    except httpx.TooManyRedirects as error:
+        raise FetchError("too_many_redirects", str(error), permanent=True) from error
+    except httpx.HTTPError as error:
+        raise _fetch_error(error, request.url.host) from error
 
 
 def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
@@ -204,19 +156,12 @@ def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
     return FetchError(code, detail, permanent=permanent)
 
 
-async def _read(
-    response: httpx.Response,
-    url: str,
-    max_bytes: int,
-    account: Account | None,
-    limit: asyncio.Timeout,
-) -> Fetched:
-    data = await _body(response, max_bytes, account, limit)
+def _version(response: httpx.Response, data: bytes) -> Version:
     etag, last_modified = (
         value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
         for value in (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
     )
-    return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
+    return Version(str(response.request.url), hashlib.sha256(data).digest(), etag, last_modified)
 
 
 async def _body(
@@ -226,46 +171,31 @@ async def _body(
     if not response.is_success:
         await _drain(response)
         raise _status_error(response, host)
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    gzipped = encoding in ("gzip", "x-gzip")
-    if not gzipped and encoding not in ("", "identity"):
-        raise _unreadable(host)
     length = response.headers.get("Content-Length", "0")
-    if length.isdecimal() and float(length) > max_bytes:
-        raise _too_large(host, max_bytes)
-    pieces = _raw(response)
-    if gzipped:
-        pieces = _gunzipped(pieces, host, max_bytes)
-    body = BytesIO()  # a list of pieces would hold the data twice when joined
-    async for piece in pieces:
-        if body.tell() + len(piece) > max_bytes:
+    received, body = 0, BytesIO()  # a list of pieces would hold the data twice when joined
+    try:
+        inflater = inflater_for(response.headers.get("Content-Encoding", ""))
+        if length.isdecimal() and float(length) > max_bytes:
             raise _too_large(host, max_bytes)
-        if account:
-            await account.take(len(piece), limit)
-        body.write(piece)
+        async for data in _raw(response):
+            received += len(data)
+            if received > max_bytes:
+                raise _too_large(host, max_bytes)
+            for piece in inflater.decode(data) if inflater else (data,):
+                if body.tell() + len(piece) > max_bytes:
+                    raise _too_large(host, max_bytes)
+                if account:
+                    await account.take(len(piece), limit)
+                body.write(piece)
+                if inflater:
+                    await asyncio.sleep(0)  # others have their turn
+        if inflater:
+            inflater.finish()
+    except CodingError as error:
+        raise _unreadable(host, error) from error
     if not body.tell():
         raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)
     return body.getvalue()
-
-
-async def _gunzipped(pieces: AsyncIterator[bytes], host: str, max_bytes: int) -> AsyncIterator[bytes]:
-    """Decompress gzip of at most `max_bytes`, in pieces of bounded size."""
-    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
-    size = 0
-    try:
-        async for piece in pieces:
-            size += len(piece)
-            if size > max_bytes:
-                raise _too_large(host, max_bytes)
-            rest = piece
-            while rest and not inflater.eof:
-                yield inflater.decompress(rest, INFLATE_BYTES)
-                rest = inflater.unconsumed_tail
-                await asyncio.sleep(0)  # others have their turn
-    except zlib.error as error:
-        raise _unreadable(host) from error
-    if not inflater.eof:
-        raise _unreadable(host)
 
 
 async def _drain(response: httpx.Response) -> None:
@@ -303,6 +233,6 @@ def _too_large(host: str, max_bytes: int) -> FetchError:
     return FetchError("too_large", f"{host} sent more than {max_bytes / 1e6:g} MB.", permanent=True)
 
 
-def _unreadable(host: str) -> FetchError:
-    detail = f"{host} sent the picture in an encoding that cannot be read."
-    return FetchError("not_an_image", detail, permanent=True)
+def _unreadable(host: str, error: CodingError) -> FetchError:
+    code = "unsupported_format" if isinstance(error, UnsupportedCoding) else "not_an_image"
+    return FetchError(code, f"{host} {error}.", permanent=True)

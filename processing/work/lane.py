@@ -31,30 +31,30 @@ def lanes_for(batch: Request) -> int:
     return max(1, min(LANES, math.ceil(batch.images_pending / settings.FETCH_CONCURRENCY)))
 
 
-class NextTurn(NamedTuple):
+class NextSlice(NamedTuple):
     """The delay until a lane runs again, and how often in a row it has been forwarded by then."""
 
     delay_seconds: float
     forwards: int = 0
 
 
-def run(batch: Request, pipeline: Pipeline, forwards: int = 0) -> NextTurn | None:
+def run(batch: Request, pipeline: Pipeline, forwards: int = 0) -> NextSlice | None:
     """Claim due Images for `pipeline` for a slice of time.
 
-    Returns the next turn, or None if the lane is no longer needed.
+    Returns the next slice, or None if the lane is no longer needed.
     """
     deadline = time.monotonic() + SLICE_SECONDS
     with pipeline.fed_with(batch) as alone:
         if alone:
             delay = _feed(batch, pipeline, deadline)
-            return None if delay is None else NextTurn(delay)
-    return NextTurn(0, forwards + 1) if forwards < MAX_FORWARDS else NextTurn(SLICE_SECONDS)
+            return None if delay is None else NextSlice(delay)
+    return NextSlice(0, forwards + 1) if forwards < MAX_FORWARDS else NextSlice(SLICE_SECONDS)
 
 
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
-    """Claim until the deadline or until no Image is due. Return the delay of the next turn, if any."""
+    """Claim until the deadline or until no Image is due. Return the delay of the next slice, if any."""
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
-        with pipeline.turn(batch, left) as (room, busy):
+        with pipeline.claiming(batch, left) as (room, busy):
             would_be_empty = pipeline.empty_claims.would_be_empty(batch, busy)
             images: list[ClaimedImage] = []
             if room and not would_be_empty:

@@ -31,6 +31,7 @@ from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
 from processing.work.claim import ClaimedImage, EmptyClaims, release
 from processing.work.slots import Slots
+from processing.work.thread_shares import ThreadShares
 from products.lifecycle import Outcome, record
 from products.models import Image, ImageStatus, Request, RequestStatus
 
@@ -43,10 +44,10 @@ LEASE_RENEWAL_SECONDS = 0.5
 CLAIM_CHECK_SECONDS = 0.02
 
 
-class Turn(NamedTuple):
-    """A lane's turn to claim: for how many Images, 0 if there is no room, and of which hosts none."""
+class Room(NamedTuple):
+    """How many Images a lane may claim now, 0 if it has waited in vain, and of which hosts none."""
 
-    room: int
+    images: int
     busy_hosts: list[str]
 
 
@@ -57,8 +58,11 @@ class Pipeline:
     coroutines and the functions that `call` hands to it; queries to the database are made in other threads.
     """
 
-    def __init__(self, worker_id: uuid.UUID) -> None:
+    def __init__(self, worker_id: uuid.UUID, threads: int) -> None:
         self.worker_id = worker_id
+        self.thread_shares = ThreadShares(threads)
+        self.stopping = False
+        self.rate_limiter = RateLimiter()
         self.leases = Leases(settings.REDIS_URL, worker_id)
         self.empty_claims = EmptyClaims()
         self._lease_thread = ThreadPoolExecutor(1, "leases")
@@ -69,7 +73,7 @@ class Pipeline:
         self.rate_limiter = RateLimiter()
         self.slots = Slots(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.rate_limiter)
         self._attempts = AttemptMaker(self.slots, self.rate_limiter, self._on_fetched)
-        self._turns: dict[object, Hashable] = {}  # owners of the lanes that want to claim, in turn
+        self._waiting_lanes: dict[object, Hashable] = {}  # and their owners, the first of them first
         self._renewing = asyncio.Lock()  # one renewal at a time, so that the latest answer is the one kept
         self._made: list[Attempt] = []
         self._flush_is_due = asyncio.Event()
@@ -102,17 +106,17 @@ class Pipeline:
                 call(self._end_feeding, batch.pk)
 
     @contextmanager
-    def turn(self, batch: Request, seconds: float) -> Iterator[Turn]:
-        """Wait for this lane's turn to claim and for room, at most `seconds`; else there is no turn.
+    def claiming(self, batch: Request, seconds: float) -> Iterator[Room]:
+        """Wait until this lane may claim, at most `seconds`.
 
         Lanes claim one at a time, first come first served, which shares the places between Requests.
         """
         lane = object()
         try:
-            room = run(self._wait_for_turn(lane, batch.owner_id, seconds))
-            yield Turn(room, self.busy_hosts(batch) if room else [])
+            room = run(self._wait_for_room(lane, batch.owner_id, seconds))
+            yield Room(room, self.busy_hosts(batch) if room else [])
         finally:
-            call(self._turns.pop, lane, None)
+            call(self._waiting_lanes.pop, lane, None)
 
     def busy_hosts(self, batch: Request) -> list[str]:
         """Return the hosts of which no Image of a Request is to be claimed now.
@@ -214,14 +218,14 @@ class Pipeline:
         self._fed.remove(request_id)
         self.slots.count_lanes(len(self._fed))
 
-    async def _wait_for_turn(self, lane: object, owner: Hashable, seconds: float) -> int:
-        """Return how many Images to claim, 0 if it is not this lane's turn within `seconds`."""
-        self._turns[lane] = owner
+    async def _wait_for_room(self, lane: object, owner: Hashable, seconds: float) -> int:
+        """Return how many Images to claim, 0 if other lanes are served first for `seconds`."""
+        self._waiting_lanes[lane] = owner
         await self._until(lambda: self.stopping or self._next_lane() is lane, seconds)
         return self.slots.room(owner) if self._next_lane() is lane else 0
 
     def _next_lane(self) -> object:
-        return next((lane for lane, owner in self._turns.items() if self.slots.room(owner)), None)
+        return next((lane for lane, owner in self._waiting_lanes.items() if self.slots.room(owner)), None)
 
     async def _until(self, condition: Callable[[], object], seconds: float) -> None:
         """Wait until a condition holds, at most `seconds`."""
@@ -383,11 +387,11 @@ def _now() -> float:
 _current: Pipeline | None = None
 
 
-def start(worker_id: uuid.UUID) -> Pipeline:
-    """Make this process a worker."""
+def start(worker_id: uuid.UUID, threads: int) -> Pipeline:
+    """Make this process a worker, with so many threads that receive messages."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     configure_malloc()
-    _current = Pipeline(worker_id)
+    _current = Pipeline(worker_id, threads)
     return _current
 
 

@@ -52,8 +52,9 @@ class Slots:
 
     An Image starts when a place is free, the rate limiter lets its host (host:port) be requested, and fewer
     Images of the host are being fetched than this worker has leased of the `per_host` slots that all workers
-    share. Hosts that have never answered have a share of the places (`FetchShares`). Hosts take turns, and so
-    do the owners of Images of one host. Only half a second's work waits to start.
+    share. Hosts that have never answered have a share of the places (`FetchShares`). Hosts are
+    served one after another, and so are the owners of Images of one host. Only half a second's work waits to
+    start.
 
     Used in the event loop only.
     """

@@ -1,15 +1,18 @@
-"""A clock that is set back while the service runs.
+"""Clocks that are set while the service runs.
 
-Intervals are measured by the monotonic clock. Moments in rows are Unix time: after the clock was set back by
-an hour, what is due at once would be due in an hour.
+Intervals are measured by the monotonic clock. Heartbeats, leases, pauses of hosts and the age of files to be
+pruned are by the clock of the database or of Redis, so that no machine misreads another. All other moments in
+rows are Unix time of the machine that wrote them: after its clock was set back by an hour, what is due at
+once would be due in an hour.
 """
 
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from processing.hosts.models import PausedHost
@@ -20,6 +23,16 @@ logger = logging.getLogger(__name__)
 
 #: Smaller changes are corrections of a clock that runs too fast or too slowly.
 MIN_JUMP_SECONDS = 2.0
+
+
+def database_time() -> datetime:
+    """Return the time by the clock of the database; SQLite has that of this machine."""
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
 
 
 class ClockWatch:
@@ -44,10 +57,13 @@ class ClockWatch:
 def follow(moved_by: float) -> None:
     """Move all that waits for a moment with a clock that was set back by `-moved_by` seconds.
 
-    No other machine may use the database. A clock that was set forward needs nothing: what waits is due.
+    No other machine may use the database. After a clock was set forward, what waits is due; only the time for
+    which a Request has made no progress does not count. So does a machine that slept.
     """
     logger.warning("The clock of this machine was set by %+.0f seconds", moved_by)
     if moved_by > 0:
+        moved_at = Coalesce("last_progress_at", "started_at")
+        Request.objects.active().update(last_progress_at=moved_at + timedelta(seconds=moved_by))
         return
     now, delta = timezone.now(), timedelta(seconds=moved_by)
     with transaction.atomic():  # after a failure everything is moved again

@@ -70,7 +70,7 @@ class Maintenance(models.Model):
         return f"prune due at {self.prune_due_at:%Y-%m-%d %H:%M}"
 
     @classmethod
-    def take_prune_turn(cls) -> bool:
+    def claim_prune(cls) -> bool:
         """Return True to one caller per PRUNE_EVERY, which then has to prune."""
         row, now = cls._row(), timezone.now()  # in this order: a new row is due at once
         return row.filter(prune_due_at__lte=now).update(prune_due_at=now + PRUNE_EVERY) == 1

@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from django.core.files.storage import Storage, default_storage, storages
-from django.utils import timezone
 
 from processing.hosts.models import PausedHost
 from processing.storage.outputs import output_folders
 from processing.webhooks.models import WebhookDelivery
 from processing.work.models import KnownPicture
+from processing.workers.clock import database_time
 from products import lifecycle
 from products.models import Image, Request
 
@@ -52,7 +52,8 @@ def prune(days: int) -> Pruned:
     Webhook tests of that age are deleted as well. Raises one of `products.models.files.STORAGE_ERRORS` if the
     storage fails; files deleted before that stay deleted.
     """
-    moment = timezone.now() - timedelta(days=min(days, MAX_DAYS))
+    now = database_time()  # a machine whose clock is wrong deletes nothing that is new
+    moment = now - timedelta(days=min(days, MAX_DAYS))
     requests = _delete_requests(moment)
     WebhookDelivery.objects.tests_before(moment).delete()
     KnownPicture.objects.delete_orphaned()
@@ -60,10 +61,10 @@ def prune(days: int) -> Pruned:
     files = size = 0
     for deleted in chain(
         *(
-            _delete_unused(default_storage, folder, Image.objects.outputs_in_use)
+            _delete_unused(default_storage, folder, Image.objects.outputs_in_use, now - GRACE)
             for folder in output_folders()
         ),
-        _delete_unused(storages["uploads"], "", Request.objects.sources_in_use),
+        _delete_unused(storages["uploads"], "", Request.objects.sources_in_use, now - GRACE),
     ):
         files, size = files + 1, size + deleted
     return Pruned(requests, files, size)
@@ -78,8 +79,8 @@ def _delete_requests(finished_before: datetime) -> int:
     return deleted
 
 
-def _delete_unused(storage: Storage, folder: str, in_use: InUse) -> Iterator[int]:
-    """Delete the files of a folder that no row refers to. Yield the size of each in bytes."""
+def _delete_unused(storage: Storage, folder: str, in_use: InUse, stored_before: datetime) -> Iterator[int]:
+    """Delete the old files of a folder that no row refers to. Yield the size of each in bytes."""
     try:
         files = storage.listdir(folder)[1]
     except FileNotFoundError:  # local folders are made with their first file
@@ -89,16 +90,16 @@ def _delete_unused(storage: Storage, folder: str, in_use: InUse) -> Iterator[int
         some = names[start : start + CHUNK_FILES]
         needed = in_use(some)
         for name in some:
-            if name not in needed and (size := _delete(storage, name, in_use)) is not None:
+            if name not in needed and (size := _delete(storage, name, in_use, stored_before)) is not None:
                 yield size
 
 
-def _delete(storage: Storage, name: str, in_use: InUse) -> int | None:
+def _delete(storage: Storage, name: str, in_use: InUse, stored_before: datetime) -> int | None:
     """Delete a file unless a row refers to it by now or it is new. Return its size; None if it is kept."""
     try:
         size = storage.size(name)
         # The time is checked last: storing the file before that renews it.
-        if in_use([name]) or storage.get_modified_time(name) > timezone.now() - GRACE:
+        if in_use([name]) or storage.get_modified_time(name) > stored_before:
             return None
         storage.delete(name)
     except FileNotFoundError:  # another prune was faster

@@ -1,4 +1,4 @@
-"""A worker process from start to end: heartbeat, pipeline, recovery rounds, and its turns to prune.
+"""A worker process from start to end: heartbeat, pipeline, recovery rounds, and prune.
 
 A process that only delivers webhooks runs recovery rounds alone.
 """
@@ -29,9 +29,11 @@ from processing.workers.recovery import recover
 logger = logging.getLogger(__name__)
 
 RECOVERY_EVERY = runtime.current.recovery_interval
-#: Time between two attempts of a worker to take the turn to prune, and from its start to the first one: the
+#: Time between two attempts of a worker to claim the next prune, and from its start to the first one: the
 #: worker of a short `extract` would not finish.
 PRUNE_CHECK_EVERY = timedelta(minutes=5)
+#: Messages that seem to have been sent later than this from now were sent before the clock was set back.
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=5)
 #: Seconds for claimed pictures at shutdown; less than the 10 s after which container engines kill.
 GRACE_SECONDS = 8
 
@@ -52,7 +54,7 @@ class WorkerMiddleware(dramatiq.Middleware):
                 raise SystemExit(str(error)) from error  # Dramatiq would log another exception and go on
             row = Worker()
             row.beat()
-            pipeline.start(row.pk)
+            pipeline.start(row.pk, worker.worker_threads)
             self._progress = QueueProgress(worker.worker_threads)
             self._heartbeat = Heartbeat(row, self._progress)
             self._heartbeat.start()
@@ -101,7 +103,7 @@ class QueueProgress:
         sent_at = datetime.fromtimestamp(timestamp / 1000, UTC)
         with self._lock:
             self._running += 1
-            self._latest = max(filter(None, [self._latest, sent_at]))
+            self._latest = max(filter(None, [self._known(), sent_at]))
 
     def end(self) -> None:
         """Note that a message has been processed."""
@@ -109,9 +111,18 @@ class QueueProgress:
             self._running -= 1
 
     def until(self) -> datetime | None:
-        """Return the time before which all messages were received or lost; now if a thread is idle."""
+        """Return the time before which all messages were received or lost; now if a thread is idle.
+
+        None if it is not known.
+        """
         with self._lock:
-            return timezone.now() if self._running < self._threads else self._latest
+            return timezone.now() if self._running < self._threads else self._known()
+
+    def _known(self) -> datetime | None:
+        """Return the latest time of a message; None after the clock was set back to before it."""
+        return (
+            self._latest if self._latest and self._latest <= timezone.now() + MAX_CLOCK_DIFFERENCE else None
+        )
 
 
 class RecoveryRounds(Thread):
@@ -170,7 +181,7 @@ class Heartbeat(Thread):
                 if not self._recovery.ident:  # after the first heartbeat: recovery sees this worker alive
                     self._recovery.start()
                 if now >= prune_at:
-                    _prune_in_turn()
+                    _prune_if_due()
                     prune_at = now + PRUNE_CHECK_EVERY.total_seconds()
                 pipeline.current().share_pauses()
                 pipeline.current().give_back_idle()
@@ -188,18 +199,18 @@ class Heartbeat(Thread):
         self.join(timeout=5)
 
 
-def _prune_in_turn() -> None:
-    """Prune in a thread if it is this worker's turn: it may take longer than DEAD_AFTER."""
+def _prune_if_due() -> None:
+    """Prune in a thread if it is due and no other worker does: it may take longer than DEAD_AFTER."""
     days = settings.RETENTION_DAYS
-    if days and Maintenance.take_prune_turn():
+    if days and Maintenance.claim_prune():
         Thread(target=_prune, args=[days], name="prune", daemon=True).start()
 
 
 def _prune(days: int) -> None:
-    """Prune and log the result. If the process ends meanwhile, the next turn deletes the rest."""
+    """Prune and log the result. If the process ends meanwhile, the next prune deletes the rest."""
     try:
         logger.info("Pruned; %s", prune(days))
     except Exception:
-        logger.exception("Pruning failed; the next turn deletes the rest")
+        logger.exception("Pruning failed; the next prune deletes the rest")
     finally:
         connection.close()

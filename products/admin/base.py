@@ -100,7 +100,7 @@ class ActionAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def ask(
-        self, request: HttpRequest, rows: QuerySet[Any], action: str, question: str, form: forms.Form
+        self, request: HttpRequest, rows: QuerySet[Any], action: str, question: str, form: forms.BaseForm
     ) -> TemplateResponse:
         """Return the page that asks for confirmation of an action. It posts the action again, `confirmed`."""
         context = {

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import model_ngettext
 from django.contrib.auth.models import User
 from django.db.models import F, Max, Q, QuerySet
@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from products import lifecycle
 from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, list_url
+from products.catalogue import CatalogueError
 from products.models import Image, Product, Request
 from products.models.ids import parse_uuid
 from products.results import download, download_name
@@ -29,7 +30,7 @@ from products.results.zip_archive import results_zip
 OFFERED_OWNERS = 20
 #: Products and Images with the text of a search, of which the Requests are shown.
 MAX_MATCHES = 1_000
-OUTCOMES = ("completed", "failed", "canceled", "pending")
+OUTCOMES = ("completed", "failed", "ignored", "canceled", "pending")
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -64,6 +65,13 @@ class FailuresFilter(admin.SimpleListFilter):
         return {"yes": queryset.filter(some), "no": queryset.exclude(some)}.get(self.value() or "", queryset)
 
 
+SAVED = F("bytes_source") - F("bytes_source_unchanged") - F("bytes_output") + F("bytes_unchanged")
+DetailsForm = forms.modelform_factory(Request, fields=["name", "note"])
+OptionsForm = forms.modelform_factory(
+    Request, fields=["quality", "format", "max_width", "max_height", "force"]
+)
+
+
 def retry_finished(batch: Request) -> int:
     """Retry a Request unless it is active. Return the number of Images."""
     try:
@@ -84,15 +92,26 @@ class RequestAdmin(ActionAdmin):
         "Part of the file name or owner name, or the whole request id, serial number or image URL. The first "
         "1,000 products and images are considered."
     )
-    actions = ["retry", "cancel", "export", "prune"]
+    actions = ["retry", "cancel", "rename", "repeat", "export", "prune"]
     # Without internal fields, and without `source`: the stored file is not public.
     fieldsets = [
-        (None, {"fields": ["filename", "owner", "status", "error", "progress", "failures", "contents"]}),
+        (None, {"fields": ["filename", "name", "note", "owner", "status", "error", "progress"]}),
+        ("Contents", {"fields": ["failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
         ("Options", {"fields": ["quality", "format", "max_width", "max_height", "force", "webhook_url"]}),
         (
             "Input file",
-            {"fields": ["encoding", "columns", "base_url", "sheet", "products_total", "ingested_rows"]},
+            {
+                "fields": [
+                    "encoding",
+                    "read_as",
+                    "columns",
+                    "base_url",
+                    "sheet",
+                    "products_total",
+                    "ingested_rows",
+                ]
+            },
         ),
         ("Sizes", {"fields": ["images_unchanged", "before", "after", "saved"]}),
         (
@@ -151,7 +170,7 @@ class RequestAdmin(ActionAdmin):
     def after(self, batch: Request) -> str:
         return filesizeformat(batch.bytes_output)
 
-    @admin.display(description="bytes saved", ordering=F("bytes_source") - F("bytes_output"))
+    @admin.display(description="bytes saved", ordering=SAVED)
     def saved(self, batch: Request) -> str:
         return filesizeformat(batch.bytes_saved)
 
@@ -217,10 +236,57 @@ class RequestAdmin(ActionAdmin):
         self.report(request, changed, f"Retrying {count} {model_ngettext(Image._meta, count)}.", "Retried.")
 
     @admin.action(description="Cancel", permissions=["control"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> None:
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Request]) -> TemplateResponse | None:
+        """Cancel Requests after a confirmation."""
+        if not is_confirmed(request):
+            question = "Cancel these requests? Completed images are kept. Finished requests are skipped."
+            return self.ask(request, queryset, "cancel", question, forms.Form())
         changed = [batch for batch in queryset if lifecycle.cancel(batch)]
         text = f"Canceled {len(changed)} {model_ngettext(self.opts, len(changed))}."
         self.report(request, changed, text, "Canceled.")
+        return None
+
+    @admin.action(description="Rename or add a note", permissions=["control"])
+    def rename(self, request: HttpRequest, queryset: QuerySet[Request]) -> TemplateResponse | None:
+        """Ask for the name and the note of one Request, and save them."""
+        batch = self.only_one(request, queryset)
+        if batch is None:
+            return None
+        form = DetailsForm(request.POST) if is_confirmed(request) else DetailsForm(instance=batch)
+        if not form.is_valid():
+            return self.ask(request, queryset, "rename", "Change the name and the note?", form)
+        Request.objects.filter(pk=batch.pk).update(**form.cleaned_data)
+        self.report(request, [batch], "Saved.", "Changed name and note.")
+        return None
+
+    @admin.action(description="Run again with other options", permissions=["control"])
+    def repeat(
+        self, request: HttpRequest, queryset: QuerySet[Request]
+    ) -> TemplateResponse | HttpResponseRedirect | None:
+        """Ask for options, and submit the file of one Request again for its owner."""
+        batch = self.only_one(request, queryset)
+        if batch is None:
+            return None
+        initial = forms.model_to_dict(batch, OptionsForm.base_fields)
+        form = OptionsForm(request.POST) if is_confirmed(request) else OptionsForm(initial=initial)
+        if not form.is_valid():
+            question = "Process the same file again, as a new request of its owner?"
+            return self.ask(request, queryset, "repeat", question, form)
+        try:
+            again = lifecycle.repeat(batch, **form.cleaned_data)
+        except CatalogueError as error:
+            self.message_user(request, error.problems[0].detail, messages.ERROR)
+            return None
+        self.report(request, [again], "This is a new request with the same file.", "Repeated.")
+        return HttpResponseRedirect(reverse("admin:products_request_change", args=[again.pk]))
+
+    def only_one(self, request: HttpRequest, queryset: QuerySet[Request]) -> Request | None:
+        """Return the selected Request. If there are several, tell the user to select one and return None."""
+        selected = list(queryset[:2])
+        if len(selected) == 1:
+            return selected[0]
+        self.message_user(request, "Select a single request for this action.", messages.WARNING)
+        return None
 
     @admin.action(description="Download results", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Request]) -> HttpResponseBase:

@@ -385,8 +385,42 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
     against = serializers.UUIDField(
         required=False,
         help_text="Id of the request to compare with, for `changes`. By default the latest earlier request "
-        "of the same owner with the same file name.",
+        "of the same owner with the same file name and columns.",
+    )
+    run = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="For `changes`: the request as it was at the end of this run. By default as it is now.",
+    )
+    against_run = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="For `changes`: compare with an earlier run of this request, not with another request.",
     )
     excel = serializers.BooleanField(
         required=False, help_text="Add a byte order mark and keep cells from being read as formulas."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check that the runs exist, and that the one to compare with is the earlier of the two."""
+        batch = cast(Request, self.context["batch"])
+        run, against_run = attrs.get("run", batch.run), attrs.get("against_run")
+        if run > batch.run:
+            raise serializers.ValidationError({"run": f"The request has {batch.run} runs."}, "invalid")
+        if against_run and against_run >= run:
+            detail = f"This is not earlier than run {run}."
+            raise serializers.ValidationError({"against_run": detail}, "invalid")
+        if against_run and "against" in attrs:
+            detail = "Give either against or against_run."
+            raise serializers.ValidationError({"against": detail}, "invalid")
+        return attrs
+
+
+class WorkbookResultQuerySerializer(KnownFieldsMixin, serializers.Serializer[Request]):
+    """The form in which the result of a workbook is downloaded."""
+
+    style = serializers.ChoiceField(  # type: ignore[assignment]  # the contract's name, also DRF's
+        ["replace"],
+        required=False,
+        help_text="`replace`: the new URLs replace the old ones in their cells; no columns are added.",
     )

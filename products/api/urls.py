@@ -20,6 +20,11 @@ def request_urls(viewset: type[RequestViewSet]) -> list[URLPattern | URLResolver
             name="request-results-csv",
         ),
         path(
+            "requests/<str:pk>/results.xlsx",
+            viewset.as_view({"get": "results_xlsx"}, detail=True),
+            name="request-results-xlsx",
+        ),
+        path(
             "requests/<str:pk>/images.zip",
             viewset.as_view({"get": "images_zip"}, detail=True),
             name="request-images-zip",

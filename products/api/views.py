@@ -1,5 +1,6 @@
 """The API of requests: upload, progress, products, images and downloads."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth.models import User
@@ -27,25 +28,29 @@ from products.api.repair import DetailsSerializer, RepairMixin
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import (
     ImageSerializer,
+    OptionsSerializer,
     PreviewSerializer,
     ProductSerializer,
     RequestSerializer,
     ResultQuerySerializer,
     SubmissionSerializer,
+    WorkbookResultQuerySerializer,
 )
-from products.catalogue import Reading
+from products.catalogue import Problem, Reading
 from products.lifecycle import preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Product, Request
 from products.models.owned import OwnedQuerySet
 from products.models.product import leading_rows, load_images
 from products.results import download, download_name
-from products.results.changes import changes_csv
+from products.results.changes import State, changes_csv
 from products.results.result_csv import result_csv
+from products.results.result_xlsx import result_xlsx
 from products.results.zip_archive import images_zip
 
 MAX_IDEMPOTENCY_KEY = 255
-FILE_ACTIONS = ("results_csv", "images_zip")
+FILE_ACTIONS = ("results_csv", "results_xlsx", "images_zip")
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 UPLOAD_ERRORS = dict.fromkeys((409, 429, 503, 507), ErrorsSerializer)
 
 Row = TypeVar("Row", bound=Model)
@@ -127,15 +132,20 @@ class FilteredViewSet(viewsets.GenericViewSet[Row]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-def submit(request: ApiRequest, *, file_only: bool = False) -> tuple[Request, bool]:
-    """Submit an upload; with `file_only`, without any options.
+def submit(
+    request: ApiRequest,
+    serializer: type[SubmissionSerializer] = SubmissionSerializer,
+    *,
+    file_only: bool = False,
+) -> tuple[Request, bool]:
+    """Submit an upload, checked by `serializer`; with `file_only`, without any options.
 
     Return the Request and whether it is new: an upload that repeats an `Idempotency-Key` returns the first
     Request. Raises ValidationError, LimitReached, CatalogueError and IdempotencyConflict.
     """
     count_upload(request.user)
     check_open_work(request.user)
-    upload = SubmissionSerializer(data=request.FILES if file_only else request.data)
+    upload = serializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
     key = request.headers.get("Idempotency-Key") or None
     if key and len(key) > MAX_IDEMPOTENCY_KEY:
@@ -155,6 +165,8 @@ class RequestViewSet(
 
     queryset = Request.objects.all()
     serializer_class = RequestSerializer
+    submission_serializer_class = SubmissionSerializer
+    options_serializer_class = OptionsSerializer
     filterset_class = RequestFilters
     pagination_class = RequestPagination
     parser_classes = [MultiPartParser, FormParser, JSONParser]
@@ -184,7 +196,7 @@ class RequestViewSet(
     )
     def create(self, request: ApiRequest) -> Response:
         """Upload a catalogue. Returns as soon as the file is checked; pictures are processed afterwards."""
-        batch, is_new = submit(request)
+        batch, is_new = submit(request, self.submission_serializer_class)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(self.get_serializer(batch).data, code)
 
@@ -196,11 +208,17 @@ class RequestViewSet(
     def preview(self, request: ApiRequest) -> Response:
         """Show how an upload would be read. Nothing is stored or fetched."""
         count_upload(request.user)  # a preview reads as much as an upload
-        upload = SubmissionSerializer(data=request.data)
+        upload = self.submission_serializer_class(data=request.data)
         upload.is_valid(raise_exception=True)
         options = upload.validated_data
         reading = {name: options[name] for name in Reading.__annotations__ if name in options}
-        return Response(PreviewSerializer(preview_catalogue(options["file"], **reading)).data)
+        preview = preview_catalogue(options["file"], **reading)
+        preview.warnings.extend(self.host_warnings(preview.hosts))
+        return Response(PreviewSerializer(preview).data)
+
+    def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:
+        """Return warnings about the hosts of a preview, given with the number of their pictures."""
+        return []
 
     def perform_destroy(self, instance: Request) -> None:
         lifecycle.delete(instance)
@@ -255,14 +273,12 @@ class RequestViewSet(
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
         """Download the catalogue with the output URLs."""
         batch = self.get_object()
-        query = ResultQuerySerializer(data=request.query_params)
+        query = ResultQuerySerializer(data=request.query_params, context={"batch": batch})
         query.is_valid(raise_exception=True)
         form = query.validated_data
         style, only, for_excel = form.get("style"), form.get("only"), form.get("excel", False)
         if style == "changes":
-            against = form.get("against")
-            earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
-            rows = changes_csv(batch, earlier, for_excel=for_excel)
+            rows = changes_csv(*self._compared(batch, form), for_excel=for_excel)
         else:
             rows = result_csv(
                 batch, replace=style == "replace", only_failed=only == "failed", for_excel=for_excel
@@ -271,6 +287,32 @@ class RequestViewSet(
         named |= {"failed": only == "failed", "excel": for_excel}
         kinds = [kind for kind, is_so in named.items() if is_so] or ["result"]
         return download(rows, download_name(batch, *kinds), "text/csv")
+
+    def _compared(self, batch: Request, form: dict[str, Any]) -> tuple[State, State | None]:
+        """Return the states that a validated ResultQuerySerializer compares. Raises Http404."""
+        now = State.after_run(batch, form.get("run", batch.run))
+        if against_run := form.get("against_run"):
+            return now, State.after_run(batch, against_run)
+        against = form.get("against")
+        earlier = get_object_or_404(self.get_queryset(), pk=against) if against else batch.earlier
+        return now, State(earlier) if earlier else None
+
+    @extend_schema(
+        responses={(200, XLSX_TYPE): OpenApiTypes.BINARY}, parameters=[WorkbookResultQuerySerializer]
+    )
+    def results_xlsx(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:
+        """Download an XLSX workbook again with the output URLs, its cells and styles as they were."""
+        batch = self.get_object()
+        query = WorkbookResultQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        replace = query.validated_data.get("style") == "replace"
+        workbook = result_xlsx(batch, replace=replace)
+        if workbook is None:
+            raise NotFound("The catalogue is not an XLSX workbook. Download its results as CSV.")
+        # Excel opens a workbook with macros under no other name.
+        suffix = ".xlsm" if batch.filename.lower().endswith(".xlsm") else ".xlsx"
+        name = download_name(batch, "replaced" if replace else "result", suffix=suffix)
+        return download(workbook, name, XLSX_TYPE)
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def images_zip(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

@@ -13,7 +13,7 @@ from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, ur
 from products.catalogue.problems import CatalogueError, Problem
 from products.catalogue.reading import Catalogue, Head, Reading, Row, read_head
 from products.catalogue.records import quote_cell
-from products.catalogue.writing import Writer, escape_formula
+from products.catalogue.writing import WorkbookWriter, Writer, escape_formula
 
 __all__ = [
     "ENCODINGS",
@@ -30,6 +30,7 @@ __all__ = [
     "Reading",
     "Row",
     "Summary",
+    "WorkbookWriter",
     "Writer",
     "check_base_url",
     "escape_formula",

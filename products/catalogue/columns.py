@@ -1,8 +1,11 @@
 """Finds the columns for serial number, product name and pictures by their names in the header."""
 
+import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TypedDict
 
 from products.catalogue.problems import CatalogueError, list_names, refusal
@@ -45,7 +48,11 @@ ALIASES: dict[str, list[tuple[str, ...]]] = {
     "images": [
         *(("Input Image Urls",), ("Image Urls",), ("Image Src", "Variant Image"), ("Product Image URL",)),
         *(("Images",),),
-        ("base_image", "small_image", "thumbnail_image", "swatch_image", "additional_images"),
+        # Magento; OpenCart has the first picture in `image_name`
+        (
+            *("base_image", "small_image", "thumbnail_image", "swatch_image", "additional_images"),
+            "image_name",
+        ),
         ("Image URLs (x,y,z...)",),
         ("image_link", "additional_image_link"),
         ("image_url",),
@@ -195,6 +202,11 @@ def normalise(name: str) -> str:
     if len(name) > MAX_NORMALISED_CHARS:
         return name.strip()
     return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip() or name.strip()
+
+
+def hash_of_names(names: Iterable[str]) -> str:
+    """Return a SHA-256 that is the same for the same column names, normalised and in any order."""
+    return sha256(json.dumps(sorted(map(normalise, names))).encode()).hexdigest()
 
 
 def missing_columns(names: list[str], header: list[str], line: int) -> CatalogueError:

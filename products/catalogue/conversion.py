@@ -4,6 +4,7 @@ calamine holds whole sheets in memory, blank cells included, so that a small fil
 child is limited in memory, time and output; where it exceeds a limit, the file is refused.
 """
 
+import errno
 import json
 import os
 import resource
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -27,14 +28,17 @@ MAX_MEMORY_BYTES, MAX_CPU_SECONDS, MAX_OUTPUT_BYTES = 1_000_000_000, 60, 500_000
 TIMEOUT_SECONDS = 180
 #: Children of this process at a time. Other conversions wait.
 MAX_CHILDREN = 2
-_UNREADABLE, _ENCRYPTED = 3, 4  # exit codes
+Range = tuple[tuple[int, int], tuple[int, int]]
+
+_UNREADABLE, _ENCRYPTED, _DISK_FULL = 3, 4, 5  # exit codes
 _slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
 class ConvertedBook:
     """A workbook that was converted.
 
-    Creation raises CatalogueError if the file cannot be read or takes too much.
+    Creation raises CatalogueError if the file cannot be read or takes too much, OSError where the disk of
+    temporary files is full.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -85,8 +89,31 @@ def _convert(source: IO[bytes], target: IO[bytes]) -> None:
         raise refusal("unsupported_workbook", detail)
     if child.returncode == _UNREADABLE:
         raise refusal("unreadable_workbook", "The workbook is damaged or of an unknown kind.")
+    if child.returncode == _DISK_FULL:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if child.returncode:
         raise too_large()
+
+
+def _merged_filler(ranges: Iterable[Range]) -> Callable[[int, list[str]], None]:
+    """Return a function that gives cells merged over several rows their value in each row.
+
+    It takes the number of the row, from 1, and its cells, row after row. A blank row stays blank.
+    """
+    last_rows = {(row + 1, column): last + 1 for (row, column), (last, _) in ranges if last > row}
+    active: dict[int, tuple[int, str]] = {}  # by column the last row and the value
+
+    def fill(number: int, cells: list[str]) -> None:
+        if not any(map(str.strip, cells)):
+            return
+        for column, (last, value) in active.items():
+            if number <= last and column < len(cells):
+                cells[column] = cells[column] or value
+        for column, cell in enumerate(cells):
+            if last_row := last_rows.get((number, column)):
+                active[column] = last_row, cell
+
+    return fill
 
 
 def main() -> int:
@@ -108,14 +135,21 @@ def main() -> int:
         print(json.dumps(sheets))
         for index, name, _visible in sheets:
             sheet = book.get_sheet_by_name(name)
+            fill_merged = _merged_filler(sheet.merged_cell_ranges or [])
             for number, values in enumerate(sheet.iter_rows(), 1):
                 cells = [text_of(value) for value in values]
+                fill_merged(number, cells)
                 while cells and not cells[-1].strip():
                     cells.pop()
                 if cells:
                     print(json.dumps((index, number, cells)))
+        sys.stdout.flush()
     except CalamineError as error:
         return _ENCRYPTED if "password" in str(error).lower() else _UNREADABLE
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            os._exit(_DISK_FULL)  # without another attempt to write what is buffered
+        raise
     return 0
 
 

@@ -8,6 +8,7 @@ from products.catalogue.columns import ColumnNames
 from products.catalogue.picture_cells import is_unusual
 from products.catalogue.picture_urls import (
     URL_START,
+    has_url_problem,
     host_of,
     looks_like_picture,
     url_problem,
@@ -16,7 +17,6 @@ from products.catalogue.picture_urls import (
 from products.catalogue.problems import CatalogueError, Problem, refusal, shorten
 from products.catalogue.reading import Catalogue, Row
 
-FIRST_ROWS = 100
 FIRST_PROBLEMS = 100
 #: More than any catalogue within REQUEST_MAX_IMAGES has, and few enough to read during an HTTP request.
 MAX_ROWS = 2_000_000
@@ -37,11 +37,15 @@ MAX_SERIAL_NUMBERS = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Result of `validate`. All rows and problems are counted, the first 100 of each are kept."""
+    """Result of `validate`. All problems are counted, the first 100 are kept.
 
+    `read_as` is the `encoding` of a preview.
+    """
+
+    header_hash: str
+    read_as: str
     rows: int
     urls: int
-    first_rows: list[Row]
     problems: list[Problem]
     problem_count: int
 
@@ -52,7 +56,8 @@ class Preview:
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
-    `sheet` is the one that is read of a workbook, `sheets` are all that are visible.
+    `warning_count` counts the warnings that are not listed too. `sheet` is the one that is read of a
+    workbook, `sheets` are all that are visible.
     """
 
     encoding: str
@@ -64,6 +69,7 @@ class Preview:
     hosts: dict[str, int]
     first_rows: list[Row]
     warnings: list[Problem]
+    warning_count: int
     sheet: str | None = None
     sheets: list[str] = field(default_factory=list)
 
@@ -75,23 +81,24 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     URLs than allowed; with `strict` also if there is any problem, with the first 100 of them.
     """
     rows = urls = problem_count = 0
-    first_rows: list[Row] = []
     problems: list[Problem] = []
-    for row in catalogue:
+    for row in catalogue.parts():
+        if isinstance(row, str):
+            continue
         rows += 1
         urls += len(row.image_urls)
-        _check_limit(rows, MAX_ROWS, "too_many_rows", "rows")
-        _check_limit(urls, max_urls, "too_many_images", "picture URLs")
-        if rows <= FIRST_ROWS:
-            first_rows.append(row)
-        found = _problems(catalogue, row)
-        problem_count += len(found)
-        problems += found[: FIRST_PROBLEMS - len(problems)]
+        if rows > MAX_ROWS:
+            raise _limit_exceeded(MAX_ROWS, "too_many_rows", "rows")
+        if max_urls is not None and urls > max_urls:
+            raise _limit_exceeded(max_urls, "too_many_images", "picture URLs")
+        if found := _problems(catalogue, row):
+            problem_count += len(found)
+            problems += found[: FIRST_PROBLEMS - len(problems)]
     if not rows:
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
         raise CatalogueError(problems)
-    return Summary(rows, urls, first_rows, problems, problem_count)
+    return Summary(catalogue.header_hash, catalogue.read_as, rows, urls, problems, problem_count)
 
 
 def preview(catalogue: Catalogue) -> Preview:
@@ -112,8 +119,9 @@ def preview(catalogue: Catalogue) -> Preview:
                 if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
                     hosts[host] += 1
         warnings.check(row)
+    listed = warnings.listed()
     return Preview(
-        encoding=catalogue.encoding.name if catalogue.kind == "csv" else catalogue.kind,
+        encoding=catalogue.read_as,
         delimiter=catalogue.delimiter if catalogue.kind == "csv" else None,
         columns=catalogue.columns.names(catalogue.header),
         rows=rows,
@@ -121,7 +129,8 @@ def preview(catalogue: Catalogue) -> Preview:
         distinct=len(distinct),
         hosts=dict(hosts.most_common(PREVIEW_HOSTS)),
         first_rows=first_rows,
-        warnings=warnings.listed(),
+        warnings=listed,
+        warning_count=warnings.count,
         sheet=catalogue.sheet,
         sheets=catalogue.sheets,
     )
@@ -133,7 +142,7 @@ class _Warnings:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._kept: dict[str, list[Problem]] = {}
-        self._count = 0
+        self.count = 0
         self._lines: dict[int, int] = {}  # by the hash of a serial number, the line where it first appears
         self._reported: set[int] = set(catalogue.columns.unused)
         for record in catalogue.above_header():
@@ -198,7 +207,7 @@ class _Warnings:
             self._lines[key] = row.line
 
     def _add(self, problem: Problem) -> None:
-        self._count += 1
+        self.count += 1
         kept = self._kept.setdefault(problem.code, [])
         if len(kept) < PREVIEW_WARNINGS:
             kept.append(problem)
@@ -213,23 +222,22 @@ class _Warnings:
             self._add(Problem("skipped_line", detail, line))
         warnings = [problem for kept in self._kept.values() for problem in kept]
         warnings.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-        if len(warnings) < self._count:
+        if len(warnings) < self.count:
             detail = (
-                f"There are {self._count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
+                f"There are {self.count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
             )
             warnings.append(Problem("more", detail))
         return warnings
 
 
-def _check_limit(number: int, limit: int | None, code: str, things: str) -> None:
-    if limit is not None and number > limit:
-        raise refusal(code, f"The file has more than the {limit:,} {things} allowed.")
+def _limit_exceeded(limit: int, code: str, things: str) -> CatalogueError:
+    return refusal(code, f"The file has more than the {limit:,} {things} allowed.")
 
 
 def _problems(catalogue: Catalogue, row: Row) -> list[Problem]:
     """Return the problems of a row: too few or too many cells, and URLs that cannot be fetched."""
     width, cells = len(catalogue.header), row.cells
-    if len(cells) == width and not any(map(url_problem, row.image_urls)):
+    if len(cells) == width and not has_url_problem(row.image_urls):
         return []
     problems = []
     sizes = f"The row has {len(cells):,} cells, the header has {width:,}."

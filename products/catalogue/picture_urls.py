@@ -15,6 +15,7 @@ _PICTURE_AT_END = re.compile(rf"{_PICTURE_NAME}(?:\?|$)", re.IGNORECASE)
 _PICTURE = re.compile(rf"{_PICTURE_NAME}(?![\w.])", re.IGNORECASE)
 # A fast path: nearly every URL matches and is valid. The lengths of its parts add up to less than MAX_URL.
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::\d{1,4})?/[!-~]{0,1700}")
+_PLAIN_URLS = re.compile(rf"(?:{_PLAIN_URL.pattern}\n)*+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
 _NOT_IN_HOST = re.compile(r'[\s"<>\\^`{|}]')
 _OWN_PORTS = {"http:": ":80", "https:": ":443"}
@@ -78,6 +79,15 @@ def url_problem(url: str) -> str | None:
     if _CONTROL.search(url):
         return "The URL contains a control character or one that could not be read."
     return _host_problem(url) if url.lower().startswith(("http://", "https://")) else _scheme_problem(url)
+
+
+def has_url_problem(urls: list[str]) -> bool:
+    """Return whether no picture can be fetched from one of the URLs."""
+    lines = "\n".join(urls) + "\n"
+    # A fast path for all of them together.
+    if _PLAIN_URLS.fullmatch(lines) and lines.count("\n") == len(urls):
+        return False
+    return any(map(url_problem, urls))
 
 
 def _scheme_problem(url: str) -> str:

@@ -1,5 +1,6 @@
 """A sheet of a workbook (XLSX, XLS, ODS) as records."""
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -66,6 +67,8 @@ class Workbook:
             self._book = Xlsx(file) if self.kind == "xlsx" else ConvertedBook(file)
             self._sheet = self._choose(sheet)
         except _DAMAGED as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise  # no fault of the file
             raise _unreadable() from error
 
     @property
@@ -104,6 +107,11 @@ class Workbook:
             width = width or len(cells)
             cells += [""] * (width - len(cells))
             yield Record(number, cells, ",".join([quote_cell(cell, ",") for cell in cells]) + "\r\n")
+
+    @property
+    def xlsx(self) -> tuple[Xlsx, Sheet] | None:
+        """The workbook with its sheet, if it is an XLSX, which can be written again."""
+        return (self._book, self._sheet) if isinstance(self._book, Xlsx) else None
 
     def _choose(self, wanted: str) -> Sheet:
         sheets = self._book.sheets

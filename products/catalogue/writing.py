@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from zipfile import ZipFile
 
-from products.catalogue.columns import result_columns
+from products.catalogue.columns import RESULT_COLUMNS, result_columns
 from products.catalogue.picture_cells import replace_urls
-from products.catalogue.reading import Catalogue, Row
+from products.catalogue.problems import refusal
+from products.catalogue.reading import MAX_COLUMNS, Catalogue, Row
 from products.catalogue.records import quote_cell, raw_cells, readable
+from products.catalogue.xlsx import RowEdit
 
 # Excel, LibreOffice and Google Sheets take full-width and small signs for the start of a formula, too.
 _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
@@ -88,10 +91,9 @@ class Writer:
         if not self._replace:
             urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
             return self._record(row.text, row.cells, row.cells, (urls, status, error))
-        cells, remaining = list(row.cells), iter(outputs)
-        for index in self._catalogue.picture_cells(cells):
-            if index < len(cells):
-                cells[index] = replace_urls(cells[index], remaining, self._catalogue.base_url)
+        cells = list(row.cells)
+        for index, cell in _replaced_cells(self._catalogue, row, outputs):
+            cells[index] = cell
         return self._record(row.text, row.cells, cells, ())
 
     def encode(self, text: str) -> bytes:
@@ -124,3 +126,65 @@ class Writer:
             cells = cells[:input_width]
         cells += added
         return delimiter.join(cells) + line_end
+
+
+class WorkbookWriter:
+    """Writes the workbook of a catalogue again, cells and styles as they were.
+
+    The columns of a result are added behind the last one that has anything in it, or take the place of those
+    of an earlier result. With `replace` the outputs take the place of the URLs in their cells, links and
+    formulas instead, and the columns of an earlier result are emptied. Raises ValueError if the catalogue is
+    no XLSX, CatalogueError if there is no room for more columns.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, replace: bool = False) -> None:
+        if not catalogue.xlsx:
+            raise ValueError("The catalogue is no XLSX.")
+        self._catalogue, self._replace = catalogue, replace
+        self._book, self._sheet = catalogue.xlsx
+        self._has_result = catalogue.input_width < len(catalogue.header)
+        width = 0 if self._has_result else self._book.width(self._sheet, catalogue.header_line)
+        self._first = max(catalogue.input_width, width)
+        if not replace and self._first + len(RESULT_COLUMNS) > MAX_COLUMNS:
+            detail = "The sheet has no room for more columns. Download the results as CSV."
+            raise refusal("too_many_columns", detail)
+
+    def header(self) -> RowEdit:
+        """Return the change of the header."""
+        catalogue = self._catalogue
+        if not self._replace:
+            names = result_columns(catalogue.header[: catalogue.input_width])
+            return RowEdit(catalogue.header_line, self._added(*names), {}, like_last=True)
+        # The names of a table's columns stand in its own part, too.
+        emptied = {} if self._book.has_tables(self._sheet) else self._emptied()
+        return RowEdit(catalogue.header_line, emptied, {})
+
+    def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> RowEdit:
+        """Return the change of a row. The arguments are as in `Writer.row`."""
+        if not self._replace:
+            urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
+            return RowEdit(row.line, self._added(urls, status, error), {})
+        cells = _replaced_cells(self._catalogue, row, outputs)
+        replaced = {index: (row.cells[index], cell) for index, cell in cells if cell != row.cells[index]}
+        return RowEdit(row.line, self._emptied(), replaced)
+
+    def write(self, target: ZipFile, edits: Iterator[RowEdit]) -> Iterator[None]:
+        """Write the workbook with edits in the order of its rows. Yields after each block."""
+        width = 0 if self._replace else self._first + len(RESULT_COLUMNS)
+        keeps_formulas = not self._replace and not self._has_result
+        return self._book.write(target, self._sheet, edits, width, keeps_formulas=keeps_formulas)
+
+    def _added(self, *cells: str) -> dict[int, str]:
+        return dict(enumerate(cells, self._first))
+
+    def _emptied(self) -> dict[int, str]:
+        """Return the columns of an earlier result."""
+        return dict.fromkeys(range(self._catalogue.input_width, len(self._catalogue.header)), "")
+
+
+def _replaced_cells(catalogue: Catalogue, row: Row, outputs: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield index and new text of each picture cell of a row."""
+    remaining = iter(outputs)
+    for index in catalogue.picture_cells(row.cells):
+        if index < len(row.cells):
+            yield index, replace_urls(row.cells[index], remaining, catalogue.base_url)

@@ -1,7 +1,7 @@
 """Corrections: a failed or whole result that was corrected by hand, compared with its Request."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -10,11 +10,14 @@ from django.core.files import File
 from products.catalogue import Catalogue, CatalogueError, Problem, Reading, url_problem
 from products.lifecycle.repair import Replacement, fetch_from
 from products.lifecycle.submit import check_catalogue
-from products.models import ImageStatus, Product, ProductImage, Request
+from products.models import Image, ImageStatus, Product, ProductImage, Request, bulk
 from products.models.files import storage_checked
+from products.models.ids import image_id
 
-#: Pictures corrected by one file. They are changed in one transaction.
+#: Pictures and rows corrected by one file. They are changed in one transaction.
 MAX_CORRECTIONS = 50_000
+#: Rows of the Request that are read at once.
+CHUNK_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,45 +55,75 @@ def correct(batch: Request, file: "File[bytes]", *, dry_run: bool = False) -> Co
         raise CatalogueError([Problem("missing_rows", detail)])
     found = _compare(batch, Catalogue(file, **reading), by_serial=has_serials)
     if found.count > MAX_CORRECTIONS:
-        detail = f"The file corrects more than {MAX_CORRECTIONS:,} pictures. Split it."
-        raise CatalogueError([Problem("too_many_images", detail)])
+        raise _too_many()
     if not dry_run and found.urls:
         fetch_from(batch, found.urls)
     return found
 
 
+def _too_many() -> CatalogueError:
+    detail = f"The file corrects more than {MAX_CORRECTIONS:,} pictures. Split it."
+    return CatalogueError([Problem("too_many_images", detail)])
+
+
 def _compare(batch: Request, catalogue: Catalogue, *, by_serial: bool) -> Corrections:
     """Return the corrections that a file has for the failed Images of a Request.
 
-    Without `by_serial`, the number of a row takes the place of its serial number.
+    Without `by_serial`, the number of a row takes the place of its serial number. The file is read twice:
+    only rows that differ from the Request's are kept in memory, and hashes of the others.
     """
-    failed = _failed_rows(batch)
+
+    def lines() -> Iterator[tuple[str, list[str]]]:
+        return ((row.serial_number if by_serial else str(row.number), row.image_urls) for row in catalogue)
+
+    serials: set[int] = set()
+    in_file: set[int] = set()
+    for serial, urls in lines():
+        serials.add(hash(serial))
+        in_file.add(hash((serial, *urls)))
+    failed, unchanged = _failed_rows(batch, serials, in_file)
     rows: defaultdict[str, list[list[str]]] = defaultdict(list)
-    others: list[int] = []  # hashes of the serial numbers of rows without failures
-    for row in catalogue:
-        serial = row.serial_number if by_serial else str(row.number)
-        if serial in failed:
-            rows[serial].append(row.image_urls)
-        else:
-            others.append(hash(serial))
-    found = Corrections()
-    if others:
-        serials = batch.products.order_by().values_list("serial_number", flat=True)
-        known = {hash(serial) for serial in serials.iterator()}
-        found.unmatched = sum(serial not in known for serial in others)
+    for serial, urls in lines():
+        if serial in failed and hash((serial, *urls)) not in unchanged:
+            rows[serial].append(urls)
+    found = Corrections(unmatched=_unknown_rows(batch, (serial for serial, _ in lines()), serials))
     for serial, corrected in rows.items():
-        _match(found, failed[serial], corrected)
+        _match(batch, found, failed[serial], corrected)
     return found
 
 
-def _failed_rows(batch: Request) -> dict[str, list[list[_Place]]]:
-    """Return the places of each row with a failed Image, by serial number."""
+def _failed_rows(
+    batch: Request, serials: set[int], in_file: set[int]
+) -> tuple[dict[str, list[list[_Place]]], set[int]]:
+    """Return the places of each row with a failed Image that is changed in a file, by serial number.
+
+    `serials` are the hashes of the serial numbers in the file, `in_file` those of its rows. The second value
+    has the hashes of the rows that the file has unchanged. Raises CatalogueError for more than
+    MAX_CORRECTIONS changed rows.
+    """
     failing = ProductImage.objects.filter(image__request=batch, image__status=ImageStatus.FAILED)
     products = batch.products.filter(pk__in=failing.values("product")).with_images().defer("cells")
     rows: defaultdict[str, list[list[_Place]]] = defaultdict(list)
-    for product in products.iterator(1000):
-        rows[product.serial_number].append(_places(product))
-    return rows
+    unchanged: set[int] = set()
+    changed = 0
+    for product in products.iterator(CHUNK_ROWS):
+        serial, places = product.serial_number, _places(product)
+        key = hash((serial, *(place.url for place in places)))
+        if key in in_file:
+            unchanged.add(key)
+        elif hash(serial) in serials:
+            changed += 1
+            if changed > MAX_CORRECTIONS:
+                raise _too_many()
+            rows[serial].append(places)
+    return rows, unchanged
+
+
+def _unknown_rows(batch: Request, rows: Iterable[str], serials: set[int]) -> int:
+    """Return how many of these serial numbers of a file the Request does not have; `serials` are hashes."""
+    known = batch.products.order_by().values_list("serial_number", flat=True)
+    unknown = serials - {hash(serial) for serial in known.iterator() if hash(serial) in serials}
+    return sum(hash(serial) in unknown for serial in rows) if unknown else 0
 
 
 def _places(product: Product) -> list[_Place]:
@@ -99,7 +132,9 @@ def _places(product: Product) -> list[_Place]:
     ]
 
 
-def _match(found: Corrections, failed: list[list[_Place]], corrected: Iterable[list[str]]) -> None:
+def _match(
+    batch: Request, found: Corrections, failed: list[list[_Place]], corrected: Iterable[list[str]]
+) -> None:
     """Match the rows of one serial number, and add the corrections in them.
 
     A row that has kept a URL belongs to the row with that URL. The others are matched in order, if there are
@@ -113,6 +148,8 @@ def _match(found: Corrections, failed: list[list[_Place]], corrected: Iterable[l
             _add(found, kept, urls)
         else:
             changed.append(urls)
+    if len(left) != len(changed):  # rows without failures may be among them, as they were
+        changed = [urls for urls in changed if not _has_only_known_urls(batch, urls)]
     same_length = len(left) == len(changed) and all(
         len(places) == len(urls) for places, urls in zip(left, changed, strict=True)
     )
@@ -121,6 +158,12 @@ def _match(found: Corrections, failed: list[list[_Place]], corrected: Iterable[l
             _add(found, places, urls)
     else:
         found.unmatched += len(changed)
+
+
+def _has_only_known_urls(batch: Request, urls: list[str]) -> bool:
+    """Return whether the Request has an Image for each of these URLs."""
+    ids = {image_id(batch.pk, url) for url in urls}
+    return len(bulk.known(Image, list(ids))) == len(ids)
 
 
 def _is_same_row(places: list[_Place], urls: list[str]) -> bool:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.core.files import File
 
 from products.models import Draft
-from products.models.files import shown_name, storage_checked
+from products.models.files import discard, shown_name, storage_checked
 
 #: Drafts kept for each user, one for each upload form that may be open.
 MAX_DRAFTS_PER_USER = 5
@@ -24,7 +24,7 @@ def keep_draft(owner: User, file: "File[bytes]", **options: Any) -> Draft:
         try:
             draft.save(force_insert=True)
         except BaseException:
-            draft.file.delete(save=False)
+            discard(draft.file)
             raise
     for old in Draft.objects.filter(owner=owner).order_by("-created_at")[MAX_DRAFTS_PER_USER:]:
         discard_draft(old)
@@ -34,4 +34,4 @@ def keep_draft(owner: User, file: "File[bytes]", **options: Any) -> Draft:
 def discard_draft(draft: Draft) -> None:
     """Delete a draft with its file."""
     draft.delete()
-    draft.file.delete(save=False)
+    discard(draft.file)

@@ -157,17 +157,21 @@ def record(
     `run` is the run in which the attempts were begun, if they may have outlasted it: in a later one, the same
     Images may be held for other attempts, and nothing is written.
 
-    An Image that is no longer pending, or no longer held by this worker, is not changed. If an output that an
+    Nothing is written once the run has ended. An Image that is no longer pending, or no longer held by this
+    worker, is not changed. If an output that an
     Image takes over no longer exists, the Image is written as pending, and fetched in full the next time.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     with transaction.atomic():
         batch = Request.objects.locked().filter(pk=request_id).first()
-        if batch is None or run not in (None, batch.run):
+        # After a cancel, the status and the run have their counts, though its sweep may still be under way.
+        if batch is None or not batch.is_active or run not in (None, batch.run):
             return []
-        held = batch.images.pending().filter(pk__in=by_id, claimed_by=worker_id)
-        written = [by_id[pk] for pk in held.select_for_update().values_list("pk", flat=True)]
-        written = _confirm_outputs(written)
+        # With a condition on the status or the Request, SQLite would read all pending Images of the Request.
+        held = Image.objects.filter(pk__in=by_id, claimed_by=worker_id).select_for_update()
+        rows = held.values_list("pk", "status", "request")
+        pending = [pk for pk, *state in rows if state == [ImageStatus.PENDING, request_id]]
+        written = _confirm_outputs([by_id[pk] for pk in pending])
         bulk.update(Image, _COLUMNS, map(_row, written))
         _count(batch, written)
         settle(batch)
@@ -207,9 +211,9 @@ def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
         batch.count_progress(len(completed) + failed)
     batch.images_completed += len(completed)
     batch.images_failed += failed
-    batch.images_unchanged += sum(outcome.unchanged for outcome in completed)
-    batch.bytes_unchanged += sum(
-        outcome.output.bytes for outcome in completed if outcome.output and outcome.unchanged
-    )
+    unchanged = [outcome for outcome in completed if outcome.unchanged]
+    batch.images_unchanged += len(unchanged)
+    batch.bytes_unchanged += sum(outcome.output.bytes for outcome in unchanged if outcome.output)
+    batch.bytes_source_unchanged += sum(outcome.source.bytes for outcome in unchanged if outcome.source)
     batch.bytes_source += sum(outcome.source.bytes for outcome in completed if outcome.source)
     batch.bytes_output += sum(outcome.output.bytes for outcome in completed if outcome.output)

@@ -21,7 +21,7 @@ from products.catalogue import (
 )
 from products.lifecycle.signals import request_submitted
 from products.models import Request, RunOrigin
-from products.models.files import shown_name, storage_checked
+from products.models.files import discard, shown_name, storage_checked
 
 #: Options of a Request that a repeat keeps.
 REPEATED_OPTIONS = (
@@ -54,7 +54,9 @@ def submit(
     summary = check_catalogue(file, strict=strict, **batch.reading)
     batch.filename = shown_name(file)
     batch.fingerprint = _fingerprint(file, strict=strict, **options)
+    batch.header_hash = summary.header_hash
     batch.products_total, batch.urls_total = summary.rows, summary.urls
+    batch.read_as = summary.read_as
     if idempotency_key and (earlier := _same_submission(batch)):
         return earlier, False
     file.seek(0)
@@ -65,7 +67,7 @@ def submit(
             batch.save(force_insert=True)
             request_submitted.send(Request, batch=batch)
     except BaseException as error:
-        batch.source.delete(save=False)
+        discard(batch.source)
         lost_race = idempotency_key and isinstance(error, IntegrityError)
         if lost_race and (earlier := _same_submission(batch)):
             return earlier, False
@@ -85,6 +87,7 @@ def repeat(batch: Request, **options: Any) -> Request:
     return again
 
 
+@storage_checked()  # a temporary file may find no room
 def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unpack[Reading]) -> Summary:
     """Read a catalogue once, storing nothing. Raises CatalogueError when it is refused."""
     if file.size > settings.UPLOAD_MAX_BYTES:
@@ -98,6 +101,7 @@ def file_too_large() -> Problem:
     return Problem("file_too_large", f"The file is larger than the limit of {limit}.")
 
 
+@storage_checked()
 def preview_catalogue(file: "File[bytes]", **reading: Unpack[Reading]) -> Preview:
     """Return a preview of how a catalogue would be read. Nothing is stored or fetched.
 

@@ -1,6 +1,6 @@
 """Start, finish, cancel and delete a Request, and the sweeps that change its other rows afterwards."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Max, Q
@@ -16,7 +16,7 @@ def settle(batch: Request) -> None:
     """Save `batch`, and finish its run if no work is left. The caller holds the row's lock."""
     is_done = batch.ingested and not batch.images_pending and not batch.sweep
     if batch.status == RequestStatus.PROCESSING and is_done:
-        batch.status, batch.finished_at = final_status(batch), timezone.now()
+        batch.status, batch.finished_at = final_status(batch), _end_of_run(batch)
         batch.save()
         _finish_run(batch)
     else:
@@ -25,9 +25,14 @@ def settle(batch: Request) -> None:
 
 def stop(batch: Request, status: RequestStatus, *, canceled: bool) -> None:
     """End the run with `status`, and cancel pending Images. The caller holds the row's lock."""
-    batch.status, batch.finished_at = status, timezone.now()
+    batch.status, batch.finished_at = status, _end_of_run(batch)
     _begin_sweep(batch, Sweep.CANCEL)
     _finish_run(batch, canceled=canceled)
+
+
+def _end_of_run(batch: Request) -> datetime:
+    """Return the present time, or when the run was started if the clock has been set back to before that."""
+    return max(timezone.now(), batch.started_at or batch.created_at)
 
 
 def cancel(batch: Request) -> bool:
@@ -54,7 +59,7 @@ def delete(batch: Request, *, only_finished: bool = False) -> bool:
         if locked is None or (only_finished and locked.is_active):
             return False
         if locked.is_active:
-            locked.status, locked.finished_at = RequestStatus.CANCELED, timezone.now()
+            locked.status, locked.finished_at = RequestStatus.CANCELED, _end_of_run(locked)
         locked.idempotency_key = None
         _begin_sweep(locked, Sweep.DELETE)
         return True

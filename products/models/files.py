@@ -1,6 +1,7 @@
 """Stored files of Requests and drafts, and what is answered where they cannot be stored or read."""
 
 import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import OperationalError
+from django.db.models.fields.files import FieldFile
+
+logger = logging.getLogger(__name__)
 
 #: Exceptions that Django's storages raise when a disk or S3 fails.
 STORAGE_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
@@ -63,6 +67,14 @@ def storage_checked() -> Iterator[None]:
     except STORAGE_ERRORS as error:
         is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise (StorageFull if is_full else StorageUnavailable) from error
+
+
+def discard(file: FieldFile) -> None:
+    """Delete a stored file that nothing needs. If the storage fails, prune deletes the file after a day."""
+    try:
+        file.delete(save=False)
+    except STORAGE_ERRORS:
+        logger.warning("A file that is not needed any more could not be deleted", exc_info=True)
 
 
 class UploadStorage(FileSystemStorage):

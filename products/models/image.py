@@ -48,6 +48,11 @@ class WaitingHost(NamedTuple):
     until: datetime
     images: int
 
+    @property
+    def seconds(self) -> int:
+        """Seconds until the next try."""
+        return max(0, round((self.until - timezone.now()).total_seconds()))
+
 
 class ImageQuerySet(models.QuerySet["Image"]):
     def pending(self) -> Self:

@@ -23,6 +23,8 @@ from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin
 #: `per_second` counts Images settled in this time, which is divided into steps.
 PACE_SECONDS = 30
 PACE_STEP_SECONDS = 3
+#: Of a width or a height.
+PIXELS = [MinValueValidator(1), MaxValueValidator(65_535)]
 
 
 def source_path(batch: "Request", filename: str) -> str:
@@ -107,13 +109,15 @@ class Request(models.Model):
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
+    # The same for catalogues with the same columns; blank if it is not known.
+    header_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     quality = models.PositiveSmallIntegerField(
         default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
     )
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
-    max_width = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
-    max_height = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    max_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    max_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
     )
@@ -124,6 +128,13 @@ class Request(models.Model):
         default="",
         db_default="",
         help_text="Encoding of the catalogue; blank: detected.",
+    )
+    read_as = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Encoding with which a CSV was read; of other files their kind, such as xlsx.",
     )
     columns = models.JSONField(
         default=dict,
@@ -174,7 +185,9 @@ class Request(models.Model):
     images_unchanged = models.PositiveIntegerField(default=0)
     bytes_source = models.PositiveBigIntegerField(default=0)
     bytes_output = models.PositiveBigIntegerField(default=0)
+    # Of unchanged pictures: of their outputs, and of their sources.
     bytes_unchanged = models.PositiveBigIntegerField(default=0)
+    bytes_source_unchanged = models.PositiveBigIntegerField(default=0)
 
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -227,8 +240,13 @@ class Request(models.Model):
 
     @property
     def earlier(self) -> "Request | None":
-        """The owner's latest earlier Request with this file name that completed, perhaps with errors."""
-        same = Request.objects.present().filter(owner=self.owner_id, filename=self.filename)
+        """The owner's latest earlier Request of the same catalogue that completed, perhaps with errors.
+
+        A catalogue is the same if its file has the same name and the same columns.
+        """
+        same = Request.objects.present().filter(
+            owner=self.owner_id, filename=self.filename, header_hash=self.header_hash
+        )
         results = same.filter(status__in=[RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS])
         return results.filter(created_at__lt=self.created_at).order_by("-created_at").first()
 
@@ -250,8 +268,14 @@ class Request(models.Model):
         return ImageStatus.PENDING if self.is_active else ImageStatus.CANCELED
 
     @property
+    def bytes_source_new(self) -> int:
+        """Size of the sources whose outputs were made for this Request."""
+        return self.bytes_source - self.bytes_source_unchanged
+
+    @property
     def bytes_saved(self) -> int:
-        return self.bytes_source - self.bytes_output
+        """Bytes saved by the outputs made for this Request; not by those of unchanged pictures."""
+        return self.bytes_source_new - (self.bytes_output - self.bytes_unchanged)
 
     @property
     def is_active(self) -> bool:
@@ -267,7 +291,13 @@ class Request(models.Model):
     def count_progress(self, images: int) -> None:
         """Count Images that have just settled, for `per_second`."""
         step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
-        recent = {start: number for start, number in self.recent_progress if start > step - PACE_SECONDS}
+        recent = {
+            start: number
+            for start, number in self.recent_progress
+            if step - PACE_SECONDS
+            < start
+            <= step  # none that a clock that was set back has left in the future
+        }
         recent[step] = recent.get(step, 0) + images
         self.recent_progress = sorted(recent.items())
 
@@ -277,7 +307,9 @@ class Request(models.Model):
         if self.status != RequestStatus.PROCESSING or not self.started_at:
             return 0.0
         now = time.time()
-        recent: int = sum(number for start, number in self.recent_progress if start > now - PACE_SECONDS)
+        recent: int = sum(
+            number for start, number in self.recent_progress if now - PACE_SECONDS < start <= now
+        )
         elapsed = min(max(now - self.started_at.timestamp(), 1), PACE_SECONDS)
         return round(recent / elapsed, 2)
 
@@ -318,6 +350,13 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"Run {self.number}"
+
+    @property
+    def seconds_taken(self) -> float | None:
+        """Duration of the run; None before its end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
     @classmethod
     def of(cls, batch: Request, *, canceled: bool = False) -> "Run":

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -25,8 +26,10 @@ from products.results.failures import FailureGroup, explain, failure_groups
 from products.throttling import LimitReached
 
 PICTURES_PER_PAGE = 50
-#: Rows that are named for each picture, and groups that are listed; a retry of more would be one of all.
+#: Rows that are named for each picture, and groups on a page.
 SHOWN_ROWS, SHOWN_GROUPS = 3, 200
+#: Failed pictures whose rows are counted. For 100,000 of them that would take a second.
+MAX_COUNTED_FAILURES = 10_000
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -41,12 +44,12 @@ def failures(request: UserRequest, pk: UUID) -> HttpResponse:
 
 @require_POST
 @login_required
-def fetch_from(request: HttpRequest, pk: UUID, image: UUID) -> HttpResponse:
+def fetch_from(request: UserRequest, pk: UUID, image: UUID) -> HttpResponse:
     """Fetch one failed picture from another URL."""
     batch, form = changeable(request, pk), UrlForm(request.POST)
     if not form.is_valid():
         messages.error(request, f"{form.data.get('url', '')}: {form.errors['url'][0]}")
-        return redirect(_back(request, batch))
+        return _page(request, batch, status=400)
     return _start(request, batch, lambda: lifecycle.fetch_from(batch, {image: form.cleaned_data["url"]}))
 
 
@@ -56,7 +59,7 @@ def replace(request: UserRequest, pk: UUID) -> HttpResponse:
     """Replace a text in the URLs of failed pictures; with `preview`, show what would change."""
     batch, form = changeable(request, pk), ReplaceForm(request.POST)
     if not form.is_valid():
-        return _page(request, batch, replace_form=form)
+        return _page(request, batch, status=400, replace_form=form)
     find, becomes, causes = form.cleaned_data["find"], form.cleaned_data["replacement"], form.causes
     if "preview" not in request.POST:
         return _start(request, batch, lambda: lifecycle.replace(batch, find, becomes, causes=causes).count)
@@ -83,21 +86,22 @@ def corrections(request: UserRequest, pk: UUID) -> HttpResponse:
     except CatalogueError as error:
         form.add_problems(error.problems)
     except LimitReached as error:
-        messages.error(request, error.detail)
+        form.add_error("file", error.detail)
+        return error.mark(_page(request, batch, corrections_form=form))
     except lifecycle.StillActive:
         return _still_active(request, batch)
-    return _page(request, batch, corrections_form=form)
+    return _page(request, batch, status=400, corrections_form=form)
 
 
-def _repair(request: HttpRequest, batch: Request) -> HttpResponse:
+def _repair(request: UserRequest, batch: Request) -> HttpResponse:
     """Retry or leave out the groups and pictures that are ticked."""
     # What is no id is left out.
     ticked = filter(None, map(parse_uuid, request.POST.getlist("image")[:PICTURES_PER_PAGE]))
     ids = [str(pk) for pk in batch.images.failed().filter(pk__in=ticked).values_list("pk", flat=True)]
-    form = RepairForm([group.name for group in failure_groups(batch)], ids, request.POST)
+    form = RepairForm([group.name for group in failure_groups(batch, with_rows=False)], ids, request.POST)
     if not form.is_valid() or not (form.cleaned_data["group"] or form.cleaned_data["image"]):
         messages.error(request, "Nothing was selected. Tick groups or pictures first.")
-        return redirect(_back(request, batch))
+        return _page(request, batch, status=400)
     causes: Causes = [name.split(" ", 1) for name in form.cleaned_data["group"]]
     chosen = [UUID(pk) for pk in form.cleaned_data["image"]]
     if form.cleaned_data["action"] == "retry":
@@ -111,20 +115,20 @@ def _repair(request: HttpRequest, batch: Request) -> HttpResponse:
     return redirect(_back(request, batch))
 
 
-def _start(request: HttpRequest, batch: Request, repair: Any) -> HttpResponse:
+def _start(request: UserRequest, batch: Request, repair: Any) -> HttpResponse:
     """Call `repair`, which returns the number of pictures in the run that it starts, and redirect."""
     try:
         check_open_work(request.user)
         count = repair()
     except LimitReached as error:
         messages.error(request, error.detail)
+        return error.mark(_page(request, batch))
     except lifecycle.StillActive:
         return _still_active(request, batch)
-    else:
-        if count:
-            messages.success(request, f"Fetching {count:,} picture{'' if count == 1 else 's'}.")
-            return redirect(batch)
-        messages.warning(request, "Nothing was changed: no failed picture matches.")
+    if count:
+        messages.success(request, f"Fetching {count:,} picture{'' if count == 1 else 's'}.")
+        return redirect(batch)
+    messages.warning(request, "Nothing was changed: no failed picture matches.")
     return redirect(_back(request, batch))
 
 
@@ -139,23 +143,23 @@ def _back(request: HttpRequest, batch: Request) -> str:
     return reverse("request-failures", args=[batch.pk]) + (f"?{query}" if query else "")
 
 
-def _page(request: UserRequest, batch: Request, **context: Any) -> HttpResponse:
+def _page(request: UserRequest, batch: Request, *, status: int = 200, **context: Any) -> HttpResponse:
     """Return the page, with forms and results of a preview in `context`."""
-    groups = failure_groups(batch)
+    groups = failure_groups(batch, with_rows=batch.images_failed <= MAX_COUNTED_FAILURES)
     form = RetryForm(request.GET)
     shown = form.cleaned_data if form.is_valid() else {}
+    page = Paginator(groups, SHOWN_GROUPS).get_page(request.GET.get("page"))
     after = request.GET.get("after", "")
     context |= {
         "batch": batch,
-        "groups": groups[:SHOWN_GROUPS],
-        "more_groups": max(0, len(groups) - SHOWN_GROUPS),
+        "groups": page,
         "may_repair": may(request.user, "change", batch) and not batch.is_active,
         "query": request.GET.urlencode(),
         **_pictures(batch, groups, shown, int(after) if after.isdecimal() and len(after) < 10 else 0),
     }
     context.setdefault("replace_form", ReplaceForm(initial=shown))
     context.setdefault("corrections_form", CorrectionsForm())
-    return render(request, "pages/failures.html", context)
+    return render(request, "pages/failures.html", context, status=status)
 
 
 def _pictures(

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 
 from products.catalogue import (
     ENCODINGS,
@@ -16,10 +17,13 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.models import Format, RequestStatus
+from products.models import Format, Request, RequestStatus
 from products.models.image import Causes
 from products.models.validators import validate_http_url
 
+#: What a column may hold, as it is chosen above the first rows of a refused file.
+ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
+ROLE = "role "
 #: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
@@ -100,7 +104,11 @@ class UploadForm(OptionsForm):
 
 
 class DraftForm(OptionsForm):
-    """The options for reading an uploaded catalogue, and those of its Request."""
+    """The options for reading an uploaded catalogue, and those of its Request.
+
+    Columns are chosen by the fields `serial`, `name` and `images`, or by a role for each column, whose field
+    is `role ` and the name of the column. Roles count first.
+    """
 
     serial = forms.ChoiceField(label="Serial number", required=False)
     name = forms.ChoiceField(label="Product name", required=False)
@@ -120,12 +128,12 @@ class DraftForm(OptionsForm):
         help_text="Added in front of relative paths. With https://shop.example/media, the path /a/chair.jpg "
         "becomes https://shop.example/media/a/chair.jpg.",
     )
-
     sheet = forms.ChoiceField(label="Sheet", required=False)
 
-    def __init__(self, head: Head, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
         names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
+        self._ambiguous: list[str] = []
+        super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
         self._has_sheets = len(head.sheets) > 1
         sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
         cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
@@ -133,6 +141,33 @@ class DraftForm(OptionsForm):
         for field in ("serial", "name"):
             cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
         cast(forms.MultipleChoiceField, self.fields["images"]).choices = columns
+
+        for index, name in enumerate(dict.fromkeys(names)):
+            role = forms.ChoiceField(label=name, required=False, choices=[*ROLES.items()])
+            role.widget.attrs["id"] = f"role-{index}"
+            self.fields[ROLE + name] = role
+
+    def _with_roles(self, data: QueryDict, names: Sequence[str]) -> QueryDict:
+        """Return the data with the columns that are chosen by their roles, and with roles for the others."""
+        data = data.copy()
+        for field in ("serial", "name", "images"):
+            if chosen := [name for name in dict.fromkeys(names) if data.get(ROLE + name) == field]:
+                data.setlist(field, chosen)
+                if field != "images" and len(chosen) > 1:
+                    self._ambiguous.append(field)
+            for name in filter(None, data.getlist(field)):
+                data.setdefault(ROLE + name, field)
+        return data
+
+    def clean(self) -> dict[str, Any] | None:
+        for field in self._ambiguous:
+            self.add_error(field, ValidationError("Choose this for one column only.", "ambiguous"))
+        return super().clean()
+
+    def roles(self, columns: Sequence[str]) -> list[tuple[str, forms.BoundField | None]]:
+        """Return each column with the field for its role; None without a name, or with an earlier one's."""
+        fields = {name: self[ROLE + name] for name in columns if ROLE + name in self.fields}
+        return [(name, fields.pop(name, None)) for name in columns]
 
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"]
@@ -142,10 +177,14 @@ class DraftForm(OptionsForm):
             raise ValidationError(str(error), "invalid_url") from error
 
     @property
+    def sheets(self) -> list[forms.BoundField]:
+        """The field for the sheet where there are several."""
+        return [self["sheet"]] if self._has_sheets else []
+
+    @property
     def columns(self) -> list[forms.BoundField]:
-        """The fields that assign columns, and the sheet where there are several."""
-        sheet = [self["sheet"]] if self._has_sheets else []
-        return [*sheet, self["serial"], self["name"], self["images"]]
+        """The fields that assign columns."""
+        return [self["serial"], self["name"], self["images"]]
 
     @property
     def reading(self) -> Reading:
@@ -215,6 +254,32 @@ class CorrectionsForm(forms.Form):
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused file as errors of the file field."""
         self.add_error("file", [ValidationError(text) for text in describe_problems(problems)])
+
+
+class DetailsForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """The name and the note of a Request."""
+
+    class Meta:
+        model = Request
+        fields = ["name", "note"]
+
+
+class RunsForm(forms.Form):
+    """Two runs of a Request to compare; by default the latest with the one before it."""
+
+    run = forms.TypedChoiceField(label="Compare run", coerce=int)
+    against_run = forms.TypedChoiceField(label="with run", coerce=int)
+
+    def __init__(self, latest: int, data: QueryDict | None = None) -> None:
+        super().__init__(data, initial={"run": latest, "against_run": latest - 1})
+        runs = [(number, str(number)) for number in range(1, latest + 1)]
+        cast(forms.ChoiceField, self.fields["run"]).choices = runs[1:]
+        cast(forms.ChoiceField, self.fields["against_run"]).choices = runs[:-1]
+
+    def clean(self) -> None:
+        run, against_run = self.cleaned_data.get("run"), self.cleaned_data.get("against_run")
+        if run and against_run and against_run >= run:
+            self.add_error("against_run", "Choose a run before the other one.")
 
 
 class RequestSearchForm(forms.Form):

@@ -1,7 +1,6 @@
 """Output pictures over HTTP: files in local storage, redirects to other storages, thumbnails."""
 
 from functools import lru_cache
-from threading import Lock
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +14,7 @@ from PIL import Image as Pillow
 
 from products.models import Image, Request
 from products.models.files import STORAGE_ERRORS
-from products.pages.thumbnail import make_thumbnail
+from products.pages.thumbnail import Busy, make_thumbnail
 
 #: Content types by file extension. Other files in the folder are not served.
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif"}
@@ -31,8 +30,8 @@ REDIRECT_CACHE_SECONDS = 1800
 
 #: About 10 KB each.
 MAX_CACHED_THUMBNAILS = 1000
-# One at a time: a decoded output takes memory.
-_decoding = Lock()
+#: When to ask again for a thumbnail of a large output while others are being made.
+BUSY_SECONDS = 5
 
 
 @require_safe
@@ -63,10 +62,15 @@ def image(request: HttpRequest, pk: UUID) -> HttpResponseRedirect:
 @require_safe
 @login_required
 def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Answer with an Image's output as a small WebP. 404 if it is missing or not visible to the user."""
+    """Answer with an Image's output as a small WebP. 404 if it is missing or not visible to the user.
+
+    Answers 503 if the output is large and too many others are being made.
+    """
     image = image_with_output(request, pk)
     try:
         data = _make_thumbnail(image.output_key)
+    except Busy:
+        return HttpResponse(status=503, headers={"Retry-After": str(BUSY_SECONDS)})
     except (*STORAGE_ERRORS, Pillow.DecompressionBombError) as error:
         raise Http404 from error
     # The output of an Image never changes once it exists.
@@ -84,6 +88,4 @@ def image_with_output(request: HttpRequest, pk: UUID) -> Image:
 def _make_thumbnail(output_key: str) -> bytes:
     """Scale a stored output down to WebP. Keys are content hashes, so results can be cached."""
     with default_storage.open(output_key) as file:
-        data = file.read()
-    with _decoding:
-        return make_thumbnail(data)
+        return make_thumbnail(file.read())

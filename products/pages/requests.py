@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
+from django.forms.models import model_to_dict
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -17,11 +18,19 @@ from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarg
 from products import lifecycle
 from products.accounts.authentication import HtmxRequest, UserRequest
 from products.accounts.rights import get_permitted, may
-from products.lifecycle.quotas import check_open_work
+from products.catalogue import CatalogueError
+from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Request
-from products.pages.forms import RequestSearchForm, RetryForm
+from products.pages.forms import (
+    DetailsForm,
+    OptionsForm,
+    RequestSearchForm,
+    RetryForm,
+    RunsForm,
+    describe_problems,
+)
 from products.pages.products import products_context
-from products.results.changes import count_changes
+from products.results.changes import State, count_changes
 from products.results.failures import failures_by_cause
 from products.throttling import LimitReached
 
@@ -75,7 +84,7 @@ def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
     if request.htmx and (was_just_read or not batch.is_active):
         page = render(request, "pages/request.html", _page_context(request, batch))
         return reselect(retarget(page, "#main"), "#main")
-    return render(request, "pages/_progress.html", _progress_context(batch))
+    return render(request, "pages/_progress.html", {**_progress_context(batch), "is_poll": request.htmx})
 
 
 @require_safe
@@ -141,6 +150,44 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_POST
 @login_required
+def details(request: UserRequest, pk: UUID) -> HttpResponse:
+    """Change the name and the note of a Request."""
+    batch = changeable(request, pk)
+    form = DetailsForm(request.POST)
+    if not form.is_valid():
+        context = {**_page_context(request, batch), "details_form": form}
+        return render(request, "pages/request.html", context, status=400)
+    Request.objects.filter(pk=batch.pk).update(**form.cleaned_data)
+    messages.success(request, "Saved.")
+    return redirect(batch)
+
+
+@require_POST
+@login_required
+def repeat(request: UserRequest, pk: UUID) -> HttpResponse:
+    """Submit the file of a Request again with other options, and show the new Request."""
+    batch, form = changeable(request, pk), OptionsForm(request.POST)
+    limit: LimitReached | None = None
+    try:
+        count_upload(request.user)
+        check_open_work(request.user)
+        if form.is_valid():
+            again = lifecycle.repeat(batch, **form.cleaned_options)
+            messages.success(request, "This is a new request with the same file.")
+            return redirect(again)
+    except LimitReached as error:
+        limit = error
+        form.add_error(None, error.detail)
+    except CatalogueError as error:
+        for text in describe_problems(error.problems):
+            form.add_error(None, text)
+    context = {**_page_context(request, batch), "options_form": form}
+    response = render(request, "pages/request.html", context, status=400)
+    return limit.mark(response) if limit else response
+
+
+@require_POST
+@login_required
 def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Delete a Request with its products and pictures."""
     requests = Request.objects
@@ -167,11 +214,25 @@ def _page_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
         "failures": failures_by_cause(batch),
         "may_change": may(request.user, "change", batch),
         "may_delete": may(request.user, "delete", batch),
+        "details_form": DetailsForm(instance=batch),
+        "options_form": OptionsForm(initial=model_to_dict(batch, list(OptionsForm.base_fields))),
     }
-    # Counting changes reads two whole catalogues, so searches and later pages do without.
     is_first_page = not (products["is_search"] or products["has_previous"])
-    if is_first_page and not batch.is_active and (earlier := batch.earlier):
-        context |= {"earlier": earlier, "changes": count_changes(batch, earlier)}
+    return context | _changes_context(request, batch, is_first_page=is_first_page)
+
+
+def _changes_context(request: HttpRequest, batch: Request, *, is_first_page: bool) -> dict[str, Any]:
+    """Return the template context of the changes: between two runs if the query string names them."""
+    is_chosen = "against_run" in request.GET
+    form = RunsForm(batch.run, request.GET if is_chosen else None)
+    context: dict[str, Any] = {"runs_form": form}
+    if form.is_valid():
+        run, against_run = form.cleaned_data["run"], form.cleaned_data["against_run"]
+        states = State.after_run(batch, run), State.after_run(batch, against_run)
+        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
+    # Counting changes reads two whole catalogues, so searches and later pages do without.
+    elif is_first_page and not batch.is_active and (earlier := batch.earlier):
+        context |= {"earlier": earlier, "changes": count_changes(State(batch), State(earlier))}
     return context
 
 

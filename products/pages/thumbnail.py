@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from io import BytesIO
+from threading import BoundedSemaphore, Lock
 
 from PIL import Image
 
@@ -16,17 +17,38 @@ THUMBNAIL_PIXELS = 192
 MAX_PIXELS_IN_PROCESS = 4_000_000
 MAX_JPEG_PIXELS_IN_PROCESS = 16_000_000
 CHILD_SECONDS = 30
+#: Threads of a web process that may wait for a child, which takes seconds: half of all, so that the
+#: others are left for other requests.
+MAX_WAITING = 4
+# One at a time of each kind: a decoded output takes memory.
+_decoding, _child = Lock(), Lock()
+_waiting = BoundedSemaphore(MAX_WAITING)
+
+
+class Busy(Exception):
+    """MAX_WAITING threads wait for a child already."""
 
 
 def make_thumbnail(data: bytes) -> bytes:
     """Return the thumbnail of a picture.
 
-    Raises OSError if it cannot be made, and what Pillow raises for too many pixels.
+    Raises Busy, OSError if it cannot be made, and what Pillow raises for too many pixels.
     """
     with Image.open(BytesIO(data)) as picture:
         most = MAX_JPEG_PIXELS_IN_PROCESS if picture.format == "JPEG" else MAX_PIXELS_IN_PROCESS
         if picture.width * picture.height <= most:
-            return _scale_down(picture)
+            with _decoding:
+                return _scale_down(picture)
+    if not _waiting.acquire(blocking=False):
+        raise Busy
+    try:
+        with _child:
+            return _make_in_child(data)
+    finally:
+        _waiting.release()
+
+
+def _make_in_child(data: bytes) -> bytes:
     try:
         child = subprocess.run(  # noqa: S603 (the command contains nothing of the picture)
             [sys.executable, "-P", "-c", f"import {__name__} as child; child.main()"],

@@ -20,7 +20,7 @@ from products.lifecycle import IdempotencyConflict, check_catalogue, preview_cat
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
 from products.models.files import storage_checked
-from products.pages.forms import DraftForm, UploadForm, describe_problems
+from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
@@ -109,6 +109,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
         head = read_head(file)
     given = [request.POST.get("serial", ""), request.POST.get("name", ""), *request.POST.getlist("images")]
+    given += [key.removeprefix(ROLE) for key, role in request.POST.items() if key.startswith(ROLE) and role]
     # The columns chosen are those of another sheet: they are found again.
     is_other_sheet = sheet in head.sheets and not {*given} <= {"", *head.columns}
     is_bound = request.method == "POST" and not is_other_sheet
@@ -134,8 +135,9 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         "form": form,
         "preview": preview,
         "problems": problems,
-        "raw_header": head.columns[:MAX_SHOWN_COLUMNS],
+        "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
         "raw_rows": rows,
+        "has_more_columns": len(head.columns) > MAX_SHOWN_COLUMNS,
     }
     form.focus_first_error()
     is_refused = form.is_bound and (form.errors or problems)

@@ -1,9 +1,10 @@
-"""Changes between the pictures of two Requests."""
+"""Changes between the pictures of two Requests, or of two runs of one."""
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.db import connection, models
@@ -15,17 +16,22 @@ from products.models.output_urls import OutputUrls
 HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error")
 
 # MATERIALIZED reads each side once; SQLite would otherwise scan one side for each row of the other.
-# A picture without an outcome keeps its status as its kind: pending or canceled.
+# A picture without an outcome keeps its status as its kind: pending, canceled or ignored. One that was
+# settled after its side's moment (`is_known` is false) had no output then: it had failed or was canceled.
 COMPARISON = """
 WITH now AS MATERIALIZED (
-  SELECT number, url, status, output_key, external_url, error_detail FROM {table} WHERE {now}
+  SELECT number, url, status, output_key, external_url, error_detail, {now_known} AS is_known
+  FROM {table} WHERE {now}
 ), earlier AS MATERIALIZED (
-  SELECT number, url, output_key, external_url FROM {table} WHERE {earlier}
+  SELECT number, url, output_key, external_url FROM {table} WHERE {earlier} AND {earlier_known}
 ), change AS (
-  SELECT 0 AS place, now.number, now.url, now.output_key, now.external_url, now.error_detail,
+  SELECT 0 AS place, now.number, now.url,
+    CASE WHEN now.is_known THEN now.output_key ELSE '' END AS output_key,
+    CASE WHEN now.is_known THEN now.external_url ELSE '' END AS external_url,
+    CASE WHEN now.is_known THEN now.error_detail ELSE '' END AS error_detail,
     COALESCE(earlier.output_key, '') AS was_key, COALESCE(earlier.external_url, '') AS was_url,
     CASE
-      WHEN now.status = 'failed' THEN 'failing'
+      WHEN now.status = 'failed' OR NOT now.is_known THEN 'failing'
       WHEN now.status <> 'completed' THEN now.status
       WHEN COALESCE(earlier.output_key, '') = '' AND COALESCE(earlier.external_url, '') = '' THEN 'new'
       WHEN now.output_key = earlier.output_key AND now.external_url = earlier.external_url THEN 'unchanged'
@@ -54,12 +60,38 @@ class Kind(models.TextChoices):
     UNCHANGED = "unchanged", "Unchanged"
     GONE = "gone", "Gone"
     FAILING = "failing", "Failing now"
+    IGNORED = "ignored", "Left out"
     PENDING = "pending", "Pending"
     CANCELED = "canceled", "Canceled"
 
 
+class State(NamedTuple):
+    """The pictures of a Request as they are or, with `until`, as they were at that moment."""
+
+    batch: Request
+    until: datetime | None = None
+
+    @classmethod
+    def after_run(cls, batch: Request, number: int) -> Self:
+        """Return the state at the end of a run, or the present one for the latest run.
+
+        A completed picture takes no part in later runs, so what was completed at the end of a run is what was
+        settled before the next one started.
+        """
+        following = next((run for run in batch.all_runs if run.number > number), None)
+        return cls(batch, following.started_at if following else None)
+
+    @property
+    def is_known(self) -> tuple[str, list[Any]]:
+        """A condition on Images in SQL, with its parameters: settled by the moment of this state."""
+        if self.until is None:
+            return "1 = 1", []
+        moment = Image._meta.get_field("settled_at").get_db_prep_value(self.until, connection)
+        return "COALESCE(settled_at < %s, 1 = 0)", [moment]
+
+
 class Change(NamedTuple):
-    """A picture of either Request with the URLs of its current and earlier output, "" for none."""
+    """A picture of either state with the URLs of its current and earlier output, "" for none."""
 
     kind: str
     url: str
@@ -68,8 +100,8 @@ class Change(NamedTuple):
     error: str
 
 
-def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
-    """Yield the pictures of `batch` in order of appearance, then those that only `earlier` had.
+def changes(now: State, earlier: State | None) -> Iterator[Change]:
+    """Yield the pictures of `now` in order of appearance, then those that only `earlier` had.
 
     A picture is unchanged if its output is the same file. Other options therefore change every picture;
     a source with different bytes may still give the same output. Pages are statements of their own: while
@@ -77,15 +109,15 @@ def changes(batch: Request, earlier: Request | None) -> Iterator[Change]:
     """
     addresses = OutputUrls()
 
-    def address(of: Request | None, url: str, key: str, external_url: str) -> str:
-        return addresses.url(Image.id_for(of.pk, url), key, external_url) if of else ""
+    def address(of: State | None, url: str, key: str, external_url: str) -> str:
+        return addresses.url(Image.id_for(of.batch.pk, url), key, external_url) if of else ""
 
-    for place, side in enumerate((batch, earlier)):
-        for urls in _pages(side) if side else ():
-            for kind, url, key, external, was_key, was_external, error in _compare(
-                batch, earlier, urls, place
+    for place, side in enumerate((now, earlier)):
+        for urls in _pages(side.batch) if side else ():
+            for kind, url, key, external, was_key, was_external, error in _select(
+                ROWS, now, earlier, urls, place
             ):
-                output, was = address(batch, url, key, external), address(earlier, url, was_key, was_external)
+                output, was = address(now, url, key, external), address(earlier, url, was_key, was_external)
                 yield Change(kind, url, output, was, error)
 
 
@@ -97,40 +129,50 @@ def _pages(batch: Request) -> Iterator[list[str]]:
         yield [url for _, url in page]
 
 
-def _compare(batch: Request, earlier: Request | None, urls: list[str], place: int) -> list[tuple[str, ...]]:
-    """Return the rows of one part of the comparison, 0 or 1, for these URLs."""
-    of_batch, of_earlier = (
-        _ids(*(Image.id_for(one.pk, url) for url in urls)) if one else [] for one in (batch, earlier)
-    )
-    marks = [", ".join(["%s"] * len(ids)) or "NULL" for ids in (of_batch, of_earlier)]
-    statement = _comparison(f"id IN ({marks[0]})", f"id IN ({marks[1]})") + ROWS
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*of_batch, *of_earlier, place])
-        rows: list[tuple[str, ...]] = cursor.fetchall()
-    return rows
-
-
-def count_changes(batch: Request, earlier: Request) -> list[tuple[str, int]]:
+def count_changes(now: State, earlier: State) -> list[tuple[str, int]]:
     """Return the label of each kind of change that occurs, with its number of pictures."""
-    with connection.cursor() as cursor:
-        cursor.execute(_comparison("request_id = %s", "request_id = %s") + COUNTS, _ids(batch.pk, earlier.pk))
-        counts = Counter(dict(cursor.fetchall()))
+    counts = Counter(dict(_select(COUNTS, now, earlier)))
     return [(str(kind.label), counts[kind]) for kind in Kind if counts[kind]]
 
 
-def changes_csv(batch: Request, earlier: Request | None, *, for_excel: bool = False) -> Iterator[bytes]:
+def changes_csv(now: State, earlier: State | None, *, for_excel: bool = False) -> Iterator[bytes]:
     """Yield changes() as CSV in UTF-8; `for_excel` adds a byte order mark and defuses formulas."""
     if for_excel:
         yield "\ufeff".encode()
-    for cells in chain([HEADER], changes(batch, earlier)):
+    for cells in chain([HEADER], changes(now, earlier)):
         values = [escape_formula(cell) if for_excel else cell for cell in cells]
         yield (",".join(quote_cell(value, ",") for value in values) + "\r\n").encode()
 
 
-def _comparison(now: str, earlier: str) -> str:
-    """Return the beginning of a statement that compares the Images of two conditions."""
-    table = connection.ops.quote_name(Image._meta.db_table)
-    return COMPARISON.format(table=table, now=now, earlier=earlier)
+def _select(
+    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, place: int | None = None
+) -> list[tuple[Any, ...]]:
+    """Return the rows that a SELECT finds in the comparison, of these URLs or of all."""
+    of_now, of_earlier = (_condition(state, urls) for state in (now, earlier))
+    now_known = now.is_known
+    earlier_known = earlier.is_known if earlier else ("1 = 1", [])
+    statement = COMPARISON.format(
+        table=connection.ops.quote_name(Image._meta.db_table),
+        now=of_now[0],
+        now_known=now_known[0],
+        earlier=of_earlier[0],
+        earlier_known=earlier_known[0],
+    )
+    parameters = [*now_known[1], *of_now[1], *of_earlier[1], *earlier_known[1]]
+    with connection.cursor() as cursor:
+        cursor.execute(statement + rows, parameters if place is None else [*parameters, place])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def _condition(state: State | None, urls: list[str] | None) -> tuple[str, list[Any]]:
+    """Return a condition on the Images of a state in SQL, of these URLs or of all, with its parameters."""
+    if state is None:
+        return "1 = 0", []
+    if urls is None:
+        return "request_id = %s", _ids(state.batch.pk)
+    ids = _ids(*(Image.id_for(state.batch.pk, url) for url in urls))
+    return f"id IN ({', '.join(['%s'] * len(ids))})", ids
 
 
 def _ids(*ids: UUID) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from django.db.models import Count
@@ -23,8 +23,8 @@ class Explanation(NamedTuple):
 EXPLANATIONS = {
     "invalid_url": Explanation(
         "Invalid picture URL",
-        "The cell does not contain a URL that starts with http:// or https://. Correct it in the catalogue, "
-        "then upload the file again.",
+        "The cell does not contain a URL that starts with http:// or https://. Change the URL, or upload "
+        "corrected rows.",
     ),
     "blocked_address": Explanation(
         "Private network address",
@@ -45,7 +45,8 @@ EXPLANATIONS = {
     ),
     "tls": Explanation(
         "Secure connection failed",
-        "The server's certificate has expired or does not match its name. Ask its owner to renew it.",
+        "The server's certificate has expired, does not match its name or is from no known authority. Ask "
+        "its owner to correct it.",
     ),
     "too_many_redirects": Explanation(
         "Too many redirects",
@@ -152,12 +153,12 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """The failed Images with one error code on one host, and the number of rows that show them."""
+    """The failed Images with one error code on one host, and the number of rows that show them if counted."""
 
     code: str
     host: str
     count: int
-    rows: int
+    rows: int | None
 
     @property
     def explanation(self) -> Explanation:
@@ -169,19 +170,28 @@ class FailureGroup:
         return f"{self.code} {self.host}"
 
 
-def failure_groups(batch: Request) -> list[FailureGroup]:
-    """Return the failed Images of a Request by error code and host, the largest group first."""
+def failure_groups(batch: Request, *, with_rows: bool = True) -> list[FailureGroup]:
+    """Return the failed Images of a Request by error code and host, the largest group first.
+
+    Images are counted in an index, 100,000 in about 20 ms. Counting the rows takes a second for as many.
+    """
     causes = batch.images.failed().order_by().values_list("error_code", "host")
+    groups = [
+        FailureGroup(code, host, count, None) for code, host, count in causes.annotate(count=Count("*"))
+    ]
+    if with_rows:
+        rows = _rows_by_cause(batch)
+        groups = [replace(group, rows=rows.get((group.code, group.host), 0)) for group in groups]
+    return sorted(groups, key=lambda group: (-group.count, group.code, group.host))
+
+
+def _rows_by_cause(batch: Request) -> dict[tuple[str, str], int]:
+    """Return the number of rows that show failed Images, by error code and host."""
     places = ProductImage.objects.filter(image__request=batch, image__status=ImageStatus.FAILED).order_by()
     by_row = places.values_list("image__error_code", "image__host")
-    rows = {
+    return {
         (code, host): count for code, host, count in by_row.annotate(count=Count("product", distinct=True))
     }
-    groups = [
-        FailureGroup(code, host, count, rows.get((code, host), 0))
-        for code, host, count in causes.annotate(count=Count("*"))
-    ]
-    return sorted(groups, key=lambda group: (-group.count, group.code, group.host))
 
 
 def is_error_code(code: str) -> bool:

@@ -44,20 +44,33 @@ def result_csv(
 
 
 def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
-    reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
     with batch.source:
         yield from writer.start()
-        for chunk in _split(catalogue.parts()):
-            outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
+        for chunk in rows_with_results(batch, catalogue):
             lines = []
-            for part in chunk:
+            for part, of_row in chunk:
                 if isinstance(part, Row):
-                    of_row = [outcomes.get(url, not_ingested) for url in part.image_urls]
                     if not only_failed or any(outcome.failure for outcome in of_row):
-                        lines.append(writer.row(part, *_result_cells(of_row)))
+                        lines.append(writer.row(part, *result_cells(of_row)))
                 elif not only_failed:
                     lines.append(part)
             yield writer.encode("".join(lines))
+
+
+def rows_with_results(
+    batch: Request, catalogue: Catalogue
+) -> Iterator[list[tuple[Row | str, list[PictureResult]]]]:
+    """Yield the parts of a catalogue in chunks, each row with the outcome of each of its URLs."""
+    reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
+    for chunk in _split(catalogue.parts()):
+        outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
+        yield [
+            (
+                part,
+                [outcomes.get(url, not_ingested) for url in part.image_urls] if isinstance(part, Row) else [],
+            )
+            for part in chunk
+        ]
 
 
 def _split(parts: Iterable[Row | str]) -> Iterator[list[Row | str]]:
@@ -114,7 +127,7 @@ class ResultReader:
         }
 
 
-def _result_cells(outcomes: list[PictureResult]) -> tuple[Sequence[str], str, str]:
+def result_cells(outcomes: list[PictureResult]) -> tuple[Sequence[str], str, str]:
     """Return the output URLs of a row, its status and its errors."""
     urls, statuses, failures = zip(*outcomes, strict=True) if outcomes else ((), (), ())
     return urls, _status_of(statuses), " | ".join(filter(None, failures))

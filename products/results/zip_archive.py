@@ -24,7 +24,7 @@ PIECE_BYTES = 262_144
 MAX_NAME_BYTES = 80
 
 
-class _Buffer(io.RawIOBase):
+class ZipBuffer(io.RawIOBase):
     """Collects what zipfile writes until it is taken. It cannot seek, so zipfile only appends."""
 
     def __init__(self) -> None:
@@ -37,6 +37,9 @@ class _Buffer(io.RawIOBase):
         self._data += data
         return memoryview(data).nbytes
 
+    def __len__(self) -> int:
+        return len(self._data)
+
     def take(self) -> bytes:
         data, self._data = bytes(self._data), bytearray()
         return data
@@ -44,7 +47,7 @@ class _Buffer(io.RawIOBase):
 
 def images_zip(batch: Request) -> Iterator[bytes]:
     """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, in pieces of PIECE_BYTES."""
-    buffer, used = _Buffer(), set[str]()
+    buffer, used = ZipBuffer(), set[str]()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
         for product, number, image in _numbered_images(batch):
             if image.output_key:
@@ -59,7 +62,7 @@ def images_zip(batch: Request) -> Iterator[bytes]:
 
 def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
     """Yield a ZIP of the result CSVs, named `{id}-{name}.csv`."""
-    buffer = _Buffer()
+    buffer = ZipBuffer()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for batch in batches:
             name = _safe_name(PurePath(batch.filename).stem) or "catalogue"

@@ -40,6 +40,14 @@ def finished(owner: User) -> Request:
     return settle(batch, outcomes)
 
 
+def retried(owner: User) -> Request:
+    """A Request whose second run has completed one picture and failed at another."""
+    batch = finished(owner)
+    lifecycle.retry(batch)
+    batch.refresh_from_db()
+    return settle(batch, {OTHER_URL: JPEG, THIRD_URL: "timeout", LONG_URL: "dns"})
+
+
 def at_work(owner: User) -> Request:
     return settle(ingest(submit(owner, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: "dns"})
 
@@ -76,6 +84,11 @@ PAGES: dict[str, Callable[[User], str]] = {
     "request at work": lambda ann: at_work(ann).get_absolute_url(),
     "request finished": lambda ann: finished(ann).get_absolute_url(),
     "rows behind a failure": lambda ann: f"{finished(ann).get_absolute_url()}?code=dns&host=shop.example",
+    "request with two runs": lambda ann: f"{retried(ann).get_absolute_url()}?run=2&against_run=1",
+    "failures": lambda ann: f"{finished(ann).get_absolute_url()}failures/",
+    "failures of a group": lambda ann: (
+        f"{finished(ann).get_absolute_url()}failures/?code=dns&host=shop.example"
+    ),
     "webhooks, none": lambda ann: "/webhooks/",
     "webhooks": lambda ann: (endpoint(ann), "/webhooks/")[-1],
     "endpoint": lambda ann: endpoint(ann).get_absolute_url(),

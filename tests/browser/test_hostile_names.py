@@ -5,6 +5,7 @@ success either, since nothing unescaped should be there to be stopped.
 """
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -46,7 +47,7 @@ def batch(boss: User) -> Request:
     urls = [image.url for image in batch.images.pending().order_by("number")]
     settle(batch, {urls[0]: "<script>mark()"} | dict.fromkeys(urls[1:], JPEG))
     batch.images.update(error_detail=HOSTILE)
-    Request.objects.update(error=HOSTILE)
+    Request.objects.update(error=HOSTILE, name=HOSTILE[:200], note=HOSTILE[:500])
     ApiToken.objects.issue(boss, HOSTILE[:100])
     hostile = make_csv((HOSTILE, HOSTILE, HOSTILE_URL), header=(*HEADER[:2], f"{HOSTILE}{HEADER[2]}"))
     lifecycle.keep_draft(boss, ContentFile(hostile, HOSTILE_NAME))
@@ -114,8 +115,12 @@ def addresses(batch: Request) -> list[str]:
     draft = Draft.objects.get()
     lists = [f"/admin/{model}/" for model in rows]
     changes = [f"/admin/{model}/{pk}/{page}/" for model, pk in rows.items() for page in ("change", "history")]
+    group = batch.images.failed().order_by("number").values("error_code", "host")[0]
+    failures = f"{batch.get_absolute_url()}failures/"
+    group_page = f"{failures}?{urlencode({'code': group['error_code'], 'host': group['host']})}"
     token = f"/admin/accounts/apitoken/{rows['accounts/apitoken']}/delete/"
     return [
+        *(failures, group_page),
         *("/", "/requests/", batch.get_absolute_url(), draft.get_absolute_url(), "/account/", "/admin/"),
         *(*lists, *changes, token, "/admin/accounts/apitoken/add/", "/admin/processing/worker/"),
     ]

@@ -72,7 +72,8 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
     expect(phone.get_by_role("heading", name="Download timed out · 1 picture")).to_be_visible()
     press(phone, "Retry pictures from")
     expect(phone.get_by_role("status").first).to_have_text("Retry started.")
-    press(phone, "Cancel")
+    phone.get_by_text("Cancel this run").tap()
+    press(phone, "Stop now")
     expect(phone.get_by_role("status").first).to_contain_text("Request canceled.")
     rows = csv.DictReader(io.StringIO(download(phone, "Download results").path().read_text()))
     assert [row["Status"] for row in rows] == ["completed", "failed", "completed"]

@@ -60,6 +60,34 @@ def test_a_file_is_chosen_by_button_previewed_with_other_columns_and_started(
     assert batch.images_total == 2
 
 
+def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
+    site: "Page", live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+
+    def look_up(host: str) -> str:
+        answer.wait()
+        return f"There is no host named {host}."
+
+    monkeypatch.setattr("processing.work.host_warnings.looked_up_problem", look_up)
+    monkeypatch.setattr("processing.work.host_warnings.POLLS", 1_000)  # however slow the machine is
+    monkeypatch.setattr("processing.work.host_warnings.WAIT_SECONDS", 1_000)
+    site.goto(live_server.url)
+    file = chosen(make_csv((1, "Chair", URL), (2, "Table", "http://192.168.1.5/table.jpg")))
+    site.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and preview").click()
+    warnings = site.locator("#host-warnings")
+    expect(warnings.get_by_role("listitem")).to_have_text(
+        "192.168.1.5 is in a private network, where this service does not fetch. Its picture will fail."
+    )
+    expect(warnings).to_contain_text("Checking whether the servers exist")
+    answer.set()
+    expect(warnings).to_contain_text("There is no host named shop.example. Its picture will fail.")
+    expect(warnings).not_to_contain_text("Checking whether")
+    site.get_by_role("button", name="Start").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
+
+
 def test_a_file_is_dropped_anywhere_on_the_page(site: "Page", live_server: LiveServer) -> None:
     site.goto(live_server.url)
     site.evaluate(DROP, ["dropped.csv", make_csv(*ROWS).decode()])
@@ -141,8 +169,10 @@ def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
     batch = ingest(batch)
     expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
     expect(site.get_by_role("rowheader", name="3")).to_be_visible()
+    expect(site).to_have_title("0 % · catalogue.csv – Image Extractor")
     settle(batch, {URL: JPEG})
     expect(site.get_by_label("1 of 3 pictures done")).to_be_attached()
+    expect(site).to_have_title("33 % · catalogue.csv – Image Extractor")
     expect(site.get_by_role("row", name="Chair").get_by_text("Completed")).to_be_visible()
     settle(batch, {OTHER_URL: "http_404"})
     expect(site.get_by_role("heading", name="Picture not found (404) · 1 picture")).to_be_visible(
@@ -150,7 +180,7 @@ def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
     )
     settle(batch, {THIRD_URL: JPEG})
     expect(site).to_have_title("Completed with errors · catalogue.csv – Image Extractor")
-    expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(site.get_by_text("Cancel this request")).to_have_count(0)
     expect(site.get_by_role("img", name="Compressed picture 1 of row 3")).to_have_js_property(
         "naturalWidth", 32
     )
@@ -175,9 +205,12 @@ def test_what_failed_is_tried_again_and_completes(site: "Page", live_server: Liv
 def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User) -> None:
     batch = ingest(submit(ann, make_csv(*ROWS)))
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
-    site.get_by_role("button", name="Cancel").click()
+    stop = site.get_by_role("button", name="Stop now")
+    expect(stop).to_be_hidden()
+    site.get_by_text("Cancel this request").click()
+    stop.click()
     expect(site.get_by_role("status").first).to_have_text("Request canceled. Completed pictures are kept.")
-    expect(site.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(stop).to_have_count(0)
     batch.refresh_from_db()
     assert batch.status == Request.Status.CANCELED
 

@@ -1,6 +1,7 @@
 """JavaScript switched off: every way through the pages is there, by forms and reloads."""
 
 from collections.abc import Iterator
+from threading import Event
 from typing import TYPE_CHECKING
 
 import httpx
@@ -10,8 +11,10 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from processing.work import host_warnings
 from products.models import Request
 from tests.support.factories import JPEG, OTHER_URL, URL, ingest, make_csv, settle
+from tests.support.parallel import wait_until
 from tests.support.watching import log_in
 
 if TYPE_CHECKING:
@@ -26,18 +29,31 @@ def plain(chromium: "Browser", live_server: LiveServer, ann: User) -> Iterator["
         yield context.new_page()
 
 
-def test_from_the_upload_to_the_retry(plain: "Page") -> None:
+def test_from_the_upload_to_the_retry(plain: "Page", monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Event()
+
+    def look_up(host: str) -> str:
+        answer.wait()
+        return f"There is no host named {host}."
+
+    monkeypatch.setattr("processing.work.host_warnings.looked_up_problem", look_up)
     data = make_csv((1, "Chair", URL), (2, "Table", OTHER_URL), header=("Artikel", "Titel", "Fotos"))
     plain.goto("/")
     file = {"name": "artikel.csv", "mimeType": "text/csv", "buffer": data}
     plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
     plain.get_by_role("button", name="Upload and preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
+    expect(
+        plain.get_by_text("Checking whether the servers exist. “Update preview” shows the result as well.")
+    ).to_be_visible()
     plain.get_by_label("Serial number").select_option("Artikel")
     plain.get_by_label("Product name").select_option("Titel")
     plain.get_by_label("Fotos").check()
+    answer.set()
+    wait_until(lambda: not host_warnings.lookups._asked)
     plain.get_by_role("button", name="Update preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
+    expect(plain.get_by_text("There is no host named")).to_have_count(1)
     plain.get_by_role("button", name="Start").click()
     batch = settle(ingest(Request.objects.get()), {URL: JPEG})
     plain.reload()
@@ -47,7 +63,8 @@ def test_from_the_upload_to_the_retry(plain: "Page") -> None:
     expect(plain.get_by_role("img", name="Compressed picture 1 of row 1")).to_be_visible()
     plain.get_by_role("button", name="Retry pictures from").click()
     expect(plain.get_by_role("status").first).to_have_text("Retry started.")
-    plain.get_by_role("button", name="Cancel").click()
+    plain.get_by_text("Cancel this run").click()
+    plain.get_by_role("button", name="Stop now").click()
     expect(plain.get_by_role("status").first).to_contain_text("Request canceled.")
     with plain.expect_download() as result:
         plain.get_by_role("link", name="Download results").click()

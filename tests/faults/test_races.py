@@ -139,6 +139,22 @@ def retry(batch: Request) -> int:
     return again
 
 
+def replace_urls(batch: Request) -> int:
+    """Fetch what failed from another host. Return the number of Images."""
+    try:
+        changed = lifecycle.replace(batch, "shop.example", "cdn.example").count
+    except lifecycle.StillActive:
+        changed = 0
+    sweep(batch)
+    return changed
+
+
+def finish_with_failures(batch: Request) -> None:
+    """End the first run with one completed Image; the others have failed."""
+    first, *others = claimed(batch)
+    lifecycle.record(batch.pk, [complete(first), *map(failed, others)], WORKER)
+
+
 def delete(batch: Request) -> int:
     lifecycle.delete(batch)
     sweep(batch)
@@ -370,6 +386,79 @@ def test_a_cancel_against_the_retry_of_what_is_active_or_has_ended(endings: Endi
     for batch, (canceled, again) in zip(batches, results, strict=True):
         assert canceled or batch.is_active
         assert again == (IMAGES - 1 if batch.run == 2 else 0)
+
+
+def test_a_cancel_of_a_later_run_against_the_flush_that_finishes_it(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        finish_with_failures(batch)
+        retry(batch)
+        batch.refresh_from_db()
+        outcomes = [complete(image) for image in claimed(batch)]
+        return [partial(cancel, batch), partial(flush, batch, outcomes)]
+
+    results = race(batches, sides)
+    ends = check(batches, endings)
+    assert set(ends) == {(Status.COMPLETED, 2), (Status.COMPLETED_WITH_ERRORS, 2)}
+    for batch, (canceled, taken) in zip(batches, results, strict=True):
+        assert canceled == (batch.status == Status.COMPLETED_WITH_ERRORS)
+        assert taken == batch.images_completed - 1
+        # What was not taken has failed as before, with its cause.
+        assert batch.images.filter(status="failed", error_code="timeout").count() == IMAGES - 1 - taken
+        run = batch.runs.get(number=2)
+        assert (run.canceled, run.completed, run.failed) == (
+            canceled,
+            batch.images_completed,
+            batch.images_failed,
+        )
+
+
+def test_a_replace_against_the_finish_that_it_waits_for(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        images = claimed(batch)
+        lifecycle.record(batch.pk, [failed(image) for image in images[:2]], WORKER)
+        outcomes = [complete(image) for image in images[2:]]
+        return [partial(replace_urls, batch), partial(flush, batch, outcomes)]
+
+    results = race(batches, sides)
+    assert set(check(batches, endings)) == {(Status.COMPLETED_WITH_ERRORS, 1), (Status.PROCESSING, 2)}
+    for batch, (again, taken) in zip(batches, results, strict=True):
+        assert taken == batch.images_completed == IMAGES - 2
+        assert again == batch.images_pending == (2 if batch.is_active else 0)
+        assert batch.images.filter(fetched_from__contains="cdn.example").count() == again
+
+
+def test_a_replace_against_a_retry(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        finish_with_failures(batch)
+        return [partial(replace_urls, batch), partial(retry, batch)]
+
+    results = race(batches, sides)
+    assert check(batches, endings) == {(Status.PROCESSING, 2): ROUNDS}
+    assert {tuple(result) for result in results} == {(IMAGES - 1, 0), (0, IMAGES - 1)}
+    for batch, (replaced, _again) in zip(batches, results, strict=True):
+        assert batch.run_by == ("replace" if replaced else "retry")
+        assert batch.images.filter(host="cdn.example").count() == replaced
+
+
+def test_a_cancel_against_the_replace_that_it_stops(endings: Endings) -> None:
+    batches = working()
+
+    def sides(batch: Request) -> list[Callable[[], int]]:
+        finish_with_failures(batch)
+        return [partial(cancel, batch), partial(replace_urls, batch)]
+
+    results = race(batches, sides)
+    assert set(check(batches, endings)) == {(Status.PROCESSING, 2), (Status.COMPLETED_WITH_ERRORS, 2)}
+    for batch, (canceled, replaced) in zip(batches, results, strict=True):
+        assert replaced == IMAGES - 1
+        assert canceled == (not batch.is_active)
+        assert batch.images.exclude(fetched_from="").count() == (0 if canceled else IMAGES - 1)
 
 
 def test_a_prune_against_the_reuse_of_an_output(endings: Endings, settings: Settings, tmp_path: Path) -> None:

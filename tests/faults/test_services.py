@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.faults.test_storage import small_disk
+from tests.support.disk import small_disk
 from tests.support.jobs import as_csv
 from tests.support.origin import Origin
 from tests.support.servers import Postgres, Redis

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zipfile
 from itertools import pairwise
 
 from hypothesis import example
@@ -11,6 +12,7 @@ from products.catalogue import (
     Catalogue,
     CatalogueError,
     Row,
+    WorkbookWriter,
     Writer,
     known_encoding,
     preview,
@@ -19,8 +21,10 @@ from products.catalogue import (
     validate,
 )
 from products.catalogue.picture_cells import _pieces, cell_warnings, replace_urls
+from products.catalogue.reading import _is_total
+from products.catalogue.records import readable
 from tests.support.effort import fuzz
-from tests.support.factories import URL, make_csv
+from tests.support.factories import URL, make_csv, make_workbook
 
 GOOD = make_csv(
     (1, "Chair", f"{URL}, https://cdn.example/w_300,h_200/b.jpg"),
@@ -69,7 +73,6 @@ def check(data: bytes) -> None:
     assert rows is not None
     assert summary.rows == len(rows)
     assert summary.urls == sum(len(row.image_urls) for row in rows)
-    assert summary.first_rows == rows[:100]
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
     assert all(one.line < two.line for one, two in pairwise(rows))
     assert summary.problem_count >= len(summary.problems)
@@ -125,13 +128,21 @@ def test_what_was_written_is_read(
 ) -> None:
     rows = [[cell.encode("cp1252", "replace").decode("cp1252") for cell in row] for row in rows]
     header = HEADER.format("\n").splitlines()
+    # Repeated headers and sums are no products, nor is a second header in front of all of them.
+    rows = [row for row in rows if any(map(str.strip, row)) and row != header and not _is_total(row)]
     data = make_csv(
-        *rows, ["last", "", ""], header=header, delimiter=delimiter, quoting=quoting, lineterminator=line_end
+        ["first", "", ""],
+        *rows,
+        ["last", "", ""],
+        header=header,
+        delimiter=delimiter,
+        quoting=quoting,
+        lineterminator=line_end,
     )
     # What is written in cp1252 may be UTF-8 by chance, so the encoding is given.
     found = read(data.decode().encode(encoding), known_encoding(encoding))
     assert found is not None
-    assert [row.cells for row in found[:-1]] == [row for row in rows if any(map(str.strip, row))]
+    assert [row.cells for row in found[1:-1]] == rows
 
 
 # What markup consists of.
@@ -162,3 +173,48 @@ plain_urls = st.from_regex(r"https?://[a-z]{1,8}\.example/[a-z0-9,;._~=&?-]{0,20
 )
 def test_urls_that_were_joined_are_split(urls: list[str], separator: str) -> None:
     assert split_urls(separator.join(urls)) == urls
+
+
+PARTS = ["xl/worksheets/sheet1.xml", "xl/sharedStrings.xml", "xl/workbook.xml", "xl/styles.xml"]
+WORKBOOK = make_workbook(
+    ["Serial Number", "Product Name", "Input Image Urls"],
+    [1, "Chair", URL],
+    [2, "Table", f"{URL}?2 {URL}?3"],
+    [3, '=HYPERLINK("https://cdn.example/c.jpg","c")', "front"],
+)
+
+
+@fuzz(names=st.lists(texts, min_size=3, max_size=3), replace=st.booleans())
+def test_a_workbook_with_any_results_is_read_as_it_was_written(names: list[str], replace: bool) -> None:
+    catalogue = Catalogue(io.BytesIO(WORKBOOK))
+    writer = WorkbookWriter(catalogue, replace=replace)
+    rows = list(catalogue)
+    results = zip(rows, names, strict=True)
+    edits = [writer.row(row, [f"{URL}?new"] * len(row.image_urls), "done", name) for row, name in results]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for _block in writer.write(archive, iter([writer.header(), *edits])):
+            pass
+    written = list(Catalogue(file))
+    for before, after, name in zip(rows, written, names, strict=True):
+        assert after.cells[:2] == before.cells[:2]
+        if replace:
+            assert after.image_urls == [f"{URL}?new"] * len(before.image_urls)
+        else:
+            assert after.cells[2:5] == [
+                before.cells[2],
+                " ".join([f"{URL}?new"] * len(before.image_urls)),
+                "done",
+            ]
+            assert after.cells[5:] == ([readable(name)] if name.strip() else [""])
+
+
+@fuzz(part=st.sampled_from(PARTS), changes=edits)
+def test_a_workbook_with_damage(part: str, changes: list[tuple[int, int, bytes]]) -> None:
+    source = zipfile.ZipFile(io.BytesIO(WORKBOOK))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in source.namelist():
+            data = source.read(name)
+            archive.writestr(name, edited(data, changes) if name == part else data)
+    read(file.getvalue())

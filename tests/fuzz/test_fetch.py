@@ -41,7 +41,9 @@ values = st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20)) | st.sam
         "//[",
     ]
 )
-names = st.sampled_from(["Location", "Content-Encoding", "Content-Length", "Retry-After", "Content-Type"])
+names = st.sampled_from(
+    ["Location", "Content-Encoding", "Content-Length", "Retry-After", "Content-Type", "Set-Cookie"]
+)
 headers = st.lists(st.tuples(names, values | urls.map(lambda url: url.encode("ascii", "replace").decode())))
 
 

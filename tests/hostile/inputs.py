@@ -3,17 +3,22 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import count
 from socket import create_connection, create_server
 
 import httpx
+from PIL import Image
 
+from tests.hostile.canary import page_client
+from tests.products.catalogue.test_workbook import hostile_workbooks
 from tests.support import hostile_pictures
 from tests.support.factories import make_workbook
 from tests.support.jobs import FINISHED, as_csv
 from tests.support.origin import Answer, Origin, Route
+from tests.support.pictures import encoded
 from tests.support.stack import Deployment
 
 #: How long an input is watched whose effect has no end of its own.
@@ -23,11 +28,13 @@ _numbers = count()
 
 @dataclass
 class Attacker:
-    """A user with an account and an origin."""
+    """A user with an account and an origin, who knows the addresses of another user's objects."""
 
     deployment: Deployment
     origin: Origin
     client: httpx.Client
+    others_request: str
+    others_webhook: str
 
     def upload(self, urls: list[str], **data: str) -> httpx.Response:
         return self.upload_file(as_csv([[str(n), "x", url] for n, url in enumerate(urls)]), **data)
@@ -35,10 +42,19 @@ class Attacker:
     def upload_file(self, content: bytes, name: str = "a.csv", **data: str) -> httpx.Response:
         return self.client.post("/api/requests/", files={"file": (name, content)}, data=data)
 
-    def fetch(self, *routes: Route | bytes) -> None:
-        """Let the service fetch pictures, and wait for the end of the request, or as long as is watched."""
+    def fetch(self, *routes: Route | bytes) -> str:
+        """Let the service fetch pictures, and wait for the end of the request, or as long as is watched.
+
+        Returns the id of the request.
+        """
         urls = [self.origin.add(f"/attacker/{next(_numbers)}.jpg", route) for route in routes]
-        self.wait_for(self.upload(urls).raise_for_status().json()["id"])
+        key: str = self.upload(urls).raise_for_status().json()["id"]
+        self.wait_for(key)
+        return key
+
+    def pages(self) -> httpx.Client:
+        """Return a client that is logged in on the pages."""
+        return page_client(self.deployment, "attacker")
 
     def wait_for(self, key: str) -> None:
         ends_at = time.monotonic() + WATCHED_SECONDS
@@ -93,6 +109,23 @@ picture("TIFF of 1,000,000 tiles", lambda: hostile_pictures.tiny_tiles(1_000_000
 picture("PNG of texts that inflate to 200 MB", lambda: hostile_pictures.inflating_png(200))
 
 
+def at_once(client: httpx.Client, paths: list[str]) -> set[int]:
+    """Get all paths at the same time. Returns the statuses of the answers."""
+    with ThreadPoolExecutor(len(paths)) as threads:
+        return {answer.status_code for answer in threads.map(client.get, paths)}
+
+
+@hostile("16 thumbnails of 49 MP at once")
+def large_thumbnails(attacker: Attacker) -> None:
+    size, first = (7_000, 7_000), next(_numbers)
+    drawn = [Image.new("RGB", size, (first % 256, first // 256 % 256, number)) for number in range(16)]
+    key = attacker.fetch(*[encoded(picture, "PNG", compress_level=1) for picture in drawn])
+    images = attacker.client.get(f"/api/requests/{key}/images/?status=completed").json()["results"]
+    with closing(attacker.pages()) as pages:
+        paths = [f"/thumbnails/{image['id']}/" for image in images]
+        assert at_once(pages, paths) <= {200, 503}
+
+
 # --- Catalogues ---
 
 
@@ -111,6 +144,35 @@ def many_urls(attacker: Attacker) -> None:
 def large_cell(attacker: Attacker) -> None:
     rows = [["Serial Number", "Product Name", "Input Image Urls"], ["1", "x", "y" * 32_000]]
     attacker.upload_file(make_workbook(*rows * 600), "a.xlsx")
+
+
+@hostile("15 previews of a file of 10 MB at once")
+def previews(attacker: Attacker) -> None:
+    rows = [[str(number), "x", f"https://shop.example/{number}.jpg"] for number in range(220_000)]
+    with closing(attacker.pages()) as pages:
+        form = {"csrfmiddlewaretoken": pages.cookies["csrftoken"], "quality": "50", "format": "jpeg"}
+        files = {"file": ("a.csv", as_csv(rows))}
+        page = pages.post("/", data={**form, "step": "preview"}, files=files).raise_for_status()
+        assert "/drafts/" in page.url.path
+        assert at_once(pages, [page.url.path] * 15) <= {200, 429}
+
+
+@hostile("workbooks and a feed with XML entities, 20 times")
+def entities(attacker: Attacker) -> None:
+    entity = '<!DOCTYPE a [<!ENTITY b "{}">]>'.format("x" * 40_000)
+    files = [(b"%b<rss><channel>%b</channel></rss>" % (entity.encode(), b"<item>&b;</item>" * 1000), "a.xml")]
+    files += [
+        (data, "a.xlsx") for data, code in hostile_workbooks().values() if code == "unreadable_workbook"
+    ]
+    for content, name in files * 20:
+        assert attacker.upload_file(content, name).status_code == 400
+
+
+@hostile("catalogues of 40 MB for a disk of 24 MB")
+def full_disk(attacker: Attacker) -> None:
+    catalogue = as_csv([[str(number), "x" * 900_000, "https://shop.example/a.jpg"] for number in range(44)])
+    for _ in range(5):
+        assert attacker.upload_file(catalogue).status_code == 507
 
 
 @hostile("deep JSON, 200 times")
@@ -159,3 +221,27 @@ def cancels(attacker: Attacker) -> None:
         answers = threads.map(lambda key: attacker.client.post(f"/api/requests/{key}/cancel/"), keys)
         assert {answer.status_code for answer in answers} <= {200, 409}
     time.sleep(WATCHED_SECONDS / 2)
+
+
+# --- Rights ---
+
+
+@hostile("staff without rights, 200 calls")
+def staff_without_rights(attacker: Attacker) -> None:
+    """Try to change what belongs to another user."""
+    token = attacker.deployment.token("staff")
+    attacker.deployment.manage(
+        *("shell", "-v0", "-c"),
+        "from django.contrib.auth.models import User; "
+        "User.objects.filter(username='staff').update(is_staff=True)",
+    )
+    calls = [
+        ("POST", f"{attacker.others_webhook}rotate/"),
+        ("PATCH", attacker.others_webhook),
+        ("DELETE", attacker.others_webhook),
+        ("POST", f"{attacker.others_request}retry/"),
+        ("DELETE", attacker.others_request),
+    ]
+    with attacker.deployment.client(headers={"Authorization": f"Token {token}"}) as client:
+        for method, path in calls * 40:
+            assert client.request(method, path, json={}).status_code in {403, 404}

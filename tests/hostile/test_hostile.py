@@ -13,6 +13,7 @@ import pytest
 
 from tests.hostile.canary import Canary, Times, slow_down
 from tests.hostile.inputs import INPUTS, Attacker
+from tests.support.disk import small_disk
 from tests.support.origin import Origin
 from tests.support.stack import Cluster, Deployment, Embedded
 
@@ -40,7 +41,10 @@ def beside(
 ) -> Iterator[Beside]:
     """A service, the other user, and that user's times while all is quiet."""
     with ExitStack() as stack:
-        service = stack.enter_context(start(request.param, tmp_path_factory.mktemp(request.param)))
+        directory = tmp_path_factory.mktemp(request.param)
+        disk = stack.enter_context(small_disk(directory / "uploads", "24m"))
+        service = stack.enter_context(start(request.param, directory))
+        service.prefix = disk.prefix
         if isinstance(service, Cluster):
             service.run(workers=1)
             service.webhooks()
@@ -71,7 +75,7 @@ def test_an_input_costs_others_little(
     service, canary, quiet = beside
     token = {"Authorization": f"Token {service.token('attacker')}"}
     with service.client(headers=token) as client:
-        attacker = Attacker(service, origin_of_all, client)
+        attacker = Attacker(service, origin_of_all, client, *canary.addresses)
         cpu, begun = cpu_seconds(service), time.monotonic()
         times = canary.times_while(lambda: INPUTS[name](attacker))
         cost = cpu_seconds(service) - cpu, time.monotonic() - begun

@@ -31,7 +31,10 @@ SECRET = "secret"
 
 PK = "(?P<pk>[^/.]+)"
 CALLS = {
-    **{("POST", route): FOR_ONESELF for route in ("", "upload", "api/upload", "webhooks/", "api/webhooks/")},
+    **{
+        ("POST", route): FOR_ONESELF
+        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "api/webhooks/")
+    },
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
     **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
     ("PUT", "account/password/"): FOR_ONESELF,
@@ -39,6 +42,8 @@ CALLS = {
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
+    ("POST", "requests/<uuid:pk>/details/"): "change_request",
+    ("POST", "requests/<uuid:pk>/repeat/"): "change_request",
     **{
         ("POST", f"requests/<uuid:pk>/failures/{part}"): "change_request"
         for part in ("", "replace/", "corrections/", "<uuid:image>/")
@@ -74,6 +79,8 @@ CALLS = {
 ADMIN_ACTIONS = {
     (Request, "retry"): "change_request",
     (Request, "cancel"): "change_request",
+    (Request, "rename"): "change_request",
+    (Request, "repeat"): "change_request",
     (Request, "prune"): "delete_request",
     (Request, "resend"): "change_webhookdelivery",
     (WebhookEndpoint, "enable"): "change_webhookendpoint",

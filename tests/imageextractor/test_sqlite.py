@@ -18,15 +18,15 @@ from tests.support.parallel import wait_until
 
 
 @pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> base.Turns:
-    turns = base.Turns()
-    monkeypatch.setattr(base, "_turns", turns)
-    return turns
+def lock(monkeypatch: pytest.MonkeyPatch) -> base.WriteLock:
+    lock = base.WriteLock()
+    monkeypatch.setattr(base, "_write_lock", lock)
+    return lock
 
 
 @pytest.fixture
 def handler(
-    tmp_path: Path, turns: base.Turns, django_db_blocker: DjangoDbBlocker
+    tmp_path: Path, lock: base.WriteLock, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[ConnectionHandler]:
     """Connections to a database with the options of the service, but a short time limit."""
     options = {"transaction_mode": "IMMEDIATE", "timeout": 0.2, "init_command": "PRAGMA journal_mode=WAL"}
@@ -66,7 +66,7 @@ def written(handler: ConnectionHandler) -> list[int]:
 
 
 def test_threads_write_in_the_order_in_which_they_asked(
-    handler: ConnectionHandler, turns: base.Turns, monkeypatch: pytest.MonkeyPatch
+    handler: ConnectionHandler, lock: base.WriteLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(handler.settings["default"]["OPTIONS"], "timeout", 60)
     with ThreadPoolExecutor(16) as threads, closing(handler["default"]) as connection:
@@ -74,7 +74,7 @@ def test_threads_write_in_the_order_in_which_they_asked(
             writes = []
             for number in range(16):
                 writes.append(threads.submit(write, handler, number))
-                wait_until(lambda: len(turns._waiting) == len(writes))
+                wait_until(lambda: len(lock._waiting) == len(writes))
         assert [write.result() for write in writes] == [None] * 16
     assert written(handler) == list(range(16))
 
@@ -114,26 +114,26 @@ def test_a_turn_that_the_database_refuses_is_ended(handler: ConnectionHandler, t
 
 @pytest.mark.parametrize("has_come", [False, True])
 def test_a_thread_that_is_interrupted_while_it_waits_gives_up_its_turn(
-    turns: base.Turns, monkeypatch: pytest.MonkeyPatch, has_come: bool
+    lock: base.WriteLock, monkeypatch: pytest.MonkeyPatch, has_come: bool
 ) -> None:
     class Interrupted(Event):
         def wait(self, _seconds: float | None = None) -> bool:
             if has_come:
-                turns.end()
+                lock.release()
             raise KeyboardInterrupt
 
-    assert turns.take(0)
+    assert lock.acquire(0)
     with monkeypatch.context() as patch:
         patch.setattr(base, "Event", Interrupted)
         with pytest.raises(KeyboardInterrupt):
-            turns.take(60)
-    assert turns.take(0) == has_come
-    turns.end()
-    assert turns.take(0)
+            lock.acquire(60)
+    assert lock.acquire(0) == has_come
+    lock.release()
+    assert lock.acquire(0)
 
 
 def test_a_commit_that_is_interrupted_ends_its_turn(
-    handler: ConnectionHandler, turns: base.Turns, monkeypatch: pytest.MonkeyPatch
+    handler: ConnectionHandler, lock: base.WriteLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_connection: Any) -> None:
         raise KeyboardInterrupt
@@ -145,4 +145,4 @@ def test_a_commit_that_is_interrupted_ends_its_turn(
             transaction(connection),
         ):
             patch.setattr(BaseDatabaseWrapper, "_commit", interrupted)
-        assert turns.take(0)
+        assert lock.acquire(0)

@@ -41,7 +41,7 @@ class Server:
             client.settimeout(0)
             received = b""
             while True:
-                self.worker._turn()
+                self.worker._serve_events()
                 try:
                     data = client.recv(65_536)
                 except BlockingIOError:
@@ -50,7 +50,7 @@ class Server:
                     break
                 received += data
         while self.worker._connections:
-            self.worker._turn()
+            self.worker._serve_events()
         return received
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from processing.webhooks import delivery_queue
+from processing.timing import DELIVERY_SLICE_SECONDS
 from processing.work import lane, tasks
 from tests.support.stack import ROOT, TIME_SCALE
 
@@ -45,5 +45,5 @@ def test_no_scale_makes_something_late_before_it_could_be_on_time(scale: float) 
     heartbeat, dead_after, lease, lost_after, *delays = times(scale)
     assert dead_after >= 2.9 * heartbeat
     assert lease > 2 * max(1.0, lane.IDLE_SECONDS)
-    assert lost_after > max(lane.SLICE_SECONDS, tasks.INGEST_SECONDS, delivery_queue.SLICE_SECONDS)
+    assert lost_after > max(lane.SLICE_SECONDS, tasks.INGEST_SECONDS, DELIVERY_SLICE_SECONDS)
     assert delays == sorted(delays)

@@ -12,8 +12,10 @@ from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from imageextractor.upload_handlers import TemporaryFileHandler
 from products import lifecycle
 from products.models import Draft, Request
+from products.models.files import StorageFull
 from tests.support.factories import client_of, make_csv, make_user, stored_catalogues, submit
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +114,65 @@ def test_no_room_for_what_is_being_uploaded_is_answered_507(
 
 def no_room(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_that_cannot_be_deleted_after_all_hides_neither_error_nor_success(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prune deletes it after a day."""
+    user, draft = User.objects.get(), a_draft()
+    monkeypatch.setattr(FileSystemStorage, "delete", full)
+    lifecycle.discard_draft(draft)
+    assert not Draft.objects.exists()
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise LookupError("the error that is to be seen")
+
+    monkeypatch.setattr(Request, "save", fail)
+    with pytest.raises(LookupError):
+        submit(user)
+    monkeypatch.setattr(Draft, "save", fail)
+    with pytest.raises(LookupError):
+        a_draft()
+
+
+class FileWithoutRoom:
+    """A file that keeps bytes in memory and finds no room for them when it has to write them."""
+
+    name = "/nonexistent"
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def seek(self, _position: int) -> None:
+        full()
+
+    def close(self) -> None:
+        self.closed = True
+        full()
+
+
+def test_the_last_bytes_of_a_form_that_find_no_room_are_a_full_disk() -> None:
+    """They are written when the file is complete, and once more when it is closed."""
+    handler: Any = TemporaryFileHandler()
+    handler.new_file("file", "a.csv", "text/csv", 100)
+    handler.file.file.close()
+    handler.file.file = FileWithoutRoom()
+    handler.receive_data_chunk(b"Serial Number", 0)
+    with pytest.raises(StorageFull):
+        handler.file_complete(13)
+    handler.upload_interrupted()
+    assert handler.file.file.closed
+
+
+def test_a_workbook_whose_rows_find_no_room_is_a_full_disk(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.catalogue.conversion.tempfile.TemporaryFile", full)
+    book = SimpleUploadedFile("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000))
+    assert_says(client.post("/api/requests/", {"file": book}), 507, "disk of the server is full")

@@ -4,7 +4,7 @@ import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,15 @@ from products.accounts.authentication import local_user
 from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
 from products.models import Format, Request
+from products.models.image import WaitingHost
 from products.results.result_csv import result_csv
 
 POLL_SECONDS = 0.2
 #: Seconds between two lines of progress where there is no terminal for a bar.
 LINE_SECONDS = 5
+#: Seconds between two queries for what is waited for, and hosts that are named.
+WAITING_SECONDS = 1
+MAX_WAITING_HOSTS = 3
 
 
 class Command(BaseCommand):
@@ -67,11 +71,15 @@ class Command(BaseCommand):
             raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
         try:
             batch = self._run(options)
-            with partial.open("wb") as file:
-                file.writelines(result_csv(batch))
-            partial.replace(output)  # the result appears complete or not at all
+            try:
+                with partial.open("wb") as file:
+                    file.writelines(result_csv(batch))
+                partial.replace(output)  # the result appears complete or not at all
+            except OSError as error:
+                raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         self._report(batch, output)
         if batch.status != Request.Status.COMPLETED:
             sys.exit(1)
@@ -149,6 +157,12 @@ def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
     return convert
 
 
+def waiting_text(host: WaitingHost) -> str:
+    """Return what is waited for, how many images wait, and in how many seconds the next try is."""
+    images = "1 image waits" if host.images == 1 else f"{host.images:,} images wait"
+    return f"{images} for {host.host}, next try in {host.seconds:,} s"
+
+
 class Progress:
     """Shows the progress of a Request on stderr: a bar in a terminal, plain lines elsewhere.
 
@@ -160,6 +174,7 @@ class Progress:
         self._follows_others = follows_others
         self._warned = False
         self._printed_at = 0.0
+        self._waiting, self._asked_at = "", 0.0
 
     def follow(self) -> None:
         """Return when the Request has finished."""
@@ -169,7 +184,9 @@ class Progress:
                 time.sleep(POLL_SECONDS)
                 batch.refresh_from_db()
                 bar.total = batch.images_total
-                bar.set_postfix(failed=batch.images_failed, refresh=False)
+                self._look_for_waiting()
+                facts = filter(None, [f"failed={batch.images_failed}", self._waiting])
+                bar.set_postfix_str("; ".join(facts), refresh=bool(self._waiting))
                 bar.update(batch.images_settled - bar.n)
                 if bar.disable:
                     self._print()
@@ -183,7 +200,15 @@ class Progress:
             counts = (
                 f"{batch.images_settled} of {batch.images_total} images done, {batch.images_failed} failed"
             )
-            print(counts, file=sys.stderr, flush=True)
+            print(*filter(None, [counts, self._waiting]), sep="; ", file=sys.stderr, flush=True)
+
+    def _look_for_waiting(self) -> None:
+        """Name the hosts that images wait for, a second after the last time."""
+        now = time.monotonic()
+        if now - self._asked_at >= WAITING_SECONDS:
+            self._asked_at = now
+            hosts = self._batch.images.waiting_by_host() if self._batch.is_active else []
+            self._waiting = "; ".join(map(waiting_text, hosts[:MAX_WAITING_HOSTS]))
 
     def _warn(self) -> None:
         """Warn once each time no worker is left, with the command that starts one."""

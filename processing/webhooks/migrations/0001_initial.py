@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                 ("disabled_reason", models.CharField(blank=True, max_length=200)),
                 ("failing_since", models.DateTimeField(blank=True, null=True)),
                 ("resume_at", models.DateTimeField(blank=True, null=True)),
+                ("lease", models.UUIDField(blank=True, editable=False, null=True)),
                 ("leased_until", models.DateTimeField(blank=True, null=True)),
                 ("enqueued_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from secrets import token_hex
 
 import pytest
@@ -12,7 +13,7 @@ from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.hosts import leases as module
 from processing.hosts.leases import Lease, LeaseRequest, Leases
-from processing.hosts.rate_limit import Pause
+from processing.hosts.rate_limit import MAX_PAUSE_SECONDS, Pause
 from tests.support.parallel import together, wait_until
 from tests.support.servers import Redis
 
@@ -87,9 +88,13 @@ def test_no_worker_gets_slots_of_a_host_that_another_has_paused(redis_url: str, 
     assert renew(one, host, 16) == 16
     pause = Pause(host, time.time() + 0.5, 2, "http_429")
     shorter = replace(pause, until=time.time() + 0.1, code="connect")
-    for told in (pause, shorter):
-        assert one.renew({host: LeaseRequest(0, 0, told)}, 16) == {host: Lease(0, pause)}
-    assert two.renew({host: LeaseRequest(16, 0)}, 16) == {host: Lease(0, pause)}
+    # Told as the time left, it ends later by as long as telling takes; Redis knows no less than a ms.
+    answers = [one.renew({host: LeaseRequest(0, 0, told)}, 16)[host] for told in (pause, shorter)]
+    answers += [two.renew({host: LeaseRequest(16, 0)}, 16)[host]]
+    for slots, told in answers:
+        assert told
+        assert (slots, replace(told, until=pause.until)) == (0, pause)
+        assert told.until > pause.until - 0.01
     assert renew(two, f"other.{host}", 16) == 16
     wait_until(lambda: renew(two, host, 16) == 16)
     assert time.time() >= pause.until
@@ -101,6 +106,53 @@ def test_a_lease_that_is_not_renewed_expires(redis_url: str, host: str, monkeypa
     two = worker(redis_url)
     assert renew(two, host, 16) == 0
     wait_until(lambda: renew(two, host, 16) == 16)
+
+
+def test_a_lease_from_before_the_clock_of_redis_was_set_back_expires(
+    redis_url: str, host: str, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEASE_SECONDS", 1)
+    client = redis.Redis.from_url(redis_url)
+    client.hset(module.KEY_PREFIX + host, "dead worker", f"16 16 {int(time.time()) + 3600}")
+    one = worker(redis_url)
+    assert renew(one, host, 16) == 0
+    wait_until(lambda: renew(one, host, 16) == 16)
+
+
+def test_a_pause_does_not_depend_on_the_clocks_of_the_workers(
+    redis_url: str, host: str, monkeypatch: MonkeyPatch
+) -> None:
+    one, two = worker(redis_url), worker(redis_url)
+    one.renew({host: LeaseRequest(0, 0, Pause(host, time.time() + 60, 1, "http_429"))}, 16)
+    an_hour_earlier = time.time() - 3600
+    monkeypatch.setattr("processing.hosts.leases.time.time", lambda: an_hour_earlier)
+    pause = two.renew({host: LeaseRequest(1, 0)}, 16)[host].pause
+    assert pause
+    assert an_hour_earlier < pause.until <= an_hour_earlier + 60
+
+
+def test_a_pause_does_not_grow_by_being_told(redis_url: str, host: str, monkeypatch: MonkeyPatch) -> None:
+    """However long Redis takes to answer: here a second, by the clock of the worker."""
+    one = worker(redis_url)
+    now = time.time()
+    first = pause = Pause(host, now + 60, 1, "http_429")
+    for _ in range(10):
+        times = count(now)
+        monkeypatch.setattr("processing.hosts.leases.time.time", times.__next__)
+        told = one.renew({host: LeaseRequest(0, 0, pause)}, 16)[host].pause
+        assert told
+        pause = told
+    assert pause.until < first.until + 0.1
+
+
+def test_a_pause_from_before_the_clock_of_redis_was_set_back_is_the_longest_at_most(
+    redis_url: str, host: str
+) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.set(f"{module.KEY_PREFIX}{host}:pause", "1 http_429", px=3_600_000)
+    pause = worker(redis_url).renew({host: LeaseRequest(1, 0)}, 16)[host].pause
+    assert pause
+    assert pause.until <= time.time() + MAX_PAUSE_SECONDS
 
 
 def test_redis_keeps_nothing_of_hosts_that_are_no_longer_requested(

@@ -13,6 +13,7 @@ import pytest
 from processing import loop
 from processing.http.guard import BlockedAddress, TLSError, UnknownName, UnresolvedName, is_permitted
 from processing.http.transport import GuardedTransport
+from tests.support.certificates import make_chain
 from tests.support.clients import Client
 from tests.support.clients import client as guarded_client
 from tests.support.names import Names
@@ -298,6 +299,23 @@ def test_an_untrusted_certificate_is_a_tls_error(secure_origin: Origin, client: 
     with pytest.raises(TLSError, match="self-signed"):
         client.get(secure_origin.url("/", host="pictures.test"))
     assert secure_origin.received == []
+
+
+def test_a_missing_intermediate_certificate_is_called_that(tmp_path: Path, names: Names) -> None:
+    root, chain = make_chain("pictures.test")
+    (tmp_path / "root.pem").write_bytes(root)
+    names["pictures.test"] = ["127.0.0.1"]
+    for sent, is_complete in ((chain, True), (chain[:2], False)):
+        (tmp_path / "server.pem").write_bytes(b"".join(sent))
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(tmp_path / "server.pem")
+        with Origin(tls=tls) as origin, trusting_client(tmp_path / "root.pem") as client:
+            url = origin.url("/", host="pictures.test")
+            if is_complete:
+                assert client.get(url).status_code == 404
+            else:
+                with pytest.raises(TLSError, match="does not send the intermediate certificate"):
+                    client.get(url)
 
 
 def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: Origin, client: Client) -> None:

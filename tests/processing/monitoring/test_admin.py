@@ -94,8 +94,8 @@ def test_what_was_done_to_a_row_is_in_its_history(boss: Client, ann: User, endpo
     batch = finished(ann)
     act(boss, "resend", batch)
     act(boss, "retry", batch)
-    on_page(boss, "cancel", batch)
-    on_page(boss, "cancel", batch)  # too late: nothing is done
+    on_page(boss, "cancel", batch, confirmed="yes")
+    on_page(boss, "cancel", batch, confirmed="yes")  # too late: nothing is done
     act(boss, "disable", endpoint, confirmed="yes", reason="It is slow.")
     notes = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
     assert list(notes) == [
@@ -149,7 +149,7 @@ def test_who_may_only_look_changes_nothing(viewer: Client, ann: User, endpoint: 
 
     before = state()
     for send in (act, on_page):
-        for action in ("retry", "cancel", "prune", "resend"):
+        for action in ("retry", "cancel", "rename", "repeat", "prune", "resend"):
             for batch in (done, at_work):
                 send(viewer, action, batch, confirmed="yes")
         send(viewer, "disable", endpoint, confirmed="yes", reason="No.")
@@ -187,8 +187,8 @@ def test_a_page_offers_what_can_be_done(boss: Client, ann: User, endpoint: Webho
         path = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
         return {name for name, _label in boss.get(path).context["row_actions"]}
 
-    assert offered(ingest(submit(ann))) == {"cancel", "export"}
-    assert offered(finished(ann)) == {"retry", "export", "prune", "resend"}
+    assert offered(ingest(submit(ann))) == {"cancel", "rename", "repeat", "export"}
+    assert offered(finished(ann)) == {"retry", "rename", "repeat", "export", "prune", "resend"}
     assert offered(endpoint) == {"disable"}
     endpoint.disable()
     endpoint.refresh_from_db()

@@ -284,10 +284,30 @@ def _file() -> Any:
     return SimpleUploadedFile("catalogue.csv", make_csv())
 
 
-def test_an_upload_with_an_invalid_webhook_url_is_rejected(api: Client) -> None:
-    answer = upload(api, make_csv(), webhook_url="mailto:ann")
-    assert (answer.status_code, errors(answer)) == (400, [("invalid_url", "webhook_url")])
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("mailto:ann", "invalid_url"),
+        ("http://10.0.0.1/hook", "blocked_address"),
+        ("http://localhost:9000/", "blocked_address"),
+        ("https://169.254.169.254/", "blocked_address"),
+    ],
+)
+def test_an_upload_whose_webhook_would_certainly_fail_is_rejected(
+    api: Client, ann: User, url: str, code: str
+) -> None:
+    expected = (400, [(code, "webhook_url")])
+    answer = upload(api, make_csv(), webhook_url=url)
+    assert (answer.status_code, errors(answer)) == expected
+    answer = api.post("/api/requests/preview/", {"file": _file(), "webhook_url": url})
+    assert (answer.status_code, errors(answer)) == expected
     assert not Request.objects.exists()
+    batch = submit(ann)
+    answer = api.post(
+        f"/api/requests/{batch.pk}/repeat/", {"webhook_url": url}, content_type="application/json"
+    )
+    assert (answer.status_code, errors(answer)) == expected
+    assert Request.objects.count() == 1
 
 
 def test_a_retry_creates_no_second_endpoint(ann: User) -> None:

@@ -1,4 +1,4 @@
-"""Turns of endpoints: leases, retries, pauses, disabling. Long delays are skipped by changing the row."""
+"""Slices of endpoints: leases, retries, pauses, disabling. Long delays are skipped by changing the row."""
 
 import datetime as dt
 import uuid
@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import mail
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -112,8 +113,8 @@ def test_a_timeout_pauses_the_endpoint(
 ) -> None:
     endpoint = endpoint_for(Answer(delay=60))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
-    turns = drain(endpoint.pk, http)
-    assert set(turns) == {endpoint.pk} and 5 <= turns[endpoint.pk] <= 6
+    following = drain(endpoint.pk, http)
+    assert set(following) == {endpoint.pk} and 5 <= following[endpoint.pk] <= 6
     (attempt,) = reload(first).attempts
     assert (attempt["status"], attempt["error"]) == (None, "timeout")
     assert attempt["ms"] >= 900
@@ -253,7 +254,7 @@ def is_delivered(endpoint: WebhookEndpoint) -> bool:
     return endpoint.deliveries.filter(status=DeliveryStatus.DELIVERED).exists()
 
 
-def turn(preferred: uuid.UUID, http: httpx.AsyncBaseTransport) -> None:
+def deliver_slice(preferred: uuid.UUID, http: httpx.AsyncBaseTransport) -> None:
     drain(preferred, http)
     connection.close()
 
@@ -280,13 +281,13 @@ def test_endpoints_in_hand_of_one_owner_or_receiver_are_bounded(
         endpoints = [new_due_endpoint(user, origin.url("/held", host="0.TEST")) for user in users]
     other = new_due_endpoint(make_user("bob"), origin.add("/other", OK))
     with ThreadPoolExecutor(8) as threads:
-        turns = [threads.submit(turn, endpoint.pk, patient_http) for endpoint in endpoints[:8]]
-        wait_until(lambda: gate.waiting == 4 and sum(turn.done() for turn in turns) == 4)
+        slices = [threads.submit(deliver_slice, endpoint.pk, patient_http) for endpoint in endpoints[:8]]
+        wait_until(lambda: gate.waiting == 4 and sum(one.done() for one in slices) == 4)
         assert is_delivered(other)
         assert drain(endpoints[9].pk, patient_http) == {}
         assert gate.most_waiting == 4
         gate.open()
-    assert [turn.result() for turn in turns] == [None] * 8
+    assert [one.result() for one in slices] == [None] * 8
     assert all(map(is_delivered, endpoints))
 
 
@@ -306,14 +307,14 @@ def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_anothe
 ) -> None:
     paused, other = endpoint_for(OK, "/paused"), endpoint_for(OK, "/other")
     waiting, delivery = new_test_delivery(paused), new_test_delivery(other)
-    in_turn = delivery_queue._in_turn
+    next_endpoint = delivery_queue._next_endpoint
 
     def pause(preferred: uuid.UUID) -> Candidate | None:
-        chosen = in_turn(preferred)
+        chosen = next_endpoint(preferred)
         WebhookEndpoint.objects.filter(pk=paused.pk).update(resume_at=timezone.now() + timedelta(hours=1))
         return chosen
 
-    monkeypatch.setattr(delivery_queue, "_in_turn", pause)
+    monkeypatch.setattr(delivery_queue, "_next_endpoint", pause)
     drain(paused.pk, http)
     assert reload(delivery).status == DeliveryStatus.DELIVERED
     assert reload(waiting).status == DeliveryStatus.PENDING
@@ -332,3 +333,24 @@ def test_a_lease_that_a_clock_set_back_has_moved_is_released(
     drain(endpoint.pk, http)
     endpoint.refresh_from_db()
     assert endpoint.leased_until is None
+
+
+def test_an_endpoint_that_another_worker_has_leased_meanwhile_is_left_to_it(
+    http: httpx.Client, endpoint_for: NewEndpoint
+) -> None:
+    """As after a stop of this process for longer than its lease."""
+    others, requests = uuid.uuid4(), list[str]()
+
+    def answer(handler: Handler) -> None:
+        requests.append(handler.received.target)
+        WebhookEndpoint.objects.update(lease=others, leased_until=Now() + timedelta(seconds=1))
+        connection.close()
+        handler.answer(OK)
+
+    endpoint = endpoint_for(answer)
+    deliveries = [new_test_delivery(endpoint) for _ in range(2)]
+    drain(endpoint.pk, http)
+    assert len(requests) == 1
+    assert [reload(delivery).status for delivery in deliveries].count(DeliveryStatus.PENDING) == 1
+    endpoint.refresh_from_db()
+    assert endpoint.lease == others

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_network
+from uuid import uuid4
 
 import dramatiq
 import pytest
+from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -154,7 +156,7 @@ def test_concurrent_recovery_enqueues_each_endpoint_once(endpoint: WebhookEndpoi
     [
         {"enabled": False},
         {"resume_at": timezone.now() + timedelta(hours=1)},
-        {"leased_until": timezone.now() + timedelta(hours=1)},
+        {"leased_until": Now() + timedelta(seconds=10)},
     ],
 )
 def test_recovery_skips_endpoints_that_are_disabled_paused_or_leased(
@@ -163,7 +165,25 @@ def test_recovery_skips_endpoints_that_are_disabled_paused_or_leased(
     lose_message(endpoint, broker)
     WebhookEndpoint.objects.update(**change)
     assert recover() == Recovered(0, 0, 0)
-    WebhookEndpoint.objects.update(enabled=True, resume_at=None, leased_until=timezone.now())
+    WebhookEndpoint.objects.update(enabled=True, resume_at=None, leased_until=Now() - timedelta(seconds=1))
+    assert recover() == Recovered(0, 0, 1)
+
+
+def test_a_lease_is_by_the_clock_of_the_database(
+    endpoint: WebhookEndpoint, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_message(endpoint, broker)
+    assert WebhookEndpoint.objects.all().lease()
+    an_hour_later = timezone.now() + timedelta(hours=1)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: an_hour_later)
+    assert recover() == Recovered(0, 0, 0)
+
+
+def test_a_lease_from_before_the_clock_of_the_database_was_set_back_is_none(
+    endpoint: WebhookEndpoint, broker: Broker
+) -> None:
+    lose_message(endpoint, broker)
+    WebhookEndpoint.objects.update(lease=uuid4(), leased_until=Now() + timedelta(hours=1))
     assert recover() == Recovered(0, 0, 1)
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from processing.http.content_encoding import INFLATE_BYTES, Inflater
 from processing.work.fetch import Fetched, FetchError
 from tests.support.clients import fetch, transport
 from tests.support.origin import Answer, Handler, Origin
@@ -151,6 +152,45 @@ def test_a_redirect_is_followed(location: str, final: str) -> None:
     assert (found.data, found.version.url) == (final.encode(), final)
 
 
+def test_a_redirect_in_utf_8_is_followed_beside_a_header_in_latin_1(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
+) -> None:
+    def redirect(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nX-Shop: M\xf6bel\r\nContent-Length: 0\r\n")
+        handler.wfile.write("Location: /größe.jpg\r\n\r\n".encode())
+
+    origin.add("/gr%C3%B6%C3%9Fe.jpg", PICTURE)
+    assert fetched(real_transport, origin.add("/red.jpg", redirect)).data == PICTURE
+
+
+def ask_for_cookie(handler: Handler) -> None:
+    """Redirect to the same address with a cookie until the cookie is sent back."""
+    if "visitor=1" in handler.received.headers.get("cookie", ""):
+        handler.answer(Answer(PICTURE))
+    else:
+        headers = {"Location": handler.path, "Set-Cookie": "visitor=1; Path=/"}
+        handler.answer(Answer(status=302, headers=headers))
+
+
+def test_a_cookie_lives_as_long_as_the_redirects(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
+) -> None:
+    url = origin.add("/red.jpg", ask_for_cookie)
+    for _ in range(2):
+        assert fetched(real_transport, url).data == PICTURE
+    cookies = [received.headers.get("cookie") for received in origin.received]
+    assert cookies == [None, "visitor=1"] * 2
+
+
+def test_a_cookie_goes_to_no_other_host(origin: Origin, real_transport: httpx.AsyncBaseTransport) -> None:
+    with Origin(host="localhost") as other:
+        target = other.add("/blue.jpg", PICTURE)
+        headers = {"Location": target, "Set-Cookie": "visitor=1"}
+        url = origin.add("/red.jpg", Answer(status=302, headers=headers))
+        assert fetched(real_transport, url).data == PICTURE
+        assert "cookie" not in other.received[0].headers
+
+
 @pytest.mark.parametrize(
     "location",
     [
@@ -269,10 +309,18 @@ def test_a_body_of_unknown_length_is_cut_off_when_too_long(
     assert failure(real_transport, origin.add("/red.jpg", send_for_ever)).code == "too_large"
 
 
-@pytest.mark.parametrize("encoding", ["", "identity"])
-def test_an_encoding_that_is_none_is_accepted(encoding: str) -> None:
-    answer = httpx.Response(200, content=PICTURE, headers={"Content-Encoding": encoding})
-    assert fetched(answering(answer)).data == PICTURE
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        *("", "identity", "identity, identity", "none", "binary", "utf-8", "base64", "aws-chunked"),
+        *("image/jpeg", "compress", "ü", ", ,"),
+    ],
+)
+def test_an_encoding_that_is_none_is_accepted(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str
+) -> None:
+    url = origin.add("/red.jpg", Answer(PICTURE, headers={"Content-Encoding": encoding}))
+    assert fetched(real_transport, url).data == PICTURE
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
@@ -281,6 +329,38 @@ def test_one_layer_of_gzip_is_undone(
 ) -> None:
     url = origin.add("/red.jpg", Answer(gzip.compress(PICTURE), headers={"Content-Encoding": encoding}))
     assert fetched(real_transport, url).data == PICTURE
+
+
+def raw_deflate(data: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(data) + deflater.flush()
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "Deflate, identity", "aws-chunked,deflate"])
+@pytest.mark.parametrize("compress", [zlib.compress, raw_deflate])
+def test_deflate_is_undone_with_and_without_the_header_of_zlib(
+    origin: Origin,
+    real_transport: httpx.AsyncBaseTransport,
+    encoding: str,
+    compress: Callable[[bytes], bytes],
+) -> None:
+    url = origin.add("/red.jpg", Answer(compress(PICTURE), headers={"Content-Encoding": encoding}))
+    assert fetched(real_transport, url).data == PICTURE
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, raw_deflate])
+def test_deflate_may_arrive_byte_by_byte(compress: Callable[[bytes], bytes]) -> None:
+    pieces = (bytes([byte]) for byte in compress(PICTURE))
+    inflater = Inflater("deflate")
+    assert b"".join(part for piece in pieces for part in inflater.decode(piece)) == PICTURE
+    inflater.finish()
+
+
+def test_what_is_left_in_the_inflater_at_the_end_of_the_data_is_not_lost() -> None:
+    for size in range(INFLATE_BYTES, INFLATE_BYTES + 60):
+        inflater = Inflater("deflate")
+        assert sum(map(len, inflater.decode(raw_deflate(bytes(size))))) == size
+        inflater.finish()
 
 
 def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_memory(
@@ -300,20 +380,32 @@ def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_me
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
-        ("deflate", zlib.compress(PICTURE)),
-        ("br", b"\x00"),
-        ("gzip, gzip", gzip.compress(gzip.compress(PICTURE))),
         ("gzip", PICTURE),
         ("gzip", gzip.compress(PICTURE)[:-10]),
+        ("deflate", PICTURE),
+        ("deflate", b""),
+        ("deflate", b"x"),
+        ("deflate", zlib.compress(PICTURE)[:-10]),
     ],
 )
-def test_any_other_encoding_is_refused(
+def test_an_encoding_that_the_data_does_not_have_is_no_picture(
     origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str, body: bytes
 ) -> None:
     url = origin.add("/red.jpg", Answer(body, headers={"Content-Encoding": encoding}))
     error = failure(real_transport, url)
     assert error.code == "not_an_image"
     assert error.permanent
+    assert encoding in error.detail
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "deflate, gzip", "gzip, br"])
+def test_an_encoding_that_is_not_supported_is_refused_by_name(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str
+) -> None:
+    url = origin.add("/red.jpg", Answer(PICTURE, headers={"Content-Encoding": encoding}))
+    error = failure(real_transport, url)
+    assert (error.code, error.permanent) == ("unsupported_format", True)
+    assert encoding in error.detail
 
 
 @pytest.mark.parametrize("status", [200, 204])

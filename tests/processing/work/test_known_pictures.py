@@ -1,9 +1,11 @@
 """A picture that has not changed since an earlier Request is neither sent nor compressed again."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,6 +15,7 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 
 from processing.compress import compress
+from processing.http import conditions
 from processing.work import attempt, known_pictures
 from processing.work import models as work_models
 from processing.work.claim import claim
@@ -138,7 +141,7 @@ def test_the_third_request_takes_over_from_the_second(pipeline: Pipeline, origin
     assert (route.answered, third.unchanged, third.output_key) == ([200, 304, 304], True, second.output_key)
 
 
-@pytest.mark.parametrize("etag", [None, "", '"' + "x" * 300 + '"', '"ü"'])
+@pytest.mark.parametrize("etag", [None, "", '"' + "x" * 300 + '"', '"ü"', "unquoted", "W/1", '"a"b"'])
 def test_the_same_bytes_count_as_unchanged_where_the_origin_has_no_name_for_them_that_can_be_kept(
     etag: str | None, pipeline: Pipeline, origin: Origin, compressions: list[bytes]
 ) -> None:
@@ -158,6 +161,88 @@ def test_an_origin_that_ignores_conditions_is_believed_by_its_bytes(
     assert origin.received[1].headers["if-none-match"] == '"1"'
     assert origin.received[1].headers["if-modified-since"] == MODIFIED
     assert compressions == [JPEG]
+
+
+class Refusing:
+    """A route that answers conditional requests with an error, and others with a picture while it has one."""
+
+    def __init__(self, status: int = 412, headers: dict[str, str] | None = None) -> None:
+        self.refusal = Answer(b"no", status=status, headers=headers or {})
+        self.picture: Answer | None = Answer(JPEG, headers={"ETag": '"1"', "Last-Modified": MODIFIED})
+        self.conditions: list[str | None] = []
+
+    def __call__(self, handler: Handler) -> None:
+        self.conditions.append(handler.received.headers.get("if-none-match"))
+        is_conditional = self.conditions[-1] is not None
+        handler.answer(self.refusal if is_conditional or self.picture is None else self.picture)
+
+    def asked(self) -> list[str | None]:
+        """Return the conditions of the requests since the last call."""
+        conditions, self.conditions = self.conditions, []
+        return conditions
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 412, 416, 500, 503])
+def test_a_refused_condition_costs_one_request_and_then_none_for_a_day(
+    status: int, pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    routes = [Refusing(status), Refusing(status)]
+    urls = [origin.add(f"/{number}.jpg", route) for number, route in enumerate(routes)]
+    for url in urls:
+        assert run(url, pipeline).status == "completed"
+    assert [route.asked() for route in routes] == [[None], [None]]
+
+    again = run(urls[0], pipeline)
+    assert (again.status, again.unchanged, again.attempts) == ("completed", True, 1)
+    for url in urls:
+        assert run(url, pipeline).unchanged
+    assert [route.asked() for route in routes] == [['"1"', None, None], [None]]
+
+    monkeypatch.setattr(conditions, "time", Mock(monotonic=lambda: time.monotonic() + 86_400))
+    assert run(urls[1], pipeline).unchanged
+    assert routes[1].asked() == ['"1"', None]
+
+
+def test_a_picture_that_is_gone_is_asked_for_again_without_blaming_its_host(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    gone, kept = Refusing(404), shop()
+    urls = [origin.add("/gone.jpg", gone), origin.add("/kept.jpg", kept)]
+    for url in urls:
+        run(url, pipeline)
+    gone.picture = None
+    assert run(urls[0], pipeline).error_code == "http_404"
+    assert gone.asked() == [None, '"1"', None]
+    assert run(urls[1], pipeline).unchanged
+    assert kept.answered == [200, 304]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(429, {}), (429, {"Retry-After": "5"}), (503, {"Retry-After": "5"})]
+)
+def test_a_host_that_asks_to_wait_is_not_asked_again_at_once(
+    status: int, headers: dict[str, str], pipeline: Pipeline, origin: Origin
+) -> None:
+    route = Refusing(status, headers)
+    url = origin.add("/lamp.jpg", route)
+    run(url, pipeline)
+    waiting = run(url, pipeline)
+    assert (waiting.status, waiting.attempts, waiting.error_code) == ("pending", 0, f"http_{status}")
+    assert route.asked() == [None, '"1"']
+
+
+def test_a_picture_that_moved_is_found_by_two_requests_and_its_host_is_not_blamed(
+    pipeline: Pipeline, origin: Origin
+) -> None:
+    kept = shop()
+    urls = [origin.add("/lamp.jpg", shop()), origin.add("/kept.jpg", kept)]
+    for url in urls:
+        run(url, pipeline)
+    target = origin.add("/moved.jpg", JPEG)
+    origin.add("/lamp.jpg", Answer(status=301, headers={"Location": target}))
+    assert run(urls[0], pipeline).unchanged
+    assert run(urls[1], pipeline).unchanged
+    assert kept.answered == [200, 304]
 
 
 def test_conditions_go_to_the_url_that_answered_and_to_no_other(pipeline: Pipeline, origin: Origin) -> None:

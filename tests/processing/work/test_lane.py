@@ -15,7 +15,7 @@ from processing.storage.outputs import StorageError
 from processing.work import attempt, lane, slots
 from processing.work import claim as claims
 from processing.work.claim import ClaimedImage, claim
-from processing.work.lane import NextTurn
+from processing.work.lane import NextSlice
 from processing.work.pipeline import Pipeline
 from processing.work.tasks import dispatch
 from products import lifecycle
@@ -80,7 +80,7 @@ def test_a_lane_frees_its_thread_after_a_slice_while_pictures_are_still_held(
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
-    assert lane.run(batch, pipeline) == NextTurn(0)
+    assert lane.run(batch, pipeline) == NextSlice(0)
     assert 8 <= held() <= 16
 
 
@@ -98,7 +98,7 @@ def test_a_lane_claims_no_more_images_than_there_are_slots(
 def test_a_lane_claims_nothing_once_the_worker_stops(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(3))
     pipeline.stop()
-    assert lane.run(batch, pipeline) == NextTurn(0)
+    assert lane.run(batch, pipeline) == NextSlice(0)
     assert held() == 0
 
 
@@ -170,13 +170,13 @@ def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     first = run_in_thread(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
-    turn = lane.run(batch, pipeline, forwards)
+    following = lane.run(batch, pipeline, forwards)
     pipeline.stop()
     first.join(30)
     if forwards < lane.MAX_FORWARDS:
-        assert turn == NextTurn(0, forwards + 1)
+        assert following == NextSlice(0, forwards + 1)
     else:
-        assert turn == NextTurn(lane.SLICE_SECONDS)
+        assert following == NextSlice(lane.SLICE_SECONDS)
 
 
 @pytest.mark.parametrize(("due_in", "delay"), [(20, 20), (3600, 60)])
@@ -190,23 +190,23 @@ def test_a_lane_with_nothing_due_comes_back_when_something_is(
     batch.images.filter(number=3).update(due_at=now + timedelta(hours=3))
     clock = SimpleNamespace(time=now.timestamp, monotonic=time.monotonic)
     monkeypatch.setattr(lane, "time", clock)  # it stands still, however long the claim takes
-    turn = lane.run(batch, pipeline)
-    assert turn is not None
-    assert turn.delay_seconds == pytest.approx(delay)
+    following = lane.run(batch, pipeline)
+    assert following is not None
+    assert following.delay_seconds == pytest.approx(delay)
     assert held() == 1
 
 
 def test_a_lane_whose_images_are_all_claimed_comes_back_soon(pipeline: Pipeline) -> None:
     batch = ingested(*make_urls(2))
     claim(batch, OTHER_WORKER, 2)
-    assert lane.run(batch, pipeline) == NextTurn(lane.IDLE_SECONDS)
+    assert lane.run(batch, pipeline) == NextSlice(lane.IDLE_SECONDS)
 
 
 def test_a_lane_waits_for_a_request_that_is_still_ingested(pipeline: Pipeline) -> None:
     batch = submitted(*make_urls(2))
     lifecycle.ingest_chunk(batch, chunk(batch, 0, 1))
     assert settle(batch).images_pending == 0
-    assert lane.run(batch, pipeline) == NextTurn(lane.IDLE_SECONDS)
+    assert lane.run(batch, pipeline) == NextSlice(lane.IDLE_SECONDS)
 
 
 @pytest.mark.parametrize("end", [dispatch, lifecycle.cancel, lifecycle.delete, settle])
@@ -231,8 +231,8 @@ def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_slots(
     lanes = [run_in_thread(large, pipeline)]
     wait_until(lambda: held() == 16)
     lanes.append(run_in_thread(small, pipeline))
-    wait_until(lambda: len(pipeline._turns) == 2)
-    gate.let_through(16)  # one turn is for 8 Images at most
+    wait_until(lambda: len(pipeline._waiting_lanes) == 2)
+    gate.let_through(16)  # one claim is for 8 Images at most
     wait_until(lambda: small.images.due().count() < 10)
     assert large.images.due().exists()
 

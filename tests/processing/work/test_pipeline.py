@@ -186,7 +186,7 @@ def test_pauses_of_hosts_are_known_to_all_workers_and_the_longest_counts(pipelin
     pipeline.share_pauses()
     PausedHost.objects.tell([Pause("shop.example", now + 1, 1, "connect")])
     elsewhere = RateLimiter()
-    elsewhere.learn(row.pause for row in PausedHost.objects.current())
+    elsewhere.learn(PausedHost.objects.pauses())
     assert elsewhere.paused()["shop.example"].until == pytest.approx(now + 50, abs=5)
 
 
@@ -420,7 +420,7 @@ def test_images_that_cannot_be_released_stay_held(
 def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouched(
     origin: Origin, gate: Gate
 ) -> None:
-    pipeline = Pipeline(uuid.uuid4())
+    pipeline = Pipeline(uuid.uuid4(), threads=8)
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
     start(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
@@ -437,7 +437,7 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
 
 
 def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, gate: Gate) -> None:
-    pipeline = Pipeline(uuid.uuid4())
+    pipeline = Pipeline(uuid.uuid4(), threads=8)
     batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
     start(batch, pipeline)
     wait_until(lambda: gate.waiting == 1)

@@ -11,6 +11,7 @@ from processing.hosts.models import PausedHost
 from processing.hosts.rate_limit import Pause
 from processing.webhooks.events import send_test_event
 from processing.webhooks.models import WebhookEndpoint
+from processing.work.attempt import has_lost_patience
 from processing.workers import clock
 from processing.workers.clock import ClockWatch, follow
 from products.models import Image, Request
@@ -90,3 +91,17 @@ def test_what_waits_follows_a_clock_all_or_nothing(monkeypatch: MonkeyPatch) -> 
     with pytest.raises(DatabaseError):
         follow(-HOUR.total_seconds())
     assert Image.objects.get().due_at == later
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("broker")
+def test_time_for_which_a_machine_slept_is_no_time_without_progress() -> None:
+    batch = ingested(*make_urls(1))
+    three_days_ago = timezone.now() - timedelta(days=3)
+    Request.objects.update(started_at=three_days_ago, last_progress_at=None)
+    batch.refresh_from_db()
+    assert has_lost_patience(batch)
+    follow(timedelta(days=3).total_seconds())
+    batch.refresh_from_db()
+    assert not has_lost_patience(batch)
+    assert batch.started_at == three_days_ago

@@ -322,7 +322,7 @@ def test_a_storage_that_does_not_answer_is_said_in_a_sentence(monkeypatch: Monke
 
 @pytest.fixture
 def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heartbeat:
-    """The heart of a worker that looks every moment whether it is its turn to prune."""
+    """The heart of a worker that looks every moment whether a prune is due."""
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
     monkeypatch.setattr(worker, "PRUNE_CHECK_EVERY", timedelta(0))
     return Heartbeat(Worker(), QueueProgress(1))
@@ -349,13 +349,13 @@ def test_workers_prune_by_themselves_where_a_retention_is_set(heart: Heartbeat, 
 @pytest.mark.django_db(transaction=True)
 def test_without_a_retention_workers_prune_nothing(heart: Heartbeat, monkeypatch: MonkeyPatch) -> None:
     looks = []
-    look = worker._prune_in_turn
+    look = worker._prune_if_due
 
     def note() -> None:
         look()
         looks.append("has looked")
 
-    monkeypatch.setattr(worker, "_prune_in_turn", note)
+    monkeypatch.setattr(worker, "_prune_if_due", note)
     finished(b"picture", days_ago=1000)
     run_until(heart, lambda: looks)
     assert Request.objects.count() == 1
@@ -375,16 +375,27 @@ def test_a_prune_that_breaks_off_leaves_the_worker_alone(
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_workers_one_takes_the_turn_of_the_day() -> None:
-    assert sorted(together([Maintenance.take_prune_turn] * 4)) == [False, False, False, True]
-    assert not Maintenance.take_prune_turn()
+    assert sorted(together([Maintenance.claim_prune] * 4)) == [False, False, False, True]
+    assert not Maintenance.claim_prune()
     Maintenance.objects.update(prune_due_at=timezone.now() - timedelta(seconds=1))
-    assert Maintenance.take_prune_turn()
+    assert Maintenance.claim_prune()
     assert Maintenance.objects.get().prune_due_at > timezone.now() + PRUNE_EVERY - timedelta(minutes=1)
 
 
 def test_a_counter_of_recovery_takes_no_turn_to_prune() -> None:
     Maintenance.count_resent(2)
-    assert Maintenance.take_prune_turn()
+    assert Maintenance.claim_prune()
     Maintenance.count_resent(3)
-    assert not Maintenance.take_prune_turn()
+    assert not Maintenance.claim_prune()
     assert Maintenance.requests_resent_so_far() == 5
+
+
+def test_a_machine_whose_clock_is_ahead_prunes_nothing_that_is_new(
+    folder: Path, monkeypatch: MonkeyPatch, transactional_db: None
+) -> None:
+    if connection.vendor == "sqlite":  # which has the clock of the machine
+        monkeypatch.setattr("processing.workers.prune.database_time", timezone.now)
+    store(b"new", "jpg")
+    two_days_later = timezone.now() + 2 * DAY
+    monkeypatch.setattr("django.utils.timezone.now", lambda: two_days_later)
+    assert prune(30) == NOTHING

@@ -1,6 +1,7 @@
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from threading import enumerate as living_threads
@@ -24,6 +25,7 @@ from products import lifecycle
 from products.models import Image, Request
 from tests.processing.conftest import Broker, dramatiq_worker
 from tests.support.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
+from tests.support.factories import make_csv, make_user, submit
 from tests.support.origin import Origin
 from tests.support.parallel import wait_until
 
@@ -121,7 +123,7 @@ def test_messages_for_requests_that_have_ended_are_void(
 
 
 def test_an_ingest_starts_the_lanes_with_its_first_chunk_and_goes_on_behind_others(
-    broker: Broker, monkeypatch: MonkeyPatch
+    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "INGEST_SECONDS", 0)
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
@@ -136,7 +138,7 @@ def test_an_ingest_starts_the_lanes_with_its_first_chunk_and_goes_on_behind_othe
 
 
 def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
-    broker: Broker, monkeypatch: MonkeyPatch
+    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch
 ) -> None:
     batch = submitted(*make_urls(5))
     broker.flush_all()
@@ -146,7 +148,7 @@ def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
 
 
 def test_an_ingest_that_stumbles_is_left_to_recovery(
-    broker: Broker, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
     batch = submitted(*make_urls(1))
     broker.flush_all()
@@ -186,6 +188,27 @@ def test_a_lane_that_stumbles_goes_on(
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_an_owner_who_occupies_all_threads_but_one_waits_and_another_does_not(
+    broker: Broker, working: Pipeline
+) -> None:
+    anns, anns_new = ingested(*make_urls(1)), submitted(*make_urls(1))
+    bens = submit(make_user("ben"), make_csv())
+    for batch in (anns, anns_new, bens):
+        batch.refresh_from_db()
+    broker.flush_all()
+    with ExitStack() as stack:
+        while stack.enter_context(working.thread_shares.thread_for(anns.owner_id)):
+            pass
+        tasks.work.fn(str(anns.pk), anns.epoch)
+        tasks.ingest.fn(str(anns_new.pk), anns_new.epoch)
+        delayed = [("work", str(anns.pk), anns.epoch), ("ingest", str(anns_new.pk), anns_new.epoch)]
+        assert sorted(broker.messages()) == sorted(broker.delayed()) == sorted(delayed)
+        tasks.ingest.fn(str(bens.pk), bens.epoch)
+    bens.refresh_from_db()
+    anns_new.refresh_from_db()
+    assert (bens.ingested, anns_new.ingested, held()) == (True, False, 0)
+
+
 # --- The process ---
 
 
@@ -212,9 +235,9 @@ def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     start, there_before = pipeline.start, {*living_threads()}
     early: set[Thread] = set()
 
-    def start_and_note(worker_id: uuid.UUID) -> Pipeline:
+    def start_and_note(worker_id: uuid.UUID, threads: int) -> Pipeline:
         early.update({*living_threads()} - there_before)
-        return start(worker_id)
+        return start(worker_id, threads)
 
     monkeypatch.setattr(pipeline, "start", start_and_note)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(10)])
@@ -318,3 +341,16 @@ def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPat
         wait_until(lambda: held() == 0)
     assert list(batch.images.values_list("crashes", flat=True)) == [2, 2]
     heart.stop()
+
+
+def test_a_worker_does_not_know_how_far_the_queue_is_after_a_clock_was_set_back() -> None:
+    """Otherwise recovery would take every message for lost, again and again."""
+    now = timezone.now()
+    progress = QueueProgress(threads=1)
+    progress.begin(round((now + timedelta(hours=1)).timestamp() * 1000))
+    assert progress.until() is None
+    progress.end()
+    progress.begin(round(now.timestamp() * 1000))
+    until = progress.until()
+    assert until is not None
+    assert abs(until - now) < timedelta(milliseconds=1)

@@ -1,5 +1,5 @@
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib import admin
@@ -54,8 +54,9 @@ def body(answer: "Answer") -> str:
     return " ".join(answer.content.decode().split())
 
 
-def act(client: Client, action: str, *batches: Request) -> "Answer":
-    return client.post(REQUESTS, {"action": action, "_selected_action": [b.pk for b in batches]}, follow=True)
+def act(client: Client, action: str, *batches: Request, **data: Any) -> "Answer":
+    form = {"action": action, "_selected_action": [b.pk for b in batches], **data}
+    return client.post(REQUESTS, form, follow=True)
 
 
 def detail(row: Model) -> str:
@@ -231,20 +232,47 @@ def test_retry_tries_again_what_failed_in_each_selected_request(boss: Client, an
 
 def test_cancel_stops_each_selected_request(boss: Client, ann: User) -> None:
     active, finished = ingest(submit(ann)), settled(ann, PICTURE)
-    assert "Canceled 1 request." in body(act(boss, "cancel", active, finished))
+    assert "Cancel these requests?" in body(act(boss, "cancel", active, finished))
+    active.refresh_from_db()
+    assert active.is_active
+    assert "Canceled 1 request." in body(act(boss, "cancel", active, finished, confirmed="yes"))
     active.refresh_from_db()
     assert active.status == Request.Status.CANCELED
+
+
+def test_a_request_is_renamed_and_gets_a_note(boss: Client, ann: User) -> None:
+    batch, other = settled(ann, PICTURE), settled(ann, PICTURE)
+    assert 'name="note"' in body(act(boss, "rename", batch))
+    changed = {"name": "Spring", "note": "For the fair", "confirmed": "yes"}
+    assert "Select a single request" in body(act(boss, "rename", batch, other, **changed))
+    assert "at most 200 characters" in body(act(boss, "rename", batch, **changed | {"name": 201 * "x"}))
+    assert "Saved." in body(act(boss, "rename", batch, **changed))
+    assert list(Request.objects.values_list("name", "note").order_by("created_at")) == [
+        ("Spring", "For the fair"),
+        ("", ""),
+    ]
+
+
+def test_a_request_is_run_again_with_other_options_for_its_owner(boss: Client, ann: User) -> None:
+    batch = settled(ann, PICTURE)
+    assert 'name="quality" value="50"' in body(act(boss, "repeat", batch))
+    options = {"quality": "70", "format": "webp", "max_width": "800", "confirmed": "yes"}
+    assert "less than or equal to 95" in body(act(boss, "repeat", batch, **options | {"quality": "96"}))
+    assert "This is a new request with the same file." in body(act(boss, "repeat", batch, **options))
+    again = Request.objects.exclude(pk=batch.pk).get()
+    assert (again.owner, again.run_by) == (ann, "repeat")
+    assert (again.quality, again.format, again.max_width, again.max_height) == (70, "webp", 800, None)
 
 
 def test_the_actions_need_the_right_to_change_a_request(ann: User) -> None:
     batch = ingest(submit(ann))
     client = staff_with("view_request")
     assert 'value="cancel"' not in body(client.get(REQUESTS))
-    act(client, "cancel", batch)
+    act(client, "cancel", batch, confirmed="yes")
     batch.refresh_from_db()
     assert batch.is_active
     User.objects.filter(username="staff").delete()
-    act(staff_with("view_request", "change_request"), "cancel", batch)
+    act(staff_with("view_request", "change_request"), "cancel", batch, confirmed="yes")
     batch.refresh_from_db()
     assert not batch.is_active
 

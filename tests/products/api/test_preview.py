@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from products.models import Request
 from tests.support.factories import HEADER, OTHER_URL, URL, make_csv, make_workbook, stored_catalogues
+from tests.support.names import Names
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +39,21 @@ def errors_of(api: Client, data: bytes, **options: Any) -> list[tuple[str, str]]
 
 def warnings_of(shown: Any) -> list[tuple[int | None, int | None, str]]:
     return [(warning["line"], warning["column"], warning["code"]) for warning in shown["warnings"]]
+
+
+def test_a_preview_warns_of_private_addresses_and_looks_nothing_up(
+    api: Client, settings: Settings, names: Names
+) -> None:
+    settings.FETCH_ALLOWED_NETWORKS = []
+    urls = "http://192.168.1.5:8080/a.jpg http://192.168.1.5:8080/b.jpg http://[::1]/c.jpg https://gone.test/d.jpg"
+    shown = preview_of(api, make_csv((1, "Lamp", urls)))
+    reason = "is in a private network, where this service does not fetch."
+    assert warnings_of(shown) == [(None, None, "blocked_address")] * 2
+    assert [warning["detail"] for warning in shown["warnings"]] == [
+        f"192.168.1.5 {reason} Its 2 pictures will fail.",
+        f"::1 {reason} Its picture will fail.",
+    ]
+    assert names.lookups == []
 
 
 def test_a_preview_has_the_promised_shape(api: Client) -> None:

@@ -1,5 +1,6 @@
 """Workbooks of other formats than XLSX."""
 
+import errno
 import io
 import subprocess
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 from products.catalogue import Catalogue, CatalogueError, conversion, preview
 from tests.support.factories import HEADER, OTHER_URL, URL
 
+MERGED = Path(__file__).parent / "merged.xls"  # a serial number in three rows, a name in two
 WIDE = Path(__file__).parent / "wide.xls"  # a sheet with its first and its very last cell
 
 
@@ -68,6 +70,18 @@ def test_an_ods_workbook_is_read() -> None:
     assert (catalogue.kind, preview(catalogue).encoding, catalogue.sheet) == ("ods", "ods", "Products")
 
 
+def test_merged_cells_of_an_xls_have_their_value_in_each_row() -> None:
+    catalogue = Catalogue(io.BytesIO(MERGED.read_bytes()))
+    found = [(row.line, row.serial_number, row.product_name, row.image_urls) for row in catalogue]
+    urls = [f"https://shop.example/{letter}.jpg" for letter in "abcd"]
+    assert found == [
+        (2, "A-1", "Lamp", [urls[0]]),
+        (3, "A-1", "Lamp", [urls[1]]),
+        (4, "A-1", "Lamp", [urls[2]]),
+        (6, "A-2", "Chair", [urls[3]]),
+    ]
+
+
 def test_lines_are_counted_from_the_first_row_of_the_sheet() -> None:
     data = ods(content_of("", "", cells(*HEADER), "", cells("1", "Lamp", URL)))
     catalogue = Catalogue(io.BytesIO(data))
@@ -116,3 +130,11 @@ def test_a_small_workbook_that_takes_gigabytes_is_refused() -> None:
 def test_a_conversion_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.01)
     assert refusal_of(ods(content_of(cells(*HEADER)))) == "workbook_too_large"
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_workbook(tmp_path: Path) -> None:
+    book = tmp_path / "a.ods"
+    book.write_bytes(ods(content_of(*[cells("1", "Lamp", "https://shop.example/a.jpg")] * 2000)))
+    with book.open("rb") as source, Path("/dev/full").open("wb") as target, pytest.raises(OSError) as raised:
+        conversion._convert(source, target)
+    assert raised.value.errno == errno.ENOSPC

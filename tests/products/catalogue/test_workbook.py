@@ -196,7 +196,7 @@ def test_a_cell_longer_than_a_csv_has_is_refused() -> None:
 
 
 def test_rows_that_are_wider_than_all_sense_add_up_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "MAX_SHEET_CELLS", 200_000)
+    monkeypatch.setattr(xlsx.sheet, "MAX_SHEET_CELLS", 200_000)
     wide = "".join(f'<row r="{number}"><c r="XFD{number}"><v>1</v></c></row>' for number in range(2, 100))
     assert refusal_of(with_rows(wide)) == "workbook_too_large"
 
@@ -218,7 +218,7 @@ def test_a_small_file_that_would_take_all_memory_is_refused(rows: str) -> None:
 
 
 def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "MAX_UNPACKED_BYTES", 10_000)
+    monkeypatch.setattr(xlsx.package, "MAX_UNPACKED_BYTES", 10_000)
     assert refusal_of(with_rows(ROW.format(2, "x" * 10_000))) == "workbook_too_large"
 
 
@@ -260,7 +260,7 @@ def test_columns_are_found_in_a_few_megabytes(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_large_picture_in_a_workbook_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "MAX_GROUP_BYTES", 4000)
+    monkeypatch.setattr(xlsx.package, "MAX_GROUP_BYTES", 4000)
     file = io.BytesIO(make_workbook(HEADER, [1, "Lamp", URL]))
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("xl/media/image1.png", b"\x89PNG" + bytes(5000))
@@ -344,7 +344,7 @@ def test_a_small_hostile_workbook_is_refused_within_little_memory(name: str, tmp
 
 
 def test_a_zip_with_a_list_of_files_out_of_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "MAX_DIRECTORY_BYTES", 500)
+    monkeypatch.setattr(xlsx.package, "MAX_DIRECTORY_BYTES", 500)
     assert refusal_of(make_workbook(HEADER, [1, "Lamp", URL])) == "workbook_too_large"
 
 

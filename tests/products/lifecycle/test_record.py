@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -43,6 +45,22 @@ def facts(image: Image, of: str) -> tuple[object, ...]:
 
 
 # --- Outcomes ---
+
+
+def test_a_flush_reads_no_more_rows_than_it_writes() -> None:
+    """Without statistics, as in a new database."""
+    if connection.vendor != "sqlite":
+        return
+    batch = working(3)
+    outcomes = [complete(image) for image in claimed(batch)]
+    with CaptureQueriesContext(connection) as queries:
+        lifecycle.record(batch.pk, outcomes, WORKER)
+    with connection.cursor() as cursor:
+        for query in queries:
+            if '"products_image"' in query["sql"] and query["sql"].startswith("SELECT"):
+                cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+                plans = [row[3] for row in cursor.fetchall() if "products_image" in row[3]]
+                assert all("(id=?)" in plan or "(claimed_by=?)" in plan for plan in plans), plans
 
 
 def test_recorded_outcomes_are_stored_and_counted() -> None:

@@ -89,6 +89,25 @@ def test_a_canceled_retry_of_which_nothing_had_completed_has_failed_again() -> N
     assert batch.status == Status.FAILED
 
 
+def test_an_outcome_after_a_cancel_is_not_written_though_its_row_has_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("products.lifecycle.sweeps.SWEEP_ROWS", 2)
+    batch = settle(ingested(*make_urls(6)), dict.fromkeys(range(1, 7), "http_404"))
+    lifecycle.retry(batch)
+    while lifecycle.sweep(batch):
+        pass
+    late = claimed(batch)
+    lifecycle.cancel(batch)
+    assert counters(batch) == {"total": 6, "failed": 2, "pending": 4}
+    assert lifecycle.record(batch.pk, [complete(one) for one in late], WORKER) == []
+    while lifecycle.sweep(batch):
+        pass
+    assert counters(batch) == {"total": 6, "failed": 6}
+    assert batch.status == Status.FAILED
+    assert runs(batch)[-1] == (2, "retry", 0, 6, True)
+
+
 def test_what_a_cancel_left_is_canceled_again_when_its_retry_is_canceled() -> None:
     batch = ingested(*make_urls(3))
     lifecycle.record(batch.pk, [complete(one) for one in claimed(batch, 1)], WORKER)
@@ -230,6 +249,33 @@ def test_a_row_that_fits_several_changes_nothing() -> None:
     found = lifecycle.correct(batch, corrected(("S", "x", "http://shop.example/new.jpg")))
     assert (found.count, found.unmatched) == (0, 1)
     assert urls(batch) == {}
+
+
+def test_a_whole_result_with_a_row_for_each_picture_is_matched() -> None:
+    batch = submitted_rows(("S", "a"), ("S", "b"), ("S", "c"), ("T", "d"), failed={2: "http_404"})
+    a, new, c, d = (f"http://shop.example/{name}.jpg" for name in ("a", "new", "c", "d"))
+    found = lifecycle.correct(batch, corrected(("S", "x", a), ("S", "x", new), ("S", "x", c), ("T", "x", d)))
+    assert (found.count, found.unmatched) == (1, 0)
+    assert urls(batch) == {2: new}
+
+
+def test_a_corrected_file_may_have_any_number_of_unchanged_rows_and_so_many_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("products.lifecycle.corrections.MAX_CORRECTIONS", 2)
+    names = [f"p{number}" for number in range(1, 7)]
+    batch = submitted_rows(*((name, name) for name in names), failed=dict.fromkeys(range(1, 7), "http_404"))
+
+    def file(changed: int) -> Any:
+        stems = [f"new{name}" if index < changed else name for index, name in enumerate(names)]
+        rows = zip(names, names, (f"http://shop.example/{stem}.jpg" for stem in stems), strict=True)
+        return corrected(*rows)
+
+    with pytest.raises(CatalogueError, match="more than 2 pictures"):
+        lifecycle.correct(batch, file(3))
+    found = lifecycle.correct(batch, file(2))
+    assert (found.count, found.unmatched) == (2, 0)
+    assert set(urls(batch)) == {1, 2}
 
 
 def submitted_rows(*rows: tuple[str, str], failed: dict[int, str]) -> Request:

@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import Settings
 
 from products import lifecycle
 from products.models import Request
@@ -69,3 +70,51 @@ def test_delete_removes_the_request_and_says_so(page: Client, ann: User) -> None
     assert answer.redirect_chain == [("/", 302)]
     assert "catalogue.csv deleted." in body(answer)
     assert not Request.objects.exists()
+
+
+def test_cancel_asks_once_and_says_what_stays(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    shown = body(page.get(address("request", batch)))
+    question, _, form = shown.partition("Cancel this request</summary>")[2].partition("<form")
+    assert "Completed pictures are kept. Pictures that are still waiting are not fetched." in question
+    assert form.startswith(f' method="post" action="{address("request-cancel", batch)}"')
+    settle(batch, PICTURE, "timeout")
+    lifecycle.retry(batch)
+    shown = body(page.get(address("request", batch)))
+    question = shown.partition("Cancel this run</summary>")[2].partition("<form")[0]
+    assert "become what they were before this run" in question
+
+
+def test_a_request_is_renamed_and_gets_a_note(page: Client, ann: User) -> None:
+    batch = ingested(ann)
+    path = address("request-details", batch)
+    assert "Saved." in body(page.post(path, {"name": "Spring", "note": "For the fair"}, follow=True))
+    shown = body(page.get(address("request", batch)))
+    assert "<h1>Spring</h1>" in shown
+    assert "<p>For the fair</p>" in shown
+    answer = page.post(path, {"name": 201 * "x"})
+    assert answer.status_code == 400
+    assert "at most 200 characters" in body(answer)
+    page.post(path, {})
+    assert "<h1>catalogue.csv</h1>" in body(page.get(address("request", batch)))
+
+
+def test_a_request_is_run_again_with_other_options(page: Client, ann: User) -> None:
+    batch = submitted(ann, quality=70)
+    assert 'value="70"' in body(page.get(address("request", batch)))
+    options = {"quality": "60", "format": "webp", "max_width": "800"}
+    answer = page.post(address("request-repeat", batch), options, follow=True)
+    again = Request.objects.exclude(pk=batch.pk).get()
+    assert answer.redirect_chain == [(address("request", again), 302)]
+    assert (again.quality, again.format, again.max_width, again.run_by) == (60, "webp", 800, "repeat")
+    answer = page.post(address("request-repeat", batch), options | {"quality": "96"})
+    assert answer.status_code == 400
+    assert "less than or equal to 95" in body(answer)
+
+
+def test_running_again_is_limited_like_an_upload(page: Client, ann: User, settings: Settings) -> None:
+    settings.USER_UPLOADS_PER_MINUTE = 0
+    answer = page.post(address("request-repeat", submitted(ann)), {"quality": "60", "format": "jpeg"})
+    assert answer.status_code == 429
+    assert "More than 0 uploads in a minute." in body(answer)
+    assert Request.objects.count() == 1

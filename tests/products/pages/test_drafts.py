@@ -58,13 +58,20 @@ def drafted(page: Client, data: bytes, name: str = "catalogue.csv", **options: s
 def test_a_preview_shows_how_the_file_is_read_and_starts_nothing(page: Client) -> None:
     data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "", URL), header=("SKU", "Name", "Images"))
     shown = body(page.get(drafted(page, data).get_absolute_url()))
-    for fact in ("Products</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Servers</dt><dd>1"):
+    for fact in ("Rows</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Servers</dt><dd>1"):
         assert fact in shown
     for chosen in ('<option value="SKU" selected>', 'value="Images" id="id_images_2" checked'):
         assert chosen in shown
     assert "The row has no product name." in shown
     assert f'<li class="url">{OTHER_URL}</li>' in shown
     assert not Request.objects.exists()
+
+
+def test_a_preview_counts_all_warnings_though_it_lists_the_first(page: Client) -> None:
+    data = make_csv(*((number, "", f"{URL}?{number}") for number in range(46)))
+    shown = body(page.get(drafted(page, data).get_absolute_url()))
+    assert "Warnings</dt><dd>46</dd>" in shown
+    assert "There are 46 warnings." in shown
 
 
 def test_what_was_previewed_is_started_with_its_options_and_kept_once(page: Client, ann: User) -> None:
@@ -102,12 +109,57 @@ def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
     shown = body(page.get(path))
     assert "Missing columns: “Input Image Urls”." in shown
     first_rows = shown.partition("First rows of the file")[2]
-    for text in (f"<td>{URL}</td>", "<td>Sofa</td>", '<th scope="col">Zwei</th>'):
+    for text in (f"<td>{URL}</td>", "<td>Sofa</td>", '<th scope="col"><label for="role-1">Zwei</label>'):
         assert text in first_rows
     answer = page.post(path, {**READING, **OPTIONS, "step": "preview"})
     assert answer.status_code == 200
     assert f'<li class="url">{URL}</li>' in body(answer)
     assert not Request.objects.exists()
+
+
+def test_columns_are_chosen_above_the_first_rows_without_serial_number_and_name(page: Client) -> None:
+    path = drafted(page, UNKNOWN).get_absolute_url()
+    shown = body(page.get(path))
+    assert '<select name="role Drei" id="role-2">' in shown
+    form = {
+        **OPTIONS,
+        "encoding": "",
+        "base_url": "",
+        "role Eins": "",
+        "role Zwei": "",
+        "role Drei": "images",
+    }
+    preview = body(page.post(path, {**form, "step": "preview"}))
+    assert f'<li class="url">{URL}</li>' in preview
+    assert '<input type="checkbox" name="images" value="Drei" id="id_images_2" checked>' in preview
+    answer = page.post(path, {**form, "role Zwei": "serial", "step": "start"})
+    batch = Request.objects.get()
+    assert answer.headers["Location"] == batch.get_absolute_url()
+    assert batch.columns == {"serial": "Zwei", "name": "", "images": ["Drei"]}
+    assert [row.serial_number for row in Catalogue(batch.source.open(), **batch.reading)] == [
+        "Chair",
+        "Table",
+        "Sofa",
+    ]
+
+
+def test_a_role_that_only_one_column_can_have_is_not_taken_by_two(page: Client) -> None:
+    path = drafted(page, UNKNOWN).get_absolute_url()
+    form = {**OPTIONS, "encoding": "", "base_url": "", "role Eins": "serial", "role Zwei": "serial"}
+    answer = page.post(path, {**form, "role Drei": "images", "step": "start"})
+    assert answer.status_code == 400
+    assert "Choose this for one column only." in body(answer)
+    assert not Request.objects.exists()
+    answer = page.post(path, {**form, "role Zwei": "", "step": "start"})  # no pictures
+    assert answer.status_code == 400
+    assert "This field is required." in body(answer)
+    assert '<option value="serial" selected>' in body(answer)
+
+
+def test_columns_without_a_name_and_with_the_name_of_another_have_no_choice(page: Client) -> None:
+    data = make_csv(("1", "x", "no", "y"), header=("Eins", "", "Zwei", "Zwei"))
+    shown = body(page.get(drafted(page, data).get_absolute_url()))
+    assert shown.count('<select name="role ') == 2
 
 
 def test_columns_are_reassigned(page: Client) -> None:
@@ -165,7 +217,8 @@ def test_an_encoding_that_is_not_the_files_is_said_and_can_be_changed(page: Clie
     form = {**OPTIONS, "serial": "SKU", "name": "Name", "images": ["Images"], "encoding": encoding}
     answer = page.post(path, form)
     assert answer.status_code == 400
-    assert '<option value="SKU" selected>' in body(answer)
+    for role in ("serial", "name", "images"):
+        assert f'<option value="{role}" selected>' in body(answer)
 
 
 def test_a_workbook_is_previewed_too(page: Client) -> None:

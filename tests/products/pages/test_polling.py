@@ -1,5 +1,6 @@
 """Requests that an open page makes by itself."""
 
+import re
 import uuid
 from datetime import timedelta
 
@@ -29,7 +30,9 @@ def test_polling_gets_the_progress_alone_and_goes_on(page: Client, ann: User) ->
     batch = ingested(ann, *pictures(2))
     settle(batch, PICTURE)
     answer = page.get(address("request-progress", batch), headers=HTMX)
-    assert answer.content.decode().startswith('<section id="progress"')
+    title, _, rest = answer.content.decode().partition("\n")
+    assert title == "<title>50 % · catalogue.csv – Image Extractor</title>"
+    assert rest.startswith('<section id="progress"')
     assert "1 of 2 pictures done" in body(answer)
     assert 'hx-trigger="every 1s"' in body(answer)
     assert "HX-Refresh" not in answer.headers
@@ -63,6 +66,18 @@ def test_polling_gets_the_whole_content_when_the_file_has_been_read(page: Client
     assert answer.headers["HX-Retarget"] == "#main"
     assert "https://shop.example/2.jpg" in body(answer)
     assert "HX-Retarget" not in page.get(path, headers=HTMX).headers
+
+
+def test_what_is_waited_for_is_named_with_its_number_and_moment(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(3))
+    settle(batch, PICTURE)
+    shown = body(page.get(address("request-progress", batch)))
+    assert "wait for" not in shown
+    batch.images.pending().filter(number=2).update(
+        due_at=timezone.now() + timedelta(seconds=14), error_code="http_429", attempts=1
+    )
+    shown = body(page.get(address("request-progress", batch)))
+    assert re.search(r'2 pictures wait for shop\.example, next try <time .*? UTC">in 1[34] s</time>', shown)
 
 
 @pytest.mark.parametrize(("quiet", "seconds"), [(0, 1), (12, 1), (50, 5), (3600, 15)])

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from products.models import Request
 from tests.support.factories import (
@@ -46,8 +47,8 @@ def groups(batch: Request) -> dict[str, str]:
     return {image.error_code: f"{image.error_code} {image.host}" for image in batch.images.failed()}
 
 
-def shown(response: Any) -> str:
-    assert response.status_code == 200
+def shown(response: Any, status: int = 200) -> str:
+    assert response.status_code == status
     text: str = response.content.decode()
     return text
 
@@ -78,6 +79,30 @@ def test_groups_that_are_ticked_are_retried(page: Client, batch: Request) -> Non
     assert "still being processed" in text
 
 
+def test_of_very_many_failures_the_rows_are_not_counted(
+    page: Client, batch: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 'data-label="Rows">1</td>' in shown(page.get(path(batch)))
+    monkeypatch.setattr("products.pages.failures.MAX_COUNTED_FAILURES", 1)
+    text = shown(page.get(path(batch)))
+    assert 'data-label="Pictures">1</td>' in text
+    assert "Rows</th>" not in text and 'data-label="Rows"' not in text
+
+
+def test_groups_that_have_no_room_are_on_the_next_page_and_are_retried_there(
+    page: Client, batch: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.pages.failures.SHOWN_GROUPS", 1)
+    names = groups(batch)
+    first, second = (shown(page.get(path(batch), {"page": number})) for number in (1, 2))
+    assert names["http_404"] in first
+    assert names["timeout"] not in first
+    assert 'href="?page=2"' in first
+    assert names["timeout"] in second
+    shown(page.post(path(batch), {"action": "retry", "group": [names["timeout"]]}, follow=True))
+    assert pending(batch) == {THIRD_URL}
+
+
 def test_groups_and_pictures_are_left_out(page: Client, batch: Request) -> None:
     text = shown(
         page.post(path(batch), {"action": "ignore", "group": [groups(batch)["timeout"]]}, follow=True)
@@ -94,14 +119,14 @@ def test_groups_and_pictures_are_left_out(page: Client, batch: Request) -> None:
 def test_nothing_that_is_not_on_the_page_is_repaired(
     page: Client, batch: Request, data: dict[str, Any]
 ) -> None:
-    text = shown(page.post(path(batch), {"action": "retry"} | data, follow=True))
+    text = shown(page.post(path(batch), {"action": "retry"} | data), status=400)
     assert "Nothing was selected" in text
     assert pending(batch) == set()
 
 
 def test_one_picture_is_fetched_from_another_url(page: Client, batch: Request) -> None:
     address = path(batch, "fetch-from", batch.images.get(url=OTHER_URL).pk)
-    assert "does not start with http" in shown(page.post(address, {"url": "b.jpg"}, follow=True))
+    assert "does not start with http" in shown(page.post(address, {"url": "b.jpg"}), status=400)
     shown(page.post(address, {"url": "https://cdn.example/b.jpg"}, follow=True))
     assert pending(batch) == {"https://cdn.example/b.jpg"}
 
@@ -129,8 +154,20 @@ def test_a_corrected_file_is_applied_after_a_preview(page: Client, batch: Reques
 
 
 def test_a_file_that_cannot_be_read_is_refused_with_its_reason(page: Client, batch: Request) -> None:
-    text = shown(page.post(path(batch, "corrections"), {"file": ContentFile(b"\0\1", "x.csv")}))
+    text = shown(page.post(path(batch, "corrections"), {"file": ContentFile(b"\0\1", "x.csv")}), status=400)
     assert "errorlist" in text
+    assert "errorlist" in shown(page.post(path(batch, "replace"), {"find": ""}), status=400)
+
+
+def test_repairs_are_limited_like_uploads(page: Client, batch: Request, settings: Settings) -> None:
+    settings.USER_UPLOADS_PER_MINUTE = 0
+    file = ContentFile(make_csv((1, "Chair", f"{URL} https://cdn.example/b.jpg")), "corrected.csv")
+    answer = page.post(path(batch, "corrections"), {"file": file})
+    assert "More than 0 uploads in a minute." in shown(answer, status=429)
+    settings.USER_MAX_OPEN_REQUESTS = 0
+    answer = page.post(path(batch), {"action": "retry", "group": [groups(batch)["timeout"]]})
+    assert answer.status_code == 429
+    assert pending(batch) == set()
 
 
 def test_others_neither_see_nor_repair(batch: Request) -> None:

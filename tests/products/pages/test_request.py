@@ -14,9 +14,12 @@ from pytest_django import DjangoAssertNumQueries
 
 from processing.hosts.models import PausedHost
 from processing.timing import DEAD_AFTER
+from processing.work.claim import claim
 from processing.workers.models import Worker
 from products import lifecycle
+from products.lifecycle import Outcome, PictureFacts
 from products.models import Image, Request
+from tests.support.batches import WORKER
 from tests.support.factories import OTHER_URL, URL, ingest
 from tests.support.pages import PICTURE, address, body, ingested, pictures, settle, submitted
 
@@ -43,6 +46,44 @@ def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, 
     assert re.search(pattern, shown)
     assert address("request-cancel", batch) in shown
     assert ">Retry" not in shown and ">Resume" not in shown
+
+
+def test_a_saving_of_an_earlier_request_is_not_shown_again(page: Client, ann: User) -> None:
+    settle(ingested(ann, *pictures(2)), PICTURE, PICTURE)
+    earlier = Image.objects.get(number=1)
+    batch = ingested(ann, *pictures(2))
+    (first,) = claim(batch, WORKER, 1)
+    again = Outcome.completed(
+        first.id,
+        1,
+        output_key=earlier.output_key,
+        source=PictureFacts(200_000, 64, 48, "png"),
+        output=PictureFacts(100_000, 32, 24, "jpeg"),
+        taken_from=earlier.pk,
+    )
+    lifecycle.record(batch.pk, [again], WORKER)
+    batch.refresh_from_db()
+    shown = body(page.get(address("request", batch)))
+    assert "<dt>Size after</dt><dd>97.7 KB</dd>" in shown
+    assert "<dt>Saved</dt><dd>0 bytes</dd>" in shown
+    settle(batch, PICTURE)
+    assert "<dt>Saved</dt><dd>97.7 KB <small>(50 %)</small></dd>" in body(page.get(address("request", batch)))
+
+
+def test_the_duration_names_its_run_and_earlier_ones_are_listed(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    settle(batch, PICTURE, "timeout")
+    now = timezone.now()
+    batch.runs.update(started_at=now - timedelta(minutes=4), finished_at=now)
+    lifecycle.retry(batch)
+    batch.refresh_from_db()
+    settle(batch, PICTURE)
+    shown = body(page.get(address("request", batch)))
+    assert "<dt>Duration of run 2</dt>" in shown
+    assert "<dt>Duration</dt>" not in shown
+    runs = shown.partition('id="runs"')[2].partition("</section>")[0]
+    assert re.findall(r"Run </span>(\d)</th>", runs) == ["2", "1"]
+    assert re.search(r'data-label="Duration">4\sminutes</td>', runs)
 
 
 def test_the_page_of_a_finished_request_shows_the_outcome_and_polls_no_more(page: Client, ann: User) -> None:

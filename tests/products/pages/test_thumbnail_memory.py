@@ -3,13 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from PIL import Image
 
 from products.pages import thumbnail
 from tests.support import pictures
+from tests.support.parallel import wait_until
 from tests.support.pictures import decoded, encoded
 
 MEASURE = """
@@ -67,3 +70,28 @@ def test_a_picture_that_no_child_can_read_raises_an_os_error(monkeypatch: pytest
     monkeypatch.setattr(thumbnail, "MAX_PIXELS_IN_PROCESS", 0)
     with pytest.raises(OSError):
         thumbnail.make_thumbnail(pictures.truncated(pictures.rgba_png()))
+
+
+def test_large_outputs_leave_half_of_the_threads_and_small_ones_do_not_wait_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, end = list[int](), Event()
+    large = encoded(Image.new("L", (5_000, 4_000)), "PNG")
+
+    def make(_data: bytes) -> bytes:
+        begun.append(1)
+        end.wait()
+        return b"made"
+
+    monkeypatch.setattr(thumbnail, "_make_in_child", make)
+    with ThreadPoolExecutor(4) as threads:
+        try:
+            waiting = [threads.submit(thumbnail.make_thumbnail, large) for _ in range(4)]
+            wait_until(lambda: begun and not thumbnail._waiting._value)
+            with pytest.raises(thumbnail.Busy):
+                thumbnail.make_thumbnail(large)
+            assert decoded(thumbnail.make_thumbnail(pictures.rgba_png())).size
+        finally:
+            end.set()
+        assert [one.result() for one in waiting] == [b"made"] * 4
+    assert thumbnail.make_thumbnail(large) == b"made"

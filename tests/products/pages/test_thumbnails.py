@@ -1,6 +1,7 @@
 """Small pictures of outputs, for whoever may see their Request."""
 
 from io import BytesIO
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from PIL import Image as Pillow
 
 from processing.storage.outputs import store
 from products.models import Image
+from products.pages import thumbnail
 from tests.support.factories import client_of, make_user
 from tests.support.pages import ingested, settle
 from tests.support.pictures import cut_out, encoded, photo_jpeg
@@ -71,6 +73,19 @@ def test_what_cannot_be_shown_is_not_found(page: Client, ann: User, data: bytes 
     if data is None:
         default_storage.delete(image.output_key)
     assert page.get(address(image)).status_code == 404
+
+
+def test_a_large_output_is_to_be_asked_for_again_while_too_many_are_made(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thumbnail, "MAX_JPEG_PIXELS_IN_PROCESS", 0)
+    path = address(completed(ann, photo_jpeg(64, 48, seed=13)))
+    with monkeypatch.context() as full:
+        full.setattr(thumbnail, "_waiting", BoundedSemaphore(1))
+        with thumbnail._waiting:
+            answer = page.get(path)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert page.get(path).status_code == 200
 
 
 def test_while_a_picture_comes_from_storage_others_are_shown(

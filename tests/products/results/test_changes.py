@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from products import lifecycle
 from products.models import Request
+from tests.support.factories import HEADER as FACTORY_HEADER
 from tests.support.factories import (
     JPEG,
     OTHER_JPEG,
@@ -89,7 +90,7 @@ def test_what_has_no_outcome_yet_is_what_it_is() -> None:
     assert kinds_of(client_of(ann), batch) == {"a": "canceled", "b": "canceled"}
 
 
-def test_compared_is_with_the_latest_earlier_result_of_the_same_owner_and_file_name() -> None:
+def test_compared_is_with_the_latest_earlier_result_of_the_same_owner_and_file() -> None:
     ann, bob = make_user("ann"), make_user("bob")
     finished(ann, a=OTHER_JPEG)
     wanted = finished(ann, a=JPEG)
@@ -101,6 +102,32 @@ def test_compared_is_with_the_latest_earlier_result_of_the_same_owner_and_file_n
     finished(ann, a=OTHER_JPEG)
     assert batch.earlier == wanted
     assert kinds_of(client_of(ann), batch) == {"a": "unchanged"}
+
+
+@pytest.mark.parametrize(
+    ("header", "is_same"),
+    [
+        (("serial-number", "Product name ", "INPUT IMAGE URLS"), True),
+        (("Product Name", "Serial Number", "Input Image Urls"), True),
+        ((*FACTORY_HEADER, "Output Image Urls", "Status", "Error"), True),
+        ((*FACTORY_HEADER, "Price"), False),
+        (("SKU", "Product Name", "Input Image Urls"), False),
+    ],
+)
+def test_compared_is_with_a_catalogue_of_the_same_columns(header: tuple[str, ...], is_same: bool) -> None:
+    ann = make_user()
+    before = finished(ann, a=JPEG)
+    row = [url("a") if name.casefold() == "input image urls" else "1" for name in header]
+    batch = settle(ingest(submit(ann, make_csv(row, header=header))), {url("a"): JPEG})
+    assert batch.earlier == (before if is_same else None)
+
+
+def test_compared_is_with_a_request_whose_retry_was_canceled() -> None:
+    ann = make_user()
+    before = finished(ann, a=JPEG, b=BROKEN)
+    lifecycle.retry(before)
+    lifecycle.cancel(before)
+    assert kinds_of(client_of(ann), finished(ann, a=JPEG, b=BROKEN)) == {"a": "unchanged", "b": "failing"}
 
 
 def test_without_an_earlier_request_all_is_new() -> None:
@@ -163,3 +190,72 @@ def test_a_page_of_a_request_under_way_counts_nothing() -> None:
     finished(ann, a=JPEG)
     batch = ingest(submit(ann, make_csv((1, "Lamp", url("a")))))
     assert "changes" not in client_of(ann).get(batch.get_absolute_url()).context
+
+
+# --- Between runs ---
+
+
+@pytest.fixture
+def repaired() -> Request:
+    """A Request with a picture completed in each of its runs 1 to 3, one that always failed, one left out."""
+    ann = make_user()
+    batch = finished(ann, first=JPEG, second=BROKEN, third=BROKEN, never=BROKEN, ignored=BROKEN)
+    lifecycle.set_ignored(batch, batch.images.filter(url=url("ignored")))
+    for picture, others in (("second", ("third", "never")), ("third", ("never",))):
+        lifecycle.retry(batch)
+        batch.refresh_from_db()
+        settle(batch, {url(picture): OTHER_JPEG} | {url(other): BROKEN for other in others})
+    return batch
+
+
+def test_two_runs_of_a_request_are_compared(repaired: Request) -> None:
+    client = client_of(repaired.owner)
+    same = {"never": "failing", "ignored": "ignored", "first": "unchanged"}
+    assert kinds_of(client, repaired, against_run="1") == same | {"second": "new", "third": "new"}
+    assert kinds_of(client, repaired, against_run="2") == same | {"second": "unchanged", "third": "new"}
+    assert kinds_of(client, repaired, run="2", against_run="1") == same | {
+        "second": "new",
+        "third": "failing",
+    }
+    output, was, error = next(
+        row[2:] for row in changes_of(client, repaired, run="2", against_run="1") if row[1] == url("third")
+    )
+    assert (output, was, error) == ("", "", "")
+
+
+def test_a_run_is_compared_while_a_later_one_is_at_work(repaired: Request) -> None:
+    lifecycle.retry(repaired)
+    assert kinds_of(client_of(repaired.owner), repaired, run="3", against_run="2")["never"] == "failing"
+    assert kinds_of(client_of(repaired.owner), repaired, against_run="2")["never"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("query", "attr"),
+    [
+        ({"run": "4", "against_run": "1"}, "run"),
+        ({"run": "2", "against_run": "2"}, "against_run"),
+        ({"against_run": "3"}, "against_run"),
+        ({"against_run": "0"}, "against_run"),
+        ({"against_run": "1", "against": str(uuid.uuid4())}, "against"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(
+    repaired: Request, query: dict[str, str], attr: str
+) -> None:
+    path = f"/api/requests/{repaired.pk}/results.csv"
+    answer = client_of(repaired.owner).get(path, {"style": "changes", **query})
+    assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, attr)
+
+
+def test_the_page_compares_two_runs(repaired: Request) -> None:
+    client, path = client_of(repaired.owner), repaired.get_absolute_url()
+    answer = client.get(path, {"run": "2", "against_run": "1"})
+    assert dict(answer.context["changes"]) == {"New": 1, "Unchanged": 1, "Failing now": 2, "Left out": 1}
+    page = answer.content.decode()
+    assert "Run 2 compared with run 1." in page
+    assert f"/api/requests/{repaired.pk}/results.csv?style=changes&amp;run=2&amp;against_run=1" in page
+    answer = client.get(path, {"run": "1", "against_run": "2"})
+    assert "changes" not in answer.context
+    assert "Select a valid choice" in answer.content.decode()
+    answer = client.get(path, {"run": "2", "against_run": "2"})
+    assert "Choose a run before the other one." in answer.content.decode()

@@ -248,6 +248,22 @@ def test_the_result_is_offered_as_a_file_named_after_the_input(api: Client, ann:
     )
 
 
+def test_each_kind_of_download_has_a_name_of_its_own(api: Client, ann: User) -> None:
+    batch = settle(ingest(submit(ann, name="spring.csv")), {URL: JPEG})
+    names = {
+        "results.csv": "spring-result.csv",
+        "results.csv?style=replace": "spring-replaced.csv",
+        "results.csv?style=changes": "spring-changes.csv",
+        "results.csv?only=failed": "spring-failed.csv",
+        "results.csv?excel=1": "spring-excel.csv",
+        "results.csv?only=failed&excel=1": "spring-failed-excel.csv",
+        "images.zip": "spring-pictures.zip",
+    }
+    for part, name in names.items():
+        response = api.get(f"/api/requests/{batch.pk}/{part}")
+        assert response.headers["Content-Disposition"] == f'attachment; filename="{name}"', part
+
+
 @pytest.mark.parametrize("accept", ["text/csv", "application/zip", "text/html", "*/*"])
 @pytest.mark.parametrize("name", ["results.csv", "images.zip"])
 def test_files_come_whatever_is_asked_for(api: Client, ann: User, name: str, accept: str) -> None:

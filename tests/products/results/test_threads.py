@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from products.results.changes import changes_csv
+from products.results.changes import State, changes_csv
 from products.results.result_csv import result_csv
 from products.results.zip_archive import images_zip, results_zip
 from tests.support.factories import JPEG, URL, ingest, make_csv, make_user, settle, submit
@@ -41,7 +41,7 @@ def test_no_cursor_stays_with_a_thread() -> None:
     earlier, batch = (settle(ingest(submit(owner, data)), dict.fromkeys(urls, JPEG)) for _ in range(2))
     assert in_threads(result_csv(batch)).count(b"completed") == ROWS
     assert in_threads(results_zip([batch, earlier]))
-    assert in_threads(changes_csv(batch, earlier)).count(b"unchanged") == ROWS
+    assert in_threads(changes_csv(State(batch), State(earlier))).count(b"unchanged") == ROWS
     assert in_threads(images_zip(batch)).count(JPEG) == ROWS
 
 

@@ -1,0 +1,9 @@
+"""XLSX workbooks: their rows as text, and the same workbook with cells changed. Both are streams."""
+
+from products.catalogue.xlsx.book import Sheet, Xlsx
+from products.catalogue.xlsx.editing import RowEdit
+from products.catalogue.xlsx.package import MAX_TOKEN_BYTES, too_large
+from products.catalogue.xlsx.sheet import SheetRow
+from products.catalogue.xlsx.values import text_of
+
+__all__ = ["MAX_TOKEN_BYTES", "RowEdit", "Sheet", "SheetRow", "Xlsx", "text_of", "too_large"]

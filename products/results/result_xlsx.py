@@ -1,0 +1,40 @@
+"""The result of a workbook as a workbook."""
+
+from collections.abc import Iterator
+from itertools import chain
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from products.catalogue import Catalogue, Row, WorkbookWriter
+from products.models import Request
+from products.models.files import storage_checked
+from products.results.result_csv import result_cells, rows_with_results
+from products.results.zip_archive import ZipBuffer
+
+PIECE_BYTES = 65_536
+
+
+def result_xlsx(batch: Request, *, replace: bool = False) -> Iterator[bytes] | None:
+    """Yield the workbook again with the result as in `result_csv`; None if the catalogue is no XLSX."""
+    # Opened here and not in the generator, so that an error is raised before the response has begun.
+    with storage_checked():
+        catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
+    if not catalogue.xlsx:
+        batch.source.close()
+        return None
+    return _pieces(batch, catalogue, WorkbookWriter(catalogue, replace=replace))
+
+
+def _pieces(batch: Request, catalogue: Catalogue, writer: WorkbookWriter) -> Iterator[bytes]:
+    edits = (
+        writer.row(part, *result_cells(outcomes))
+        for chunk in rows_with_results(batch, catalogue)
+        for part, outcomes in chunk
+        if isinstance(part, Row)
+    )
+    buffer = ZipBuffer()
+    with batch.source:
+        with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+            for _block in writer.write(archive, chain([writer.header()], edits)):
+                if len(buffer) >= PIECE_BYTES:
+                    yield buffer.take()
+        yield buffer.take()

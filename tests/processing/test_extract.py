@@ -1,0 +1,44 @@
+"""The progress that `manage.py extract` shows, without a process of its own."""
+
+import re
+import sys
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from processing.management.commands import extract
+from products import lifecycle
+from tests.support.batches import ingested, make_urls
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_is_waited_for_is_named_with_its_number_and_moment(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = ingested(*make_urls(3, "cdn.example"), *make_urls(1, "down.example"))
+    now = timezone.now()
+    for number, seconds in ((1, 14), (4, 30)):
+        batch.images.filter(number=number).update(
+            due_at=now + timedelta(seconds=seconds), error_code="connect"
+        )
+    polls = iter(range(3))
+
+    def sleep(_seconds: float) -> None:
+        if next(polls) == 2:
+            lifecycle.cancel(batch)
+
+    monkeypatch.setattr("processing.management.commands.extract.time.sleep", sleep)
+    for name in ("LINE_SECONDS", "WAITING_SECONDS"):
+        monkeypatch.setattr(extract, name, 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    extract.Progress(batch, follows_others=False).follow()
+    shown = capsys.readouterr().err
+    waiting = (
+        r"3 images wait for cdn\.example, next try in 1[0-4] s; "
+        r"1 image waits for down\.example, next try in (30|2\d) s"
+    )
+    assert re.search(waiting, shown)
+    assert not re.search(waiting, shown.rpartition("failed")[2])
