@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -108,7 +109,7 @@ def resolve(host: str, port: int) -> list[IPAddress]:
     return [ipaddress.ip_address(address[0]) for *_, address in found]
 
 
-class Guard:
+class Guard(AbstractResolver):
     """Resolves names to permitted addresses, and makes sockets for permitted addresses only.
 
     An address that stands in a URL as it is needs no lookup, so both are needed.
@@ -119,16 +120,19 @@ class Guard:
         # As many threads as there may be requests: a nameserver that does not answer holds up no others.
         self._threads = ThreadPoolExecutor(max_lookups, "dns")
 
-    async def resolve(self, host: str, port: int) -> list[IPAddress]:
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
         """Return the permitted addresses of `host`. Raises BlockedAddress, UnknownName or UnresolvedName.
 
         If it is cancelled, the lookup goes on in its thread until the resolver's own timeout.
         """
         found = await asyncio.get_running_loop().run_in_executor(self._threads, resolve, host, port)
-        addresses = [address for address in found if is_permitted(address, self._networks)]
+        addresses = [str(address) for address in found if is_permitted(address, self._networks)]
         if not addresses:
             raise BlockedAddress(f"{host} has no public address")
-        return addresses
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in addresses
+        ]
 
     def make_socket(self, info: AddressInfo) -> socket.socket:
         """Return a socket that is about to connect to this address. Raises BlockedAddress."""
@@ -137,7 +141,7 @@ class Guard:
             raise BlockedAddress(f"{address[0]} is no public address")
         return socket.socket(family, kind, protocol)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for no more lookups."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -13,7 +13,6 @@ from functools import partial
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from processing.http.connection import Connection
@@ -33,15 +32,6 @@ _INCOMPLETE_CHAIN = dict.fromkeys(
 )
 
 
-def guarded_transport(*, allowed_networks: Sequence[IPNetwork], max_connections: int) -> "GuardedTransport":
-    """Return a transport that connects to global addresses and `allowed_networks` only."""
-    return GuardedTransport(
-        allowed_networks=allowed_networks,
-        max_connections=max_connections,
-        ssl_context=httpx.create_ssl_context(trust_env=False),
-    )
-
-
 class GuardedTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 with a pool of at most `max_connections` to global addresses and `allowed_networks`.
 
@@ -50,10 +40,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(
-        self, *, allowed_networks: Sequence[IPNetwork], max_connections: int, ssl_context: ssl.SSLContext
+        self,
+        *,
+        allowed_networks: Sequence[IPNetwork],
+        max_connections: int,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        ssl_context.set_alpn_protocols(["http/1.1"])
-        self._ssl_context = ssl_context
+        self._ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
+        self._ssl_context.set_alpn_protocols(["http/1.1"])
         self._max_connections = max_connections
         self._guard = Guard(allowed_networks, max_connections)
         self._session: aiohttp.ClientSession | None = None
@@ -86,14 +80,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         session, self._session = self._session, None
         if session:
             await session.close()
-        self._guard.close()
+        await self._guard.close()
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=self._max_connections,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ssl=self._ssl_context,
-            resolver=_Resolver(self._guard),
+            resolver=self._guard,
             use_dns_cache=False,
             socket_factory=self._guard.make_socket,
         )
@@ -110,21 +104,6 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
         )
-
-
-class _Resolver(AbstractResolver):
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
-        addresses = await self._guard.resolve(host, port)
-        return [
-            ResolveResult(hostname=host, host=str(address), port=port, family=family, proto=0, flags=0)
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        """The transport closes the guard."""
 
 
 class _Body(httpx.AsyncByteStream):

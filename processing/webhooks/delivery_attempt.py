@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from processing import loop
 from processing.http.errors import classify, retry_after
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 from processing.webhooks.signing import signed_headers
 
 #: Characters of a response body that are kept, and bytes that are read for them. UTF-8 has up to four each.
@@ -70,7 +70,7 @@ class DeliveryAttempt:
 @cache
 def shared_transport() -> httpx.AsyncBaseTransport:
     """Return the transport that this process shares. Call it in the event loop, so that there is one only."""
-    return guarded_transport(
+    return GuardedTransport(
         allowed_networks=settings.WEBHOOK_ALLOWED_NETWORKS, max_connections=MAX_CONNECTIONS
     )
 

@@ -28,7 +28,7 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import Account, ByteBudget
@@ -91,7 +91,7 @@ class AttemptMaker:
         self._slots = slots
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
-        self._transport = guarded_transport(
+        self._transport = GuardedTransport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
         self._refusals = ConditionRefusals()

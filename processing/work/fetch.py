@@ -110,11 +110,14 @@ async def fetch(
                         data = await _body(response, max_bytes, account, limit)
                         return Fetched(data, _version(response, data))
                     await _drain(response)
-    except (FetchError, TimeoutError) as error:
+    except FetchError as error:
+        error.elsewhere = chain.has_left
+        raise
+    except TimeoutError as error:
         detail = f"{chain.url.host} took longer than {timeout:g} seconds."
-        failure = error if isinstance(error, FetchError) else FetchError("timeout", detail, permanent=False)
+        failure = FetchError("timeout", detail, permanent=False)
         failure.elsewhere = chain.has_left
-        raise failure from error.__cause__
+        raise failure from error
 
 
 @asynccontextmanager

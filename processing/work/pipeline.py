@@ -61,8 +61,6 @@ class Pipeline:
     def __init__(self, worker_id: uuid.UUID, threads: int) -> None:
         self.worker_id = worker_id
         self.thread_shares = ThreadShares(threads)
-        self.stopping = False
-        self.rate_limiter = RateLimiter()
         self.leases = Leases(settings.REDIS_URL, worker_id)
         self.empty_claims = EmptyClaims()
         self._lease_thread = ThreadPoolExecutor(1, "leases")
@@ -152,8 +150,7 @@ class Pipeline:
     def share_pauses(self) -> None:
         """Tell other workers which hosts are paused, and learn it from them."""
         PausedHost.objects.tell(call(self.rate_limiter.take_news))
-        pauses = [row.pause for row in PausedHost.objects.current()]
-        call(self.rate_limiter.learn, pauses)
+        call(self.rate_limiter.learn, PausedHost.objects.pauses())
 
     def give_back_idle(self) -> None:
         """Release Images that wait while all slots are taken, and those of Requests that have ended."""

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from processing import loop
 from processing.compress import CompressError, Options, compress_isolated
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 from processing.work.fetch import FetchError, fetch
 from products.pages.pictures import image_with_output
 from products.pages.thumbnail import THUMBNAIL_PIXELS
@@ -50,7 +50,7 @@ def source_thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _fetch_thumbnail(url: str) -> bytes:
     """Fetch a picture and scale it down. The data is untrusted, so a separate process decodes it."""
-    transport = guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+    transport = GuardedTransport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
     data = loop.run(_fetch(transport, url))
     with _decoding:
         compressed = compress_isolated(

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from processing import loop
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 from processing.work import fetch as fetching
 from processing.work.fetch import Fetched
 
@@ -18,7 +18,7 @@ from processing.work.fetch import Fetched
 def transport(*networks: str, max_connections: int = 4) -> Iterator[httpx.AsyncBaseTransport]:
     """A transport of the service that may connect to these networks."""
     allowed = [ip_network(network) for network in networks]
-    guarded = guarded_transport(allowed_networks=allowed, max_connections=max_connections)
+    guarded = GuardedTransport(allowed_networks=allowed, max_connections=max_connections)
     yield guarded
     loop.run(guarded.aclose())
 

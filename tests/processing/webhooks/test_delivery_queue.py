@@ -336,7 +336,7 @@ def test_a_lease_that_a_clock_set_back_has_moved_is_released(
 
 
 def test_an_endpoint_that_another_worker_has_leased_meanwhile_is_left_to_it(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     """As after a stop of this process for longer than its lease."""
     others, requests = uuid.uuid4(), list[str]()

@@ -29,7 +29,7 @@ PROGRAM = """
 import asyncio, json, sys
 from ipaddress import ip_network
 from processing.work.fetch import FetchError, fetch
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 
 async def outcome(transport, url):
     try:
@@ -42,7 +42,7 @@ def peak():
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 async def main():
-    async with guarded_transport(allowed_networks=[ip_network("127.0.0.1")], max_connections=64) as transport:
+    async with GuardedTransport(allowed_networks=[ip_network("127.0.0.1")], max_connections=64) as transport:
         await asyncio.gather(*[outcome(transport, warm_up) for _ in range(64)])
         before = peak()
         outcomes = await asyncio.gather(*[outcome(transport, url) for url in urls])
