@@ -107,28 +107,16 @@ class Pipeline:
     def claiming(self, batch: Request, seconds: float) -> Iterator[Room]:
         """Wait until this lane may claim, at most `seconds`.
 
-        Lanes claim one at a time, first come first served, which shares the places between Requests.
+        Lanes claim one at a time, first come first served, which shares the places between Requests. Images
+        of hosts that have asked to wait for longer than the Request's patience are claimed, to fail.
         """
         lane = object()
         try:
-            room = run(self._wait_for_room(lane, batch.owner_id, seconds))
-            yield Room(room, self.busy_hosts(batch) if room else [])
+            yield run(
+                self._wait_for_room(lane, batch.owner_id, seconds, has_lost_patience=has_lost_patience(batch))
+            )
         finally:
             call(self._waiting_lanes.pop, lane, None)
-
-    def busy_hosts(self, batch: Request) -> list[str]:
-        """Return the hosts of which no Image of a Request is to be claimed now.
-
-        An Image of a host that has asked to wait for longer than the Request's patience is claimed, to fail.
-        """
-        has_lost = has_lost_patience(batch)
-
-        def busy_hosts() -> list[str]:
-            paused = self.rate_limiter.paused() if has_lost else {}
-            waiting = {host for host, pause in paused.items() if pause.asks_to_wait}
-            return [host for host in self.slots.busy_hosts() if host not in waiting]
-
-        return call(busy_hosts)
 
     def paused_hosts(self) -> dict[str, Pause]:
         """Return the pauses by host."""
@@ -143,7 +131,7 @@ class Pipeline:
         known = known_pictures.recall(batch, (image.url for image in images))
         lane = logs.subject().get("lane")
         images = [replace(image, known=known.get(image.url), lane=lane) for image in images]
-        self._release(run(self._take(images, has_given_up=has_lost_patience(batch))))
+        self._release(run(self._take(images, has_lost_patience=has_lost_patience(batch))))
 
     # --- Rounds, in the thread of the heartbeat ---
 
@@ -215,11 +203,19 @@ class Pipeline:
         self._fed.remove(request_id)
         self.slots.count_lanes(len(self._fed))
 
-    async def _wait_for_room(self, lane: object, owner: Hashable, seconds: float) -> int:
-        """Return how many Images to claim, 0 if other lanes are served first for `seconds`."""
+    async def _wait_for_room(
+        self, lane: object, owner: Hashable, seconds: float, *, has_lost_patience: bool
+    ) -> Room:
         self._waiting_lanes[lane] = owner
         await self._until(lambda: self.stopping or self._next_lane() is lane, seconds)
-        return self.slots.room(owner) if self._next_lane() is lane else 0
+        if self._next_lane() is not lane:
+            return Room(0, [])
+        given_up = self._hosts_that_ask_to_wait() if has_lost_patience else {}
+        busy = [host for host in self.slots.busy_hosts() if host not in given_up]
+        return Room(self.slots.room(owner), busy)
+
+    def _hosts_that_ask_to_wait(self) -> dict[str, Pause]:
+        return {host: pause for host, pause in self.rate_limiter.paused().items() if pause.asks_to_wait}
 
     def _next_lane(self) -> object:
         return next((lane for lane, owner in self._waiting_lanes.items() if self.slots.room(owner)), None)
@@ -230,20 +226,16 @@ class Pipeline:
         while not condition() and _now() < ends_at:
             await asyncio.sleep(CLAIM_CHECK_SECONDS)
 
-    async def _take(self, images: list[ClaimedImage], *, has_given_up: bool) -> list[ClaimedImage]:
+    async def _take(self, images: list[ClaimedImage], *, has_lost_patience: bool) -> list[ClaimedImage]:
         """Take claimed Images. Return those to be released."""
         self._held.update(image.id for image in images)
-        paused = self.rate_limiter.paused() if has_given_up else {}
-        kept = []
+        given_up = self._hosts_that_ask_to_wait() if has_lost_patience else {}
         for image in images:
-            pause = paused.get(image.host)
-            if pause and pause.asks_to_wait:
+            if pause := given_up.get(image.host):
                 detail = f"{image.host} has been asking for fewer requests for a day."
-                self._add_attempt(
-                    Attempt(image, Outcome.failed(image.id, image.attempts, pause.code, detail))
-                )
-            else:
-                kept.append(image)
+                outcome = Outcome.failed(image.id, image.attempts, pause.code, detail)
+                self._add_attempt(Attempt(image, outcome))
+        kept = [image for image in images if image.host not in given_up]
         await self._add(kept)
         # Stopped since the claim: all are dropped.
         return self.slots.drop_slow() + (self.slots.stop() if self.stopping else [])
