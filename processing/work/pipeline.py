@@ -31,7 +31,6 @@ from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
 from processing.work.claim import ClaimedImage, EmptyClaims, release
 from processing.work.slots import Slots
-from processing.work.thread_shares import ThreadShares
 from products.lifecycle import Outcome, record
 from products.models import Image, ImageStatus, Request, RequestStatus
 
@@ -58,9 +57,8 @@ class Pipeline:
     coroutines and the functions that `call` hands to it; queries to the database are made in other threads.
     """
 
-    def __init__(self, worker_id: uuid.UUID, threads: int) -> None:
+    def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
-        self.thread_shares = ThreadShares(threads)
         self.leases = Leases(settings.REDIS_URL, worker_id)
         self.empty_claims = EmptyClaims()
         self._lease_thread = ThreadPoolExecutor(1, "leases")
@@ -376,11 +374,11 @@ def _now() -> float:
 _current: Pipeline | None = None
 
 
-def start(worker_id: uuid.UUID, threads: int) -> Pipeline:
-    """Make this process a worker, with so many threads that receive messages."""
+def start(worker_id: uuid.UUID) -> Pipeline:
+    """Make this process a worker."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     configure_malloc()
-    _current = Pipeline(worker_id, threads)
+    _current = Pipeline(worker_id)
     return _current
 
 

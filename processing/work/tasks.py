@@ -31,8 +31,6 @@ INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
 #: Between two transactions of a sweep, so that other processes can write to SQLite too.
 SWEEP_PAUSE_SECONDS = 0.05
-#: After this time an owner with a full share of the threads gets another chance.
-SHARE_WAIT_SECONDS = 1
 #: Held by the sweep of this process that is under way. Several would delay each other and other work.
 _sweeping = Lock()
 
@@ -42,13 +40,8 @@ def ingest(request_id: str, epoch: int) -> None:
     """Ingest for a slice of time, then go to the end of the queue. Lanes start with the first chunk."""
     try:
         batch = _active(request_id, epoch)
-        if batch is None or batch.ingested:
-            return
-        with pipeline.current().thread_shares.thread_for(batch.owner_id) as may_work:
-            if not may_work:
-                _send_again(ingest, batch, SHARE_WAIT_SECONDS)
-            elif _unfinished_after(INGEST_SECONDS, _ingest_chunks(batch)):
-                _send_again(ingest, batch)
+        if batch and not batch.ingested and _unfinished_after(INGEST_SECONDS, _ingest_chunks(batch)):
+            _send_again(ingest, batch)
     except Exception:
         logger.exception("Ingest of %s stopped; recovery resumes it", request_id)
 
@@ -58,14 +51,9 @@ def work(request_id: str, epoch: int, forwards: int = 0) -> None:
     """Run a lane for a slice of time, then go to the end of the queue."""
     try:
         batch = _active(request_id, epoch)
-        if batch is None:
-            return
-        current = pipeline.current()
-        with current.thread_shares.thread_for(batch.owner_id) as may_work:
-            if not may_work:
-                _send_again(work, batch, SHARE_WAIT_SECONDS)
-            elif following := lane.run(batch, current, forwards):
-                _send_again(work, batch, following.delay_seconds, following.forwards)
+        following = lane.run(batch, pipeline.current(), forwards) if batch else None
+        if batch and following:
+            _send_again(work, batch, following.delay_seconds, following.forwards)
     except Exception:
         logger.exception("A lane of %s failed; it runs again in a second", request_id)
         work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))

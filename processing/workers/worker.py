@@ -54,7 +54,7 @@ class WorkerMiddleware(dramatiq.Middleware):
                 raise SystemExit(str(error)) from error  # Dramatiq would log another exception and go on
             row = Worker()
             row.beat()
-            pipeline.start(row.pk, worker.worker_threads)
+            pipeline.start(row.pk)
             self._progress = QueueProgress(worker.worker_threads)
             self._heartbeat = Heartbeat(row, self._progress)
             self._heartbeat.start()

@@ -83,7 +83,7 @@ def good(origin: Origin, names: Names, settings: Settings) -> str:
 @pytest.fixture
 def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
     settings.MEDIA_ROOT = tmp_path
-    pipeline = Pipeline(uuid.uuid4(), threads=8)
+    pipeline = Pipeline(uuid.uuid4())
     yield pipeline
     pipeline.close(20)
 

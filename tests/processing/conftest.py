@@ -34,7 +34,7 @@ def small_pool(settings: Settings, tmp_path: Path) -> None:
 @pytest.fixture
 def pipeline(small_pool: None, gate: Gate) -> Iterator[Pipeline]:
     """The pipeline of a worker that has no row and no heart."""
-    pipeline = Pipeline(uuid.uuid4(), threads=8)
+    pipeline = Pipeline(uuid.uuid4())
     yield pipeline
     gate.open()
     pipeline.close(20)

@@ -104,7 +104,7 @@ def test_the_pipeline_keeps_to_the_budget_with_and_without_children(
             working[0] -= pixels
 
     monkeypatch.setattr(PixelBudget, "taken", watched)
-    pipeline = Pipeline(uuid.uuid4(), threads=8)
+    pipeline = Pipeline(uuid.uuid4())
     batch = ingested(*[origin.add(f"/{seed}.jpg", photo_jpeg(64, 48, seed=seed)) for seed in range(6)])
     batch.images.update(crashes=crashes)
     pipeline.submit(batch, claim(batch, pipeline.worker_id, 10))

@@ -421,7 +421,7 @@ def test_images_that_cannot_be_released_stay_held(
 def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouched(
     origin: Origin, gate: Gate
 ) -> None:
-    pipeline = Pipeline(uuid.uuid4(), threads=8)
+    pipeline = Pipeline(uuid.uuid4())
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
     start(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
@@ -438,7 +438,7 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
 
 
 def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, gate: Gate) -> None:
-    pipeline = Pipeline(uuid.uuid4(), threads=8)
+    pipeline = Pipeline(uuid.uuid4())
     batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
     start(batch, pipeline)
     wait_until(lambda: gate.waiting == 1)

@@ -1,7 +1,6 @@
 import logging
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from threading import enumerate as living_threads
@@ -25,7 +24,6 @@ from products import lifecycle
 from products.models import Image, Request
 from tests.processing.conftest import Broker, dramatiq_worker
 from tests.support.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
-from tests.support.factories import make_csv, make_user, submit
 from tests.support.origin import Origin
 from tests.support.parallel import wait_until
 
@@ -123,7 +121,7 @@ def test_messages_for_requests_that_have_ended_are_void(
 
 
 def test_an_ingest_starts_the_lanes_with_its_first_chunk_and_goes_on_behind_others(
-    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch
+    broker: Broker, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "INGEST_SECONDS", 0)
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 2)
@@ -138,7 +136,7 @@ def test_an_ingest_starts_the_lanes_with_its_first_chunk_and_goes_on_behind_othe
 
 
 def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
-    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch
+    broker: Broker, monkeypatch: MonkeyPatch
 ) -> None:
     batch = submitted(*make_urls(5))
     broker.flush_all()
@@ -148,7 +146,7 @@ def test_an_ingest_that_another_one_has_overtaken_sends_nothing(
 
 
 def test_an_ingest_that_stumbles_is_left_to_recovery(
-    broker: Broker, working: Pipeline, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+    broker: Broker, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
     batch = submitted(*make_urls(1))
     broker.flush_all()
@@ -188,27 +186,6 @@ def test_a_lane_that_stumbles_goes_on(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_an_owner_who_occupies_all_threads_but_one_waits_and_another_does_not(
-    broker: Broker, working: Pipeline
-) -> None:
-    anns, anns_new = ingested(*make_urls(1)), submitted(*make_urls(1))
-    bens = submit(make_user("ben"), make_csv())
-    for batch in (anns, anns_new, bens):
-        batch.refresh_from_db()
-    broker.flush_all()
-    with ExitStack() as stack:
-        while stack.enter_context(working.thread_shares.thread_for(anns.owner_id)):
-            pass
-        tasks.work.fn(str(anns.pk), anns.epoch)
-        tasks.ingest.fn(str(anns_new.pk), anns_new.epoch)
-        delayed = [("work", str(anns.pk), anns.epoch), ("ingest", str(anns_new.pk), anns_new.epoch)]
-        assert sorted(broker.messages()) == sorted(broker.delayed()) == sorted(delayed)
-        tasks.ingest.fn(str(bens.pk), bens.epoch)
-    bens.refresh_from_db()
-    anns_new.refresh_from_db()
-    assert (bens.ingested, anns_new.ingested, held()) == (True, False, 0)
-
-
 # --- The process ---
 
 
@@ -235,9 +212,9 @@ def test_a_worker_that_finds_messages_at_its_start_is_ready_for_them(
     start, there_before = pipeline.start, {*living_threads()}
     early: set[Thread] = set()
 
-    def start_and_note(worker_id: uuid.UUID, threads: int) -> Pipeline:
+    def start_and_note(worker_id: uuid.UUID) -> Pipeline:
         early.update({*living_threads()} - there_before)
-        return start(worker_id, threads)
+        return start(worker_id)
 
     monkeypatch.setattr(pipeline, "start", start_and_note)
     batch = ingested(*[origin.add(f"/{number}.jpg", JPEG) for number in range(10)])
