@@ -76,7 +76,6 @@ class Pipeline:
         self._closed = False
         self._held: Counter[uuid.UUID] = Counter()
         self._suspects: set[uuid.UUID] = set()
-        self._fed: set[uuid.UUID] = set()
         self._works: set[asyncio.Task[None]] = set()
         self._flusher = asyncio.create_task(self._flush_until_closed(), name="flush")
         self._starter = asyncio.create_task(self._start_until_closed(), name="hosts")
@@ -94,12 +93,12 @@ class Pipeline:
 
         Several would only claim each other's Images.
         """
-        alone = call(self._begin_feeding, batch.pk)
+        alone = call(self.slots.begin_feeding, batch.pk)
         try:
             yield alone
         finally:
             if alone:
-                call(self._end_feeding, batch.pk)
+                call(self.slots.end_feeding, batch.pk)
 
     @contextmanager
     def claiming(self, batch: Request, seconds: float) -> Iterator[Room]:
@@ -189,17 +188,6 @@ class Pipeline:
         call(self._forget, images)
 
     # --- All that follows runs in the event loop ---
-
-    def _begin_feeding(self, request_id: uuid.UUID) -> bool:
-        if request_id in self._fed:
-            return False
-        self._fed.add(request_id)
-        self.slots.count_lanes(len(self._fed))
-        return True
-
-    def _end_feeding(self, request_id: uuid.UUID) -> None:
-        self._fed.remove(request_id)
-        self.slots.count_lanes(len(self._fed))
 
     async def _wait_for_room(
         self, lane: object, owner: Hashable, seconds: float, *, has_lost_patience: bool

@@ -67,7 +67,7 @@ class Slots:
         #: Set while no Image is held and no lane is feeding.
         self.empty = asyncio.Event()
         self.empty.set()
-        self._lanes = 0
+        self._fed: set[UUID] = set()
         self._held: Counter[str] = Counter()
         self._fetching: Counter[str] = Counter()
         self._running = 0
@@ -84,9 +84,19 @@ class Slots:
 
     # --- Claims ---
 
-    def count_lanes(self, count: int) -> None:
-        """Note how many lanes feed this process: meanwhile it does not count as empty."""
-        self._lanes = count
+    def begin_feeding(self, request_id: UUID) -> bool:
+        """Note that a lane feeds this process, which meanwhile does not count as empty.
+
+        Return False if another lane of the Request does so already.
+        """
+        is_first = request_id not in self._fed
+        self._fed.add(request_id)
+        self._tell_if_empty()
+        return is_first
+
+    def end_feeding(self, request_id: UUID) -> None:
+        """Note that the lane of a Request feeds no more."""
+        self._fed.remove(request_id)
         self._tell_if_empty()
 
     def room(self, owner: Hashable = None) -> int:
@@ -292,7 +302,7 @@ class Slots:
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:
-        if self._held or self._lanes:
+        if self._held or self._fed:
             self.empty.clear()
         else:
             self.empty.set()
