@@ -16,7 +16,7 @@ class ByteBudget:
     def __init__(self, total: int) -> None:
         self._free = total
         self._is_overdrawn = False
-        self._waiting: deque[tuple[Account, int, asyncio.Future[None]]] = deque()
+        self.waiting: deque[tuple[Account, int, asyncio.Future[None]]] = deque()
 
     @contextmanager
     def account(self) -> Iterator["Account"]:
@@ -30,33 +30,24 @@ class ByteBudget:
                 self._is_overdrawn = False
             self._serve()
 
-    def try_take(self, account: "Account", count: int) -> bool:
-        """Take bytes if they are free and nobody waits for them, or if the account may overdraw."""
-        if not account.may_overdraw and (self._waiting or count > self._free):
-            return False
+    def give(self, account: "Account", count: int) -> bool:
+        """Give bytes that are free, or any to the one account that may overdraw. Return whether it did."""
+        if count > self._free and not account.may_overdraw:
+            if self._is_overdrawn:
+                return False
+            self._is_overdrawn = account.may_overdraw = True
         self._free -= count
         account.taken += count
         return True
 
-    async def wait(self, account: "Account", count: int) -> None:
-        """Wait for bytes and take them."""
-        served = asyncio.get_running_loop().create_future()
-        self._waiting.append((account, count, served))
-        self._serve()
-        await served
-
     def _serve(self) -> None:
-        while self._waiting:
-            account, count, served = self._waiting[0]
+        while self.waiting:
+            account, count, served = self.waiting[0]
             if not served.done():  # that is, cancelled
-                if count > self._free:
-                    if self._is_overdrawn:
-                        return
-                    self._is_overdrawn = account.may_overdraw = True
-                self._free -= count
-                account.taken += count
+                if not self.give(account, count):
+                    return
                 served.set_result(None)
-            self._waiting.popleft()
+            self.waiting.popleft()
 
 
 class Account:
@@ -67,16 +58,16 @@ class Account:
         self.taken = 0
         self.may_overdraw = False
 
-    async def take(self, count: int, deadline: asyncio.Timeout | None = None) -> None:
-        """Take bytes, or wait for them. Meanwhile the deadline does not come nearer."""
-        if self._budget.try_take(self, count):
-            return
-        when = deadline.when() if deadline else None
-        if deadline is None or when is None:
-            await self._budget.wait(self, count)
+    async def take(self, count: int, limit: asyncio.Timeout | None = None) -> None:
+        """Take bytes, or wait for them. Meanwhile the time limit does not come nearer."""
+        if (self.may_overdraw or not self._budget.waiting) and self._budget.give(self, count):
             return
         loop = asyncio.get_running_loop()
-        left = when - loop.time()
-        deadline.reschedule(None)
-        await self._budget.wait(self, count)
-        deadline.reschedule(loop.time() + left)
+        served = loop.create_future()
+        self._budget.waiting.append((self, count, served))
+        began_at, ends_at = loop.time(), limit.when() if limit else None
+        if limit:
+            limit.reschedule(None)
+        await served
+        if limit and ends_at is not None:
+            limit.reschedule(ends_at + loop.time() - began_at)

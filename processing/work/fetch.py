@@ -195,7 +195,8 @@ async def _body(
         if inflater:
             inflater.finish()
     except CodingError as error:
-        raise _unreadable(host, error) from error
+        code = "unsupported_format" if isinstance(error, UnsupportedCoding) else "not_an_image"
+        raise FetchError(code, f"{host} {error}.", permanent=True) from error
     if not body.tell():
         raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)
     return body.getvalue()
@@ -234,8 +235,3 @@ def _invalid_url(detail: str) -> FetchError:
 
 def _too_large(host: str, max_bytes: int) -> FetchError:
     return FetchError("too_large", f"{host} sent more than {max_bytes / 1e6:g} MB.", permanent=True)
-
-
-def _unreadable(host: str, error: CodingError) -> FetchError:
-    code = "unsupported_format" if isinstance(error, UnsupportedCoding) else "not_an_image"
-    return FetchError(code, f"{host} {error}.", permanent=True)
