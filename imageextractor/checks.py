@@ -1,11 +1,13 @@
 """System checks of the settings and the environment."""
 
+import re
 import sqlite3
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connection
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
 #: The first version that supports UPDATE … FROM, which writes outcomes.
 MIN_SQLITE_VERSION = (3, 33, 0)
@@ -26,8 +28,12 @@ def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
     return [checks.Error(message, hint=hint, id="imageextractor.E001")]
 
 
-def sqlite_problem(error: DatabaseError) -> str | None:
-    """Return what to do about a SQLite file that cannot be used, None for any other error."""
+def database_problem(error: DatabaseError) -> str | None:
+    """Return what to do about a database that lacks tables or cannot be used, None for any other error."""
+    is_outdated = isinstance(error.__cause__, UndefinedTable | UndefinedColumn)
+    if is_outdated or re.search(r"no such (table|column)", str(error)):
+        reason = str(error).partition("\n")[0]
+        return f"The database is not up to date ({reason}). Run `python manage.py migrate`, then try again."
     if connection.vendor != "sqlite":
         return None
     path, text = connection.settings_dict["NAME"], str(error)

@@ -30,19 +30,28 @@ def lock_data_dir() -> bool:
     Their holder knows that no other worker is alive. Returns False if another process holds DATA_DIR. Raises
     ImproperlyConfigured if one with another DATA_DIR holds the database, or if a lock cannot be made.
     """
-    if not _lock(settings.DATA_DIR / "lock"):
-        return False
+    return bool(_take_locks())
+
+
+def _take_locks() -> list[int]:
+    """Return the descriptors that hold the locks, none if another process holds DATA_DIR."""
+    descriptor = _lock(settings.DATA_DIR / "lock")
+    if descriptor is None:
+        return []
+    if not has_own_database():
+        return [descriptor]
     database = settings.DATABASES["default"]["NAME"]
-    if has_own_database() and not _lock(Path(f"{os.path.realpath(database)}.lock")):
+    if (of_database := _lock(Path(f"{os.path.realpath(database)}.lock"))) is None:
+        os.close(descriptor)
         raise ImproperlyConfigured(
             f"Another `serve` or `extract`, with another DATA_DIR, uses the database {database}. "
             "Set another DATABASE_URL, or unset it to have a database in DATA_DIR."
         )
-    return True
+    return [descriptor, of_database]
 
 
-def _lock(path: Path) -> bool:
-    """Lock a file until this process and its forks have ended. Returns False if another process holds it."""
+def _lock(path: Path) -> int | None:
+    """Lock a file as long as the returned descriptor is open. Returns None if another process holds it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -51,15 +60,28 @@ def _lock(path: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return False
+        return None
     os.set_inheritable(descriptor, True)
-    return True
+    return descriptor
 
 
 def migrate() -> None:
     """Create or migrate the database if it is SQLite, which no other process uses."""
     if has_own_database():
         call_command("migrate", verbosity=0, interactive=False)
+
+
+def migrate_unless_running() -> None:
+    """Create or migrate a SQLite database, unless it is in use by a process that has done so at its start."""
+    if not has_own_database():
+        return
+    locks = _take_locks()
+    try:
+        if locks:
+            migrate()
+    finally:
+        for descriptor in locks:
+            os.close(descriptor)
 
 
 def has_own_database() -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any, Unpack
 
 from django.conf import settings
@@ -40,12 +41,14 @@ def submit(
     *,
     strict: bool = False,
     idempotency_key: str | None = None,
+    resume_since: datetime | None = None,
     **options: Any,
 ) -> tuple[Request, bool]:
     """Check a catalogue, store it and create its Request.
 
     Returns the Request and whether it is new: the same `idempotency_key` with the same file and options
-    returns the first Request again. `options` are fields of the Request.
+    returns the first Request again. With `resume_since`, the latest unfinished Request with the same file and
+    options that was created since then is returned. `options` are fields of the Request.
 
     Raises CatalogueError where the file is refused, IdempotencyConflict where the key was used for another
     file or other options, and StorageUnavailable where it cannot be stored; nothing is stored then.
@@ -59,6 +62,8 @@ def submit(
     batch.read_as = summary.read_as
     if idempotency_key and (earlier := _same_submission(batch)):
         return earlier, False
+    if resume_since and (unfinished := _unfinished_since(resume_since, batch)):
+        return unfinished, False
     file.seek(0)
     with storage_checked():
         batch.source.save(batch.filename, file, save=False)
@@ -127,3 +132,9 @@ def _same_submission(batch: Request) -> Request | None:
     if earlier and earlier.fingerprint != batch.fingerprint:
         raise IdempotencyConflict
     return earlier
+
+
+def _unfinished_since(moment: datetime, batch: Request) -> Request | None:
+    """Return the latest unfinished Request with the owner, file and options of `batch` since `moment`."""
+    same = Request.objects.present().active().filter(owner=batch.owner, fingerprint=batch.fingerprint)
+    return same.filter(created_at__gte=moment).order_by("-created_at").first()

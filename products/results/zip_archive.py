@@ -47,16 +47,14 @@ class ZipBuffer(io.RawIOBase):
 
 def images_zip(batch: Request) -> Iterator[bytes]:
     """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, in pieces of PIECE_BYTES."""
-    buffer, used = ZipBuffer(), set[str]()
+    buffer = ZipBuffer()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
-        for product, number, image in _numbered_images(batch):
-            if image.output_key:
-                name = _member_name(product, number, PurePath(image.output_key).suffix, used)
-                member = zipfile.ZipInfo(name, time.localtime()[:6])
-                with default_storage.open(image.output_key) as file, archive.open(member, "w") as target:
-                    for piece in file.chunks(PIECE_BYTES):
-                        target.write(piece)
-                        yield buffer.take()
+        for name, key in named_outputs(batch):
+            member = zipfile.ZipInfo(name, time.localtime()[:6])
+            with default_storage.open(key) as file, archive.open(member, "w") as target:
+                for piece in file.chunks(PIECE_BYTES):
+                    target.write(piece)
+                    yield buffer.take()
     yield buffer.take()
 
 
@@ -71,6 +69,14 @@ def results_zip(batches: Iterable[Request]) -> Iterator[bytes]:
                     member.write(piece)
                     yield buffer.take()
     yield buffer.take()
+
+
+def named_outputs(batch: Request) -> Iterator[tuple[str, str]]:
+    """Yield the file name and the storage key of each output, in row order. Names differ, also in case."""
+    used = set[str]()
+    for product, number, image in _numbered_images(batch):
+        if image.output_key:
+            yield _member_name(product, number, PurePath(image.output_key).suffix, used), image.output_key
 
 
 def _numbered_images(batch: Request) -> Iterator[tuple[Product, int, Image]]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from processing.management.commands import extract
+from processing.management.extraction import progress
 from products import lifecycle
 from tests.support.batches import ingested, make_urls
 
@@ -30,11 +30,11 @@ def test_what_is_waited_for_is_named_with_its_number_and_moment(
         if next(polls) == 2:
             lifecycle.cancel(batch)
 
-    monkeypatch.setattr("processing.management.commands.extract.time.sleep", sleep)
+    monkeypatch.setattr("processing.management.extraction.progress.time.sleep", sleep)
     for name in ("LINE_SECONDS", "WAITING_SECONDS"):
-        monkeypatch.setattr(extract, name, 0)
+        monkeypatch.setattr(progress, name, 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
-    extract.Progress(batch, follows_others=False).follow()
+    progress.Progress(batch, follows_others=False).follow()
     shown = capsys.readouterr().err
     waiting = (
         r"3 images wait for cdn\.example, next try in 1[0-4] s; "

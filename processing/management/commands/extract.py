@@ -1,52 +1,88 @@
 import json
 import logging
 import sys
-import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.files import File
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import Field
-from tqdm import tqdm
 
 from processing import runtime
-from processing.monitoring.health import no_worker_sentence, no_worker_since
+from processing.management.extraction.progress import Progress, summary
+from processing.management.extraction.result import (
+    FAILED,
+    STYLES,
+    Output,
+    make_folder,
+    result,
+    save_images,
+)
+from processing.management.extraction.source import (
+    STANDARD_INPUT,
+    SourceError,
+    is_url,
+    open_source,
+    source_name,
+)
 from processing.workers import embedded
 from products import lifecycle
 from products.accounts.authentication import local_user
 from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
 from products.models import Format, Request
-from products.models.image import WaitingHost
-from products.results.result_csv import result_csv
+from products.models.files import StorageUnavailable
 
-POLL_SECONDS = 0.2
-#: Seconds between two lines of progress where there is no terminal for a bar.
-LINE_SECONDS = 5
-#: Seconds between two queries for what is waited for, and hosts that are named.
-WAITING_SECONDS = 1
-MAX_WAITING_HOSTS = 3
+STANDARD_OUTPUT = "-"
+#: The same command goes on with a request that was interrupted within this time.
+RESUME_WITHIN = timedelta(hours=24)
+REFUSED, INTERRUPTED = 2, 130
 
 
 class Command(BaseCommand):
     help = (
-        "Processes one catalogue. Exit status: 0 all images completed, 1 some failed, 2 the file was refused."
+        "Processes one catalogue. Exit status: 0 all images completed, 1 some failed, 2 the source cannot be "
+        "read or was refused, 3 anything else, 130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE")
-        parser.add_argument("-o", "--output", type=Path, metavar="OUT.csv", help="default: FILE.result.csv")
+        parser.add_argument(
+            "source", metavar="SOURCE", help="a file, - for standard input, or an http(s) URL"
+        )
+        parser.add_argument(
+            "-o",
+            "--output",
+            metavar="OUT.csv",
+            help="- for standard output; default: SOURCE.result.csv beside a file, or in this folder for a "
+            "URL; standard output for -",
+        )
+        parser.add_argument(
+            "--style",
+            choices=STYLES,
+            default=STYLES[0],
+            help="result: the catalogue with more columns (default); replace: with the new URLs in place of "
+            "the old ones; failed: rows with failures; changes: what differs from the latest earlier request",
+        )
+        parser.add_argument("--excel", action="store_true", help="a result for Excel; no cell is a formula")
+        parser.add_argument(
+            "--images", type=Path, metavar="DIR", help="also write the pictures there, named by serial number"
+        )
         parser.add_argument("--quality", type=quality, default=50, metavar="1-95", help="default: 50")
         parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
         parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
         parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
         parser.add_argument("--strict", action="store_true", help="refuse the file if any row or cell is bad")
-        parser.add_argument("--force", action="store_true", help="fetch unchanged images again")
+        parser.add_argument(
+            "--force",
+            action="store_true",
+            help="fetch unchanged images again, and do not go on with an interrupted request",
+        )
         parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: detected")
         parser.add_argument(
             "--columns",
@@ -63,71 +99,112 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log
-        output = options["output"] or options["file"].with_suffix(".result.csv")
-        partial = output.with_name(output.name + ".part")
+        self._batch: Request | None = None
+        self._works_here = False
         try:
-            partial.touch()
-        except OSError as error:
-            raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
-        try:
+            status = self._extract(options)
+        except KeyboardInterrupt:
+            self._say(self._stopped(force=options["force"]))
+            status = INTERRUPTED
+        except StorageUnavailable as error:
+            raise CommandError(error.detail, returncode=FAILED) from error
+        if status:
+            sys.exit(status)
+
+    def _extract(self, options: dict[str, Any]) -> int:
+        """Do the whole job, and return the exit status."""
+        folder, style = options["images"], options["style"]
+        if folder:
+            make_folder(folder)
+        with Output(output_path(options)) as output:
             batch = self._run(options)
-            try:
-                with partial.open("wb") as file:
-                    file.writelines(result_csv(batch))
-                partial.replace(output)  # the result appears complete or not at all
-            except OSError as error:
-                raise CommandError(f"{output}: {error.strerror}", returncode=3) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-        self._report(batch, output)
-        if batch.status != Request.Status.COMPLETED:
-            sys.exit(1)
+            output.write(result(batch, style, for_excel=options["excel"]))
+        saved = save_images(batch, folder) if folder else 0
+        for line in summary(batch):
+            self._say(line)
+        if output.path:
+            self._say(f"result: {output.path}")
+        if folder:
+            self._say(f"pictures: {saved:,} in {folder}")
+        if self._works_here and batch.images_completed and not settings.AWS_STORAGE_BUCKET_NAME:
+            self._say(
+                f"The new URLs begin with {settings.PUBLIC_URL} and open only while a service runs there: "
+                "`python manage.py serve`. PUBLIC_URL sets another address"
+                + ("." if folder else "; --images DIR writes the pictures into a folder.")
+            )
+        if batch.error or batch.status == Request.Status.CANCELED:
+            return FAILED
+        return int(batch.status != Request.Status.COMPLETED)
 
     def _run(self, options: dict[str, Any]) -> Request:
-        works_here = runtime.current.worker_in_web_process and embedded.lock_data_dir()
-        if works_here:
+        self._works_here = runtime.current.worker_in_web_process and embedded.lock_data_dir()
+        if self._works_here:
             embedded.migrate()
-        batch = self._submit(options)
+        self._batch = batch = self._submit(options)
         # In a cluster, or without the lock, other processes do the work and this one only follows.
-        with embedded.worker() if works_here else nullcontext():
-            try:
-                Progress(batch, follows_others=not works_here).follow()
-            except KeyboardInterrupt:
-                lifecycle.cancel(batch)
-                raise CommandError("Canceled. No result was written.", returncode=130) from None
+        try:
+            with embedded.worker() if self._works_here else nullcontext():
+                Progress(batch, follows_others=not self._works_here).follow()
+        except KeyboardInterrupt:
+            batch.refresh_from_db()
+            if batch.is_active:  # its last images may have finished while the worker stopped
+                raise
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
         names = ("quality", "format", "max_width", "max_height", "strict", "force")
         chosen = {name: options[name] for name in names}
         chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
-        # The bytes of a file's name may be in any encoding, but only text can be stored.
-        filename = options["file"].name.encode(errors="surrogateescape").decode(errors="replace")
+        resume_since = None if options["force"] else timezone.now() - RESUME_WITHIN
         try:
-            with options["file"].open("rb") as file:
-                batch, _is_new = lifecycle.submit(local_user(), File(file, filename), **chosen)
-        except OSError as error:
-            raise CommandError(f"{options['file']}: {error.strerror}", returncode=2) from error
+            with open_source(options["source"]) as file:
+                batch, is_new = lifecycle.submit(local_user(), file, resume_since=resume_since, **chosen)
+        except SourceError as error:
+            raise CommandError(str(error), returncode=REFUSED) from error
         except CatalogueError as error:
             for problem in error.problems:
                 place = f"line {problem.line}: " if problem.line else ""
                 self.stderr.write(f"{place}{problem.detail}")
-            sys.exit(2)
+            sys.exit(REFUSED)
+        if not is_new:
+            counts = f"{batch.images_settled:,} of {batch.images_total:,} images done"
+            self._say(f"Going on with the unfinished request of the same catalogue: {counts}.")
         return batch
 
-    def _report(self, batch: Request, output: Path) -> None:
-        if batch.error:
-            self.stderr.write(batch.error)
-        counts = (
-            f"{batch.images_completed} of {batch.images_total} images completed, {batch.images_failed} failed"
+    def _stopped(self, *, force: bool) -> str:
+        """Return what an interrupt has left. With `force` nobody would go on with a request, so cancel it."""
+        if self._batch is None:
+            return "Interrupted before anything was submitted."
+        if not self._works_here:
+            url = f"{settings.PUBLIC_URL}{self._batch.get_absolute_url()}"
+            return (
+                f"Stopped following. The work goes on: {url}. No result was written; until the work is done, "
+                "the same command follows it again."
+            )
+        if force:
+            lifecycle.cancel(self._batch)
+            return "Canceled. No result was written; with --force the same command starts anew."
+        return (
+            "Interrupted. No result was written. Within 24 hours the same command goes on where this one "
+            "stopped; with --force it starts anew."
         )
-        self.stdout.write(f"{counts}; {batch.bytes_source:,} bytes became {batch.bytes_output:,}")
-        for image in batch.images.failed()[:20]:
-            self.stdout.write(f"  {image.error_code}  {image.url}\n    {image.error_detail}")
-        if batch.images_failed > 20:
-            self.stdout.write(f"  … and {batch.images_failed - 20} more, all in the result")
-        self.stdout.write(f"result: {output}")
+
+    def _say(self, message: str) -> None:
+        """Write a message that is no error, to stderr: stdout may be the result."""
+        self.stderr.write(message, str)
+
+
+def output_path(options: dict[str, Any]) -> Path | None:
+    """Return the file of the result; None for standard output."""
+    source, output = options["source"], options["output"]
+    if output == STANDARD_OUTPUT or (source == STANDARD_INPUT and not output):
+        return None
+    if output:
+        return Path(output)
+    path = Path(source_name(source)) if is_url(source) else Path(source)
+    if not path.name or path.name == "..":
+        raise CommandError(f"{source!r} is not a file.", returncode=REFUSED)
+    return path.with_suffix(f".{options['style']}.csv")
 
 
 def quality(text: str) -> int:
@@ -155,66 +232,3 @@ def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
             raise ArgumentTypeError(" ".join(map(str, detail))) from error
 
     return convert
-
-
-def waiting_text(host: WaitingHost) -> str:
-    """Return what is waited for, how many images wait, and in how many seconds the next try is."""
-    images = "1 image waits" if host.images == 1 else f"{host.images:,} images wait"
-    return f"{images} for {host.host}, next try in {host.seconds:,} s"
-
-
-class Progress:
-    """Shows the progress of a Request on stderr: a bar in a terminal, plain lines elsewhere.
-
-    With `follows_others` it also warns when none of the other worker processes is alive.
-    """
-
-    def __init__(self, batch: Request, *, follows_others: bool) -> None:
-        self._batch = batch
-        self._follows_others = follows_others
-        self._warned = False
-        self._printed_at = 0.0
-        self._waiting, self._asked_at = "", 0.0
-
-    def follow(self) -> None:
-        """Return when the Request has finished."""
-        batch = self._batch
-        with tqdm(unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-            while batch.is_active:
-                time.sleep(POLL_SECONDS)
-                batch.refresh_from_db()
-                bar.total = batch.images_total
-                self._look_for_waiting()
-                facts = filter(None, [f"failed={batch.images_failed}", self._waiting])
-                bar.set_postfix_str("; ".join(facts), refresh=bool(self._waiting))
-                bar.update(batch.images_settled - bar.n)
-                if bar.disable:
-                    self._print()
-                if self._follows_others and batch.is_active:
-                    self._warn()
-
-    def _print(self) -> None:
-        batch, now = self._batch, time.monotonic()
-        if now - self._printed_at >= LINE_SECONDS or not batch.is_active:
-            self._printed_at = now
-            counts = (
-                f"{batch.images_settled} of {batch.images_total} images done, {batch.images_failed} failed"
-            )
-            print(*filter(None, [counts, self._waiting]), sep="; ", file=sys.stderr, flush=True)
-
-    def _look_for_waiting(self) -> None:
-        """Name the hosts that images wait for, a second after the last time."""
-        now = time.monotonic()
-        if now - self._asked_at >= WAITING_SECONDS:
-            self._asked_at = now
-            hosts = self._batch.images.waiting_by_host() if self._batch.is_active else []
-            self._waiting = "; ".join(map(waiting_text, hosts[:MAX_WAITING_HOSTS]))
-
-    def _warn(self) -> None:
-        """Warn once each time no worker is left, with the command that starts one."""
-        since = no_worker_since()
-        if since and not self._warned:
-            command = f"python manage.py {runtime.current.worker_command}"
-            advice = f"Start one with `{command}`; this command then continues by itself."
-            tqdm.write(f"{no_worker_sentence(since)} {advice}", file=sys.stderr)
-        self._warned = since is not None

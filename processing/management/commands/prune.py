@@ -9,6 +9,7 @@ from products.models.files import STORAGE_ERRORS
 
 class Command(BaseCommand):
     help = "Deletes requests that finished long ago, and stored files that no request uses."
+    requires_migrations_checks = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--older-than", type=days, required=True, metavar="DAYS")

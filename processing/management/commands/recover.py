@@ -7,6 +7,7 @@ from processing.workers.recovery import recover
 
 class Command(BaseCommand):
     help = "Runs recovery once: releases images of dead workers and sends lost messages again."
+    requires_migrations_checks = True
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = recover()

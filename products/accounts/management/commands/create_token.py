@@ -9,6 +9,7 @@ from products.accounts.models import ApiToken
 
 class Command(BaseCommand):
     help = "Creates an API token for a user and prints it. It is shown only once."
+    requires_migrations_checks = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="user name")

@@ -1,0 +1,69 @@
+"""The command line: Django's, with our commands first and errors of an installation as one sentence."""
+
+import sys
+import traceback
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import ManagementUtility, get_commands, load_command_class
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+
+#: Apps whose commands are listed first.
+OUR_APPS = {"imageextractor", "processing", "products", "django_dramatiq"}
+
+
+class CommandLine(ManagementUtility):
+    """Django's command line with our commands listed first. Embedded, the database needs no preparation."""
+
+    def main_help_text(self, commands_only: bool = False) -> str:
+        """Return the list of commands. Programs that complete names ask for `commands_only`."""
+        text = super().main_help_text(commands_only)
+        ours = {name: app for name, app in get_commands().items() if _is_ours(app)}
+        if commands_only or not ours:  # none where the settings cannot be loaded
+            return text
+        width = max(map(len, ours))
+        lines = [f"  {name:<{width}}  {_first_sentence(name, app)}" for name, app in sorted(ours.items())]
+        return "\n".join(["", "Image Extractor:", *lines, "", "All commands:", text])
+
+    def fetch_command(self, subcommand: str) -> BaseCommand:
+        """Load a command. Embedded, create or migrate the database before it if it needs one."""
+        command = super().fetch_command(subcommand)
+        is_to_run = subcommand == self.argv[1]  # and is not the subject of `help`
+        if is_to_run and command.requires_migrations_checks and settings.EMBEDDED:
+            # Not at the top: importing it reads the settings, whose errors `main` reports.
+            from processing.workers.embedded import migrate_unless_running  # noqa: PLC0415
+
+            migrate_unless_running()
+        return command
+
+
+def main(argv: list[str]) -> int:
+    """Run a command and return the exit status: of `extract` 3 if it fails, because 1 means failed images."""
+    failed = 3 if argv[1:2] == ["extract"] else 1
+    try:
+        CommandLine(argv).execute()
+    except ImproperlyConfigured as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return failed
+    except DatabaseError as error:
+        from imageextractor.checks import database_problem  # noqa: PLC0415  # reads the settings
+
+        if sentence := database_problem(error):
+            print(f"Error: {sentence}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        return failed
+    except Exception:
+        traceback.print_exc()
+        return failed
+    return 0
+
+
+def _is_ours(app: str | BaseCommand) -> bool:
+    return isinstance(app, str) and app.split(".")[0] in OUR_APPS
+
+
+def _first_sentence(name: str, app: str | BaseCommand) -> str:
+    command = load_command_class(app, name) if isinstance(app, str) else app
+    return command.help.partition(". ")[0].rstrip(".") + "."
