@@ -9,12 +9,15 @@ from io import BytesIO
 from typing import cast
 
 import httpx
+from django.conf import settings
 
+from processing import loop
 from processing.http.conditions import ConditionRefusals, conditions
 from processing.http.content_encoding import CodingError, UnsupportedCoding, inflater_for
 from processing.http.errors import classify, retry_after
 from processing.http.guard import InvalidAddress
 from processing.http.redirects import RequestChain
+from processing.http.transport import GuardedTransport
 from processing.work.byte_budget import Account
 
 #: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
@@ -118,6 +121,21 @@ async def fetch(
         failure = FetchError("timeout", detail, permanent=False)
         failure.elsewhere = chain.has_left
         raise failure from error
+
+
+def fetch_alone(url: str, *, timeout: float, max_bytes: int) -> bytes:
+    """Fetch `url` over a connection of its own, and return its data. Call it outside of the event loop."""
+
+    async def fetch_in_loop() -> bytes:
+        async with GuardedTransport(
+            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1
+        ) as transport:
+            fetched = await fetch(
+                transport, url, timeout=timeout, max_bytes=max_bytes, user_agent=settings.FETCH_USER_AGENT
+            )
+        return fetched.data
+
+    return loop.run(fetch_in_loop())
 
 
 @asynccontextmanager

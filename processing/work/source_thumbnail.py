@@ -3,17 +3,14 @@
 from threading import BoundedSemaphore, Lock
 from uuid import UUID
 
-import httpx
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from processing import loop
 from processing.compress import CompressError, Options, compress_isolated
-from processing.http.transport import GuardedTransport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError, fetch_alone
 from products.pages.pictures import image_with_output
 from products.pages.thumbnail import THUMBNAIL_PIXELS
 
@@ -50,25 +47,12 @@ def source_thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _fetch_thumbnail(url: str) -> bytes:
     """Fetch a picture and scale it down. The data is untrusted, so a separate process decodes it."""
-    transport = GuardedTransport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
-    data = loop.run(_fetch(transport, url))
+    data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES)
     with _decoding:
         compressed = compress_isolated(
             data, _OPTIONS, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
         )
     return compressed.data
-
-
-async def _fetch(transport: httpx.AsyncBaseTransport, url: str) -> bytes:
-    async with transport:
-        fetched = await fetch(
-            transport,
-            url,
-            timeout=FETCH_SECONDS,
-            max_bytes=settings.FETCH_MAX_BYTES,
-            user_agent=settings.FETCH_USER_AGENT,
-        )
-    return fetched.data
 
 
 def _placeholder(text: str, headers: dict[str, str], status: int = 200) -> HttpResponse:
