@@ -61,9 +61,16 @@ def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No name server is asked about the hosts of a preview."""
-    monkeypatch.setattr("processing.work.host_warnings.looked_up_problem", lambda host: "")
+def no_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No name server is asked about hosts of a preview. No thread that looks one up outlives its test."""
+    from processing.work import host_warnings
+    from tests.support.parallel import wait_until
+
+    lookups = host_warnings.HostLookups()
+    monkeypatch.setattr(host_warnings, "lookups", lookups)
+    monkeypatch.setattr(host_warnings, "looked_up_problem", lambda host: "")
+    yield
+    wait_until(lambda: not lookups._threads)  # what the test has replaced is still replaced
 
 
 @pytest.fixture(autouse=True)

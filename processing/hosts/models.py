@@ -10,7 +10,7 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from processing.hosts.rate_limit import MAX_PAUSED_HOSTS, Pause, asks_to_wait
+from processing.hosts.rate_limit import MAX_PAUSED_HOSTS, Pause
 from products.models import Request
 
 FORGET_AFTER = timedelta(days=1)
@@ -71,8 +71,3 @@ class PausedHost(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host} until {self.until:%Y-%m-%d %H:%M:%S}"
-
-    @property
-    def asks_to_wait(self) -> bool:
-        """True if the host asked for fewer requests, False if it failed."""
-        return asks_to_wait(self.code)

@@ -55,11 +55,6 @@ class Pause:
     number: int
     code: str
 
-    @property
-    def asks_to_wait(self) -> bool:
-        """True if the host asked for fewer requests, False if it failed."""
-        return asks_to_wait(self.code)
-
 
 @dataclass(slots=True)
 class _HostState:

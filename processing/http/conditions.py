@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import httpx
 
@@ -9,8 +10,13 @@ from processing.http.errors import retry_after
 
 #: How long a host that refused a condition is asked without.
 WITHOUT_CONDITIONS_SECONDS = 24 * 60 * 60.0
+#: After so many repeated requests without a success in between, a host is asked without conditions for so
+#: long: a host that fails would get two requests for each picture.
+MAX_REPEATS, FAILING_SECONDS = 3, 60.0
 #: Of more hosts the oldest is forgotten, at the cost of one request.
 MAX_HOSTS = 10_000
+#: Answers, besides those of 5xx, that hosts give to a condition which they do not understand.
+_REFUSALS = {400, 403, 404, 410, 412, 416}
 
 #: RFC 9110, 8.8.3. Some hosts send ETags without quotes and answer 400 or 412 when they get them back.
 _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
@@ -22,30 +28,51 @@ def conditions(etag: str, last_modified: str) -> dict[str, str]:
     return headers | {"If-None-Match": etag} if _ETAG.fullmatch(etag) else headers
 
 
-def refuses_condition(response: httpx.Response) -> bool:
-    """Return whether a conditional request got an answer that it should not: any but 304 and 2xx.
+def may_refuse_condition(response: httpx.Response) -> bool:
+    """Return whether the condition of a request may be the reason for this error.
 
-    A host that asks for fewer requests means that, and is not asked again at once.
+    Never for 429, and for 503 with `Retry-After`: these ask for fewer requests.
     """
-    is_busy = response.status_code == 503 and retry_after(response) is not None
-    asks_to_wait = response.status_code == 429 or is_busy
-    return not (response.is_success or response.status_code == 304 or asks_to_wait)
+    if response.status_code == 503 and retry_after(response) is not None:
+        return False
+    return response.is_server_error or response.status_code in _REFUSALS
 
 
 class ConditionRefusals:
-    """Hosts that answered a conditional request with an error, and then the same one without it with success.
+    """Hosts (host:port) that are asked without conditions, because repeated requests showed the need.
 
-    Kept in memory: each process learns them at the cost of one request.
+    For a day, if a conditional request got an error and the same one without conditions succeeded. For a
+    minute, or until a request succeeds, if MAX_REPEATS requests were repeated and none has succeeded since.
+
+    Kept in memory: each process learns them at the cost of a few requests.
     """
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._repeats: dict[str, tuple[int, float]] = {}  # their number, and when the latest was made
 
     def add(self, host: str) -> None:
-        """Ask `host` (host:port) without conditions for a day."""
-        if len(self._until) >= MAX_HOSTS:
-            del self._until[next(iter(self._until))]
+        """Ask `host` without conditions for a day."""
+        _make_room(self._until)
         self._until[host] = time.monotonic() + WITHOUT_CONDITIONS_SECONDS
 
+    def count_repeat(self, host: str) -> None:
+        """Count a request that is made again without conditions."""
+        number, _ = self._repeats.get(host, (0, 0.0))
+        _make_room(self._repeats)
+        self._repeats[host] = number + 1, time.monotonic()
+
+    def count_success(self, host: str) -> None:
+        """Forget the repeated requests to a host that has a picture, or has not modified it."""
+        self._repeats.pop(host, None)
+
     def __contains__(self, host: str) -> bool:
-        return self._until.get(host, 0.0) > time.monotonic()
+        now = time.monotonic()
+        number, latest = self._repeats.get(host, (0, 0.0))
+        is_failing = number >= MAX_REPEATS and now < latest + FAILING_SECONDS
+        return is_failing or self._until.get(host, 0.0) > now
+
+
+def _make_room(hosts: dict[str, Any]) -> None:
+    if len(hosts) >= MAX_HOSTS:
+        del hosts[next(iter(hosts))]

@@ -15,7 +15,7 @@ _OTHER_FIELDS = rb"(?:(?!(?i:transfer-encoding|content-length):)" + _NAME + rb":
 _REGULAR = re.compile(
     rb"HTTP/1\.[01] \d{3}(?: [^\r\n\0]*)?\r\n"
     + _OTHER_FIELDS
-    + rb"(?:(?i:content-length): ?\d+\r\n"
+    + rb"(?:(?i:content-length: ?\d+|transfer-encoding: ?chunked)\r\n"
     + _OTHER_FIELDS
     + rb")?\r\n"
 )

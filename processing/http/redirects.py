@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from processing.http.conditions import ConditionRefusals, refuses_condition
+from processing.http.conditions import ConditionRefusals, may_refuse_condition
 from processing.http.guard import InvalidAddress, check_url
 
 MAX_REDIRECTS = 5
@@ -17,8 +17,8 @@ class RequestChain:
             response = send(chain.request())
             if not chain.goes_on(response): …
 
-    Requests to `known_url` carry `conditions`, unless its host is one of `refusals`. If one is answered with
-    anything but 304 and 2xx, it is made again without, and if that succeeds, the host is added to `refusals`.
+    The first request to `known_url` carries `conditions`, unless its host is one of `refusals`. If they may
+    be the reason for an error, it is made again without. If that succeeds, `refusals` gets the host.
     Cookies live as long as the chain. Raises InvalidAddress and httpx.TooManyRedirects.
     """
 
@@ -49,10 +49,8 @@ class RequestChain:
     def request(self) -> httpx.Request:
         """Return the next request."""
         check_url(self.url)  # for transports that are not guarded
-        is_conditional = str(self.url) == self._known_url and not self._refused
-        self._conditions = (
-            self._known_conditions if is_conditional and self._host not in self._refusals else {}
-        )
+        is_conditional = str(self.url) == self._known_url and self._host not in self._refusals
+        self._conditions = self._known_conditions if is_conditional else {}
         # A client would double the time spent here, on hooks and merged headers.
         request = httpx.Request("GET", self.url, headers={**self._headers, **self._conditions})
         if self._cookies:
@@ -65,12 +63,17 @@ class RequestChain:
 
     def goes_on(self, response: httpx.Response) -> bool:
         """Return whether another request follows this response, of which only the head is needed."""
-        if self._conditions and refuses_condition(response):
-            self._refused = True
-            return True
+        if self._conditions:
+            self._known_conditions = {}
+            if may_refuse_condition(response):
+                self._refused = True
+                self._refusals.count_repeat(self._host)
+                return True
         if not response.has_redirect_location:
-            if self._refused and response.is_success:
-                self._refusals.add(self._host)
+            if response.is_success or self.is_unmodified(response):
+                self._refusals.count_success(self._host)
+                if self._refused:
+                    self._refusals.add(self._host)
             return False
         self._redirects += 1
         if self._redirects > MAX_REDIRECTS:

@@ -37,12 +37,12 @@ from processing.webhooks.serializers import (
     DeliverySerializer,
     EndpointSerializer,
     NewEndpointSerializer,
-    OptionsSerializer,
     ReplayedSerializer,
     ReplaySerializer,
     ReportSerializer,
-    SubmissionSerializer,
     SubmittedSerializer,
+    WebhookOptionsSerializer,
+    WebhookSubmissionSerializer,
 )
 from processing.webhooks.signing import InvalidSignature, verify
 from processing.work.host_warnings import literal_problem, sentence
@@ -71,8 +71,8 @@ class NewestFirst(Pagination):
 class RequestViewSet(products_api.RequestViewSet):
     """Uploaded catalogues and their progress."""
 
-    submission_serializer_class = SubmissionSerializer
-    options_serializer_class = OptionsSerializer
+    submission_serializer_class = WebhookSubmissionSerializer
+    options_serializer_class = WebhookOptionsSerializer
 
     def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:
         """Warn of private addresses. Names are not looked up: a preview answers at once."""

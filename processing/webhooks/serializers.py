@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from processing.webhooks.inbound import split_urls
@@ -13,8 +14,7 @@ from processing.webhooks.models import (
     default_events,
 )
 from processing.webhooks.validators import validate_webhook_url
-from products.api import serializers as products_serializers
-from products.api.serializers import RequestSerializer
+from products.api.serializers import OptionsSerializer, RequestSerializer, SubmissionSerializer
 from products.catalogue import MAX_URL
 from products.models import Request
 
@@ -103,16 +103,23 @@ class ReplayedSerializer(serializers.Serializer[WebhookDelivery]):
 
 
 def _webhook_url() -> serializers.CharField:
-    return serializers.CharField(required=False, max_length=MAX_URL, validators=[validate_webhook_url])
+    return serializers.CharField(
+        required=False,
+        max_length=MAX_URL,
+        validators=[validate_webhook_url],
+        help_text=products_serializers.WEBHOOK_URL_HELP,
+    )
 
 
-class OptionsSerializer(products_serializers.OptionsSerializer):
+@extend_schema_serializer(component_name="Options")
+class WebhookOptionsSerializer(OptionsSerializer):
     """The options of an upload. A `webhook_url` that no webhook is sent to is refused."""
 
     webhook_url = _webhook_url()
 
 
-class SubmissionSerializer(products_serializers.SubmissionSerializer):
+@extend_schema_serializer(component_name="Submission")
+class WebhookSubmissionSerializer(SubmissionSerializer):
     """A catalogue to upload, with its options."""
 
     webhook_url = _webhook_url()

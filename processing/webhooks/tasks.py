@@ -25,7 +25,10 @@ WEBHOOKS = "webhooks"
 
 @dramatiq.actor(queue_name=WEBHOOKS)
 def deliver(endpoint_id: str) -> None:
-    """Deliver for a slice of time, to this endpoint or one that comes first; then go to the queue's end."""
+    """Send due deliveries of this endpoint for a slice of time, or of another one that `drain` puts first.
+
+    Enqueue a message for each endpoint that needs a further slice.
+    """
     try:
         for following, delay in drain(uuid.UUID(endpoint_id), loop.call(shared_transport)).items():
             # Rounded up: a message that comes before its delivery is due finds nothing to do.

@@ -1,4 +1,4 @@
-"""Which URLs an endpoint may have."""
+"""Validation of the URLs of webhook endpoints."""
 
 import httpx
 from django.conf import settings

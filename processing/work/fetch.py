@@ -106,13 +106,14 @@ async def fetch(
         async with asyncio.timeout(timeout) as limit:
             while True:
                 async with _answer(transport, chain) as response:
-                    if known and chain.is_unmodified(response):
+                    if chain.goes_on(response):
+                        await _drain(response)
+                    elif known and chain.is_unmodified(response):
                         await _drain(response)
                         return Fetched(b"", known)
-                    if not chain.goes_on(response):
+                    else:
                         data = await _body(response, max_bytes, account, limit)
                         return Fetched(data, _version(response, data))
-                    await _drain(response)
     except FetchError as error:
         error.elsewhere = chain.has_left
         raise

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from threading import Lock, Thread
 from typing import Any
 
@@ -37,7 +38,7 @@ MAX_THREADS, MAX_WAITING = 8, 500
 WAIT_SECONDS = 10.0
 #: How long a result counts: a name may be registered, and a network allowed.
 RESULT_SECONDS = 60
-#: How often a page asks, a second after the last time, and how long it may take for it.
+#: A page asks at most POLLS times, one second apart; its token is valid for POLLING_SECONDS.
 POLLS, POLLING_SECONDS = 10, 10 * 60
 MAX_SHOWN_WARNINGS = 20
 
@@ -122,7 +123,9 @@ class HostLookups:
                 host, until = self._waiting.popleft()
             try:
                 if time.monotonic() < until:
-                    cache.set(_cache_key(host), looked_up_problem(host), RESULT_SECONDS)
+                    problem = looked_up_problem(host)
+                    with suppress(RedisError):  # then `results` looks nothing up either
+                        cache.set(_cache_key(host), problem, RESULT_SECONDS)
             except Exception:  # the page goes without this warning
                 logger.exception("The host %s could not be looked up", host)
             with self._lock:
@@ -136,17 +139,18 @@ def _cache_key(host: str) -> str:
 lookups = HostLookups()
 
 
-def warnings_about(hosts: Mapping[str, int], polls_left: int | None = None) -> dict[str, Any]:
+def warnings_about(hosts: Mapping[str, int], user: int, polls_left: int | None = None) -> dict[str, Any]:
     """Return the context of the template: warnings about hosts, given with the number of their pictures.
 
-    `token` is there while hosts are being looked up and polls are left, and leads to the next warnings.
+    `token` is there while hosts are being looked up and polls are left. It gets the next warnings for the
+    user with the primary key `user`.
     """
     literal = {host: problem for host in hosts if (problem := literal_problem(host))}
     results = lookups.results(host for host in hosts if host not in literal) | literal
     warnings = [sentence(results[host], count) for host, count in hosts.items() if results.get(host)]
     polls_left = POLLS if polls_left is None else polls_left
     is_waiting = polls_left > 0 and len(results) < len(hosts)
-    payload = {"hosts": hosts, "polls_left": polls_left - 1}
+    payload = {"hosts": hosts, "user": user, "polls_left": polls_left - 1}
     return {
         "warnings": warnings[:MAX_SHOWN_WARNINGS],
         "further": max(0, len(warnings) - MAX_SHOWN_WARNINGS),
@@ -157,11 +161,13 @@ def warnings_about(hosts: Mapping[str, int], polls_left: int | None = None) -> d
 @require_POST
 @login_required
 def host_warnings(request: HttpRequest) -> HttpResponse:
-    """The warnings as they are now. Only hosts of a preview, which counts as an upload, are looked up."""
+    """Show the warnings so far. Only hosts of the user's previews, which count as uploads, are looked up."""
     try:
         payload = signing.loads(request.POST.get("token", ""), salt=__name__, max_age=POLLING_SECONDS)
     except signing.SignatureExpired:  # of a page that has slept
         return HttpResponse(status=204)
     except signing.BadSignature as error:
         raise BadRequest from error
+    if payload["user"] != request.user.pk:
+        raise BadRequest
     return render(request, "work/_host_warnings.html", warnings_about(**payload))

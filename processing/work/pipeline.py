@@ -25,7 +25,7 @@ from processing import logs
 from processing.compress import configure_malloc
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
-from processing.hosts.rate_limit import Pause, RateLimiter
+from processing.hosts.rate_limit import Pause, RateLimiter, asks_to_wait
 from processing.loop import call, run
 from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
@@ -201,7 +201,7 @@ class Pipeline:
         return Room(self.slots.room(owner), busy)
 
     def _hosts_that_ask_to_wait(self) -> dict[str, Pause]:
-        return {host: pause for host, pause in self.rate_limiter.paused().items() if pause.asks_to_wait}
+        return {host: pause for host, pause in self.rate_limiter.paused().items() if asks_to_wait(pause.code)}
 
     def _next_lane(self) -> object:
         return next((lane for lane, owner in self._waiting_lanes.items() if self.slots.room(owner)), None)

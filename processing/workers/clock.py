@@ -1,9 +1,9 @@
 """Clocks that are set while the service runs.
 
-Intervals are measured by the monotonic clock. Heartbeats, leases, pauses of hosts and the age of files to be
-pruned are by the clock of the database or of Redis, so that no machine misreads another. All other moments in
-rows are Unix time of the machine that wrote them: after its clock was set back by an hour, what is due at
-once would be due in an hour.
+Intervals are measured by the monotonic clock. Heartbeats, leases and pauses of hosts are by the clock of the
+database or of Redis, so that no machine misreads another. Prune goes by the earlier of the database's clock
+and that of its machine. All other moments in rows are Unix time of the machine that wrote them: after its
+clock was set back by an hour, what is due at once would be due in an hour.
 """
 
 import logging
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from processing.hosts.models import PausedHost
@@ -62,7 +62,8 @@ def follow(moved_by: float) -> None:
     """
     logger.warning("The clock of this machine was set by %+.0f seconds", moved_by)
     if moved_by > 0:
-        moved_at = Coalesce("last_progress_at", "started_at")
+        # After a retry, the latest progress may be that of an earlier run.
+        moved_at = Greatest(Coalesce("last_progress_at", "started_at"), "started_at")
         Request.objects.active().update(last_progress_at=moved_at + timedelta(seconds=moved_by))
         return
     now, delta = timezone.now(), timedelta(seconds=moved_by)

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from django.core.files.storage import Storage, default_storage, storages
+from django.utils import timezone
 
 from processing.hosts.models import PausedHost
 from processing.storage.outputs import output_folders
@@ -52,7 +53,8 @@ def prune(days: int) -> Pruned:
     Webhook tests of that age are deleted as well. Raises one of `products.models.files.STORAGE_ERRORS` if the
     storage fails; files deleted before that stay deleted.
     """
-    now = database_time()  # a machine whose clock is wrong deletes nothing that is new
+    # The clock of this machine may be ahead of the others, or behind. Times of local files are by its own.
+    now = min(database_time(), timezone.now())
     moment = now - timedelta(days=min(days, MAX_DAYS))
     requests = _delete_requests(moment)
     WebhookDelivery.objects.tests_before(moment).delete()

@@ -28,6 +28,7 @@ from products.models.validators import validate_http_url
 
 MAX_COLUMN_NAME = 1000
 MAX_SHEET_NAME = 255
+WEBHOOK_URL_HELP = "URL that receives a webhook when this request has finished."
 
 PictureFactsSchema = {
     "type": "object",
@@ -152,7 +153,7 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         required=False,
         max_length=MAX_URL,
         validators=[validate_http_url],
-        help_text="URL that receives a webhook when this request has finished.",
+        help_text=WEBHOOK_URL_HELP,
     )
 
 
@@ -402,11 +403,18 @@ class ResultQuerySerializer(serializers.Serializer[Request]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check that the runs exist, and that the one to compare with is the earlier of the two."""
+        """Check that options for `changes` are given with it, and that the two runs exist, in their order."""
         batch = cast(Request, self.context["batch"])
+        only_for_changes = attrs.keys() & {"against", "run", "against_run"}
+        if only_for_changes and attrs.get("style") != "changes":
+            detail = "This option needs style=changes."
+            raise serializers.ValidationError(
+                dict.fromkeys(sorted(only_for_changes), detail), "unknown_option"
+            )
         run, against_run = attrs.get("run", batch.run), attrs.get("against_run")
         if run > batch.run:
-            raise serializers.ValidationError({"run": f"The request has {batch.run} runs."}, "invalid")
+            runs = "1 run" if batch.run == 1 else f"{batch.run:,} runs"
+            raise serializers.ValidationError({"run": f"The request has {runs}."}, "invalid")
         if against_run and against_run >= run:
             detail = f"This is not earlier than run {run}."
             raise serializers.ValidationError({"against_run": detail}, "invalid")

@@ -95,12 +95,15 @@ def _convert(source: IO[bytes], target: IO[bytes]) -> None:
         raise too_large()
 
 
-def _merged_filler(ranges: Iterable[Range]) -> Callable[[int, list[str]], None]:
+def _merged_filler(ranges: Iterable[Range], first_column: int) -> Callable[[int, list[str]], None]:
     """Return a function that gives cells merged over several rows their value in each row.
 
-    It takes the number of the row, from 1, and its cells, row after row. A blank row stays blank.
+    It takes the number of the row, from 1, and its cells from `first_column` of the sheet, row after row. A
+    blank row stays blank.
     """
-    last_rows = {(row + 1, column): last + 1 for (row, column), (last, _) in ranges if last > row}
+    last_rows = {
+        (row + 1, column - first_column): last + 1 for (row, column), (last, _) in ranges if last > row
+    }
     active: dict[int, tuple[int, str]] = {}  # by column the last row and the value
 
     def fill(number: int, cells: list[str]) -> None:
@@ -135,7 +138,9 @@ def main() -> int:
         print(json.dumps(sheets))
         for index, name, _visible in sheets:
             sheet = book.get_sheet_by_name(name)
-            fill_merged = _merged_filler(sheet.merged_cell_ranges or [])
+            # Rows are given without the blank columns before the first.
+            first_column = sheet.start[1] if sheet.start else 0
+            fill_merged = _merged_filler(sheet.merged_cell_ranges or [], first_column)
             for number, values in enumerate(sheet.iter_rows(), 1):
                 cells = [text_of(value) for value in values]
                 fill_merged(number, cells)

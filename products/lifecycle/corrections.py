@@ -1,8 +1,9 @@
 """Corrections: a failed or whole result that was corrected by hand, compared with its Request."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from uuid import UUID
 
 from django.core.files import File
@@ -10,13 +11,12 @@ from django.core.files import File
 from products.catalogue import Catalogue, CatalogueError, Problem, Reading, url_problem
 from products.lifecycle.repair import Replacement, fetch_from
 from products.lifecycle.submit import check_catalogue
-from products.models import Image, ImageStatus, Product, ProductImage, Request, bulk
+from products.models import ImageStatus, Product, ProductImage, Request
 from products.models.files import storage_checked
-from products.models.ids import image_id
 
 #: Pictures and rows corrected by one file. They are changed in one transaction.
 MAX_CORRECTIONS = 50_000
-#: Rows of the Request that are read at once.
+#: Rows of the Request that are read, or looked up by their serial numbers, at once.
 CHUNK_ROWS = 1000
 
 
@@ -69,57 +69,76 @@ def _too_many() -> CatalogueError:
 def _compare(batch: Request, catalogue: Catalogue, *, by_serial: bool) -> Corrections:
     """Return the corrections that a file has for the failed Images of a Request.
 
-    Without `by_serial`, the number of a row takes the place of its serial number. The file is read twice:
-    only rows that differ from the Request's are kept in memory, and hashes of the others.
+    Without `by_serial`, the number of a row takes the place of its serial number. The file is read several
+    times: hashes of its rows are in memory, and the rows that differ from those of the Request, of which
+    there may be MAX_CORRECTIONS.
     """
 
     def lines() -> Iterator[tuple[str, list[str]]]:
         return ((row.serial_number if by_serial else str(row.number), row.image_urls) for row in catalogue)
 
-    serials: set[int] = set()
-    in_file: set[int] = set()
+    serials: Counter[int] = Counter()
+    in_file: Counter[int] = Counter()
     for serial, urls in lines():
-        serials.add(hash(serial))
-        in_file.add(hash((serial, *urls)))
+        serials[hash(serial)] += 1
+        in_file[hash((serial, *urls))] += 1
     failed, unchanged = _failed_rows(batch, serials, in_file)
     rows: defaultdict[str, list[list[str]]] = defaultdict(list)
+    kept = 0
     for serial, urls in lines():
-        if serial in failed and hash((serial, *urls)) not in unchanged:
+        key = hash((serial, *urls))
+        if unchanged[key]:
+            unchanged[key] -= 1
+        elif serial in failed:
+            kept += 1
+            if kept > MAX_CORRECTIONS:
+                raise _too_many()
             rows[serial].append(urls)
-    found = Corrections(unmatched=_unknown_rows(batch, (serial for serial, _ in lines()), serials))
+    found = Corrections(unmatched=_unknown_rows(batch, (serial for serial, _ in lines()), serials.keys()))
     for serial, corrected in rows.items():
-        _match(batch, found, failed[serial], corrected)
+        _match(found, failed[serial], corrected)
     return found
 
 
 def _failed_rows(
-    batch: Request, serials: set[int], in_file: set[int]
-) -> tuple[dict[str, list[list[_Place]]], set[int]]:
+    batch: Request, serials: Counter[int], in_file: Counter[int]
+) -> tuple[dict[str, list[list[_Place]]], Counter[int]]:
     """Return the places of each row with a failed Image that is changed in a file, by serial number.
 
-    `serials` are the hashes of the serial numbers in the file, `in_file` those of its rows. The second value
-    has the hashes of the rows that the file has unchanged. Raises CatalogueError for more than
+    `serials` counts the hashes of the serial numbers in the file, `in_file` those of its rows. The second
+    value counts the hashes of rows that the file has unchanged. Where it has other rows of a serial number
+    than those that failed, these are rows without failures, too. Raises CatalogueError for more than
     MAX_CORRECTIONS changed rows.
     """
     failing = ProductImage.objects.filter(image__request=batch, image__status=ImageStatus.FAILED)
-    products = batch.products.filter(pk__in=failing.values("product")).with_images().defer("cells")
+    products = batch.products.with_images().defer("cells")
     rows: defaultdict[str, list[list[_Place]]] = defaultdict(list)
-    unchanged: set[int] = set()
+    unchanged: Counter[int] = Counter()
+    left = serials.copy()
     changed = 0
-    for product in products.iterator(CHUNK_ROWS):
+    for product in products.filter(pk__in=failing.values("product")).iterator(CHUNK_ROWS):
         serial, places = product.serial_number, _places(product)
         key = hash((serial, *(place.url for place in places)))
-        if key in in_file:
-            unchanged.add(key)
+        if unchanged[key] < in_file[key]:
+            unchanged[key] += 1
+            left[hash(serial)] -= 1
         elif hash(serial) in serials:
             changed += 1
             if changed > MAX_CORRECTIONS:
                 raise _too_many()
             rows[serial].append(places)
+    # A file of failed rows alone has as many. In others, rows without failures are among them.
+    others = iter([serial for serial, places in rows.items() if left[hash(serial)] != len(places)])
+    while chunk := list(islice(others, CHUNK_ROWS)):
+        of_chunk = products.exclude(pk__in=failing.values("product")).filter(Product.has_serial(*chunk))
+        for product in of_chunk.iterator(CHUNK_ROWS):
+            key = hash((product.serial_number, *(place.url for place in _places(product))))
+            if unchanged[key] < in_file[key]:
+                unchanged[key] += 1
     return rows, unchanged
 
 
-def _unknown_rows(batch: Request, rows: Iterable[str], serials: set[int]) -> int:
+def _unknown_rows(batch: Request, rows: Iterable[str], serials: Set[int]) -> int:
     """Return how many of these serial numbers of a file the Request does not have; `serials` are hashes."""
     known = batch.products.order_by().values_list("serial_number", flat=True)
     unknown = serials - {hash(serial) for serial in known.iterator() if hash(serial) in serials}
@@ -132,10 +151,8 @@ def _places(product: Product) -> list[_Place]:
     ]
 
 
-def _match(
-    batch: Request, found: Corrections, failed: list[list[_Place]], corrected: Iterable[list[str]]
-) -> None:
-    """Match the rows of one serial number, and add the corrections in them.
+def _match(found: Corrections, failed: list[list[_Place]], corrected: Iterable[list[str]]) -> None:
+    """Match the rows of one serial number that differ, and add the corrections in them.
 
     A row that has kept a URL belongs to the row with that URL. The others are matched in order, if there are
     as many of them as rows left.
@@ -148,8 +165,6 @@ def _match(
             _add(found, kept, urls)
         else:
             changed.append(urls)
-    if len(left) != len(changed):  # rows without failures may be among them, as they were
-        changed = [urls for urls in changed if not _has_only_known_urls(batch, urls)]
     same_length = len(left) == len(changed) and all(
         len(places) == len(urls) for places, urls in zip(left, changed, strict=True)
     )
@@ -158,12 +173,6 @@ def _match(
             _add(found, places, urls)
     else:
         found.unmatched += len(changed)
-
-
-def _has_only_known_urls(batch: Request, urls: list[str]) -> bool:
-    """Return whether the Request has an Image for each of these URLs."""
-    ids = {image_id(batch.pk, url) for url in urls}
-    return len(bulk.known(Image, list(ids))) == len(ids)
 
 
 def _is_same_row(places: list[_Place], urls: list[str]) -> bool:

@@ -158,8 +158,8 @@ def record(
     Images may be held for other attempts, and nothing is written.
 
     Nothing is written once the run has ended. An Image that is no longer pending, or no longer held by this
-    worker, is not changed. If an output that an
-    Image takes over no longer exists, the Image is written as pending, and fetched in full the next time.
+    worker, is not changed. If an output that an Image takes over no longer exists, the Image is written as
+    pending, and fetched in full the next time.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     with transaction.atomic():

@@ -8,7 +8,7 @@ from typing import Self
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.db.models.functions import Left
-from django.db.models.lookups import Exact
+from django.db.models.lookups import In
 
 from products.models.ids import image_id, product_id
 from products.models.image import Image
@@ -105,12 +105,13 @@ class Product(models.Model):
         return uuid.UUID(product_id(request_id, row_number))
 
     @staticmethod
-    def has_serial(serial: str) -> Q:
-        """Return the condition for exactly this serial number, for which the database uses its index."""
-        beginning = Exact(
-            Left("serial_number", INDEXED_SERIAL_CHARACTERS), serial[:INDEXED_SERIAL_CHARACTERS]
+    def has_serial(*serials: str) -> Q:
+        """Return the condition for exactly these serial numbers, for which the database uses its index."""
+        beginning = In(
+            Left("serial_number", INDEXED_SERIAL_CHARACTERS),
+            list({serial[:INDEXED_SERIAL_CHARACTERS] for serial in serials}),
         )
-        return Q(beginning, serial_number=serial)
+        return Q(beginning, serial_number__in=serials)
 
     @staticmethod
     def status_of(images: Collection[str]) -> str:

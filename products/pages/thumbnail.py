@@ -17,16 +17,16 @@ THUMBNAIL_PIXELS = 192
 MAX_PIXELS_IN_PROCESS = 4_000_000
 MAX_JPEG_PIXELS_IN_PROCESS = 16_000_000
 CHILD_SECONDS = 30
-#: Threads of a web process that may wait for a child, which takes seconds: half of all, so that the
-#: others are left for other requests.
-MAX_WAITING = 4
+#: Threads of a web process that make thumbnails of large outputs or wait for it, which takes seconds: as many
+#: as a browser requests at once. Two of the eight threads are left for other requests.
+MAX_LARGE_AT_ONCE = 6
 # One at a time of each kind: a decoded output takes memory.
 _decoding, _child = Lock(), Lock()
-_waiting = BoundedSemaphore(MAX_WAITING)
+_large = BoundedSemaphore(MAX_LARGE_AT_ONCE)
 
 
 class Busy(Exception):
-    """MAX_WAITING threads wait for a child already."""
+    """MAX_LARGE_AT_ONCE thumbnails of large outputs are being made already."""
 
 
 def make_thumbnail(data: bytes) -> bytes:
@@ -39,13 +39,13 @@ def make_thumbnail(data: bytes) -> bytes:
         if picture.width * picture.height <= most:
             with _decoding:
                 return _scale_down(picture)
-    if not _waiting.acquire(blocking=False):
+    if not _large.acquire(blocking=False):
         raise Busy
     try:
         with _child:
             return _make_in_child(data)
     finally:
-        _waiting.release()
+        _large.release()
 
 
 def _make_in_child(data: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The result of a workbook as a workbook."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import chain
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -16,12 +17,15 @@ PIECE_BYTES = 65_536
 def result_xlsx(batch: Request, *, replace: bool = False) -> Iterator[bytes] | None:
     """Yield the workbook again with the result as in `result_csv`; None if the catalogue is no XLSX."""
     # Opened here and not in the generator, so that an error is raised before the response has begun.
-    with storage_checked():
-        catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
-    if not catalogue.xlsx:
-        batch.source.close()
-        return None
-    return _pieces(batch, catalogue, WorkbookWriter(catalogue, replace=replace))
+    with ExitStack() as until_returned:
+        until_returned.callback(batch.source.close)
+        with storage_checked():
+            catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
+        if not catalogue.xlsx:
+            return None
+        writer = WorkbookWriter(catalogue, replace=replace)
+        until_returned.pop_all()
+    return _pieces(batch, catalogue, writer)
 
 
 def _pieces(batch: Request, catalogue: Catalogue, writer: WorkbookWriter) -> Iterator[bytes]:

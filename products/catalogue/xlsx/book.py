@@ -107,7 +107,8 @@ class Xlsx:
         package, references = self.package, References()
         package.parse(sheet.part, references)
         editor = SheetEditor(edits, self._links(sheet, references), self._strings, width)
-        links, lists = relations_part(sheet.part), [relations_part(self._main), CONTENT_TYPES]
+        links = relations_part(sheet.part)
+        lists = [name for name in (relations_part(self._main), CONTENT_TYPES) if name in package.parts]
         chain = self._calculation_chain
         if keeps_formulas or chain not in package.parts:
             chain, lists = "", []

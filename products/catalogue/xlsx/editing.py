@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -29,14 +30,16 @@ class RowEdit(NamedTuple):
     """The changes of a row. Columns are counted from 0.
 
     `written` are texts of cells that are made if they are missing; "" empties a cell. `replaced` are the text
-    that was read from a cell, and the one that takes its place, for cells that have a text of their own. With
-    `like_last`, new cells look like the last one that the row had.
+    that was read from a cell, and the one that takes its place, for cells that have a text of their own.
+    `urls` are the new targets of links in these cells, by the old ones. With `like_last`, new cells look like
+    the last one that the row had.
     """
 
     number: int
     written: Mapping[int, str]
     replaced: Mapping[int, tuple[str, str]]
     like_last: bool = False
+    urls: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -257,7 +260,7 @@ class SheetEditor(Handler):
                 self._drop_formula(cell)
                 yield _new_cell(row, missing.pop(0), edit.written[cell.column], cell.attributes.get("s", ""))
             elif cell.column in edit.replaced and (cell.value or cell.formula):
-                yield self._replaced(row, cell, source, *edit.replaced[cell.column])
+                yield self._replaced(row, cell, source, edit)
             elif cell.formula.get("si") in self._dropped:
                 yield self._text(cell.start, cell.formula_start) + self._text(cell.formula_end, cell.end)
             else:
@@ -265,24 +268,28 @@ class SheetEditor(Handler):
         for column in missing:
             yield _new_cell(row, column, edit.written[column], style)
 
-    def _replaced(self, row: _XmlRow, cell: _Cell, source: str, old: str, new: str) -> str:
+    def _replaced(self, row: _XmlRow, cell: _Cell, source: str, edit: RowEdit) -> str:
         """Return a cell with a new text, which takes the place of the one that was read.
 
         That may be the target of a link, or a text in a formula.
         """
+        old, new = edit.replaced[cell.column]
         own = "".join(cell.value)
         is_shared = bool(own) and cell.attributes.get("t") == "s"
         text = self._strings[int(own)] if is_shared else unescape(own)
         link_id, target = self._links.get((row.number, cell.column), ("", ""))
-        if link_id and target.strip() == old.strip():
-            self.targets[link_id] = new
+        if link_id:
+            # A cell with several URLs leads to one of them.
+            new_target = new if target.strip() == old.strip() else edit.urls.get(target.strip())
+            if new_target:
+                self.targets[link_id] = new_target
         is_url = bool(URL_START.match(text.strip()))
         if not is_url and target:
             return source
         formula = LINK_FORMULA.match("".join(cell.formula_text).strip())
         if not is_url and formula and len(new) <= MAX_FORMULA_TEXT_CHARS:
             before = self._text(cell.formula_start, cell.formula_end)
-            after = before.replace(escape(formula[1]), escape(new), 1)
+            after = before.replace(escape(formula[1]), escape(new.replace('"', '""')), 1)
             if after != before:
                 return (
                     self._text(cell.start, cell.formula_start)

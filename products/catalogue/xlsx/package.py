@@ -92,15 +92,21 @@ class Collector(Handler):
 
 
 class Package:
-    """The parts of a workbook by their names in lower case."""
+    """The parts of a workbook by their names in lower case.
+
+    Creation raises BadZipFile if parts overlap, so that copies of all parts are no larger than the file.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.archive = _open_archive(file)
         self.parts = {_part_name(info.filename): info for info in reversed(self.archive.infolist())}
         size = file.seek(0, io.SEEK_END)
+        if sum(info.compress_size for info in self.archive.infolist()) > size:
+            raise zipfile.BadZipFile("Parts overlap.")
         self._bytes_left = min(MAX_UNPACKED_BYTES, FREE_UNPACKED_BYTES + MAX_UNPACKED_RATIO * size)
         self._elements_left = FREE_ELEMENTS + MAX_ELEMENTS_PER_BYTE * size
-        self._counted: set[str] = set()
+        self._opened: set[str] = set()  # parts whose bytes are counted
+        self._elements: dict[str, int] = {}  # those of each part that was parsed to its end
 
     def relations(self, part: str) -> dict[str, tuple[str, str]]:
         """Return kind and target of each relation of a part, by its id."""
@@ -129,8 +135,8 @@ class Package:
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_doctype
-        handler.attach(parser, self._elements_left)
-        is_first = part not in self._counted
+        # A part that is parsed again counts once.
+        handler.attach(parser, self._elements_left + self._elements.get(part, 0))
         given = 0
         with self.open(part) as source:
             while block := source.read(BLOCK_BYTES):
@@ -144,18 +150,18 @@ class Package:
                 yield block
         parser.Parse(b"", True)
         yield b""
-        if is_first:
-            self._elements_left -= handler.elements
+        self._elements_left -= handler.elements - self._elements.get(part, 0)
+        self._elements[part] = handler.elements
 
     def open(self, part: str) -> IO[bytes]:
         """Open a part for reading. Raise CatalogueError if the parts that are read become too much."""
         info = self.parts[part]
-        if part not in self._counted:
+        if part not in self._opened:
             # The sizes given in the file can be relied on: zipfile reads no further than that.
             self._bytes_left -= info.file_size
             if self._bytes_left < 0:
                 raise too_large()
-            self._counted.add(part)
+            self._opened.add(part)
         return self.archive.open(info)
 
     def text(self, part: str) -> str:

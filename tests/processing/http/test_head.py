@@ -137,6 +137,18 @@ def test_after_an_irregular_head_the_connection_is_not_used_again(
     assert len(origin.clients) == 2
 
 
+@pytest.mark.parametrize("coding", [b"Transfer-Encoding: chunked", b"Transfer-Encoding:Chunked"])
+def test_after_a_chunked_response_the_connection_is_used_again(
+    origin: Origin, client: Client, coding: bytes
+) -> None:
+    """The order of nginx: other fields follow."""
+    fields = b"Server: nginx\r\n" + coding + b"\r\nConnection: keep-alive\r\nVary: Accept\r\n\r\n"
+    url = origin.add("/", sending(OK + fields + CHUNKED))
+    for _ in range(5):
+        assert client.get(url).content == PICTURE
+    assert len(origin.clients) == 1
+
+
 def test_interim_responses_are_mended_as_well(origin: Origin, client: Client) -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink : x\r\nno colon\r\n\r\n"
     url = origin.add("/", sending(hints + b"HTTP/1.1 100\r\n\r\n" + OK + LENGTH + b"\r\n" + PICTURE))
@@ -173,6 +185,8 @@ def test_a_head_may_arrive_in_any_pieces(origin: Origin, client: Client, cut: in
         OK + b"\r\n",
         OK + LENGTH + b'ETag: "1"\r\nX-Name:no blank\r\nX-Empty:\r\n\r\n',
         b"HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n",
+        OK + b"transfer-encoding:Chunked\r\nX: y\r\n\r\n",
         b"HTTP/1.0 200 M\xf6bel\r\n\r\n",
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
 from pytest_django import Settings
 
 from processing.webhooks.models import MAX_ENDPOINTS_PER_USER, WebhookDelivery, WebhookEndpoint
@@ -282,6 +283,12 @@ def _file() -> Any:
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     return SimpleUploadedFile("catalogue.csv", make_csv())
+
+
+def test_the_schema_says_what_a_webhook_url_is() -> None:
+    schemas = SchemaGenerator().get_schema(request=None, public=True)["components"]["schemas"]
+    described = [one["properties"]["webhook_url"] for name, one in schemas.items() if name == "Submission"]
+    assert ["receives a webhook" in one["description"] for one in described] == [True]
 
 
 @pytest.mark.parametrize(

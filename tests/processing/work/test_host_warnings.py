@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 from django.core import signing
 from django.test import Client
-from pytest import MonkeyPatch
+from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import Settings
+from redis.exceptions import RedisError
 
 from processing.work import host_warnings
 from processing.work.host_warnings import POLLS, HostLookups, literal_problem, warnings_about
@@ -31,7 +33,6 @@ def no_private_network(settings: Settings) -> None:
 def lookups(monkeypatch: MonkeyPatch, names: Names) -> HostLookups:
     """Looks up what `names` says."""
     monkeypatch.setattr(host_warnings, "looked_up_problem", look_up)
-    monkeypatch.setattr(host_warnings, "lookups", HostLookups())
     names["gone.test"] = socket.gaierror(socket.EAI_NONAME, "no such name")
     names["later.test"] = socket.gaierror(socket.EAI_AGAIN, "try again")
     names["inside.test"] = ["10.0.0.1", "fd00::1"]
@@ -134,14 +135,25 @@ def test_an_error_ends_no_thread(lookups: HostLookups, monkeypatch: MonkeyPatch)
     assert settled(lookups, "shop.test") == {"shop.test": ""}
 
 
+def test_while_the_cache_does_not_answer_look_ups_end_without_a_traceback(
+    lookups: HostLookups, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    down = Mock(get_many=lambda keys: {}, set=Mock(side_effect=RedisError))
+    monkeypatch.setattr(host_warnings, "cache", down)
+    assert lookups.results(["shop.test"]) == {}
+    wait_until(lambda: lookups._threads == 0)
+    assert down.set.called
+    assert not caplog.records
+
+
 def test_a_page_asks_until_all_is_known_or_time_is_up(lookups: HostLookups, stuck: Event) -> None:
-    context = warnings_about({"127.0.0.1": 3, "shop.test": 1})
+    context = warnings_about({"127.0.0.1": 3, "shop.test": 1}, user=1)
     assert ["Its 3 pictures will fail" in warning for warning in context["warnings"]] == [True]
     for _ in range(POLLS):
         payload = signing.loads(context["token"], salt=host_warnings.__name__)
         context = warnings_about(**payload)
     assert context["token"] == ""
-    assert warnings_about({"127.0.0.1": 3})["token"] == ""
+    assert warnings_about({"127.0.0.1": 3}, user=1)["token"] == ""
 
 
 @pytest.mark.django_db
@@ -170,16 +182,18 @@ def test_the_preview_page_warns_at_once_and_as_results_arrive(lookups: HostLooku
 
 @pytest.mark.django_db
 def test_a_page_that_has_slept_stays_as_it_is(lookups: HostLookups, monkeypatch: MonkeyPatch) -> None:
-    page = client_of(make_user())
-    token = warnings_about({"gone.test": 12})["token"]
+    user = make_user()
+    page = client_of(user)
+    token = warnings_about({"gone.test": 12}, user.pk)["token"]
     monkeypatch.setattr(host_warnings, "POLLING_SECONDS", 0)
     assert page.post("/drafts/hosts/", {"token": token}).status_code == 204
 
 
 @pytest.mark.django_db
 def test_the_fragment_tells_only_what_its_token_names(lookups: HostLookups) -> None:
-    page = client_of(make_user())
-    token = warnings_about({"gone.test": 12})["token"]
+    user = make_user()
+    page = client_of(user)
+    token = warnings_about({"gone.test": 12}, user.pk)["token"]
     settled(lookups, "gone.test")
     shown = body(page.post("/drafts/hosts/", {"token": token}))
     assert "There is no host named gone.test. Its 12 pictures will fail." in shown
@@ -187,4 +201,5 @@ def test_the_fragment_tells_only_what_its_token_names(lookups: HostLookups) -> N
     for wrong in ({}, {"token": "x"}, {"token": signing.dumps({"hosts": {"shop.test": 1}})}):
         assert page.post("/drafts/hosts/", wrong).status_code == 400
     assert Client().post("/drafts/hosts/", {"token": token}).status_code == 302
+    assert client_of(make_user("bob")).post("/drafts/hosts/", {"token": token}).status_code == 400
     assert page.get("/drafts/hosts/").status_code == 405

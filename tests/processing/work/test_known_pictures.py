@@ -236,7 +236,56 @@ def test_a_host_that_asks_to_wait_is_not_asked_again_at_once(
     assert route.asked() == [None, '"1"']
 
 
-def test_a_picture_that_moved_is_found_by_two_requests_and_its_host_is_not_blamed(
+class Down:
+    """Answers any request with an error, and counts them."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.requests = 0
+
+    def __call__(self, handler: Handler) -> None:
+        self.requests += 1
+        handler.answer(Answer(b"no", status=self.status))
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_host_that_fails_gets_a_second_request_for_few_of_its_pictures(
+    status: int, pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    paths = [f"/{number}.jpg" for number in range(6)]  # after ten failures the host is paused
+    urls = [origin.add(path, shop()) for path in paths]
+    for url in urls:
+        run(url, pipeline)
+    down = Down(status)
+    for path in paths:
+        origin.add(path, down)
+    assert {run(url, pipeline).error_code for url in urls} == {f"http_{status}"}
+    assert down.requests == len(urls) + conditions.MAX_REPEATS
+
+    monkeypatch.setattr(conditions, "time", Mock(monotonic=lambda: time.monotonic() + 60))
+    for url in urls[:2]:
+        run(url, pipeline)
+    assert down.requests == len(urls) + conditions.MAX_REPEATS + 3
+    routes = [shop(), shop()]
+    for path, route in zip(paths, routes, strict=False):
+        origin.add(path, route)
+    for url in urls[:2]:
+        assert run(url, pipeline).unchanged
+    assert [route.answered for route in routes] == [[200], [304]], "conditions again after a success"
+
+
+@pytest.mark.parametrize("status", [401, 405, 418])
+def test_an_error_that_no_condition_causes_costs_one_request(
+    status: int, pipeline: Pipeline, origin: Origin
+) -> None:
+    route = Refusing(status)
+    url = origin.add("/lamp.jpg", route)
+    run(url, pipeline)
+    assert run(url, pipeline).error_code == f"http_{status}"
+    assert route.asked() == [None, '"1"']
+
+
+def test_a_picture_that_moved_is_found_without_asking_again_and_its_host_is_not_blamed(
     pipeline: Pipeline, origin: Origin
 ) -> None:
     kept = shop()
@@ -245,7 +294,9 @@ def test_a_picture_that_moved_is_found_by_two_requests_and_its_host_is_not_blame
         run(url, pipeline)
     target = origin.add("/moved.jpg", JPEG)
     origin.add("/lamp.jpg", Answer(status=301, headers={"Location": target}))
+    before = len(origin.received)
     assert run(urls[0], pipeline).unchanged
+    assert [request.target for request in origin.received[before:]] == ["/lamp.jpg", "/moved.jpg"]
     assert run(urls[1], pipeline).unchanged
     assert kept.answered == [200, 304]
 

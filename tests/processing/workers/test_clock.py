@@ -95,10 +95,13 @@ def test_what_waits_follows_a_clock_all_or_nothing(monkeypatch: MonkeyPatch) -> 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("broker")
-def test_time_for_which_a_machine_slept_is_no_time_without_progress() -> None:
+@pytest.mark.parametrize("days_since_progress", [None, 30])
+def test_time_for_which_a_machine_slept_is_no_time_without_progress(days_since_progress: int | None) -> None:
+    """Progress from before the start was made by an earlier run."""
     batch = ingested(*make_urls(1))
     three_days_ago = timezone.now() - timedelta(days=3)
-    Request.objects.update(started_at=three_days_ago, last_progress_at=None)
+    progress = days_since_progress and timezone.now() - timedelta(days=days_since_progress)
+    Request.objects.update(started_at=three_days_ago, last_progress_at=progress)
     batch.refresh_from_db()
     assert has_lost_patience(batch)
     follow(timedelta(days=3).total_seconds())

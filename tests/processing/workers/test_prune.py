@@ -20,6 +20,7 @@ from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, W
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from processing.workers import worker
+from processing.workers.clock import database_time
 from processing.workers.models import PRUNE_EVERY, Maintenance, Worker
 from processing.workers.prune import CHUNK_FILES, GRACE, Pruned, prune
 from processing.workers.worker import Heartbeat, QueueProgress
@@ -374,7 +375,7 @@ def test_a_prune_that_breaks_off_leaves_the_worker_alone(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_one_takes_the_turn_of_the_day() -> None:
+def test_of_many_workers_one_claims_the_prune_of_the_day() -> None:
     assert sorted(together([Maintenance.claim_prune] * 4)) == [False, False, False, True]
     assert not Maintenance.claim_prune()
     Maintenance.objects.update(prune_due_at=timezone.now() - timedelta(seconds=1))
@@ -382,7 +383,7 @@ def test_of_many_workers_one_takes_the_turn_of_the_day() -> None:
     assert Maintenance.objects.get().prune_due_at > timezone.now() + PRUNE_EVERY - timedelta(minutes=1)
 
 
-def test_a_counter_of_recovery_takes_no_turn_to_prune() -> None:
+def test_a_counter_of_recovery_claims_no_prune() -> None:
     Maintenance.count_resent(2)
     assert Maintenance.claim_prune()
     Maintenance.count_resent(3)
@@ -390,12 +391,22 @@ def test_a_counter_of_recovery_takes_no_turn_to_prune() -> None:
     assert Maintenance.requests_resent_so_far() == 5
 
 
-def test_a_machine_whose_clock_is_ahead_prunes_nothing_that_is_new(
-    folder: Path, monkeypatch: MonkeyPatch, transactional_db: None
+@pytest.mark.parametrize("set_by", [2 * DAY, -2 * DAY])
+def test_a_machine_whose_clock_is_wrong_prunes_nothing_that_is_new(
+    set_by: timedelta, folder: Path, monkeypatch: MonkeyPatch
 ) -> None:
-    if connection.vendor == "sqlite":  # which has the clock of the machine
-        monkeypatch.setattr("processing.workers.prune.database_time", timezone.now)
+    """Whether its new files have the time of that clock, or were stored before it was set."""
+    now = timezone.now()
+    monkeypatch.setattr("processing.workers.prune.database_time", lambda: now)
     store(b"new", "jpg")
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now + set_by)
+    assert prune(30) == NOTHING
+    age_files(timedelta(0))
+    assert prune(30) == NOTHING
+
+
+@pytest.mark.needs("PostgreSQL")
+def test_the_clock_of_the_database_is_not_that_of_the_machine(monkeypatch: MonkeyPatch) -> None:
     two_days_later = timezone.now() + 2 * DAY
     monkeypatch.setattr("django.utils.timezone.now", lambda: two_days_later)
-    assert prune(30) == NOTHING
+    assert database_time() < two_days_later - DAY

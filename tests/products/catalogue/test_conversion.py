@@ -14,6 +14,8 @@ from products.catalogue import Catalogue, CatalogueError, conversion, preview
 from tests.support.factories import HEADER, OTHER_URL, URL
 
 MERGED = Path(__file__).parent / "merged.xls"  # a serial number in three rows, a name in two
+#: The same beside a blank column and below a blank row.
+MERGED_BESIDE_BLANKS = MERGED.with_name("merged_beside_blanks.xls")
 WIDE = Path(__file__).parent / "wide.xls"  # a sheet with its first and its very last cell
 
 
@@ -79,6 +81,17 @@ def test_merged_cells_of_an_xls_have_their_value_in_each_row() -> None:
         (3, "A-1", "Lamp", [urls[1]]),
         (4, "A-1", "Lamp", [urls[2]]),
         (6, "A-2", "Chair", [urls[3]]),
+    ]
+
+
+def test_merged_cells_beside_blank_columns_stay_in_their_columns() -> None:
+    catalogue = Catalogue(io.BytesIO(MERGED_BESIDE_BLANKS.read_bytes()))
+    found = [(row.line, row.serial_number, row.product_name, row.image_urls) for row in catalogue]
+    urls = [f"https://shop.example/{letter}.jpg" for letter in "abc"]
+    assert found == [
+        (3, "A-1", "Lamp", [urls[0]]),
+        (4, "A-1", "Lamp", [urls[1]]),
+        (5, "A-1", "Lamp", [urls[2]]),
     ]
 
 

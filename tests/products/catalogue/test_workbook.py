@@ -1,5 +1,6 @@
 """Catalogues that are Excel workbooks: ordinary, unusual, damaged and malicious."""
 
+import copy
 import io
 import subprocess
 import sys
@@ -346,6 +347,33 @@ def test_a_small_hostile_workbook_is_refused_within_little_memory(name: str, tmp
 def test_a_zip_with_a_list_of_files_out_of_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xlsx.package, "MAX_DIRECTORY_BYTES", 500)
     assert refusal_of(make_workbook(HEADER, [1, "Lamp", URL])) == "workbook_too_large"
+
+
+def test_a_zip_whose_entries_share_one_part_is_refused() -> None:
+    file = io.BytesIO(make_workbook(HEADER, [1, "Lamp", URL]))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr("picture.png", bytes(100_000))
+    single = file.getvalue()
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = b"changed"  # so that the list is written anew
+        for number in range(50):
+            entry = copy.copy(archive.getinfo("picture.png"))
+            entry.filename = f"picture{number}.png"
+            archive.filelist.append(entry)
+    assert len(file.getvalue()) < len(single) + 10_000
+    assert len(list(read(single))) == 1
+    assert refusal_of(file.getvalue()) == "unreadable_workbook"
+
+
+def test_a_sheet_that_was_parsed_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx.package, "FREE_ELEMENTS", 0)
+    monkeypatch.setattr(xlsx.package, "MAX_ELEMENTS_PER_BYTE", 1)
+    data = with_rows("".join(ROW.format(number, "x") for number in range(2, 1000)))
+    book = xlsx.Xlsx(io.BytesIO(data))
+    book.package._elements_left = 5000
+    width = [book.width(book.sheets[0], 1) for _ in range(3)]
+    assert width == [3, 3, 3]
+    assert len(list(book.rows(book.sheets[0]))) == 999
 
 
 def test_parts_that_are_not_needed_are_not_read() -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from products import lifecycle
 from products.catalogue import CatalogueError
@@ -276,6 +277,33 @@ def test_a_corrected_file_may_have_any_number_of_unchanged_rows_and_so_many_chan
     found = lifecycle.correct(batch, file(2))
     assert (found.count, found.unmatched) == (2, 0)
     assert set(urls(batch)) == {1, 2}
+
+
+def test_a_url_that_the_request_has_already_corrects_another() -> None:
+    a, b, c, new = (f"http://shop.example/{name}.jpg" for name in ("a", "b", "c", "new"))
+    batch = submitted_rows(("S", "a"), ("S", "b"), ("S", "c"), failed={2: "http_404"})
+    found = lifecycle.correct(batch, corrected(("S", "x", a), ("S", "x", a), ("S", "x", c)), dry_run=True)
+    assert (found.count, found.unmatched, found.examples) == (1, 0, [(b, a)])
+    found = lifecycle.correct(batch, corrected(("S", "x", a)), dry_run=True)
+    assert (found.count, found.unmatched, found.examples) == (1, 0, [(b, a)])
+    rows = (("S", "x", a), ("S", "x", a), ("S", "x", new), ("S", "x", c))
+    found = lifecycle.correct(batch, corrected(*rows), dry_run=True)
+    assert (found.count, found.unmatched) == (0, 2)
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_rows_are_compared_in_as_many_queries_however_many_they_are(
+    count: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    good, bad = ([f"{kind}{number}" for number in range(count)] for kind in ("good", "bad"))
+    batch = submitted_rows(
+        *(("S", name) for name in good + bad), failed=dict.fromkeys(range(count + 1, 2 * count + 1), "dns")
+    )
+    rows = [("S", "x", f"http://shop.example/{name}.jpg") for name in good + [f"new-{name}" for name in bad]]
+    file = corrected(*rows)
+    with django_assert_max_num_queries(8):
+        found = lifecycle.correct(batch, file, dry_run=True)
+    assert (found.count, found.unmatched) == (count, 0)
 
 
 def submitted_rows(*rows: tuple[str, str], failed: dict[int, str]) -> Request:

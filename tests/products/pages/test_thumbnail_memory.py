@@ -72,7 +72,7 @@ def test_a_picture_that_no_child_can_read_raises_an_os_error(monkeypatch: pytest
         thumbnail.make_thumbnail(pictures.truncated(pictures.rgba_png()))
 
 
-def test_large_outputs_leave_half_of_the_threads_and_small_ones_do_not_wait_for_them(
+def test_a_browser_gets_its_six_large_outputs_and_small_ones_do_not_wait_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, end = list[int](), Event()
@@ -84,14 +84,14 @@ def test_large_outputs_leave_half_of_the_threads_and_small_ones_do_not_wait_for_
         return b"made"
 
     monkeypatch.setattr(thumbnail, "_make_in_child", make)
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(6) as threads:
         try:
-            waiting = [threads.submit(thumbnail.make_thumbnail, large) for _ in range(4)]
-            wait_until(lambda: begun and not thumbnail._waiting._value)
+            waiting = [threads.submit(thumbnail.make_thumbnail, large) for _ in range(6)]
+            wait_until(lambda: begun and not thumbnail._large._value)
             with pytest.raises(thumbnail.Busy):
                 thumbnail.make_thumbnail(large)
             assert decoded(thumbnail.make_thumbnail(pictures.rgba_png())).size
         finally:
             end.set()
-        assert [one.result() for one in waiting] == [b"made"] * 4
+        assert [one.result() for one in waiting] == [b"made"] * 6
     assert thumbnail.make_thumbnail(large) == b"made"

@@ -81,8 +81,8 @@ def test_a_large_output_is_to_be_asked_for_again_while_too_many_are_made(
     monkeypatch.setattr(thumbnail, "MAX_JPEG_PIXELS_IN_PROCESS", 0)
     path = address(completed(ann, photo_jpeg(64, 48, seed=13)))
     with monkeypatch.context() as full:
-        full.setattr(thumbnail, "_waiting", BoundedSemaphore(1))
-        with thumbnail._waiting:
+        full.setattr(thumbnail, "_large", BoundedSemaphore(1))
+        with thumbnail._large:
             answer = page.get(path)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert page.get(path).status_code == 200

@@ -247,6 +247,25 @@ def test_runs_that_cannot_be_compared_are_refused(
     assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, attr)
 
 
+@pytest.mark.parametrize("style", [{}, {"style": "replace"}])
+@pytest.mark.parametrize(
+    "query", [{"run": "1"}, {"against_run": "1"}, {"against": str(uuid.uuid4())}], ids=" ".join
+)
+def test_what_is_only_for_a_comparison_is_refused_without_it(
+    repaired: Request, style: dict[str, str], query: dict[str, str]
+) -> None:
+    answer = client_of(repaired.owner).get(f"/api/requests/{repaired.pk}/results.csv", style | query)
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["attr"], error["code"]) == (400, next(iter(query)), "unknown_option")
+
+
+def test_a_request_of_one_run_is_said_to_have_one_run(repaired: Request) -> None:
+    Request.objects.filter(pk=repaired.pk).update(run=1)
+    path = f"/api/requests/{repaired.pk}/results.csv"
+    answer = client_of(repaired.owner).get(path, {"style": "changes", "run": "2"})
+    assert [error["detail"] for error in answer.json()["errors"]] == ["The request has 1 run."]
+
+
 def test_the_page_compares_two_runs(repaired: Request) -> None:
     client, path = client_of(repaired.owner), repaired.get_absolute_url()
     answer = client.get(path, {"run": "2", "against_run": "1"})

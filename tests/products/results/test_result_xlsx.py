@@ -16,7 +16,9 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.table import Table
 from python_calamine import CalamineWorkbook
 
+from products.catalogue import CatalogueError
 from products.models import Request
+from products.results.result_xlsx import result_xlsx
 from tests.support.factories import (
     HEADER,
     JPEG,
@@ -180,6 +182,31 @@ def test_new_urls_take_the_place_of_the_old_ones_in_cells_links_and_formulas(api
     assert (written["D4"].value, written.dimensions) == ("=D2+1", "A1:D5")
 
 
+def test_the_link_of_a_cell_with_two_urls_leads_to_the_new_one(api: Client, ann: User) -> None:
+    book = openpyxl.load_workbook(
+        io.BytesIO(make_workbook(HEADER, *([number, "Chair", f"{URL} {OTHER_URL}"] for number in (1, 2))))
+    )
+    sheet = book.worksheets[0]
+    for cell, url in ((sheet["C2"], URL), (sheet["C3"], OTHER_URL)):
+        text, cell.hyperlink = cell.value, url
+        cell.value = text
+    batch = finished(ann, saved(book))
+    written = opened(download(api, batch, "results.xlsx", style="replace"))
+    new = output_of(batch, URL)
+    assert [written[place].value for place in ("C2", "C3")] == [f"{new} {OTHER_URL}"] * 2
+    assert [written[place].hyperlink.target for place in ("C2", "C3")] == [new, OTHER_URL]
+
+
+def test_quotes_in_a_new_url_stay_within_the_text_of_a_formula(api: Client, ann: User) -> None:
+    book = openpyxl.load_workbook(
+        io.BytesIO(make_workbook(HEADER, [1, "Chair", f'=HYPERLINK("{URL}","photo")']))
+    )
+    batch = finished(ann, saved(book), {URL: JPEG})
+    batch.images.update(external_url='https://cdn.example/"&A1&".jpg', output_key="")
+    written = opened(download(api, batch, "results.xlsx", style="replace"))
+    assert written["C2"].value == '=HYPERLINK("https://cdn.example/""&A1&"".jpg","photo")'
+
+
 def test_a_formula_whose_first_cell_is_replaced_leaves_values_and_no_calculation_chain(
     api: Client, ann: User
 ) -> None:
@@ -229,6 +256,15 @@ def test_a_formula_whose_first_cell_is_replaced_leaves_values_and_no_calculation
     assert b"<!-- <row> -->" in archive.read(SHEET)
     assert opened(result)["C3"].value == OTHER_URL
 
+    bare = io.BytesIO()
+    with zipfile.ZipFile(bare, "w") as archive, zipfile.ZipFile(chain) as source:
+        for name in set(source.namelist()) - {"[Content_Types].xml"}:
+            archive.writestr(name, source.read(name))
+    batch = finished(ann, bare.getvalue())
+    result = download(api, batch, "results.xlsx", style="replace")
+    assert "[Content_Types].xml" not in zipfile.ZipFile(io.BytesIO(result)).namelist()
+    assert output_of(batch, URL).encode() in zipfile.ZipFile(io.BytesIO(result)).read(SHEET)
+
 
 def test_a_sheet_in_utf_16_is_written_in_utf_16(api: Client, ann: User) -> None:
     plain = zipfile.ZipFile(io.BytesIO(make_workbook(HEADER, [1, "Chäir", URL]))).read(SHEET).decode()
@@ -270,6 +306,9 @@ def test_a_sheet_without_room_for_more_columns_is_said_to_have_none(api: Client,
     answer = api.get(address_of(batch, "results.xlsx"))
     assert answer.status_code == 400
     assert [error["code"] for error in answer.json()["errors"]] == ["too_many_columns"]
+    with pytest.raises(CatalogueError):
+        result_xlsx(batch)
+    assert batch.source.closed
     written = opened(download(api, batch, "results.xlsx", style="replace"))
     assert (written["C2"].value, written["XFC2"].value) == (output_of(batch, URL), "a note")
 
