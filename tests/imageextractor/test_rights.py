@@ -95,6 +95,7 @@ BODY = {
     "status": "failed",
     **{"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]},
     **{"quality": 50, "format": "jpeg", "step": "start"},
+    **{"action": "retry", "find": "a.jpg", "replacement": "b.jpg", "preview": "1"},
 }
 #: Bodies of calls that refuse fields they do not know, by the last part of their address.
 BODIES: dict[str, dict[str, Any]] = {
@@ -155,7 +156,10 @@ def call(client: Client, anns: Anns, method: str, route: str) -> Any:
         if "requests" in path:
             wanted = BODIES.get(last, wanted)
         return client.generic(method, path, json.dumps(wanted), "application/json")
-    return client.post(path, BODY) if method == "POST" else client.generic(method, path)
+    if method == "POST":
+        picture = {"image": [str(anns.failed.pk)], "file": ContentFile(make_csv(), "corrected.csv")}
+        return client.post(path, BODY | (picture if "/failures/" in path else {}))
+    return client.generic(method, path)
 
 
 def rolled_back(client: Client, anns: Anns, method: str, route: str) -> tuple[Any, bool]:

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from processing.management.commands.extract import Command
 from processing.management.extraction import progress
 from products import lifecycle
 from products.models import Request
@@ -51,14 +52,14 @@ def test_what_is_waited_for_is_named_with_its_number_and_moment(
 def test_a_catalogue_that_cannot_be_read_is_not_blamed_on_the_result(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def unreadable(_batch: Request) -> Iterator[bytes]:
+    def unreadable(_batch: Request, **_form: bool) -> Iterator[bytes]:
         yield b"Serial Number"
         raise OSError("Unreadable block")
 
-    monkeypatch.setattr(extract, "result_csv", unreadable)
-    monkeypatch.setattr(extract.Command, "_run", lambda *_arguments: None)
+    monkeypatch.setattr("processing.management.extraction.result.result_csv", unreadable)
+    monkeypatch.setattr(Command, "_run", lambda *_arguments: None)
     with pytest.raises(CommandError) as raised:
-        call_command("extract", tmp_path / "a.csv")
+        call_command("extract", str(tmp_path / "a.csv"))
     assert str(raised.value) == "The stored catalogue cannot be read: Unreadable block"
     assert raised.value.returncode == 3
     assert not [*tmp_path.iterdir()]

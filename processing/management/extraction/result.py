@@ -64,11 +64,14 @@ class Output:
 
 
 def result(batch: Request, style: str, *, for_excel: bool) -> Iterator[bytes]:
-    """Yield the result of a Request in one of STYLES."""
-    if style == "changes":
-        earlier = batch.earlier
-        return changes_csv(State(batch), State(earlier) if earlier else None, for_excel=for_excel)
-    return result_csv(batch, replace=style == "replace", only_failed=style == "failed", for_excel=for_excel)
+    """Yield the result of a Request in one of STYLES. Raises CommandError."""
+    with _explained("The stored catalogue cannot be read"):
+        if style == "changes":
+            earlier = batch.earlier
+            yield from changes_csv(State(batch), State(earlier) if earlier else None, for_excel=for_excel)
+        else:
+            is_replacing, only_failed = style == "replace", style == "failed"
+            yield from result_csv(batch, replace=is_replacing, only_failed=only_failed, for_excel=for_excel)
 
 
 def make_folder(folder: Path) -> None:
