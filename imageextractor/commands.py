@@ -19,7 +19,7 @@ class CommandLine(ManagementUtility):
     def main_help_text(self, commands_only: bool = False) -> str:
         """Return the list of commands. Programs that complete names ask for `commands_only`."""
         text = super().main_help_text(commands_only)
-        ours = {name: app for name, app in get_commands().items() if _is_ours(app)}
+        ours = {name: app for name, app in get_commands().items() if app.split(".")[0] in OUR_APPS}
         if commands_only or not ours:  # none where the settings cannot be loaded
             return text
         width = max(map(len, ours))
@@ -60,10 +60,5 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _is_ours(app: str | BaseCommand) -> bool:
-    return isinstance(app, str) and app.split(".")[0] in OUR_APPS
-
-
-def _first_sentence(name: str, app: str | BaseCommand) -> str:
-    command = load_command_class(app, name) if isinstance(app, str) else app
-    return command.help.partition(". ")[0].rstrip(".") + "."
+def _first_sentence(name: str, app: str) -> str:
+    return load_command_class(app, name).help.partition(". ")[0].rstrip(".") + "."

@@ -20,6 +20,7 @@ import openpyxl
 import pytest
 from PIL import Image
 
+from tests.support.environment import command_environment
 from tests.support.origin import Answer, Origin
 from tests.support.pictures import photo_jpeg, rgba_png, rotated_jpeg, truncated
 from tests.support.stack import ROOT, Embedded, wait_for
@@ -42,11 +43,7 @@ def read_csv(path: Path) -> list[list[str]]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(tmp_path / "data"),
-        "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
-    }
+    return command_environment(tmp_path)
 
 
 def extract(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:

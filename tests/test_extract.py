@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from tests.support.environment import command_environment
 from tests.support.jobs import as_csv
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.pictures import photo_jpeg
@@ -25,11 +26,7 @@ pytestmark = pytest.mark.needs("the service in a process of its own")
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(tmp_path / "data"),
-        "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
-    }
+    return command_environment(tmp_path)
 
 
 def command(*arguments: str | Path) -> list[str | Path]:

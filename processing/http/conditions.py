@@ -15,9 +15,6 @@ WITHOUT_CONDITIONS_SECONDS = 24 * 60 * 60.0
 MAX_REPEATS, FAILING_SECONDS = 3, 60.0
 #: Of more hosts the oldest is forgotten, at the cost of one request.
 MAX_HOSTS = 10_000
-#: Answers, besides those of 5xx, that hosts give to a condition which they do not understand.
-_REFUSALS = {400, 403, 404, 410, 412, 416}
-
 #: RFC 9110, 8.8.3. Some hosts send ETags without quotes and answer 400 or 412 when they get them back.
 _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
 
@@ -29,13 +26,14 @@ def conditions(etag: str, last_modified: str) -> dict[str, str]:
 
 
 def may_refuse_condition(response: httpx.Response) -> bool:
-    """Return whether the condition of a request may be the reason for this error.
+    """Return whether the condition of a request may be the reason for this response.
 
-    Never for 429, and for 503 with `Retry-After`: these ask for fewer requests.
+    That is any but a success, 304 and a redirect. 429, and 503 with `Retry-After`, ask for fewer requests.
     """
-    if response.status_code == 503 and retry_after(response) is not None:
-        return False
-    return response.is_server_error or response.status_code in _REFUSALS
+    status = response.status_code
+    asks_to_wait = status == 429 or (status == 503 and retry_after(response) is not None)
+    is_answer = response.is_success or response.has_redirect_location or status == httpx.codes.NOT_MODIFIED
+    return not (is_answer or asks_to_wait)
 
 
 class ConditionRefusals:

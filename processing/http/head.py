@@ -21,9 +21,9 @@ _REGULAR = re.compile(
 )
 _AMBIGUOUS = re.compile(rb"\0|\r(?!\n)")
 _STATUS_LINE = re.compile(rb"http(?:/(\d\.\d|[23]))?[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
-_FIELD = re.compile(rb"(" + _NAME + rb")[ \t]*:(.*)")
+_FIELD = re.compile(rb"\A(" + _NAME + rb")[ \t]*:(.*)")
 _CONTROL_TO_BLANK = bytes.maketrans(b"\x0b\x0c", b"  ")
-_LENGTH = re.compile(rb"[ \t]*\d[\d, \t]*")
+_LENGTH = re.compile(rb"\A[ \t]*\d[\d, \t]*")
 
 Fields = list[tuple[bytes, bytes]]
 

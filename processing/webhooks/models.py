@@ -107,10 +107,9 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
         """Endpoints to which a worker is delivering."""
         return self.filter(is_leased())
 
-    def lease(self) -> uuid.UUID | None:
-        """Lease the endpoint of this query, if there is one. Return the lease's token."""
-        token = uuid.uuid4()
-        return token if self.update(lease=token, leased_until=Now() + lease_time()) else None
+    def lease(self) -> bool:
+        """Lease the endpoint of this query, with a new token. Return False if there is none."""
+        return self.update(lease=uuid.uuid4(), leased_until=Now() + lease_time()) == 1
 
     def release(self, token: uuid.UUID | None) -> None:
         """End the lease with this token. Another one, taken after it had expired, stays."""

@@ -57,8 +57,8 @@ class ClockWatch:
 def follow(moved_by: float) -> None:
     """Move all that waits for a moment with a clock that was set back by `-moved_by` seconds.
 
-    No other machine may use the database. After a clock was set forward, what waits is due; only the time for
-    which a Request has made no progress does not count. So does a machine that slept.
+    No other machine may use the database. After a clock was set forward, or a machine has slept, what waits
+    is due. Only the time without progress of a Request does not count, so that its patience lasts as long.
     """
     logger.warning("The clock of this machine was set by %+.0f seconds", moved_by)
     if moved_by > 0:

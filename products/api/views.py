@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from products import lifecycle
+from products.api.downloads import ResultQuerySerializer, WorkbookResultQuerySerializer
 from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
 from products.api.parsers import JSONParser
 from products.api.repair import DetailsSerializer, RepairMixin
@@ -32,9 +33,7 @@ from products.api.serializers import (
     PreviewSerializer,
     ProductSerializer,
     RequestSerializer,
-    ResultQuerySerializer,
     SubmissionSerializer,
-    WorkbookResultQuerySerializer,
 )
 from products.catalogue import Problem, Reading
 from products.lifecycle import preview_catalogue

@@ -13,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from products.catalogue.problems import refusal
-from products.catalogue.xlsx import Sheet, SheetRow, text_of, too_large
+from products.catalogue.xlsx import MergedCells, Sheet, SheetRow, text_of, too_large
 
 #: Of the child, with Python in it.
 MAX_MEMORY_BYTES, MAX_CPU_SECONDS, MAX_OUTPUT_BYTES = 1_000_000_000, 60, 500_000_000
@@ -28,8 +28,6 @@ MAX_MEMORY_BYTES, MAX_CPU_SECONDS, MAX_OUTPUT_BYTES = 1_000_000_000, 60, 500_000
 TIMEOUT_SECONDS = 180
 #: Children of this process at a time. Other conversions wait.
 MAX_CHILDREN = 2
-Range = tuple[tuple[int, int], tuple[int, int]]
-
 _UNREADABLE, _ENCRYPTED, _DISK_FULL = 3, 4, 5  # exit codes
 _slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
@@ -95,30 +93,6 @@ def _convert(source: IO[bytes], target: IO[bytes]) -> None:
         raise too_large()
 
 
-def _merged_filler(ranges: Iterable[Range], first_column: int) -> Callable[[int, list[str]], None]:
-    """Return a function that gives cells merged over several rows their value in each row.
-
-    It takes the number of the row, from 1, and its cells from `first_column` of the sheet, row after row. A
-    blank row stays blank.
-    """
-    last_rows = {
-        (row + 1, column - first_column): last + 1 for (row, column), (last, _) in ranges if last > row
-    }
-    active: dict[int, tuple[int, str]] = {}  # by column the last row and the value
-
-    def fill(number: int, cells: list[str]) -> None:
-        if not any(map(str.strip, cells)):
-            return
-        for column, (last, value) in active.items():
-            if number <= last and column < len(cells):
-                cells[column] = cells[column] or value
-        for column, cell in enumerate(cells):
-            if last_row := last_rows.get((number, column)):
-                active[column] = last_row, cell
-
-    return fill
-
-
 def main() -> int:
     """Convert the workbook on standard input to JSON lines on standard output.
 
@@ -140,10 +114,16 @@ def main() -> int:
             sheet = book.get_sheet_by_name(name)
             # Rows are given without the blank columns before the first.
             first_column = sheet.start[1] if sheet.start else 0
-            fill_merged = _merged_filler(sheet.merged_cell_ranges or [], first_column)
+            merged = MergedCells(
+                {
+                    (row + 1, column - first_column): last + 1
+                    for (row, column), (last, _) in sheet.merged_cell_ranges or []
+                    if last > row
+                }
+            )
             for number, values in enumerate(sheet.iter_rows(), 1):
                 cells = [text_of(value) for value in values]
-                fill_merged(number, cells)
+                merged.fill(number, cells)
                 while cells and not cells[-1].strip():
                     cells.pop()
                 if cells:

@@ -230,7 +230,7 @@ class Request(models.Model):
 
     @property
     def has_detected_encoding(self) -> bool:
-        """Whether the catalogue is a CSV whose encoding was detected."""
+        """True for a CSV whose encoding was detected and not named."""
         return not self.encoding and self.read_as in ENCODINGS
 
     @property
@@ -296,12 +296,9 @@ class Request(models.Model):
     def count_progress(self, images: int) -> None:
         """Count Images that have just settled, for `per_second`."""
         step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
+        # Later steps are from before a clock was set back.
         recent = {
-            start: number
-            for start, number in self.recent_progress
-            if step - PACE_SECONDS
-            < start
-            <= step  # none that a clock that was set back has left in the future
+            start: number for start, number in self.recent_progress if step - PACE_SECONDS < start <= step
         }
         recent[step] = recent.get(step, 0) + images
         self.recent_progress = sorted(recent.items())

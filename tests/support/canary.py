@@ -2,8 +2,9 @@
 
 import socket
 import sys
+import threading
 from contextlib import ExitStack, suppress
-from threading import Thread
+from threading import Thread, current_thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ _watching: list["Canary"] = []
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect":
         for canary in _watching:
-            canary.attempts.append(arguments[1][0])
+            canary.notice(arguments[1][0])
 
 
 sys.addaudithook(_watch)  # there is no way to remove it: `_watching` says whether it has something to do
@@ -23,13 +24,15 @@ class Canary:
     """Listens at `port` on every address of this machine from entering its `with` block to leaving it.
 
     `visitors` are those who connected. `attempts` are the addresses that anything in this process wanted to
-    connect to, wherever they are: also such as nobody answers at here.
+    connect to, wherever they are: also such as nobody answers at here. Threads that earlier tests left
+    behind may go on with their own connections, to a Redis for example: they do not count.
     """
 
     def __init__(self) -> None:
         self.visitors: list[Any] = []
         self.attempts: list[str] = []
         self.port = 0
+        self._earlier = {*threading.enumerate()} - {current_thread()}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -48,6 +51,11 @@ class Canary:
     ) -> None:
         _watching.remove(self)
         self._stack.close()
+
+    def notice(self, address: str) -> None:
+        """Count an attempt to connect to this address."""
+        if current_thread() not in self._earlier:
+            self.attempts.append(address)
 
     def take(self) -> tuple[list[str], list[Any]]:
         """Return attempts and visitors since the last call."""

@@ -1,6 +1,7 @@
 """Environment variables that tests run with."""
 
 import os
+from pathlib import Path
 
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
 KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_", "COVERAGE_")
@@ -16,5 +17,14 @@ def clean_environment(data_dir: str) -> dict[str, str]:
     return kept | {
         "DATA_DIR": data_dir,
         "SECRET_KEY": "for-tests-only-" + "0123456789" * 4,
+        "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
+    }
+
+
+def command_environment(directory: Path) -> dict[str, str]:
+    """Return the variables of a command in embedded mode, as few as a user has to set."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DATA_DIR": str(directory / "data"),
         "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
     }

@@ -151,7 +151,7 @@ class Job:
             waiting, in_hand = self.pending_and_in_hand()
             return self.count("status <> 'pending'") >= done and waiting >= pending and in_hand > 0
 
-        wait_for(under_way, "the job is under way", seconds=60)
+        wait_for(under_way, "the job is under way")
 
     def wait_until_finished(self, seconds: float) -> None:
         wait_for(lambda: self.fields("status")[0] in FINISHED, "the job finishes", seconds)

@@ -46,7 +46,7 @@ def open_source(source: str) -> Iterator["File[bytes]"]:
                     file = stack.enter_context(_copied(file))
         except OSError as error:
             name = "standard input" if source == STANDARD_INPUT else source
-            raise SourceError(f"{name}: {error.strerror}") from error
+            raise SourceError(f"{name}: {error.strerror or error}") from error
         yield File(file, source_name(source))
 
 

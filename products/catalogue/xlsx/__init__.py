@@ -3,7 +3,7 @@
 from products.catalogue.xlsx.book import Sheet, Xlsx
 from products.catalogue.xlsx.editing import RowEdit
 from products.catalogue.xlsx.package import MAX_TOKEN_BYTES, too_large
-from products.catalogue.xlsx.sheet import SheetRow
+from products.catalogue.xlsx.sheet import MergedCells, SheetRow
 from products.catalogue.xlsx.values import text_of
 
-__all__ = ["MAX_TOKEN_BYTES", "RowEdit", "Sheet", "SheetRow", "Xlsx", "text_of", "too_large"]
+__all__ = ["MAX_TOKEN_BYTES", "MergedCells", "RowEdit", "Sheet", "SheetRow", "Xlsx", "text_of", "too_large"]

@@ -1,6 +1,7 @@
 """The rows of a sheet of an XLSX workbook."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 from xml.parsers import expat
 
@@ -52,6 +53,35 @@ class References(Handler):
             raise too_large()
 
 
+class MergedCells:
+    """Gives cells that are merged over several rows their value in each row.
+
+    `last_rows` are the last row of each range by its first row and column. A blank row stays blank.
+    """
+
+    def __init__(self, last_rows: Mapping[tuple[int, int], int]) -> None:
+        self._last_rows = last_rows
+        self._active: dict[int, tuple[int, str]] = {}  # by column the last row and the value
+
+    def fill(self, number: int, cells: list[str]) -> int:
+        """Fill the next row, which may become longer. Return how many cells that took."""
+        count = 0
+        if any(cell.strip() for cell in cells):
+            for column, (last, value) in [*self._active.items()]:
+                count += 1
+                if last < number:
+                    del self._active[column]
+                    continue
+                if column >= len(cells):
+                    count += column - len(cells)
+                    cells += [""] * (column + 1 - len(cells))
+                cells[column] = cells[column] or value
+        for column, cell in enumerate(cells):
+            if (last_row := self._last_rows.get((number, column))) is not None:
+                self._active[column] = last_row, cell
+        return count
+
+
 class SheetReader(Handler):
     """Makes the rows of a sheet."""
 
@@ -66,7 +96,8 @@ class SheetReader(Handler):
     ) -> None:
         super().__init__()
         self.finished: list[SheetRow] = []
-        self._strings, self._formats, self._links, self._merged = strings, formats, links, merged
+        self._strings, self._formats, self._links = strings, formats, links
+        self._merged = MergedCells(merged) if merged else None
         self._row_number = 0
         self._cells: list[str] = []
         self._row_links: dict[int, str] = {}
@@ -76,7 +107,6 @@ class SheetReader(Handler):
         self._value: list[str] = []
         self._formula: list[str] | None = None
         self._is_phonetic = False
-        self._active: dict[int, tuple[int, str]] = {}  # by column the last row and the value of merged cells
 
     def attach(self, parser: expat.XMLParserType, max_elements: int) -> None:
         """Set the handlers of a parser."""
@@ -158,35 +188,17 @@ class SheetReader(Handler):
         self._cells_left -= len(cells)
         if self._cells_left < 0:
             raise too_large()
-        if self._merged or self._links:
-            self._add_references(cells, number)
+        if self._merged:
+            self._blanks_left -= self._merged.fill(number, cells)
+            if self._blanks_left < 0:
+                raise too_large()
+        if self._links:
+            found = ((column, self._links.get((number, column))) for column in range(len(cells)))
+            self._row_links |= {column: link for column, link in found if link}
         while cells and not cells[-1].strip() and len(cells) - 1 not in self._row_links:
             cells.pop()
         if cells:
             self.finished.append(SheetRow(number, cells, self._row_links))
-
-    def _add_references(self, cells: list[str], number: int) -> None:
-        """Add the links of a row, and the values of cells merged with others above.
-
-        A blank row stays blank.
-        """
-        if any(cell.strip() for cell in cells):
-            for column, (last, value) in [*self._active.items()]:
-                self._blanks_left -= 1
-                if last < number:
-                    del self._active[column]
-                    continue
-                if column >= len(cells):
-                    self._blanks_left -= column - len(cells)
-                    cells += [""] * (column + 1 - len(cells))
-                cells[column] = cells[column] or value
-            if self._blanks_left < 0:
-                raise too_large()
-        for column, cell in enumerate(cells):
-            if (merged_to := self._merged.get((number, column))) is not None:
-                self._active[column] = merged_to, cell
-            if link := self._links.get((number, column)):
-                self._row_links[column] = link
 
 
 def next_row_number(previous: int, given: str) -> int:

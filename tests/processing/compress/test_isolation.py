@@ -130,7 +130,7 @@ def test_a_picture_that_takes_too_much_processor_time_is_refused_as_crashed(
     run = subprocess.run
 
     def run_without_a_clock(*args: object, timeout: float, **options: object) -> object:
-        return run(*args, timeout=60, **options)  # type: ignore[call-overload]
+        return run(*args, timeout=250, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "run", run_without_a_clock)
     error = refused(touching("loop"), seconds=2)

@@ -6,6 +6,7 @@ its output, which fetches in a web process.
 """
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 
@@ -219,3 +220,18 @@ def test_the_canary_notices_who_connects() -> None:
         socket.create_connection(("::ffff:127.0.0.2", canary.port)).close()
         wait_for(lambda: len(canary.visitors) == 2, "both have been noticed")
     assert canary.attempts == ["127.0.0.1", "::ffff:127.0.0.2"]
+
+
+def test_the_canary_leaves_out_the_threads_of_earlier_tests() -> None:
+    go = threading.Event()
+
+    def connect_later() -> None:
+        go.wait()
+        socket.create_connection(("127.0.0.1", canary.port)).close()
+
+    thread = threading.Thread(target=connect_later)
+    thread.start()
+    with Canary() as canary:
+        go.set()
+        thread.join()
+    assert canary.attempts == []

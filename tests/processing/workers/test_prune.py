@@ -395,7 +395,7 @@ def test_a_counter_of_recovery_claims_no_prune() -> None:
 def test_a_machine_whose_clock_is_wrong_prunes_nothing_that_is_new(
     set_by: timedelta, folder: Path, monkeypatch: MonkeyPatch
 ) -> None:
-    """Whether its new files have the time of that clock, or were stored before it was set."""
+    """Its new files have the time of that clock where it is ahead, and the right time where it is behind."""
     now = timezone.now()
     monkeypatch.setattr("processing.workers.prune.database_time", lambda: now)
     store(b"new", "jpg")
