@@ -5,6 +5,7 @@ allowed to them, directly and as the target of a redirect; some also to the page
 its output, which fetches in a web process.
 """
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from django.urls import reverse
 from pytest_django import Settings
 
+from processing import loop
 from processing.http.guard import BlockedAddress, InvalidAddress
 from processing.work.fetch import FetchError
 from tests.support.canary import Canary
@@ -220,6 +222,18 @@ def test_the_canary_notices_who_connects() -> None:
         socket.create_connection(("::ffff:127.0.0.2", canary.port)).close()
         wait_for(lambda: len(canary.visitors) == 2, "both have been noticed")
     assert canary.attempts == ["127.0.0.1", "::ffff:127.0.0.2"]
+
+
+def test_the_canary_notices_connections_of_an_event_loop_that_is_older() -> None:
+    async def connect(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+    loop.call(lambda: None)  # it is running
+    with Canary() as canary:
+        loop.run(connect(canary.port))
+        wait_for(lambda: canary.visitors, "it has been noticed")
+    assert canary.attempts == ["127.0.0.1"]
 
 
 def test_the_canary_leaves_out_the_threads_of_earlier_tests() -> None:
