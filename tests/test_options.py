@@ -6,8 +6,8 @@ import pytest
 from django.contrib import admin
 from django.core.management import load_command_class
 
-from processing.compress import Options
-from processing.work.known_pictures import known_picture_id
+from processing.compress import OutputOptions, Recipe
+from processing.work.known_pictures import known_picture_ids
 from products.api.serializers import SubmissionSerializer
 from products.catalogue import Reading
 from products.models import Request
@@ -19,7 +19,10 @@ API = set(SubmissionSerializer().fields) - {"file"}
 API_ONLY = {"webhook_url"}
 #: Matters only while the file is checked.
 NOT_STORED = {"strict"}
-OTHER_VALUES = {"quality": 77, "format": "webp", "max_width": 300, "max_height": 300}
+OTHER_VALUES = {
+    **{"quality": 77, "format": "webp", "max_width": 300, "max_height": 300, "width": 300, "height": 300},
+    **{"fit": "cover", "background": "#123456", "trim": True, "names": "source"},
+}
 
 
 def test_forms_take_the_options_of_the_api() -> None:
@@ -42,12 +45,12 @@ def test_a_request_keeps_them_and_staff_see_them() -> None:
 
 
 def test_the_options_of_compression_are_those_of_a_request() -> None:
-    assert {field.name for field in fields(Options)} <= API
+    assert {field.name for field in fields(Recipe)} <= API
 
 
-@pytest.mark.parametrize("option", [field.name for field in fields(Options)])
+@pytest.mark.parametrize("option", [*(field.name for field in fields(OutputOptions)), "trim", "names"])
 def test_a_picture_is_only_known_for_the_same_outputs(option: str) -> None:
     plain, other = Request(owner_id=1), Request(owner_id=1, **{option: OTHER_VALUES[option]})
-    url = "https://shop.example/lamp.jpg"
-    assert known_picture_id(plain, url) != known_picture_id(other, url)
-    assert known_picture_id(plain, url) == known_picture_id(Request(owner_id=1), url)
+    urls = ["https://shop.example/lamp.jpg"]
+    assert known_picture_ids(plain, urls).keys().isdisjoint(known_picture_ids(other, urls))
+    assert known_picture_ids(plain, urls) == known_picture_ids(Request(owner_id=1), urls)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import simplejpeg
 from PIL import Image
 
-from processing.compress.decode import TURBO_COLORSPACES, Picture, turbo_pixels
+from processing.compress.decode import TURBO_COLORSPACES
+from processing.compress.scaling import WHITE, flattened
 from processing.compress.types import CompressError
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
 
 #: Output formats of the option "original", by source format. All other formats become PNG. HEIC becomes JPEG,
 #: since few browsers display it.
@@ -30,27 +35,19 @@ def check_sides(size: tuple[int, int], target: str) -> None:
         raise CompressError("unsupported_format", detail)
 
 
-def jpeg_from_jpeg(picture: Picture, quality: int) -> bytes | None:
-    """Encode a JPEG again with another quality. Return None if libjpeg-turbo cannot do it alone.
+def encode_turbo_pixels(pixels: NDArray[uint8], mode: str, quality: int) -> bytes:
+    """Encode the pixels that ``turbo_pixels()`` returned for a JPEG of Pillow's ``mode``."""
+    subsampling = "Gray" if mode == "L" else "420"
+    return cast(bytes, simplejpeg.encode_jpeg(pixels, quality, TURBO_COLORSPACES[mode], subsampling))
 
-    Raise CompressError if the picture is damaged.
+
+def encode(image: Image.Image, target: str, quality: int, background: str | None = None) -> bytes:
+    """Encode an image without metadata.
+
+    JPEG gets the background, ``#rrggbb`` or white, where the image has transparency.
     """
-    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
-    image = picture.image
-    pixels = turbo_pixels(picture, reduction=1, smooth=False)
-    if pixels is None:
-        return None
-    subsampling = "Gray" if image.mode == "L" else "420"
-    jpeg = simplejpeg.encode_jpeg(pixels, quality, TURBO_COLORSPACES[image.mode], subsampling)
-    return cast(bytes, jpeg)
-
-
-def encode(image: Image.Image, target: str, quality: int) -> bytes:
-    """Encode an image without metadata. JPEG gets a white background if the image has transparency."""
-    if target == "jpeg" and image.mode in ("LA", "RGBA"):
-        background = Image.new(image.mode.removesuffix("A"), image.size, "white")
-        background.paste(image.convert(background.mode), mask=image.getchannel("A"))
-        image = background
+    if target == "jpeg":
+        image = flattened(image, background or WHITE)
     image.info.clear()  # Pillow would write the profile and the comment that it finds here
     settings = {} if target == "png" else {"quality": quality}
     file = BytesIO()

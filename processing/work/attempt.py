@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -20,24 +20,27 @@ from processing.compress import (
     Compressed,
     CompressError,
     NeedsChildError,
-    Options,
     PixelBudget,
+    Recipe,
     TimeLimitError,
+    check_minimum,
     compress_here,
     compress_isolated,
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
 from processing.http.transport import GuardedTransport
+from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_threads import FairThreads
 from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
-from products.lifecycle import Outcome, PictureFacts
-from products.models import Request
+from products.lifecycle import Outcome, PictureFacts, StoredRendition
+from products.models import Names, Request
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +72,11 @@ class Attempt:
     version: Version | None = None
 
 
-class Output(NamedTuple):
-    """What was made of a picture, and its storage key if it is stored already."""
+class Made(NamedTuple):
+    """What was made of a picture, and the keys of the outputs if they are stored already."""
 
     result: Compressed
-    key: str | None
+    keys: list[str] | None
 
 
 class AttemptMaker:
@@ -133,26 +136,15 @@ class AttemptMaker:
     async def _make(self, image: ClaimedImage) -> Attempt:
         with self._bytes.account() as account:
             try:
-                known = image.known
-                if known and not await _in(self._storage_threads, is_stored, known.stored.key):
-                    known = None
-                fetched = await self._fetch(image, known.version if known else None, account)
+                known = image.known or {}
+                if known:
+                    known = await _in(self._storage_threads, _still_stored, known)
+                fetched = await self._fetch(image, _common_version(known, image.batch), account)
             finally:
                 self._on_fetched(image)
-            if known and fetched.version.sha256 == known.version.sha256:
-                stored = known.stored
-                outcome = Outcome.completed(
-                    image.id,
-                    image.attempts + 1,
-                    output_key=stored.key,
-                    source=stored.source,
-                    output=stored.output,
-                    animated=stored.animated,
-                    taken_from=stored.image_id,
-                )
-                return Attempt(image, outcome, fetched.version)
-            output = await self._compress(image, fetched.data)
-        return Attempt(image, await self._completed(image, output), fetched.version)
+            version = fetched.version
+            taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
+            return Attempt(image, await self._complete(image, fetched.data, taken), version)
 
     async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
         start = time.monotonic()
@@ -180,47 +172,69 @@ class AttemptMaker:
         self._rate_limiter.answered(image.host)
         return fetched
 
-    async def _compress(self, image: ClaimedImage, data: bytes) -> Output:
+    async def _complete(self, image: ClaimedImage, data: bytes, taken: dict[str, StoredOutput]) -> Outcome:
+        """Make and store the outputs that are not taken over, and return the outcome of the picture."""
+        recipe, names = recipe_of(image.batch), output_names(image.batch)
+        outputs = dict(taken)
+        for output in taken.values():
+            check_minimum(output.source.width, output.source.height, recipe)
+        if missing := [index for index, name in enumerate(names) if name not in taken]:
+            result, keys = await self._compress(image, data, recipe.only(missing))
+            if keys is None:
+                keys = await _in(self._storage_threads, _store, image, result)
+            stored = self._stored(result, keys)
+            outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
+        main = outputs[""]
+        return Outcome.completed(
+            image.id,
+            image.attempts + 1,
+            output_key=main.key,
+            source=main.source,
+            output=main.output,
+            animated=main.animated,
+            taken_from=main.image_id,
+            renditions=[
+                StoredRendition(name, outputs[name].key, outputs[name].output, outputs[name].image_id)
+                for name in names[1:]
+            ],
+        )
+
+    async def _compress(self, image: ClaimedImage, data: bytes, recipe: Recipe) -> Made:
         """Compress a picture when its owner is next."""
         batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
-        options = Options(batch.quality, batch.format, batch.max_width, batch.max_height)
         if image.crashes:  # it may have killed a worker: this process does not even read its header
-            return await self._compress_in_child(image, data, options, max_pixels)
+            return await self._compress_in_child(image, data, recipe, max_pixels)
         start = time.monotonic()
 
-        def compress() -> Output:
+        def compress() -> Made:
             measurements.observe_wait(time.monotonic() - start)
-            return _make_output(
-                partial(compress_here, data, options, max_pixels=max_pixels, reserve=self._pixels.taken)
+            return _make(
+                image, partial(compress_here, data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
             )
 
         try:
             return await self._codec.run(batch.owner_id, compress)
         except NeedsChildError as needs:
-            return await self._compress_in_child(image, data, options, needs.pixels)
+            return await self._compress_in_child(image, data, recipe, needs.pixels)
 
-    async def _compress_in_child(
-        self, image: ClaimedImage, data: bytes, options: Options, pixels: int
-    ) -> Output:
+    async def _compress_in_child(self, image: ClaimedImage, data: bytes, recipe: Recipe, pixels: int) -> Made:
         """Compress a picture in a child process, again if it uses up its time limit."""
 
         def compress() -> Compressed:
             with self._pixels.taken(pixels):
-                return compress_isolated(data, options, max_pixels=settings.IMAGE_MAX_PIXELS)
+                return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS)
 
         timeouts = 0
         while True:
             try:
-                return await self._children.run(image.batch.owner_id, partial(_make_output, compress))
+                return await self._children.run(image.batch.owner_id, partial(_make, image, compress))
             except TimeLimitError:
                 timeouts += 1
                 if timeouts == MAX_TIMEOUTS:
                     raise
 
-    async def _completed(self, image: ClaimedImage, output: Output) -> Outcome:
-        result, key = output
-        if key is None:
-            key = await _in(self._storage_threads, _store, result)
+    def _stored(self, result: Compressed, keys: list[str]) -> list[StoredOutput]:
+        """Return the outputs that were stored under these keys, after counting them."""
         measurements.count_bytes_saved(
             result.source.bytes,
             result.output.bytes,
@@ -228,37 +242,47 @@ class AttemptMaker:
             "kept" if result.kept else "compressed",
         )
         self._slots.resume_claims()
-        return Outcome.completed(
-            image.id,
-            image.attempts + 1,
-            output_key=key,
-            source=PictureFacts(
-                result.source.bytes, result.source.width, result.source.height, result.source.format
-            ),
-            output=PictureFacts(
-                result.output.bytes, result.output.width, result.output.height, result.output.format
-            ),
-            animated=result.animated,
-        )
+        source = PictureFacts(*astuple(result.source))
+        return [
+            StoredOutput(None, key, source, PictureFacts(*astuple(made.output)), result.animated)
+            for key, made in zip(keys, result.outputs, strict=True)
+        ]
 
 
-def _make_output(compress: Callable[[], Compressed]) -> Output:
+def _still_stored(known: KnownOutputs) -> KnownOutputs:
+    return {name: one for name, one in known.items() if is_stored(one.stored.key)}
+
+
+def _make(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
     """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
     start = time.monotonic()
     result = compress()
     measurements.observe_compress(time.monotonic() - start, result.output.format)
-    return Output(result, _store(result) if is_local() else None)
+    return Made(result, _store(image, result) if is_local() else None)
 
 
-def _store(result: Compressed) -> str:
+def _store(image: ClaimedImage, result: Compressed) -> list[str]:
+    """Store all outputs of a picture and return their keys. Raises StorageError."""
     start = time.monotonic()
-    key = store(result.data, result.extension)
+    name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+    keys = [store(made.data, made.extension, name) for made in result.outputs]
     measurements.observe_store(time.monotonic() - start)
-    return key
+    return keys
 
 
 async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
+
+
+def _common_version(known: KnownOutputs, batch: Request) -> Version | None:
+    """Return the version of which all outputs are known, to be asked for conditionally.
+
+    None if one is missing or of another version: then the picture itself is needed, whatever the answer.
+    """
+    versions = [one.version for one in known.values()]
+    is_complete = len(known) == len(output_names(batch))
+    is_same = is_complete and len({version.sha256 for version in versions}) == 1
+    return versions[0] if is_same else None
 
 
 def _fetch_failed(image: ClaimedImage, error: FetchError) -> Outcome:

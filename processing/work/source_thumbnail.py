@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from processing.compress import CompressError, Options, compress_isolated
+from processing.compress import CompressError, Recipe, compress_isolated
 from processing.work.fetch import FetchError, fetch_alone
 from products.pages.pictures import image_with_output
 from products.pages.thumbnail import THUMBNAIL_PIXELS
@@ -21,7 +21,7 @@ MAX_CONCURRENT = 2
 _slots = BoundedSemaphore(MAX_CONCURRENT)
 # One at a time: decoding a large picture takes memory.
 _decoding = Lock()
-_OPTIONS = Options(quality=70, format="webp", max_width=THUMBNAIL_PIXELS, max_height=THUMBNAIL_PIXELS)
+_RECIPE = Recipe(quality=70, format="webp", max_width=THUMBNAIL_PIXELS, max_height=THUMBNAIL_PIXELS)
 
 
 @require_GET
@@ -50,7 +50,7 @@ def _fetch_thumbnail(url: str) -> bytes:
     data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES)
     with _decoding:
         compressed = compress_isolated(
-            data, _OPTIONS, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
+            data, _RECIPE, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
         )
     return compressed.data
 

@@ -220,7 +220,7 @@ class RepairMixin:
         count_upload(request.user)
         check_open_work(request.user)
         batch = self.get_object()
-        options = self.options_serializer_class(data=request.data, partial=True)
+        options = self.options_serializer_class(batch, data=request.data, partial=True)
         options.is_valid(raise_exception=True)
         again = lifecycle.repeat(batch, **options.validated_data)
         return Response(self.get_serializer(again).data, status.HTTP_201_CREATED)

@@ -10,6 +10,7 @@ from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from products.api.parsers import check_json
 from products.catalogue import (
@@ -22,8 +23,18 @@ from products.catalogue import (
     check_base_url,
     known_encoding,
 )
-from products.models import Format, Image, Product, Request, Run
+from products.models import Fit, Format, Image, Names, Product, Request, Run
 from products.models.image import WaitingHost
+from products.models.recipes import (
+    MAX_QUALITY,
+    MAX_SIDE,
+    MIN_QUALITY,
+    choice_errors,
+    number_errors,
+    parse_background,
+    parse_renditions,
+    recipe_problems,
+)
 from products.models.validators import validate_http_url
 
 MAX_COLUMN_NAME = 1000
@@ -38,6 +49,13 @@ PictureFactsSchema = {
         "width": {"type": "integer"},
         "height": {"type": "integer"},
         "format": {"type": "string"},
+    },
+}
+RenditionFactsSchema = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string", "format": "uri"},
+        **cast(dict[str, Any], PictureFactsSchema["properties"]),
     },
 }
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
@@ -102,6 +120,57 @@ class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
         return cast(ColumnNames, dict(names.validated_data))
 
 
+class BackgroundField(serializers.CharField):
+    """A colour, or "" for none."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Return "" for null as well."""
+        return super().run_validation(data) or ""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return parse_background(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
+class RenditionSerializer(serializers.Serializer[Any]):
+    """A further output of every picture. For the API's description; `parse_renditions` checks it."""
+
+    name = serializers.RegexField(r"^[a-z0-9_-]{1,20}$")
+    width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    max_width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    max_height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    fit = serializers.ChoiceField(Fit.choices, required=False)
+    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False)
+    format = serializers.ChoiceField(Format.choices, required=False)
+    quality = serializers.IntegerField(min_value=MIN_QUALITY, max_value=MAX_QUALITY, required=False)
+
+
+@extend_schema_field(RenditionSerializer(many=True))
+class RenditionsField(serializers.Field[list[dict[str, Any]], Any, Any, Any]):
+    """Renditions as a list, or as JSON text that has one."""
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        try:
+            return parse_renditions(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
+def side_field(help_text: str) -> serializers.IntegerField:
+    """Return the field of a width or height in pixels, which may be left out."""
+    return serializers.IntegerField(
+        min_value=1,
+        max_value=MAX_SIDE,
+        required=False,
+        allow_null=True,
+        error_messages=number_errors(1, MAX_SIDE),
+        help_text=help_text,
+    )
+
+
 class KnownFieldsMixin:
     """Refuses fields that the serializer does not have."""
 
@@ -116,10 +185,47 @@ class KnownFieldsMixin:
 class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
     """The options of an upload."""
 
-    quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
-    format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
-    max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
-    max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
+    quality = serializers.IntegerField(
+        min_value=MIN_QUALITY,
+        max_value=MAX_QUALITY,
+        default=50,
+        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
+    )
+    format = serializers.ChoiceField(
+        Format.choices, default=Format.JPEG, error_messages=choice_errors(Format)
+    )
+    max_width = side_field("Wider pictures are scaled down to it. Pixels.")
+    max_height = side_field("Higher pictures are scaled down to it. Pixels.")
+    width = side_field("Width of the box that pictures are brought into. Not together with the limits.")
+    height = side_field("Height of the box that pictures are brought into. Not together with the limits.")
+    fit = serializers.ChoiceField(
+        Fit.choices,
+        default=Fit.INSIDE,
+        error_messages=choice_errors(Fit),
+        help_text="`inside`: scaled to fit inside the box. `pad`: that, and filled to exactly the box. "
+        "`cover`: scaled to cover the box, and its middle cut out. Pictures are never enlarged.",
+    )
+    background = BackgroundField(
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        help_text="Colour as `#rrggbb`, around padded pictures and behind transparency in JPEG. "
+        "Transparent where the format can be, else white, if left out.",
+    )
+    trim = serializers.BooleanField(default=False, help_text="Cut off uniform borders.")
+    min_width = side_field("Narrower pictures fail with `too_small`.")
+    min_height = side_field("Lower pictures fail with `too_small`.")
+    names = serializers.ChoiceField(
+        Names.choices,
+        default=Names.HASH,
+        error_messages=choice_errors(Names),
+        help_text="`source`: the URLs of outputs end in the file names of their sources.",
+    )
+    renditions = RenditionsField(
+        required=False,
+        help_text="Further outputs of every picture, as JSON. What one does not name is as in the main "
+        "output; one that names any of the four sizes inherits none of them, nor `fit`.",
+    )
     strict = serializers.BooleanField(
         default=False, help_text="Refuse the whole file if any row or cell is invalid."
     )
@@ -155,6 +261,14 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         validators=[validate_http_url],
         help_text=WEBHOOK_URL_HELP,
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check the options together, those that a repeated Request has already among them."""
+        checked: dict[str, Any] = super().validate(attrs)
+        earlier = self.instance.recipe_options if isinstance(self.instance, Request) else {}
+        if problems := recipe_problems({**earlier, **checked}):
+            raise serializers.ValidationError(problems, "invalid")
+        return checked
 
 
 class SubmissionSerializer(OptionsSerializer):
@@ -261,8 +375,8 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
 
     @extend_schema_field({"type": "object"})
     def get_options(self, batch: Request) -> dict[str, Any]:
-        names = ("quality", "format", "max_width", "max_height", "force")
-        return {name: getattr(batch, name) for name in (*names, *Reading.__annotations__)}
+        others = {name: getattr(batch, name) for name in ("force", *Reading.__annotations__)}
+        return batch.recipe_options | others
 
     @extend_schema_field(CountsSchema)
     def get_products(self, batch: Request) -> dict[str, int]:
@@ -310,6 +424,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     output_url = serializers.SerializerMethodField()
     source = serializers.SerializerMethodField()  # type: ignore[assignment]  # the contract's name, also DRF's
     output = serializers.SerializerMethodField()
+    renditions = serializers.SerializerMethodField()
 
     class Meta:
         model = Image
@@ -325,7 +440,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
                 "unchanged",
                 "animated",
             ),
-            *("source", "output"),
+            *("source", "output", "renditions"),
         ]
 
     @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
@@ -348,6 +463,17 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     @extend_schema_field(PictureFactsSchema)
     def get_output(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "output")
+
+    @extend_schema_field({"type": "object", "additionalProperties": RenditionFactsSchema})
+    def get_renditions(self, image: Image) -> dict[str, dict[str, Any]]:
+        request = self.context["request"]
+        return {
+            one.name: {
+                "url": request.build_absolute_uri(one.path),
+                **{name: getattr(one, name) for name in ("bytes", "width", "height", "format")},
+            }
+            for one in image.renditions.all()
+        }
 
 
 def picture_facts(image: Image, side: str) -> dict[str, Any] | None:

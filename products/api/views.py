@@ -266,7 +266,7 @@ class RequestViewSet(
     )
     def images(self, request: ApiRequest, pk: str) -> Response:
         """List the distinct images in order of first appearance."""
-        return self.list_response(self.get_object().images.all())
+        return self.list_response(self.get_object().images.prefetch_related("renditions"))
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY}, parameters=[ResultQuerySerializer])
     def results_csv(self, request: ApiRequest, pk: str) -> StreamingHttpResponse:

@@ -7,13 +7,12 @@ from typing import IO, NamedTuple, TypeAlias, TypedDict
 
 from products.catalogue.columns import (
     ALIASES,
-    RESULT_COLUMNS,
     ColumnNames,
     Columns,
     find_columns,
     hash_of_names,
+    input_columns,
     is_picture_name,
-    is_result,
     known_roles,
     missing_columns,
 )
@@ -176,7 +175,7 @@ class Catalogue:
         self._separator: str | None = None
         header = _header(self._source)
         self.header, self.header_line, self.header_text = header.cells, header.line, header.text
-        self.input_width = len(self.header) - (len(RESULT_COLUMNS) if is_result(self.header) else 0)
+        self.input_width = input_columns(self.header)
         named = self.header[: self.input_width]
         self.named_width = max((index + 1 for index, name in enumerate(named) if name.strip()), default=0)
         self.columns = self._find_columns(named, columns)

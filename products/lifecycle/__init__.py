@@ -23,7 +23,7 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 from products.lifecycle.corrections import Corrections, correct
 from products.lifecycle.drafts import discard_draft, keep_draft
 from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk
-from products.lifecycle.record import Outcome, PictureFacts, record
+from products.lifecycle.record import Outcome, PictureFacts, StoredRendition, record
 from products.lifecycle.repair import Replacement, StillActive, fetch_from, replace, retry, set_ignored
 from products.lifecycle.submit import (
     IdempotencyConflict,
@@ -43,6 +43,7 @@ __all__ = [
     "PictureFacts",
     "Replacement",
     "StillActive",
+    "StoredRendition",
     "abort_ingest",
     "cancel",
     "check_catalogue",

@@ -23,11 +23,12 @@ from products.catalogue import (
 from products.lifecycle.signals import request_submitted
 from products.models import Request, RunOrigin
 from products.models.files import discard, shown_name, storage_checked
+from products.models.recipes import RECIPE_OPTIONS
 
 #: Options of a Request that a repeat keeps.
 REPEATED_OPTIONS = (
-    *("quality", "format", "max_width", "max_height", "force", "encoding", "columns"),
-    *("base_url", "sheet"),
+    *RECIPE_OPTIONS,
+    *("force", "encoding", "columns", "base_url", "sheet"),
 )
 
 

@@ -18,13 +18,14 @@ from django.utils import timezone
 from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
+from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
 #: `per_second` counts Images settled in this time, which is divided into steps.
 PACE_SECONDS = 30
 PACE_STEP_SECONDS = 3
 #: Of a width or a height.
-PIXELS = [MinValueValidator(1), MaxValueValidator(65_535)]
+PIXELS = [MinValueValidator(1), MaxValueValidator(MAX_SIDE)]
 
 
 def source_path(batch: "Request", filename: str) -> str:
@@ -118,6 +119,26 @@ class Request(models.Model):
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    fit = models.CharField(max_length=6, choices=Fit, default=Fit.INSIDE, db_default=Fit.INSIDE)
+    background = models.CharField(
+        max_length=7,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As #rrggbb; blank: transparent where the format can be, else white.",
+    )
+    trim = models.BooleanField(default=False, db_default=False, help_text="Cut off uniform borders.")
+    min_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    min_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    names = models.CharField(max_length=6, choices=Names, default=Names.HASH, db_default=Names.HASH)
+    renditions = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Further outputs of every picture, each with a name and its options.",
+    )
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
     )
@@ -242,6 +263,18 @@ class Request(models.Model):
             "base_url": self.base_url,
             "sheet": self.sheet,
         }
+
+    @property
+    def recipe_options(self) -> dict[str, Any]:
+        """The options that say what is made of each picture; None for one that was not given."""
+        return {name: getattr(self, name) for name in RECIPE_OPTIONS} | {
+            "background": self.background or None
+        }
+
+    @property
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """The options of every output by its name: the main one, whose name is "", and the renditions."""
+        return outputs_of(self.recipe_options)
 
     @property
     def earlier(self) -> "Request | None":

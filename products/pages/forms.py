@@ -17,8 +17,19 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.models import Format, Request, RequestStatus
+from products.models import Fit, Format, Names, Request, RequestStatus
 from products.models.image import Causes
+from products.models.recipes import (
+    MAX_QUALITY,
+    MAX_SIDE,
+    MIN_QUALITY,
+    RECIPE_OPTIONS,
+    choice_errors,
+    number_errors,
+    parse_background,
+    parse_renditions,
+    recipe_problems,
+)
 from products.models.validators import validate_http_url
 
 #: What a column may hold, as it is chosen above the first rows of a refused file.
@@ -29,35 +40,93 @@ MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
 
 
+class SideField(forms.IntegerField):
+    """A width or height in pixels, which may be left empty."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label,
+            min_value=1,
+            max_value=MAX_SIDE,
+            required=False,
+            error_messages=number_errors(1, MAX_SIDE),
+            help_text=help_text,
+        )
+
+
+class RenditionsField(forms.JSONField):
+    """Renditions as JSON text; an empty list for none."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the list of renditions."""
+        try:
+            return parse_renditions(value)
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if value else ""
+
+
 class OptionsForm(forms.Form):
     """The options of a Request, by the names that `lifecycle.submit` takes."""
 
     quality = forms.IntegerField(
         label="Quality",
-        min_value=1,
-        max_value=95,
+        min_value=MIN_QUALITY,
+        max_value=MAX_QUALITY,
         initial=50,
+        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
         help_text="From 1 (smallest files) to 95 (best quality).",
     )
     format = forms.ChoiceField(
         label="Format",
         choices=Format.choices,
         initial=Format.JPEG,
+        error_messages=choice_errors(Format),
         help_text="File format of the compressed pictures.",
     )
-    max_width = forms.IntegerField(
-        label="Maximum width",
-        min_value=1,
-        max_value=65_535,
-        required=False,
-        help_text="In pixels. Wider pictures are scaled down. Leave empty for no limit.",
+    max_width = SideField(
+        "Maximum width", "In pixels. Wider pictures are scaled down. Leave empty for no limit."
     )
-    max_height = forms.IntegerField(
-        label="Maximum height",
-        min_value=1,
-        max_value=65_535,
+    max_height = SideField(
+        "Maximum height", "In pixels. Taller pictures are scaled down. Leave empty for no limit."
+    )
+    width = SideField("Width", "In pixels. Use it instead of the maximum width, with a fit.")
+    height = SideField("Height", "In pixels. Use it instead of the maximum height, with a fit.")
+    fit = forms.ChoiceField(
+        label="Fit",
+        choices=Fit.choices,
+        initial=Fit.INSIDE,
         required=False,
-        help_text="In pixels. Taller pictures are scaled down. Leave empty for no limit.",
+        error_messages=choice_errors(Fit),
+        help_text="How a picture is brought to this width and height. No picture is enlarged.",
+    )
+    background = forms.CharField(
+        label="Background",
+        required=False,
+        help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
+        "where the format can be, else white.",
+    )
+    trim = forms.BooleanField(
+        label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
+    )
+    min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
+    min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
+    names = forms.ChoiceField(
+        label="File names",
+        choices=Names.choices,
+        initial=Names.HASH,
+        required=False,
+        error_messages=choice_errors(Names),
+        help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
+    )
+    renditions = RenditionsField(
+        label="Renditions",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Further sizes of every picture, as JSON. For example "
+        "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
     )
     strict = forms.BooleanField(
         label="Strict",
@@ -69,6 +138,28 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
     )
+
+    def clean_fit(self) -> str:
+        fit: str = self.cleaned_data["fit"]
+        return fit or Fit.INSIDE.value
+
+    def clean_names(self) -> str:
+        names: str = self.cleaned_data["names"]
+        return names or Names.HASH.value
+
+    def clean_background(self) -> str:
+        colour: str = self.cleaned_data["background"]
+        try:
+            return parse_background(colour) if colour else ""
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if not any(name in self.errors for name in RECIPE_OPTIONS):
+            for option, sentence in recipe_problems(data).items():
+                self.add_error(option, sentence)
+        return data
 
     @property
     def options(self) -> list[forms.BoundField]:
@@ -159,7 +250,7 @@ class DraftForm(OptionsForm):
                 data.setdefault(ROLE + name, field)
         return data
 
-    def clean(self) -> dict[str, Any] | None:
+    def clean(self) -> dict[str, Any]:
         for field in self._ambiguous:
             self.add_error(field, ValidationError("Choose this for one column only.", "ambiguous"))
         return super().clean()

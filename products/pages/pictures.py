@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from django.views.static import serve
 from PIL import Image as Pillow
 
-from products.models import Image, Request
+from products.models import Image, Rendition, Request
 from products.models.files import STORAGE_ERRORS
 from products.pages.thumbnail import Busy, make_thumbnail
 
@@ -51,12 +51,21 @@ def media(request: HttpRequest, key: str) -> HttpResponseBase:
 @require_safe
 def image(request: HttpRequest, pk: UUID) -> HttpResponseRedirect:
     """Redirect anyone with the link to an Image's output. Result files contain these links."""
-    output_key = get_object_or_404(Image.objects.exclude(output_key=""), pk=pk).output_key
+    return _redirect(get_object_or_404(Image.objects.exclude(output_key=""), pk=pk).output_key)
+
+
+@require_safe
+def rendition(request: HttpRequest, pk: UUID, name: str) -> HttpResponseRedirect:
+    """Redirect anyone with the link to a rendition of an Image."""
+    return _redirect(get_object_or_404(Rendition, image=pk, name=name).key)
+
+
+def _redirect(key: str) -> HttpResponseRedirect:
     headers = {
         "Cache-Control": f"public, max-age={REDIRECT_CACHE_SECONDS}",
         "Cross-Origin-Resource-Policy": "cross-origin",  # shops embed these pictures through the redirect
     }
-    return HttpResponseRedirect(storages["links"].url(output_key), headers=headers)
+    return HttpResponseRedirect(storages["links"].url(key), headers=headers)
 
 
 @require_safe

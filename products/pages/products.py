@@ -84,6 +84,7 @@ def _first_places(products: list[Product], most: int, code: str) -> "defaultdict
         for status in ImageStatus
     }
     places = ProductImage.objects.filter(product__in=products).select_related("image")
+    places = places.prefetch_related("image__renditions")
     found: defaultdict[UUID, list[Any]] = defaultdict(list)
     for place in places.annotate(rank=rank, **counts).filter(rank__lte=most).order_by("product_id", "rank"):
         found[place.product_id].append(place)

@@ -23,5 +23,7 @@ urlpatterns = [
     path("requests/<uuid:pk>/delete/", requests.delete, name="request-delete"),
     path("thumbnails/<uuid:pk>/", pictures.thumbnail, name="thumbnail"),
     path("images/<uuid:pk>", pictures.image, name="image"),
+    path("images/<uuid:pk>/<slug:name>", pictures.rendition, name="rendition"),
     re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)$", pictures.media),
+    re_path(r"^media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)$", pictures.media),
 ]

@@ -37,7 +37,12 @@ GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 PUBLIC = {
     *("login/", "logout/", "admin/login/", "admin/logout/", "admin/password_change/", "healthz", "readyz"),
     *("api/schema/", "api/docs/"),
-    *("images/<uuid:pk>", r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)"),
+    *(
+        "images/<uuid:pk>",
+        "images/<uuid:pk>/<slug:name>",
+        r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)",
+        r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
+    ),
     "api/webhook",  # who may call it proves that by a signature
 }
 #: Sums over everybody's work, for staff and tokens.

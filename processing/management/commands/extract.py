@@ -1,8 +1,6 @@
-import json
 import logging
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from argparse import ArgumentParser
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
-from rest_framework.exceptions import ValidationError
-from rest_framework.fields import Field
 
 from processing import runtime
+from processing.management.extraction.arguments import add_recipe_arguments, checked_by
 from processing.management.extraction.progress import Progress, summary
 from processing.management.extraction.result import (
     FAILED,
@@ -36,8 +33,9 @@ from products import lifecycle
 from products.accounts.authentication import local_user
 from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
-from products.models import Format, Request
+from products.models import Request
 from products.models.files import StorageUnavailable
+from products.models.recipes import RECIPE_OPTIONS, recipe_problems
 
 STANDARD_OUTPUT = "-"
 #: The same command goes on with a request that was interrupted within this time.
@@ -73,10 +71,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--images", type=Path, metavar="DIR", help="also write the pictures there, named by serial number"
         )
-        parser.add_argument("--quality", type=quality, default=50, metavar="1-95", help="default: 50")
-        parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
-        parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
-        parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
+        add_recipe_arguments(parser)
         parser.add_argument("--strict", action="store_true", help="refuse the file if any row or cell is bad")
         parser.add_argument(
             "--force",
@@ -98,6 +93,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for name, sentence in recipe_problems(options).items():
+            raise CommandError(f"argument --{name.replace('_', '-')}: {sentence}", returncode=REFUSED)
         logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log
         self._batch: Request | None = None
         self._works_here = False
@@ -152,8 +149,8 @@ class Command(BaseCommand):
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
-        names = ("quality", "format", "max_width", "max_height", "strict", "force")
-        chosen = {name: options[name] for name in names}
+        names = (*RECIPE_OPTIONS, "strict", "force")
+        chosen = {name: options[name] for name in names if options[name] is not None}
         chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
         resume_since = None if options["force"] else timezone.now() - RESUME_WITHIN
         try:
@@ -205,30 +202,3 @@ def output_path(options: dict[str, Any]) -> Path | None:
     if not path.name or path.name == "..":
         raise CommandError(f"{source!r} is not a file.", returncode=REFUSED)
     return path.with_suffix(f".{options['style']}.csv")
-
-
-def quality(text: str) -> int:
-    """Parse a quality."""
-    if not text.isdecimal() or not 1 <= int(text) <= 95:
-        raise ArgumentTypeError("a whole number from 1 to 95")
-    return int(text)
-
-
-def pixels(text: str) -> int:
-    """Parse a width or height."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("a whole number of pixels from 1")
-    return int(text)
-
-
-def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
-    """Return a parser of arguments that accepts what a field of the API accepts."""
-
-    def convert(text: str) -> Any:
-        try:
-            return field.run_validation(text)
-        except ValidationError as error:
-            detail = error.detail if isinstance(error.detail, list) else [json.dumps(error.detail)]
-            raise ArgumentTypeError(" ".join(map(str, detail))) from error
-
-    return convert

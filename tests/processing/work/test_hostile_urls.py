@@ -241,11 +241,11 @@ def test_the_canary_leaves_out_the_threads_of_earlier_tests() -> None:
 
     def connect_later() -> None:
         go.wait()
-        socket.create_connection(("127.0.0.1", canary.port)).close()
+        socket.create_connection(("127.0.0.1", watching.port)).close()
 
     thread = threading.Thread(target=connect_later)
     thread.start()
-    with Canary() as canary:
+    with Canary() as watching:
         go.set()
         thread.join()
-    assert canary.attempts == []
+    assert watching.attempts == []

@@ -450,9 +450,11 @@ def test_known_pictures_are_written_by_one_statement_and_read_by_two(pipeline: P
         known = known_pictures.recall(batch, urls)
     assert len(queries) == 2
     assert known == {
-        image.url: KnownOutput(
-            Version(image.url, b"\0"),
-            StoredOutput(image.id, "images/00/0.jpg", source, output, animated=False),
-        )
+        image.url: {
+            "": KnownOutput(
+                Version(image.url, b"\0"),
+                StoredOutput(image.id, "images/00/0.jpg", source, output, animated=False),
+            )
+        }
         for image in images
     }

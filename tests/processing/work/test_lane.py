@@ -113,7 +113,7 @@ def test_images_claimed_while_the_worker_stops_are_released(pipeline: Pipeline) 
 def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:
-    def refuse(data: bytes, extension: str) -> str:
+    def refuse(data: bytes, extension: str, name: str) -> str:
         raise StorageError("No space left on device")
 
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.1)

@@ -313,7 +313,7 @@ def test_a_storage_that_does_not_answer_is_said_in_a_sentence(monkeypatch: Monke
     def fail(*_: object) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(LocalStorage, "listdir", fail)
+    monkeypatch.setattr(LocalStorage, "keys_below", fail)
     with pytest.raises(CommandError, match="Permission denied"):
         call_command("prune", "--older-than", "30")
 

@@ -81,6 +81,8 @@ def test_an_upload_with_every_option_is_answered_with_the_request_as_promised(ap
         "note": "",
         "options": {
             **{"quality": 80, "format": "webp", "max_width": 800, "max_height": 600, "force": False},
+            **dict.fromkeys(("width", "height", "background", "min_width", "min_height")),
+            **{"fit": "inside", "trim": False, "names": "hash", "renditions": []},
             **{"encoding": "", "columns": {}, "base_url": "", "sheet": ""},
         },
         "products": {"total": 2},
