@@ -208,7 +208,7 @@ class AttemptMaker:
 
         def compress() -> Made:
             measurements.observe_wait(time.monotonic() - start)
-            return _make(
+            return _make_outputs(
                 image, partial(compress_here, data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
             )
 
@@ -227,7 +227,7 @@ class AttemptMaker:
         timeouts = 0
         while True:
             try:
-                return await self._children.run(image.batch.owner_id, partial(_make, image, compress))
+                return await self._children.run(image.batch.owner_id, partial(_make_outputs, image, compress))
             except TimeLimitError:
                 timeouts += 1
                 if timeouts == MAX_TIMEOUTS:
@@ -253,7 +253,7 @@ def _still_stored(known: KnownOutputs) -> KnownOutputs:
     return {name: one for name, one in known.items() if is_stored(one.stored.key)}
 
 
-def _make(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
+def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
     """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
     start = time.monotonic()
     result = compress()
