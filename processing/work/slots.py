@@ -16,35 +16,12 @@ from processing.work.shares import FetchShares
 STALLED_SECONDS = 1.0
 #: How long a worker that got no lease of a host goes on asking for one: others need time to return theirs.
 WANTED_SECONDS = 5.0
-#: Seconds of work, at the present throughput, that may wait to start, so that claims can be few and large;
-#: and the limit to it: a killed process makes a suspect of every Image that it holds.
-AHEAD_SECONDS, MAX_AHEAD = 0.5, 512
-THROUGHPUT_SECONDS = 0.5
-#: Most Images that are claimed at once, and wait to start, while the work is slow: as many as one host has
-#: slots, times this. All of them may be of one slow host.
+#: Most Images that are claimed at once, and that wait to start: as many as one host has slots, times this.
+#: All of them may be of one slow host.
 CLAIM_FACTOR = 4
-
-
-class Throughput:
-    """Images completed per second, measured over the last half second."""
-
-    def __init__(self) -> None:
-        self._per_second = 0.0
-        self._done = 0
-        self._since = time.monotonic()
-
-    def done(self) -> None:
-        """Count one more Image."""
-        self._done += 1
-        elapsed = time.monotonic() - self._since
-        if elapsed >= THROUGHPUT_SECONDS:
-            self._per_second = self._done / elapsed
-            self._done, self._since = 0, time.monotonic()
-
-    def ahead(self) -> int:
-        """Return how many Images are AHEAD_SECONDS of work; 0 after a second with next to none."""
-        is_recent = time.monotonic() - self._since < 2 * THROUGHPUT_SECONDS
-        return min(round(self._per_second * AHEAD_SECONDS), MAX_AHEAD) if is_recent else 0
+#: A host is busy, and left out of claims, while so many of its Images are held, times its slots: those in
+#: work, and as many again that start before the next claim has come.
+BUSY_FACTOR = 2
 
 
 class Slots:
@@ -52,9 +29,8 @@ class Slots:
 
     An Image starts when a place is free, the rate limiter lets its host (host:port) be requested, and fewer
     Images of the host are being fetched than this worker has leased of the `per_host` slots that all workers
-    share. Hosts that have never answered have a share of the places (`FetchShares`). Hosts are
-    served one after another, and so are the owners of Images of one host. Only half a second's work waits to
-    start.
+    share. Hosts that have never answered have a share of the places (`FetchShares`). Hosts are served one
+    after another, and so are the owners of Images of one host.
 
     Used in the event loop only.
     """
@@ -77,8 +53,6 @@ class Slots:
         self._leased: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
         self._started_at: dict[str, float] = {}
-        self._throughput = Throughput()
-        self._throughputs: dict[str, Throughput] = {}
         self._claim_pause = 0.0
         self._claims_paused_until = 0.0
 
@@ -108,7 +82,7 @@ class Slots:
             return 0
         if self._claim_pause:
             return 0 if self._held or time.monotonic() < self._claims_paused_until else 1
-        most_waiting = max(min(self._places, CLAIM_FACTOR * self.per_host), self._throughput.ahead())
+        most_waiting = min(self._places, CLAIM_FACTOR * self.per_host)
         room = self._places + most_waiting - self._held.total() + self._others_without_share(owner)
         return min(room, most_waiting) if room >= max(1, most_waiting // 2) else 0
 
@@ -131,10 +105,7 @@ class Slots:
     def is_busy(self, host: str) -> bool:
         """Return whether another Image of a host could only wait."""
         limit = self._rate_limiter.requests_per_second(host)
-        throughput = self._throughputs.get(host)
-        most = self.per_host + (throughput.ahead() if throughput else 0)
-        if limit is not None:
-            most = min(limit, self.per_host)
+        most = BUSY_FACTOR * self.per_host if limit is None else min(limit, self.per_host)
         return self._held[host] >= most or self._leased.get(host) == 0
 
     # --- Images ---
@@ -146,8 +117,6 @@ class Slots:
             self._held[image.host] += 1
             self._waiting.setdefault((image.host, image.batch.owner_id), deque()).append(image)
             self._started_at.setdefault(image.host, now)
-            if image.host not in self._throughputs:
-                self._throughputs[image.host] = Throughput()
         self._tell_if_empty()
         wanted = {image.host: min(self._held[image.host], self.per_host) for image in images}
         return {host: count for host, count in wanted.items() if count > self._leased.get(host, 0)}
@@ -181,8 +150,6 @@ class Slots:
     def done(self, image: ClaimedImage) -> None:
         """Free the place of an Image."""
         self._running -= 1
-        self._throughput.done()
-        self._throughputs[image.host].done()
         self._forget(image)
 
     def drop_slow(self) -> list[ClaimedImage]:
@@ -204,7 +171,6 @@ class Slots:
             for host, owner in self._waiting
             if self._started_at[host] < oldest and not self._rate_limiter.ready_in(host)
         ]
-        self._throughputs |= {host: Throughput() for host, _ in stalled}
         return self._drop(stalled)
 
     def drop_requests(self, ids: set[UUID]) -> list[ClaimedImage]:
@@ -257,7 +223,6 @@ class Slots:
             if not (request.wanted or request.used or self._held[host]):
                 del self._leased[host]
         self._rate_limiter.forget(but=self._held)
-        self._throughputs = {host: self._throughputs[host] for host in self._held}
 
     def _may_start(self, host: str, owner: Hashable) -> bool:
         if self._fetching[host] >= self._leased.get(host, 0) or not self._has_share(host, owner):

@@ -1,4 +1,4 @@
-"""The number of Images that a worker claims: by its throughput, and limited for one host."""
+"""The number of Images that a worker claims, in all and of one host, and which of them start."""
 
 import uuid
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from processing.hosts.leases import Lease
 from processing.hosts.rate_limit import RateLimiter
 from processing.work import slots as module
 from processing.work.claim import ClaimedImage
-from processing.work.slots import CLAIM_FACTOR, Slots
+from processing.work.slots import BUSY_FACTOR, CLAIM_FACTOR, Slots
 from products.models import Request
 
 PLACES, PER_HOST = 64, 4
@@ -50,16 +50,6 @@ def add(slots: Slots, host: str, count: int) -> list[ClaimedImage]:
     return slots.start()
 
 
-def work_fast(slots: Slots, clock: Clock) -> None:
-    """Complete a hundred pictures within a second."""
-    for _ in range(100):
-        (image,) = add(slots, "fast", 1)
-        clock.now += 0.01
-        slots._rate_limiter.answered("fast")
-        slots.fetched(image)
-        slots.done(image)
-
-
 def claims(slots: Slots) -> int:
     """Fill the slots by claims that are each of another host. Return the number of Images."""
     count = 0
@@ -76,28 +66,29 @@ def test_as_many_images_wait_as_one_claim_may_bring(slots: Slots) -> None:
     assert claims(slots) == PLACES + WAITING
 
 
-def test_more_images_may_wait_while_the_work_is_fast(slots: Slots, clock: Clock) -> None:
-    work_fast(slots, clock)
-    assert PLACES + WAITING < claims(slots) <= PLACES + 100
-
-
-def test_the_throughput_of_a_minute_ago_does_not_count(slots: Slots, clock: Clock) -> None:
-    work_fast(slots, clock)
-    clock.now += 60
-    assert claims(slots) == PLACES + WAITING
-
-
-def test_a_claim_while_the_work_is_slow_is_for_a_few_times_the_slots_of_a_host(slots: Slots) -> None:
+def test_a_claim_is_for_a_few_times_the_slots_of_a_host(slots: Slots) -> None:
     assert slots.room() == CLAIM_FACTOR * PER_HOST
 
 
 def test_a_claim_of_one_slow_host_leaves_room_for_other_hosts(slots: Slots, clock: Clock) -> None:
-    work_fast(slots, clock)
+    slots._rate_limiter.answered("slow")
     assert len(add(slots, "slow", slots.room())) == PER_HOST
     clock.now += 0.9
     assert slots.busy_hosts() == ["slow"]
     clock.now += 60
     assert slots.room() > 0
+
+
+def test_more_images_of_a_host_are_claimed_before_its_slots_run_dry(slots: Slots) -> None:
+    slots._rate_limiter.answered("fast")
+    running = add(slots, "fast", slots.room())
+    while slots.is_busy("fast"):
+        image = running.pop()
+        slots.fetched(image)
+        slots.done(image)
+        running += slots.start()
+    assert len(running) == PER_HOST
+    assert sum(map(len, slots._waiting.values())) == (BUSY_FACTOR - 1) * PER_HOST - 1
 
 
 def test_silent_hosts_of_one_owner_leave_places_to_others(slots: Slots) -> None:
