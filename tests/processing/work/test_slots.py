@@ -10,7 +10,7 @@ from processing.hosts.leases import Lease
 from processing.hosts.rate_limit import RateLimiter
 from processing.work import slots as module
 from processing.work.claim import ClaimedImage
-from processing.work.slots import BUSY_FACTOR, CLAIM_FACTOR, Slots
+from processing.work.slots import BUSY_FACTOR, CLAIM_FACTOR, STALLED_SECONDS, Slots
 from products.models import Request
 
 PLACES, PER_HOST = 64, 4
@@ -89,6 +89,18 @@ def test_more_images_of_a_host_are_claimed_before_its_slots_run_dry(slots: Slots
         running += slots.start()
     assert len(running) == PER_HOST
     assert sum(map(len, slots._waiting.values())) == (BUSY_FACTOR - 1) * PER_HOST - 1
+
+
+def test_hosts_that_hang_leave_room_for_others_after_a_while(slots: Slots, clock: Clock) -> None:
+    hosts = [f"host {number}" for number in range(PLACES // PER_HOST)]
+    for host in hosts:
+        slots._rate_limiter.answered(host)
+        add(slots, host, slots.room())
+    assert slots.room() == 0
+    assert slots._running < PLACES // 2
+    clock.now += STALLED_SECONDS + 0.1
+    assert len(slots.drop_stalled()) == PLACES + WAITING - slots._running
+    assert slots.room() == WAITING
 
 
 def test_silent_hosts_of_one_owner_leave_places_to_others(slots: Slots) -> None:
