@@ -291,7 +291,7 @@ AWS_STORAGE_BUCKET_NAME = env.text("AWS_STORAGE_BUCKET_NAME")
 
 # With signed URLs the bucket is private: /images/… redirects to a URL of the store that is signed.
 AWS_S3_SIGNED_URLS = env.boolean("AWS_S3_SIGNED_URLS", False)
-FETCH_CONCURRENCY = env.integer("FETCH_CONCURRENCY", 32)
+FETCH_CONCURRENCY = env.integer("FETCH_CONCURRENCY", 256)
 STORAGES = storage_settings.local(DATA_DIR)
 if AWS_STORAGE_BUCKET_NAME:
     try:

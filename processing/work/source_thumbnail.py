@@ -10,8 +10,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
 from processing.compress import Compressed, CompressError, Recipe, compress_isolated
-from processing.http.transport import guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError, fetch_alone
 from products.pages.pictures import image_with_output
 from products.pages.thumbnail import THUMBNAIL_PIXELS
 
@@ -61,18 +60,9 @@ def _answer(request: HttpRequest, pk: UUID, recipe: Recipe) -> HttpResponse:
 
 def _fetch(url: str, recipe: Recipe) -> Compressed:
     """Fetch a picture and make an output of it. The data is untrusted, so a separate process decodes it."""
-    with guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1) as transport:
-        fetched = fetch(
-            transport,
-            url,
-            timeout=FETCH_SECONDS,
-            max_bytes=settings.FETCH_MAX_BYTES,
-            user_agent=settings.FETCH_USER_AGENT,
-        )
+    data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES)
     with _decoding:
-        return compress_isolated(
-            fetched.data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
-        )
+        return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS)
 
 
 def _placeholder(text: str, headers: dict[str, str], status: int = 200) -> HttpResponse:
