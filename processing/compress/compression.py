@@ -25,9 +25,17 @@ from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
 from processing.compress.native import UnsuitableError, requantise
 from processing.compress.png import read_png
-from processing.compress.scaling import WHITE, Pixels, Plan, Size, covering, padded, plan
+from processing.compress.scaling import Pixels, Plan, Size, covering, padded, plan
 from processing.compress.structure import check_structure
-from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
+from processing.compress.types import (
+    WHITE,
+    Compressed,
+    CompressError,
+    Encoded,
+    ImageInfo,
+    OutputOptions,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from numpy import uint8

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from processing.compress.scaling import WHITE, flattened
-from processing.compress.types import CompressError
+from processing.compress.scaling import flattened
+from processing.compress.types import WHITE, CompressError
 
 if TYPE_CHECKING:
     from numpy import uint8

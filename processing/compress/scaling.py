@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 
-WHITE = "#ffffff"
 #: A border may differ by so much from the corner in each channel.
 MAX_BORDER_DIFFERENCE = 10
 
@@ -106,7 +105,10 @@ class Pixels:
         image, width, height = self._sufficient((2 * stored[0], 2 * stored[1]))
         if image.size != stored:
             image = image.resize(stored, Image.Resampling.LANCZOS, box=(0, 0, width, height))
-            self._levels.append(_Level(image, *stored))
+            # Only if much smaller: so all levels together have at most twice the pixels of the first.
+            smallest = min(level.image.width * level.image.height for level in self._levels)
+            if 2 * stored[0] * stored[1] <= smallest:
+                self._levels.append(_Level(image, *stored))
         return upright(image, self._orientation)
 
     def _sufficient(self, least: Size) -> _Level:
