@@ -3,14 +3,20 @@
 import csv
 import io
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from processing.storage.outputs import store
+from processing.work.claim import claim
 from products import lifecycle
+from products.lifecycle import PictureFacts, StoredRendition
 from products.models import Request
+from products.results.changes import State, count_changes
+from tests.support.batches import WORKER
 from tests.support.factories import HEADER as FACTORY_HEADER
 from tests.support.factories import (
     JPEG,
@@ -20,6 +26,7 @@ from tests.support.factories import (
     ingest,
     make_csv,
     make_user,
+    outcome_of,
     settle,
     submit,
 )
@@ -71,6 +78,38 @@ def test_each_picture_is_new_changed_unchanged_failing_or_gone() -> None:
         ["new", url("added"), became, "", ""],
         ["gone", url("left"), "", was, ""],
     ]
+
+
+@pytest.mark.parametrize("style", ["csv", "page"])
+def test_a_picture_with_another_rendition_has_changed(style: str) -> None:
+    ann, names = make_user(), ("same", "none", "other", "added", "removed")
+
+    def made(**thumbs: str) -> Request:
+        """A Request of five pictures, of which these have a rendition, by the content of its file."""
+        data = make_csv(*((number, "Lamp", url(name)) for number, name in enumerate(names, 1)))
+        batch = ingest(submit(ann, data, renditions=[{"name": "thumb", "width": 60}]))
+        outcomes = [
+            replace(
+                outcome_of(image, JPEG),
+                renditions=[
+                    StoredRendition("thumb", store(content.encode(), "webp"), PictureFacts(3, 60, 40, "webp"))
+                    for name, content in thumbs.items()
+                    if image.url == url(name)
+                ],
+            )
+            for image in claim(batch, WORKER, 10)
+        ]
+        lifecycle.record(batch.pk, outcomes, WORKER)
+        return Request.objects.get(pk=batch.pk)
+
+    before = made(same="1", other="1", removed="1")
+    now = made(same="1", other="2", added="1")
+    if style == "page":
+        assert count_changes(State(now), State(before)) == [("Changed", 3), ("Unchanged", 2)]
+        return
+    kinds = kinds_of(client_of(ann), now)
+    assert {name for name in names if kinds[name] == "changed"} == {"other", "added", "removed"}
+    assert kinds["same"] == kinds["none"] == "unchanged"
 
 
 def test_outputs_that_nobody_may_read_have_addresses_of_ours(settings: Settings) -> None:
