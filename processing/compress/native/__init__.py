@@ -1,7 +1,7 @@
 """Change the quality of a JPEG without decoding its pixels.
 
-``requantise.c`` does it, which ``scripts/bootstrap`` compiles to a library in the virtual environment if a C
-compiler and the headers of libjpeg-turbo are there. Without the library, pixels are decoded and encoded.
+``requantise.c`` does it. ``scripts/bootstrap`` compiles it to a library in the virtual environment if there
+is a C compiler with the headers of libjpeg-turbo. Without the library, pixels are decoded and encoded.
 """
 
 import sys
@@ -31,6 +31,16 @@ def library() -> Any | None:
     function.argtypes = (c_char_p, c_size_t, c_int, c_size_t, c_void_p, c_size_t, c_char_p)
     function.restype = c_size_t
     return function
+
+
+def jpeg_codec() -> str:
+    """Return how this process changes the quality of a JPEG, for operators."""
+    if library():
+        return f"coefficients, by {LIBRARY}"
+    return (
+        f"pixels, since {LIBRARY} is missing or cannot be loaded. Install a C compiler and the headers of "
+        "libjpeg-turbo and run scripts/bootstrap to recompress JPEGs for less CPU."
+    )
 
 
 def requantise(data: bytes, quality: int, max_pixels: int) -> bytes:
