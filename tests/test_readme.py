@@ -1,4 +1,4 @@
-"""The commands of README, executed as printed, and their answers; and the demo."""
+"""The commands of README and of the recipes, executed as printed, and their answers; and the demo."""
 
 import re
 import sqlite3
@@ -18,7 +18,9 @@ from tests.support.stack import ROOT, Embedded, free_port, wait_for
 pytestmark = pytest.mark.needs("the service in a process of its own")
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.md"))
 SESSION = TEXT.partition("### From a program")[2].partition("## Run it for others")[0]
+(CATALOGUE,) = re.findall(r"^```csv\n(.*?)^```", SESSION, re.DOTALL | re.MULTILINE)
 #: These two run until they are ended.
 SERVE_PICTURES = "python3 -m http.server 8001 --bind 127.0.0.1 --directory demo/pictures"
 SERVE = "FETCH_ALLOWED_NETWORKS=127.0.0.0/8 make run"
@@ -99,7 +101,7 @@ class Shell:
             try:
                 wait_for(comes, command.line)
             except AssertionError as error:
-                raise AssertionError(f"{command.line}\n{latest}\nbut README has\n{printed}") from error
+                raise AssertionError(f"{command.line}\n{latest}\nbut the page has\n{printed}") from error
             return
         shown = self.run(command.line)
         assert is_as_printed(shown, printed, is_change=True), f"{command.line}\n{shown}\nnot\n{printed}"
@@ -138,20 +140,55 @@ def small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_session_runs_as_printed(small_demo: Path, tmp_path: Path) -> None:
     demo.draw_pictures()
-    (catalogue,) = re.findall(r"^```csv\n(.*?)^```", SESSION, re.DOTALL | re.MULTILINE)
     (tmp_path / "service").mkdir()
     port = free_port()
     with Embedded(tmp_path / "service") as service:
         service.serve()
         shell = Shell(tmp_path, service, port)
         (tmp_path / "variables").touch()
-        (tmp_path / "catalogue.csv").write_text(shell.localised(catalogue), encoding="utf-8")
+        (tmp_path / "catalogue.csv").write_text(shell.localised(CATALOGUE), encoding="utf-8")
         first, second, *others = commands(SESSION)
         assert [first.line, second.line] == [SERVE_PICTURES, SERVE]
         with pictures_served(shell, tmp_path, port):
             for command in others:
                 shell.check(command)
     assert len(list((tmp_path / "new-pictures").iterdir())) == 4
+
+
+def test_the_recipes_run_as_printed(small_demo: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    demo.draw_pictures()
+    (tmp_path / "service").mkdir()
+    port = free_port()
+    ran = 0
+    with Embedded(tmp_path / "service") as service:
+        service.serve()
+        shell = Shell(tmp_path, service, port)
+        (tmp_path / "variables").touch()
+        with pictures_served(shell, tmp_path, port):
+            for page in RECIPES:
+                text = page.read_text(encoding="utf-8")
+                if not (printed := commands(text)):
+                    continue
+                (source,) = re.findall(r"extract (\S+)", printed[0].line)
+                (block,) = re.findall(r"^```(?:csv|xml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE) or [
+                    CATALOGUE
+                ]
+                (tmp_path / source).write_text(shell.localised(block), encoding="utf-8")
+                for command in printed:
+                    with subtests.test(page.name, command=command.line):
+                        shell.check(command)
+                    ran += 1
+    assert ran == 10
+
+
+def test_every_recipe_says_what_was_tried_and_is_listed() -> None:
+    listed = re.findall(
+        r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "recipes" / "index.md").read_text(encoding="utf-8")
+    )
+    assert sorted([*listed, "index.md"]) == [page.name for page in RECIPES]
+    for page in RECIPES:
+        last = page.read_text(encoding="utf-8").rpartition("\n\n")[2]
+        assert page.name == "index.md" or last.startswith(("**Tried:**", "**Not tried:**")), page.name
 
 
 def test_the_demo_counts_what_extract_counts_and_keeps_to_its_folder(
