@@ -64,12 +64,13 @@ def test_there_are_no_other_snippets() -> None:
 
 def test_the_job_with_curl(cluster: Cluster, here: Path) -> None:
     run(cluster, here, "bash", "-euo", "pipefail", "-c", "\n".join(snippets("sh")))
-    preview, request, failures, retried = (
+    preview, request, failures, retried, sized = (
         json.loads((here / f"{name}.json").read_text())
-        for name in ("preview", "request", "failures", "retried")
+        for name in ("preview", "request", "failures", "retried", "renditions")
     )
     assert preview["images"] == {"total": 3, "distinct": 2}
     assert request["options"]["format"] == "webp"
+    assert (sized["options"]["fit"], len(sized["options"]["renditions"])) == ("pad", 1)
     assert [group["code"] for group in failures["results"]] == ["http_404"]
     assert (retried["run"], retried["images"]["pending"]) == (2, 1)
     lamp, vase = outputs(here)

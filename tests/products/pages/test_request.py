@@ -176,9 +176,8 @@ def test_a_page_of_products_costs_as_many_queries_for_25_as_for_one(
     page: Client, ann: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     batch = ingested(ann, *pictures(30))
-    # session, user, request, worker, two of failures; products, images, renditions; deliveries,
-    # banner
-    with django_assert_num_queries(13):
+    # session, user, request, worker, two of failures; products, images; deliveries, banner
+    with django_assert_num_queries(12):
         page.get(address("request", batch))
 
 
