@@ -65,7 +65,8 @@ class Shell:
     """Runs commands of the document in a folder, with other ports. Its variables last."""
 
     def __init__(self, folder: Path, service: Embedded, pictures_port: int) -> None:
-        self.folder, self._environment = folder, service.environment
+        self.folder = folder
+        self._environment = service.environment | {"PUBLIC_URL": service.url}  # its port is not 8000
         self._ports = {"8000": str(service.port), "8001": str(pictures_port)}
 
     def localised(self, text: str) -> str:
