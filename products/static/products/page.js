@@ -103,3 +103,5 @@ document.addEventListener("htmx:afterSwap", () => { localizeTimes(document); sho
 localizeTimes(document);
 showCopyButtons(document);
 showSwitch();
+// On a phone the tabs scroll sideways.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
