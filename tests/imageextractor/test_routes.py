@@ -49,6 +49,8 @@ PUBLIC = {
 }
 #: Sums over everybody's work, for staff and tokens.
 TOTALS = "metrics"
+#: Parts of pages without anyone's data; 404 unless DEBUG is set.
+DESIGN = "design/"
 #: A form that shows nothing of whoever fills it in.
 PASSWORD = "account/password/"
 
@@ -182,7 +184,7 @@ def test_ones_own_is_found_by_at_least_one_method(anns: Anns, subtests: pytest.S
 
 def test_lists_show_nothing_of_somebody_else(anns: Anns) -> None:
     ann = client_of(anns.user)
-    for route in set(OWN) - {*WITH_ID, TOTALS, PASSWORD}:
+    for route in set(OWN) - {*WITH_ID, TOTALS, PASSWORD, DESIGN}:
         answer = anns.bob.get(anns.path(route))
         assert answer.status_code in {200, 405}, route
         assert SECRET not in answer.content.decode(), route
