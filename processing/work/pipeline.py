@@ -6,6 +6,7 @@ so a slow origin delays its own pictures only.
 """
 
 import logging
+import sys
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -282,6 +283,8 @@ def start(worker_id: uuid.UUID) -> Pipeline:
     """Make this process a worker."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     configure_malloc()
+
+    sys.setswitchinterval(float(__import__("os").environ.get("SWITCH", "0.005")))
     _current = Pipeline(worker_id)
     return _current
 

@@ -22,7 +22,7 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 
 from products.lifecycle.corrections import Corrections, correct
 from products.lifecycle.drafts import discard_draft, keep_draft
-from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk
+from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk, parts_of_row
 from products.lifecycle.record import Outcome, PictureFacts, record
 from products.lifecycle.repair import Replacement, StillActive, fetch_from, replace, retry, set_ignored
 from products.lifecycle.submit import (
@@ -53,6 +53,7 @@ __all__ = [
     "file_too_large",
     "ingest_chunk",
     "keep_draft",
+    "parts_of_row",
     "preview_catalogue",
     "record",
     "repeat",
