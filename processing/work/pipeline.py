@@ -6,7 +6,6 @@ so a slow origin delays its own pictures only.
 """
 
 import logging
-import sys
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -204,7 +203,8 @@ class Pipeline:
             by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
             for attempt in attempts:
                 by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
-            for (request_id, run), made in by_run.items():
+            # Small ones first: they may be all of a Request, and each waits for those in front of it.
+            for (request_id, run), made in sorted(by_run.items(), key=lambda item: len(item[1])):
                 with logs.about(request_id=request_id):
                     self._flush(request_id, run, made)
         connection.close()
@@ -283,8 +283,6 @@ def start(worker_id: uuid.UUID) -> Pipeline:
     """Make this process a worker."""
     global _current  # noqa: PLW0603 (one per process, as there is one broker per process)
     configure_malloc()
-
-    sys.setswitchinterval(float(__import__("os").environ.get("SWITCH", "0.005")))
     _current = Pipeline(worker_id)
     return _current
 
