@@ -1,4 +1,4 @@
-# One image for the web process and the workers: compose.yaml shows how each is started.
+# One image for the whole service in one container, and for web and workers of a cluster: docs/operations.md.
 
 FROM python:3.13-slim AS build
 # Without pip: that of the base image installs into it, and does not come along.
@@ -38,6 +38,6 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --start-interval=1s \
     CMD ["python", "scripts/healthcheck.py"]
+# With REDIS_URL this is the web process of a cluster, without it the whole service, with its data in /data.
 # Uploads go to /tmp while they arrive; with S3 nothing else has to be writable.
-CMD ["gunicorn", "-c", "python:imageextractor.gunicorn_conf", "--bind", "0.0.0.0:8000", \
-     "--worker-tmp-dir", "/dev/shm", "imageextractor.wsgi"]
+CMD ["python", "manage.py", "serve", "--bind", "0.0.0.0:8000"]

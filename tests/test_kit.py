@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 GITHUB = ROOT / ".github"
 FORMS = [path for path in sorted((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) if path.name != "config.yml"]
-#: A name of code: `SubmissionSerializer`, `known_picture_id`, `EVENT_CHOICES`, also after dots.
+#: A name of code: `SubmissionSerializer`, `known_picture_ids`, `EVENT_CHOICES`, also after dots.
 NAME = re.compile(r"`[\w.]*?((?:[A-Z][a-z]+|_?[a-z]+_|[A-Z]{2})\w+)`")
 #: A path in code: with a slash, or a file of the root by what its name ends in.
 PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w.-]+\.(?:md|toml|yaml|lock))`")

@@ -6,8 +6,8 @@ import pytest
 from django.contrib import admin
 from django.core.management import load_command_class
 
-from processing.compress import Options
-from processing.work.known_pictures import known_picture_id
+from processing.compress import OutputOptions, Recipe
+from processing.work.known_pictures import known_picture_ids
 from products.api.serializers import SubmissionSerializer
 from products.catalogue import Reading
 from products.models import Request
@@ -17,16 +17,18 @@ READING = set(Reading.__annotations__)
 API = set(SubmissionSerializer().fields) - {"file"}
 #: Taken by the API alone.
 API_ONLY = {"webhook_url"}
-#: Matters only while the file is checked.
-NOT_STORED = {"strict"}
-OTHER_VALUES = {"quality": 77, "format": "webp", "max_width": 300, "max_height": 300}
+OTHER_VALUES = {
+    **{"quality": 77, "format": "webp", "max_width": 300, "max_height": 300, "width": 300, "height": 300},
+    **{"fit": "cover", "background": "#123456", "trim": True, "names": "source"},
+}
 
 
 def test_forms_take_the_options_of_the_api() -> None:
     options = API - API_ONLY - READING
-    assert set(OptionsForm.base_fields) == options
+    assert set(OptionsForm.base_fields) == options - {"profile"}
     assert set(UploadForm.base_fields) == {"file", *options}
-    assert set(DraftForm.base_fields) == {*options, *READING - {"columns"}, "serial", "name", "images"}
+    columns = {"serial", "name", "images"}
+    assert set(DraftForm.base_fields) == {*options, *READING - {"columns"}, *columns, "shown_profile"}
 
 
 def test_the_command_takes_the_options_of_the_api() -> None:
@@ -35,19 +37,18 @@ def test_the_command_takes_the_options_of_the_api() -> None:
 
 
 def test_a_request_keeps_them_and_staff_see_them() -> None:
-    kept = API - NOT_STORED
-    assert kept <= {field.name for field in Request._meta.concrete_fields}
+    assert {field.name for field in Request._meta.concrete_fields} >= API
     fieldsets = admin.site.get_model_admin(Request).fieldsets or []
-    assert kept <= {name for _title, content in fieldsets for name in content["fields"]}
+    assert {name for _title, content in fieldsets for name in content["fields"]} >= API
 
 
 def test_the_options_of_compression_are_those_of_a_request() -> None:
-    assert {field.name for field in fields(Options)} <= API
+    assert {field.name for field in fields(Recipe)} <= API
 
 
-@pytest.mark.parametrize("option", [field.name for field in fields(Options)])
+@pytest.mark.parametrize("option", [*(field.name for field in fields(OutputOptions)), "trim", "names"])
 def test_a_picture_is_only_known_for_the_same_outputs(option: str) -> None:
     plain, other = Request(owner_id=1), Request(owner_id=1, **{option: OTHER_VALUES[option]})
-    url = "https://shop.example/lamp.jpg"
-    assert known_picture_id(plain, url) != known_picture_id(other, url)
-    assert known_picture_id(plain, url) == known_picture_id(Request(owner_id=1), url)
+    urls = ["https://shop.example/lamp.jpg"]
+    assert known_picture_ids(plain, urls).keys().isdisjoint(known_picture_ids(other, urls))
+    assert known_picture_ids(plain, urls) == known_picture_ids(Request(owner_id=1), urls)

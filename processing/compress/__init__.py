@@ -1,4 +1,4 @@
-"""Compress pictures: bytes in, bytes out, without Django, files or network.
+"""Compress pictures: bytes and a recipe in, outputs out, without Django, files or network.
 
 ``compress()`` works in this process, ``compress_isolated()`` in a child process for pictures that may crash a
 decoder or take long. ``compress_here()`` tells the two apart by the header. ``PixelBudget`` and
@@ -11,19 +11,22 @@ from processing.compress.child_process import (
     compress_here,
     compress_isolated,
 )
-from processing.compress.compression import compress
+from processing.compress.compression import check_minimum, compress
 from processing.compress.memory import BYTES_PER_PIXEL, PixelBudget, configure_malloc
-from processing.compress.types import Compressed, CompressError, ImageInfo, Options
+from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
 
 __all__ = [
     "BYTES_PER_PIXEL",
     "CompressError",
     "Compressed",
+    "Encoded",
     "ImageInfo",
     "NeedsChildError",
-    "Options",
+    "OutputOptions",
     "PixelBudget",
+    "Recipe",
     "TimeLimitError",
+    "check_minimum",
     "compress",
     "compress_here",
     "compress_isolated",

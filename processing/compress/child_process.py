@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from processing.compress.bmp import MaskedBmpFile
-from processing.compress.compression import compress, compress_opened, reserved_pixels
+from processing.compress.compression import (
+    check_canvas,
+    compress,
+    compress_opened,
+    reserved_pixels,
+    target_format,
+)
 from processing.compress.decode import Picture, open_picture
-from processing.compress.encode import ORIGINAL_FORMATS
 from processing.compress.formats import JPEG_FORMATS, RARE_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.structure import Structure, check_structure
 from processing.compress.tiff import SampleTiffFile
-from processing.compress.types import Compressed, CompressError, ImageInfo, Options
+from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +67,7 @@ class NeedsChildError(Exception):
 
 def compress_here(
     data: bytes,
-    options: Options,
+    recipe: Recipe,
     *,
     max_pixels: int,
     reserve: Callable[[int], AbstractContextManager[None]],
@@ -73,38 +78,42 @@ def compress_here(
     """
     structure = check_structure(data)
     picture = open_picture(data, structure, max_pixels)
+    check_canvas(recipe, max_pixels)
     is_rare = picture.format in RARE_FORMATS or isinstance(picture.image, MaskedBmpFile | SampleTiffFile)
-    if is_rare or structure.is_slow or _work(picture, structure, options) > MAX_WORK_IN_PROCESS:
-        raise NeedsChildError(_pixels_in_child(picture, data, options))
-    with reserve(reserved_pixels(picture, data)):
-        return compress_opened(picture, data, options)
+    if is_rare or structure.is_slow or _work(picture, structure, recipe) > MAX_WORK_IN_PROCESS:
+        raise NeedsChildError(_pixels_in_child(picture, data, recipe))
+    with reserve(reserved_pixels(picture, data, recipe)):
+        return compress_opened(picture, data, recipe)
 
 
-def _work(picture: Picture, structure: Structure, options: Options) -> int:
+def _work(picture: Picture, structure: Structure, recipe: Recipe) -> int:
     """Estimate the work for a picture, in pixels that a baseline JPEG would have for the same."""
     image = picture.image
+    pixels = image.width * image.height
     if image.format in JPEG_FORMATS:
-        decoding = structure.passes
+        work = pixels * structure.passes
     else:
-        decoding = _DECODING_WORK.get(image.format or "", _DEFAULT_DECODING_WORK)
-    return image.width * image.height * (decoding + _ENCODING_WORK.get(_target(picture, options), 0))
+        work = pixels * _DECODING_WORK.get(image.format or "", _DEFAULT_DECODING_WORK)
+    for options in recipe.outputs:
+        width, height = options.box
+        box = (width or max(image.size)) * (height or max(image.size))
+        most = box if options.fit == "pad" else min(box, pixels)
+        work += most * _ENCODING_WORK.get(target_format(picture, options), 0)
+    return work
 
 
-def _pixels_in_child(picture: Picture, data: bytes, options: Options) -> int:
+def _pixels_in_child(picture: Picture, data: bytes, recipe: Recipe) -> int:
     """Return the pixels to reserve, fewer for a JPEG, so that pictures of others are worked on beside it."""
-    pixels = reserved_pixels(picture, data)
-    if picture.image.format in JPEG_FORMATS and _target(picture, options) == "jpeg":
+    pixels = reserved_pixels(picture, data, recipe)
+    targets = {target_format(picture, options) for options in recipe.outputs}
+    if picture.image.format in JPEG_FORMATS and targets == {"jpeg"}:
         return pixels * JPEG_BYTES_PER_PIXEL // BYTES_PER_PIXEL
     return pixels
 
 
-def _target(picture: Picture, options: Options) -> str:
-    return ORIGINAL_FORMATS.get(picture.format, "png") if options.format == "original" else options.format
-
-
 def compress_isolated(
     data: bytes,
-    options: Options,
+    recipe: Recipe,
     *,
     max_pixels: int,
     seconds: int = TIMEOUT_SECONDS,
@@ -116,7 +125,7 @@ def compress_isolated(
     Raise RuntimeError or OSError if the child could not be started.
     """
     task = {
-        "options": asdict(options),
+        "recipe": asdict(recipe),
         "max_pixels": max_pixels,
         "memory_bytes": BASE_MEMORY_BYTES + BYTES_PER_PIXEL * max_pixels,
         "cpu_seconds": min(seconds, cpu_seconds),
@@ -149,8 +158,17 @@ def compress_isolated(
     answer = json.loads(head)
     if "code" in answer:
         raise CompressError(**answer)
-    answer["source"], answer["output"] = ImageInfo(**answer["source"]), ImageInfo(**answer["output"])
-    return Compressed(data=output, **answer)
+    return _read_answer(answer, output)
+
+
+def _read_answer(answer: dict[str, Any], data: bytes) -> Compressed:
+    """Return what the child has made, as `main` wrote it."""
+    made, start = [], 0
+    for output in answer["outputs"]:
+        info = ImageInfo(**output.pop("output"))
+        made.append(Encoded(data=data[start : start + info.bytes], output=info, **output))
+        start += info.bytes
+    return Compressed.of(made, ImageInfo(**answer["source"]), animated=answer["animated"])
 
 
 def _crashed(how: str, stderr: bytes | None, kind: type[CompressError] = CompressError) -> CompressError:
@@ -167,20 +185,28 @@ def _crashed(how: str, stderr: bytes | None, kind: type[CompressError] = Compres
 def main() -> None:
     """Compress the picture on stdin as the JSON in the arguments says.
 
-    Write to stdout that the child is ready, then a line of JSON, then the output's bytes.
+    Write to stdout that the child is ready, then a line of JSON, then the outputs' bytes.
     """
     task = json.loads(sys.argv[1])
     _limit_resources(task["memory_bytes"], task["cpu_seconds"])
     sys.stdout.buffer.write(_READY)
     sys.stdout.buffer.flush()
     answer: dict[str, Any]
+    recipe = task["recipe"]
+    renditions = tuple(OutputOptions(**options) for options in recipe.pop("renditions"))
     try:
-        result = compress(sys.stdin.buffer.read(), Options(**task["options"]), max_pixels=task["max_pixels"])
+        result = compress(
+            sys.stdin.buffer.read(), Recipe(**recipe, renditions=renditions), max_pixels=task["max_pixels"]
+        )
     except CompressError as error:
         answer, output = {"code": error.code, "detail": error.detail}, b""
     else:
-        answer = asdict(result)
-        output = answer.pop("data")
+        outputs = [
+            {"extension": made.extension, "output": asdict(made.output), "kept": made.kept}
+            for made in result.outputs
+        ]
+        answer = {"source": asdict(result.source), "animated": result.animated, "outputs": outputs}
+        output = b"".join(made.data for made in result.outputs)
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + output)
 
 

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from processing.compress.colour import is_srgb
 from processing.compress.decode import (
     Picture,
-    decode,
     exif_orientation,
     load,
     open_picture,
     oriented,
+    turbo_pixels,
     with_checksum,
 )
-from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, jpeg_from_jpeg
+from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, encode_turbo_pixels, is_finer
 from processing.compress.formats import JPEG_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
+from processing.compress.native import UnsuitableError, requantise
 from processing.compress.png import read_png
+from processing.compress.scaling import Pixels, Plan, Size, covering, padded, plan
 from processing.compress.structure import check_structure
-from processing.compress.types import Compressed, ImageInfo, Options
+from processing.compress.types import (
+    WHITE,
+    Compressed,
+    CompressError,
+    Encoded,
+    ImageInfo,
+    OutputOptions,
+    Recipe,
+)
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
 
 #: Copies of the file at most: the segments that Pillow collects, a decoder's own, the file without metadata.
 FILE_COPIES = 4
@@ -29,70 +47,173 @@ FILE_COPIES = 4
 
 def compress(
     data: bytes,
-    options: Options,
+    recipe: Recipe,
     *,
     max_pixels: int,
     reserve: Callable[[int], AbstractContextManager[None]] = lambda pixels: nullcontext(),
 ) -> Compressed:
-    """Return the picture in ``data`` upright, in sRGB, without metadata, and scaled down to the limits.
+    """Return the outputs of the picture in ``data``, upright, in sRGB and without metadata.
 
-    Only the first frame or page is taken. A JPEG gets a white background in place of transparency, other
-    formats keep it. The format ``original`` keeps JPEG, WebP, AVIF and PNG, turns MPO and HEIC into JPEG, and
-    the rest into PNG. Where only the quality changes, the source's image data is kept unless
-    encoding it again saves bytes, so that no picture grows.
+    Only the first frame or page is taken. A JPEG gets a background in place of transparency, other formats
+    keep it. The format ``original`` keeps JPEG, WebP, AVIF and PNG, turns MPO and HEIC into JPEG, and the
+    rest into PNG. Where only the quality changes, the source's image data is kept unless encoding it again
+    saves bytes, so that no picture grows.
 
-    ``max_pixels`` is the largest width times height accepted, read before anything is decoded. Memory that
-    depends on the size of the picture is allocated within ``reserve(pixels)``, in which the copies that
-    decoders take of the file count as pixels of BYTES_PER_PIXEL.
+    ``max_pixels`` is the largest width times height accepted, of the source, read before anything is decoded,
+    and of an output. Memory that depends on the size of the picture is allocated within ``reserve(pixels)``,
+    in which the copies that decoders take of the file count as pixels of BYTES_PER_PIXEL.
 
     Raise CompressError if the picture cannot be compressed. No ``data`` makes it raise anything else, except
     MemoryError.
     """
     picture = open_picture(data, check_structure(data), max_pixels)
-    with reserve(reserved_pixels(picture, data)):
-        return compress_opened(picture, data, options)
+    check_canvas(recipe, max_pixels)
+    with reserve(reserved_pixels(picture, data, recipe)):
+        return compress_opened(picture, data, recipe)
 
 
-def reserved_pixels(picture: Picture, data: bytes) -> int:
+def check_canvas(recipe: Recipe, max_pixels: int) -> None:
+    """Raise CompressError if pictures would be padded to more than ``max_pixels``."""
+    if _canvas_pixels(recipe) > max_pixels:
+        detail = f"The picture would be padded to more than {max_pixels:,} pixels, which is the limit."
+        raise CompressError("too_many_pixels", detail)
+
+
+def reserved_pixels(picture: Picture, data: bytes, recipe: Recipe) -> int:
     """Return the pixels to reserve for compressing a picture, including those that its file stands for."""
-    return picture.image.width * picture.image.height + FILE_COPIES * len(data) // BYTES_PER_PIXEL
+    pixels = max(picture.image.width * picture.image.height, _canvas_pixels(recipe))
+    return pixels + FILE_COPIES * len(data) // BYTES_PER_PIXEL
 
 
-def compress_opened(picture: Picture, data: bytes, options: Options) -> Compressed:
+def _canvas_pixels(recipe: Recipe) -> int:
+    """Return the pixels of the largest output that is padded; 0 if none is."""
+    boxes = [output.box for output in recipe.outputs if output.fit == "pad"]
+    return max(((width or 0) * (height or 0) for width, height in boxes), default=0)
+
+
+def check_minimum(width: int, height: int, recipe: Recipe) -> None:
+    """Raise CompressError if a picture of this size is smaller than the recipe demands."""
+    if width >= (recipe.min_width or 1) and height >= (recipe.min_height or 1):
+        return
+    if recipe.min_width and recipe.min_height:
+        least = f"{recipe.min_width:,} × {recipe.min_height:,} pixels"
+    elif recipe.min_width:
+        least = f"{recipe.min_width:,} pixels wide"
+    else:
+        least = f"{recipe.min_height:,} pixels high"
+    detail = f"The picture has {width:,} × {height:,} pixels. It must be at least {least}."
+    raise CompressError("too_small", detail)
+
+
+def target_format(picture: Picture, options: OutputOptions) -> str:
+    """Return the format of an output."""
+    return ORIGINAL_FORMATS.get(picture.format, "png") if options.format == "original" else options.format
+
+
+def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed:
     """Do what ``compress()`` does with a picture whose structure was checked and whose header was read."""
     if picture.image.format not in JPEG_FORMATS:
         load(picture)  # before reading EXIF, which may follow the pixels of a PNG
-    image, source_format = picture.image, picture.format
-    orientation = exif_orientation(image)
-    target = ORIGINAL_FORMATS.get(source_format, "png") if options.format == "original" else options.format
-    source_size = oriented(image.size, orientation)
-    size = _scaled(source_size, options)
-    check_sides(size, target)
+    orientation = exif_orientation(picture.image)
+    size = source_size = oriented(picture.image.size, orientation)
+    check_minimum(*source_size, recipe)
+    is_plain = orientation == 1 and is_srgb(picture.image)
+    pixels = None
+    if recipe.trim:
+        pixels = Pixels(picture, orientation, [source_size])
+        size = pixels.trim()
+    plans = [plan(size, options) for options in recipe.outputs]
+    for options, planned in zip(recipe.outputs, plans, strict=True):
+        check_sides(planned.size, target_format(picture, options))
 
-    only_quality_changes = size == source_size and orientation == 1 and is_srgb(image)
-    may_keep = only_quality_changes and target == source_format
-    output = None
-    if only_quality_changes and target == "jpeg" and image.format in JPEG_FORMATS:
-        output = jpeg_from_jpeg(picture, options.quality)
-    if output is None:
-        may_keep = may_keep and source_format != "jpeg"  # it would keep what libjpeg-turbo objects to
-        output = encode(decode(picture, orientation, size), target, options.quality)
-    kept = strip_metadata(picture.data, source_format, max_bytes=len(output)) if may_keep else None
+    same = [is_plain and planned == Plan(source_size, source_size) for planned in plans]
+    is_jpeg = picture.image.format in JPEG_FORMATS
+    qualities = {
+        index: options.quality
+        for index, options in enumerate(recipe.outputs)
+        if same[index] and is_jpeg and target_format(picture, options) == "jpeg"
+    }
+    jpegs, turbo = _recompressed(picture, qualities)
+    left = [planned.scaled for index, planned in enumerate(plans) if index not in jpegs]
+    pixels = pixels or Pixels(picture, orientation, left, turbo)
+    outputs: dict[int, Encoded] = {}
+    for index in sorted(range(len(plans)), key=lambda index: plans[index].scaled, reverse=True):
+        outputs[index] = _encoded(
+            picture,
+            recipe.outputs[index],
+            plans[index],
+            pixels,
+            jpeg=jpegs.get(index),
+            is_same=same[index],
+        )
+    source = ImageInfo(len(data), *source_size, picture.format)
+    in_order = [outputs[index] for index in range(len(plans))]
+    return Compressed.of(in_order, source, animated=picture.is_animated)
+
+
+def _recompressed(
+    picture: Picture, qualities: Mapping[int, int]
+) -> tuple[dict[int, bytes], NDArray[uint8] | None]:
+    """Return the JPEG in each of the qualities, by the same keys, and its pixels if they had to be decoded.
+
+    Nothing is returned of a JPEG that libjpeg-turbo cannot do alone.
+    """
+    jpegs: dict[int, bytes] = {}
+    max_pixels = picture.image.width * picture.image.height
+    for key, quality in qualities.items():
+        with suppress(UnsuitableError):
+            jpegs[key] = requantise(picture.data, quality, max_pixels)
+    if len(jpegs) == len(qualities):
+        return jpegs, None
+    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
+    turbo = turbo_pixels(picture, reduction=1, smooth=False)
+    if turbo is not None:
+        for key in qualities.keys() - jpegs:
+            jpegs[key] = encode_turbo_pixels(turbo, picture.image.mode, qualities[key])
+    return jpegs, turbo
+
+
+def _encoded(
+    picture: Picture,
+    options: OutputOptions,
+    planned: Plan,
+    pixels: Pixels,
+    *,
+    jpeg: bytes | None,
+    is_same: bool,
+) -> Encoded:
+    """Return an output, or the source's own data if that is no larger.
+
+    ``jpeg`` is the output of a JPEG of which nothing but the quality changes. ``is_same`` says that nothing
+    but the quality or the format of the source changes.
+    """
+    target = target_format(picture, options)
+    may_keep = is_same and target == picture.format
+    if jpeg is not None:
+        output = jpeg
+    else:
+        image = _fitted(pixels.scaled(planned.scaled), planned.size, options, target)
+        # It would keep what libjpeg-turbo objects to in a JPEG, or transparency that is to be filled.
+        may_keep = may_keep and target != "jpeg" and not (options.fit == "pad" and options.background)
+        output = encode(image, target, options.quality, options.background or WHITE)
+    # To store what was rounded more exactly is a loss even where optimal Huffman codes save bytes.
+    is_loss = (
+        may_keep and isinstance(picture.image, JpegImageFile) and is_finer(picture.image, options.quality)
+    )
+    max_bytes = len(picture.data) if is_loss else len(output)
+    kept = strip_metadata(picture.data, picture.format, max_bytes=max_bytes) if may_keep else None
     if kept and picture.png:  # Pillow, which stops at the last pixel, has not seen the checksum behind it
-        kept = with_checksum(read_png(kept), image.size)
+        kept = with_checksum(read_png(kept), planned.size)
     output = kept or output
-    return Compressed(
+    return Encoded(
         data=output,
         extension="jpg" if target == "jpeg" else target,
-        source=ImageInfo(len(data), *source_size, source_format),
-        output=ImageInfo(len(output), *size, target),
+        output=ImageInfo(len(output), *planned.size, target),
         kept=kept is not None,
-        animated=picture.is_animated,
     )
 
 
-def _scaled(size: tuple[int, int], options: Options) -> tuple[int, int]:
-    """Return the largest size of the same aspect ratio within the limits, but no larger than ``size``."""
-    width, height = size
-    scale = min(1, (options.max_width or width) / width, (options.max_height or height) / height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+def _fitted(image: Image.Image, size: Size, options: OutputOptions, target: str) -> Image.Image:
+    if options.fit == "pad":
+        return padded(image, size, options.background or (WHITE if target == "jpeg" else None))
+    return covering(image, size)

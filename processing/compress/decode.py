@@ -241,34 +241,42 @@ def _load_png_file(picture: Picture, png: Png, data: bytes) -> None:
         picture.image.info["icc_profile"] = png.profile
 
 
-def decode(picture: Picture, orientation: int, size: tuple[int, int]) -> Image.Image:
-    """Return an opened picture in sRGB, upright, and scaled down to ``size`` (as displayed).
+def decode(
+    picture: Picture, size: tuple[int, int], pixels: NDArray[uint8] | None = None
+) -> tuple[Image.Image, tuple[float, float]]:
+    """Return an opened picture in sRGB as it is stored, not turned upright, at least ``size`` large.
+
+    A JPEG may be reduced already, but stays at least twice as large as ``size``. Its last row and column may
+    then be partly outside of the picture, whose width and height in these pixels are returned beside it.
+    One that would not be reduced is not decoded again if its ``pixels`` are given, as ``turbo_pixels()``
+    returned them.
 
     Other formats than JPEG must be loaded already. Raise CompressError if a JPEG cannot be decoded.
     """
     image = picture.image
     profile = embedded_profile(image)
-    full_size, stored_size = image.size, oriented(size, orientation)
+    width, height = image.size
     if image.format in JPEG_FORMATS:
-        image = _decode_jpeg(picture, stored_size)
-    image = to_srgb(image, profile, getattr(image, "alpha", None))
-    if image.size != stored_size:
-        # If a JPEG was scaled to n/8, its last row and column may be partly outside of the picture.
-        eighths = round(8 * max(image.size) / max(full_size))
-        right, bottom = full_size[0] * eighths / 8, full_size[1] * eighths / 8
-        box = (0, 0, min(right, image.width), min(bottom, image.height))
-        image = image.resize(stored_size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+        image = _decode_jpeg(picture, size, pixels)
+    eighths = round(8 * max(image.size) / max(width, height))
+    extent = min(width * eighths / 8, image.width), min(height * eighths / 8, image.height)
+    return to_srgb(image, profile, getattr(image, "alpha", None)), extent
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image of this EXIF orientation upright."""
     return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 
-def _decode_jpeg(picture: Picture, size: tuple[int, int]) -> Image.Image:
-    """Decode a JPEG, already reduced if it stays at least twice as large as ``size``."""
+def _decode_jpeg(picture: Picture, size: tuple[int, int], pixels: NDArray[uint8] | None) -> Image.Image:
+    """Decode a JPEG, already reduced if it stays at least twice as large as ``size``, or take its pixels."""
     image = picture.image
     enough = (2 * size[0], 2 * size[1])
     # Both decoders are fast with these factors, and give the same pixels.
     ratio = min(image.width // enough[0], image.height // enough[1])
     reduction = next(factor for factor in (8, 4, 2, 1) if factor <= max(1, ratio))
-    pixels = turbo_pixels(picture, reduction)
+    if pixels is None or reduction > 1:  # decoding it reduced is faster than scaling all of its pixels
+        pixels = turbo_pixels(picture, reduction)
     if pixels is None:
         with _decoder_errors(picture.data):
             image.draft(image.mode, enough)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import simplejpeg
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from processing.compress.decode import TURBO_COLORSPACES, Picture, turbo_pixels
-from processing.compress.types import CompressError
+from processing.compress.scaling import flattened
+from processing.compress.types import WHITE, CompressError
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
 
 #: Output formats of the option "original", by source format. All other formats become PNG. HEIC becomes JPEG,
 #: since few browsers display it.
@@ -30,29 +35,46 @@ def check_sides(size: tuple[int, int], target: str) -> None:
         raise CompressError("unsupported_format", detail)
 
 
-def jpeg_from_jpeg(picture: Picture, quality: int) -> bytes | None:
-    """Encode a JPEG again with another quality. Return None if libjpeg-turbo cannot do it alone.
+def is_finer(image: JpegImageFile, quality: int) -> bool:
+    """Return whether a JPEG of this quality rounds nothing more than the image's file, and something less."""
+    wanted, steps = _steps(quality), []
+    for number, (_, _, _, table) in enumerate(image.layer):
+        steps += zip(wanted[min(number, 1)], image.quantization.get(table, [0] * 64), strict=True)
+    return all(new <= old for new, old in steps) and any(new < old for new, old in steps)
 
-    Raise CompressError if the picture is damaged.
+
+@cache
+def _steps(quality: int) -> dict[int, list[int]]:
+    """Return the quantisation tables of a quality: that of brightness, and that of colours."""
+    smallest = BytesIO(encode(Image.new("RGB", (1, 1)), "jpeg", quality))
+    return cast(JpegImageFile, Image.open(smallest)).quantization
+
+
+def encode_turbo_pixels(pixels: NDArray[uint8], mode: str, quality: int) -> bytes:
+    """Encode the pixels that ``turbo_pixels()`` returned for a JPEG of Pillow's mode L or RGB."""
+    height, width = pixels.shape[:2]
+    return encode(Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1), "jpeg", quality)
+
+
+def encode(image: Image.Image, target: str, quality: int, background: str | None = None) -> bytes:
+    """Encode an image without metadata.
+
+    JPEG gets the background, ``#rrggbb`` or white, where the image has transparency.
     """
-    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
-    image = picture.image
-    pixels = turbo_pixels(picture, reduction=1, smooth=False)
-    if pixels is None:
-        return None
-    subsampling = "Gray" if image.mode == "L" else "420"
-    jpeg = simplejpeg.encode_jpeg(pixels, quality, TURBO_COLORSPACES[image.mode], subsampling)
-    return cast(bytes, jpeg)
-
-
-def encode(image: Image.Image, target: str, quality: int) -> bytes:
-    """Encode an image without metadata. JPEG gets a white background if the image has transparency."""
-    if target == "jpeg" and image.mode in ("LA", "RGBA"):
-        background = Image.new(image.mode.removesuffix("A"), image.size, "white")
-        background.paste(image.convert(background.mode), mask=image.getchannel("A"))
-        image = background
     image.info.clear()  # Pillow would write the profile and the comment that it finds here
-    settings = {} if target == "png" else {"quality": quality}
+    if target == "png":
+        return _saved(image, target)
+    if target != "jpeg":
+        return _saved(image, target, quality=quality)
+    image = flattened(image, background or WHITE)
+    try:
+        return _saved(image, target, quality=quality, optimize=True)
+    except OSError:
+        # For optimised Huffman codes Pillow has room for a byte a pixel. Grain may need more.
+        return _saved(image, target, quality=quality)
+
+
+def _saved(image: Image.Image, format: str, **settings: object) -> bytes:
     file = BytesIO()
-    image.save(file, target, **settings)
+    image.save(file, format, **settings)
     return file.getvalue()

@@ -68,6 +68,16 @@ class Migration(migrations.Migration):
             name="KnownPicture",
             fields=[
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                (
+                    "rendition",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="Name of the rendition; blank: the main output.",
+                        max_length=20,
+                    ),
+                ),
                 ("source_hash", models.BinaryField(max_length=32, verbose_name="SHA-256 of the source")),
                 ("url", models.TextField(help_text="The URL that answered, after redirects.")),
                 ("etag", models.CharField(blank=True, max_length=200)),

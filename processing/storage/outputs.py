@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 mimetypes.add_type("image/webp", ".webp")
 mimetypes.add_type("image/avif", ".avif")
 
+#: In a key with a readable name, `images/ab/<hash>/<name>.jpg`.
+READABLE_KEY_SLASHES = 3
 #: The file that store_probe() writes, as large as a small picture, so that it fails on a full disk.
 PROBE_KEY, PROBE_CONTENT = "images/ready", bytes(64 * 1024)
 
@@ -53,6 +55,22 @@ class LocalStorage(FileSystemStorage):
             raise
         return name
 
+    def keys_below(self, folder: str) -> list[str]:
+        """Return the names of all files in a folder and below it."""
+        # Not rglob(), which stops at a folder that is deleted meanwhile.
+        return [
+            Path(parent, name).relative_to(self.location).as_posix()
+            for parent, _, names in os.walk(self.path(folder))
+            for name in names
+        ]
+
+    def delete(self, name: str) -> None:
+        """Delete a file, and the folder that was made for it alone."""
+        super().delete(name)
+        if name.count("/") == READABLE_KEY_SLASHES:
+            with suppress(OSError):  # another file is in it, or it is gone
+                Path(self.path(name)).parent.rmdir()
+
 
 def _created(path: Path) -> BinaryIO:
     """Create a file, and its folder if it is the first file there."""
@@ -68,14 +86,29 @@ def output_folders() -> list[str]:
     return [f"images/{number:02x}" for number in range(256)]
 
 
-def store(data: bytes, extension: str) -> str:
-    """Store an output and return its key. Storing the same bytes twice is harmless. Raises StorageError."""
+def stored_keys(folder: str) -> list[str]:
+    """Return the keys of all files in a folder of outputs and below it. Raises one of STORAGE_ERRORS."""
+    storage: Any = default_storage
+    keys: list[str] = storage.keys_below(folder)
+    return keys
+
+
+def store(data: bytes, extension: str, name: str = "") -> str:
+    """Store an output and return its key, which ends in `name` if there is one. Raises StorageError.
+
+    Storing the same bytes twice is harmless.
+    """
     digest = hashlib.sha256(data).hexdigest()[:40]
-    key = f"images/{digest[:2]}/{digest}.{extension}"
+    key = f"images/{digest[:2]}/{digest}{'/' if name else ''}{name}.{extension}"
     try:
         return default_storage.save(key, ContentFile(data, key))
     except STORAGE_ERRORS as error:
         raise StorageError(str(error)) from error
+
+
+def is_local() -> bool:
+    """Return whether outputs are files of this machine or of a volume."""
+    return isinstance(default_storage, FileSystemStorage)
 
 
 def is_stored(key: str) -> bool:

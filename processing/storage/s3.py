@@ -57,6 +57,13 @@ class PictureStorage(FileStorage):
             raise
         return True
 
+    def keys_below(self, folder: str) -> list[str]:
+        """Return the keys of all objects below a folder."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket_name, Prefix=f"{folder}/"
+        )
+        return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
     def _save(self, name: str, content: Any) -> str:
         content.seek(0)
         parameters = self._get_write_parameters(name, content)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import F
 
-from processing.work.known_pictures import KnownOutput
+from processing.work.known_pictures import KnownOutputs
 from products.models import Image, Request, RequestStatus
 from products.models.image import ImageQuerySet
 
@@ -24,8 +24,8 @@ MIN_EMPTY_CLAIM_SECONDS = 0.5
 class ClaimedImage:
     """An Image that this worker has claimed, with everything that an attempt at it needs to know.
 
-    `batch` is shared by the Images of one claim and is only read. `known` is the output made of the same
-    picture by an earlier Request, if there is one. `lane` names the lane that claimed it, for the log.
+    `batch` is shared by the Images of one claim and is only read. `known` has the outputs made of the
+    same picture by earlier Requests, by name. `lane` names the lane that claimed it, for the log.
     """
 
     id: uuid.UUID
@@ -34,7 +34,7 @@ class ClaimedImage:
     attempts: int
     crashes: int
     batch: Request
-    known: KnownOutput | None = None
+    known: KnownOutputs | None = None
     lane: str | None = None
 
     @property

@@ -26,13 +26,21 @@ class KnownPictureQuerySet(models.QuerySet["KnownPicture"]):
 class KnownPicture(models.Model):
     """The version of a picture from which an Image was last completed, so that its output can be reused.
 
-    The id is derived from owner, options and URL (`known_pictures.known_picture_id`). Image and output may
-    have been deleted since: check for both before the output is reused.
+    There is one for each output of a picture. The id is derived from owner, options and URL
+    (`known_pictures.known_picture_ids`). Image and output may have been deleted since: check for both before
+    the output is reused.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     # Without a constraint, since products deletes Images and does not know this table; prune removes orphans.
     image = models.ForeignKey(Image, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    rendition = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Name of the rendition; blank: the main output.",
+    )
     source_hash = models.BinaryField("SHA-256 of the source", max_length=32)
     url = models.TextField(help_text="The URL that answered, after redirects.")
     etag = models.CharField(max_length=MAX_VALIDATOR_LENGTH, blank=True)

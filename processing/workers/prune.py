@@ -18,7 +18,7 @@ from django.core.files.storage import Storage, default_storage, storages
 from django.utils import timezone
 
 from processing.hosts.models import PausedHost
-from processing.storage.outputs import output_folders
+from processing.storage.outputs import output_folders, stored_keys
 from processing.webhooks.models import WebhookDelivery
 from processing.work.models import KnownPicture
 from processing.workers.clock import database_time
@@ -61,13 +61,14 @@ def prune(days: int) -> Pruned:
     KnownPicture.objects.delete_orphaned()
     PausedHost.objects.over().delete()
     files = size = 0
-    for deleted in chain(
-        *(
-            _delete_unused(default_storage, folder, Image.objects.outputs_in_use, now - GRACE)
-            for folder in output_folders()
-        ),
-        _delete_unused(storages["uploads"], "", Request.objects.sources_in_use, now - GRACE),
-    ):
+    outputs = chain.from_iterable(
+        _delete_unused(default_storage, stored_keys(folder), Image.objects.outputs_in_use, now - GRACE)
+        for folder in output_folders()
+    )
+    catalogues = _delete_unused(
+        storages["uploads"], _catalogues(), Request.objects.sources_in_use, now - GRACE
+    )
+    for deleted in chain(outputs, catalogues):
         files, size = files + 1, size + deleted
     return Pruned(requests, files, size)
 
@@ -81,13 +82,17 @@ def _delete_requests(finished_before: datetime) -> int:
     return deleted
 
 
-def _delete_unused(storage: Storage, folder: str, in_use: InUse, stored_before: datetime) -> Iterator[int]:
-    """Delete the old files of a folder that no row refers to. Yield the size of each in bytes."""
+def _catalogues() -> list[str]:
     try:
-        files = storage.listdir(folder)[1]
+        return storages["uploads"].listdir("")[1]
     except FileNotFoundError:  # local folders are made with their first file
-        return
-    names = [f"{folder}/{name}".lstrip("/") for name in files]
+        return []
+
+
+def _delete_unused(
+    storage: Storage, names: list[str], in_use: InUse, stored_before: datetime
+) -> Iterator[int]:
+    """Delete those old files that no row refers to. Yield the size of each in bytes."""
     for start in range(0, len(names), CHUNK_FILES):
         some = names[start : start + CHUNK_FILES]
         needed = in_use(some)

@@ -22,6 +22,7 @@ from products.admin.base import EMPTY_VALUE, ActionAdmin, is_confirmed, link, li
 from products.catalogue import CatalogueError
 from products.models import Image, Product, Request
 from products.models.ids import parse_uuid
+from products.models.recipes import RECIPE_OPTIONS
 from products.results import download, download_name
 from products.results.result_csv import result_csv
 from products.results.zip_archive import results_zip
@@ -98,7 +99,7 @@ class RequestAdmin(ActionAdmin):
         (None, {"fields": ["filename", "name", "note", "owner", "status", "error", "progress"]}),
         ("Contents", {"fields": ["failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
-        ("Options", {"fields": ["quality", "format", "max_width", "max_height", "force", "webhook_url"]}),
+        ("Options", {"fields": ["profile", *RECIPE_OPTIONS, "strict", "force", "webhook_url"]}),
         (
             "Input file",
             {

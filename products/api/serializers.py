@@ -10,20 +10,37 @@ from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from products.api.parsers import check_json
 from products.catalogue import (
+    MAX_COLUMNS,
     MAX_URL,
     ColumnNames,
     Preview,
     Problem,
-    Reading,
     Row,
     check_base_url,
     known_encoding,
 )
-from products.models import Format, Image, Product, Request, Run
+from products.models import Fit, Format, Image, Names, Product, Profile, Request, Run
 from products.models.image import WaitingHost
+from products.models.profile import (
+    MAX_PROFILES,
+    NAME_TAKEN,
+    NO_PUBLISHED_WEBHOOK,
+    TOO_MANY_PROFILES,
+)
+from products.models.recipes import (
+    MAX_QUALITY,
+    MAX_SIDE,
+    MIN_QUALITY,
+    choice_errors,
+    number_errors,
+    parse_background,
+    parse_renditions,
+    recipe_problems,
+)
 from products.models.validators import validate_http_url
 
 MAX_COLUMN_NAME = 1000
@@ -38,6 +55,13 @@ PictureFactsSchema = {
         "width": {"type": "integer"},
         "height": {"type": "integer"},
         "format": {"type": "string"},
+    },
+}
+RenditionFactsSchema = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string", "format": "uri"},
+        **cast(dict[str, Any], PictureFactsSchema["properties"]),
     },
 }
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
@@ -93,13 +117,64 @@ class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
 
     def to_internal_value(self, data: Any) -> ColumnNames:
         try:
-            value = json.loads(data or "{}")
+            value = data if isinstance(data, dict) else json.loads(data or "{}")
             check_json(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise serializers.ValidationError("This is not valid JSON.", "invalid") from error
         names = ColumnNamesSerializer(data=value)
         names.is_valid(raise_exception=True)
         return cast(ColumnNames, dict(names.validated_data))
+
+
+class BackgroundField(serializers.CharField):
+    """A colour, or "" for none."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Return "" for null as well."""
+        return super().run_validation(data) or ""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return parse_background(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
+class RenditionSerializer(serializers.Serializer[Any]):
+    """A further output of every picture. For the API's description; `parse_renditions` checks it."""
+
+    name = serializers.RegexField(r"^[a-z0-9_-]{1,20}$")
+    width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    max_width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    max_height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
+    fit = serializers.ChoiceField(Fit.choices, required=False)
+    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False)
+    format = serializers.ChoiceField(Format.choices, required=False)
+    quality = serializers.IntegerField(min_value=MIN_QUALITY, max_value=MAX_QUALITY, required=False)
+
+
+@extend_schema_field(RenditionSerializer(many=True))
+class RenditionsField(serializers.Field[list[dict[str, Any]], Any, Any, Any]):
+    """Renditions as a list, or as JSON text that has one."""
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        try:
+            return parse_renditions(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
+def side_field(help_text: str) -> serializers.IntegerField:
+    """Return the field of a width or height in pixels, which may be left out."""
+    return serializers.IntegerField(
+        min_value=1,
+        max_value=MAX_SIDE,
+        required=False,
+        allow_null=True,
+        error_messages=number_errors(1, MAX_SIDE),
+        help_text=help_text,
+    )
 
 
 class KnownFieldsMixin:
@@ -116,10 +191,47 @@ class KnownFieldsMixin:
 class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
     """The options of an upload."""
 
-    quality = serializers.IntegerField(min_value=1, max_value=95, default=50)
-    format = serializers.ChoiceField(Format.choices, default=Format.JPEG)
-    max_width = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
-    max_height = serializers.IntegerField(min_value=1, max_value=65_535, required=False, allow_null=True)
+    quality = serializers.IntegerField(
+        min_value=MIN_QUALITY,
+        max_value=MAX_QUALITY,
+        default=50,
+        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
+    )
+    format = serializers.ChoiceField(
+        Format.choices, default=Format.JPEG, error_messages=choice_errors(Format)
+    )
+    max_width = side_field("Wider pictures are scaled down to it. Pixels.")
+    max_height = side_field("Higher pictures are scaled down to it. Pixels.")
+    width = side_field("Width of the box that pictures are brought into. Not together with the limits.")
+    height = side_field("Height of the box that pictures are brought into. Not together with the limits.")
+    fit = serializers.ChoiceField(
+        Fit.choices,
+        default=Fit.INSIDE,
+        error_messages=choice_errors(Fit),
+        help_text="`inside`: scaled to fit inside the box. `pad`: that, and filled to exactly the box. "
+        "`cover`: scaled to cover the box, and its middle cut out. Pictures are never enlarged.",
+    )
+    background = BackgroundField(
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        help_text="Colour as `#rrggbb`, around padded pictures and behind transparency in JPEG. "
+        "Transparent where the format can be, else white, if left out.",
+    )
+    trim = serializers.BooleanField(default=False, help_text="Cut off uniform borders.")
+    min_width = side_field("Narrower pictures fail with `too_small`.")
+    min_height = side_field("Lower pictures fail with `too_small`.")
+    names = serializers.ChoiceField(
+        Names.choices,
+        default=Names.HASH,
+        error_messages=choice_errors(Names),
+        help_text="`source`: the URLs of outputs end in the file names of their sources.",
+    )
+    renditions = RenditionsField(
+        required=False,
+        help_text="Further outputs of every picture, as JSON. What one does not name is as in the main "
+        "output; one that names any of the four sizes inherits none of them, nor `fit`.",
+    )
     strict = serializers.BooleanField(
         default=False, help_text="Refuse the whole file if any row or cell is invalid."
     )
@@ -155,12 +267,100 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         validators=[validate_http_url],
         help_text=WEBHOOK_URL_HELP,
     )
+    profile = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        help_text="Name or id of a profile, whose options apply where none are given here. For an upload it "
+        "is the newest with the header of the file if left out, none if empty.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the options that are given, without the defaults of others: a profile may have those."""
+        checked: dict[str, Any] = super().validate(attrs)
+        return {name: value for name, value in checked.items() if self._is_given(name)}
+
+    def _is_given(self, name: str) -> bool:
+        data = self.initial_data
+        return name in data and self.fields[name].get_value(data) is not empty
 
 
 class SubmissionSerializer(OptionsSerializer):
     """A catalogue to upload, with its options."""
 
     file = CatalogueField(help_text="The catalogue: CSV, XLSX, XLS, ODS, XML or JSON.", allow_empty_file=True)
+
+
+# --- Profiles ---
+
+
+class ProfileOptionsSerializer(OptionsSerializer):
+    """The options of a profile."""
+
+    webhook_url = None  # type: ignore[assignment]  # beside the options
+    profile = None  # type: ignore[assignment]  # has no profile of its own
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check the options together."""
+        checked = super().validate(attrs)
+        if problems := recipe_problems(checked):
+            raise serializers.ValidationError(problems, "invalid")
+        return checked
+
+
+@extend_schema_field(ProfileOptionsSerializer)
+class ProfileOptionsField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """The options of a profile, as an object; those that are not in it are not chosen."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError('Use a JSON object, such as {"quality": 60}.', "invalid")
+        options = ProfileOptionsSerializer(data=data)
+        options.is_valid(raise_exception=True)
+        return dict(options.validated_data)
+
+    def to_representation(self, value: dict[str, Any]) -> dict[str, Any]:
+        return value
+
+
+class ProfileSerializer(KnownFieldsMixin, serializers.ModelSerializer[Profile]):
+    """A named set of upload options."""
+
+    name = serializers.CharField(max_length=100)
+    options = ProfileOptionsField(default=dict)
+    # processing.webhooks has a subclass that checks the URL.
+    webhook_url = serializers.CharField(default="", allow_blank=True, max_length=MAX_URL)
+    header = serializers.ListField(
+        child=serializers.CharField(allow_blank=True, max_length=MAX_COLUMN_NAME),
+        default=None,
+        allow_null=True,
+        allow_empty=False,
+        max_length=MAX_COLUMNS,
+        help_text="Column names of catalogues for which the profile is chosen by itself.",
+    )
+
+    class Meta:
+        model = Profile
+        fields = ["id", "name", "options", "webhook_url", "header", "created_at"]
+        validators: list[Any] = []  # the owner is no field
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        checked: dict[str, Any] = super().validate(attrs)
+        owner = self.instance.owner_id if self.instance else self.context["request"].user.pk
+        others = Profile.objects.filter(owner=owner).exclude(pk=self.instance and self.instance.pk)
+        if "name" in checked and others.filter(name=checked["name"]).exists():
+            raise serializers.ValidationError({"name": NAME_TAKEN}, "unique")
+        if self.instance is None and others.count() >= MAX_PROFILES:
+            raise serializers.ValidationError(TOO_MANY_PROFILES, "too_many_profiles")
+        if checked.get("webhook_url") and self.instance and self.instance.is_published:
+            raise serializers.ValidationError({"webhook_url": NO_PUBLISHED_WEBHOOK}, "published")
+        return checked
+
+
+class ProfileNameSerializer(serializers.Serializer[Profile]):
+    """A profile, by its id and name."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
 
 
 # --- Previews ---
@@ -202,6 +402,11 @@ class PreviewSerializer(serializers.Serializer[Preview]):
     sheets = serializers.ListField(
         child=serializers.CharField(), help_text="All visible sheets of a workbook"
     )
+    profile = serializers.SerializerMethodField(help_text="The profile whose options an upload would have")
+
+    @extend_schema_field(ProfileNameSerializer(allow_null=True))
+    def get_profile(self, preview: Preview) -> dict[str, Any] | None:
+        return profile_name(self.context["profile"])
 
     @extend_schema_field(CountsSchema)
     def get_products(self, preview: Preview) -> dict[str, int]:
@@ -213,6 +418,11 @@ class PreviewSerializer(serializers.Serializer[Preview]):
 
 
 # --- Requests, their images and products ---
+
+
+def profile_name(profile: Profile | None) -> dict[str, Any] | None:
+    """Return a profile as requests and previews name it."""
+    return dict(ProfileNameSerializer(profile).data) if profile else None
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -243,6 +453,7 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
     """A request with its progress, in the API and in webhooks."""
 
     options = serializers.SerializerMethodField()
+    profile = serializers.SerializerMethodField(help_text="The profile that it was uploaded with")
     products = serializers.SerializerMethodField()
     images = serializers.SerializerMethodField()
     bytes = serializers.SerializerMethodField()
@@ -254,15 +465,18 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
     class Meta:
         model = Request
         fields = [
-            *("id", "status", "filename", "name", "note", "options", "products", "ingested", "run"),
-            *("images", "bytes", "created_at", "started_at", "finished_at", "last_progress_at"),
+            *("id", "status", "filename", "name", "note", "options", "profile", "products", "ingested"),
+            *("run", "images", "bytes", "created_at", "started_at", "finished_at", "last_progress_at"),
             *("eta_seconds", "per_second", "waiting_for", "runs", "urls"),
         ]
 
     @extend_schema_field({"type": "object"})
     def get_options(self, batch: Request) -> dict[str, Any]:
-        names = ("quality", "format", "max_width", "max_height", "force")
-        return {name: getattr(batch, name) for name in (*names, *Reading.__annotations__)}
+        return batch.options
+
+    @extend_schema_field(ProfileNameSerializer(allow_null=True))
+    def get_profile(self, batch: Request) -> dict[str, Any] | None:
+        return profile_name(batch.profile)
 
     @extend_schema_field(CountsSchema)
     def get_products(self, batch: Request) -> dict[str, int]:
@@ -310,6 +524,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     output_url = serializers.SerializerMethodField()
     source = serializers.SerializerMethodField()  # type: ignore[assignment]  # the contract's name, also DRF's
     output = serializers.SerializerMethodField()
+    renditions = serializers.SerializerMethodField()
 
     class Meta:
         model = Image
@@ -325,7 +540,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
                 "unchanged",
                 "animated",
             ),
-            *("source", "output"),
+            *("source", "output", "renditions"),
         ]
 
     @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
@@ -348,6 +563,17 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     @extend_schema_field(PictureFactsSchema)
     def get_output(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "output")
+
+    @extend_schema_field({"type": "object", "additionalProperties": RenditionFactsSchema})
+    def get_renditions(self, image: Image) -> dict[str, dict[str, Any]]:
+        request = self.context["request"]
+        return {
+            one.name: {
+                "url": request.build_absolute_uri(one.path),
+                **{name: getattr(one, name) for name in ("bytes", "width", "height", "format")},
+            }
+            for one in image.renditions.all()
+        }
 
 
 def picture_facts(image: Image, side: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypedDict
@@ -100,6 +100,8 @@ _REPORTED = {"serial": 10, "name": 3, "images": len(ALIASES["images"])}
 
 # Columns that a result adds after those of its input. They are replaced when a result is uploaded again.
 RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
+# Those of renditions follow the first of them, and may be numbered.
+_RENDITION_COLUMN = re.compile(r"Output Image Urls \([a-z0-9_-]{1,20}\)( \d++)?", re.IGNORECASE)
 
 _PUNCTUATION = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r" ?(?<!\d)\d++$")
@@ -179,17 +181,25 @@ def is_picture_name(name: str) -> bool:
     return bool(_known_groups("images", _positions([name])))
 
 
-def is_result(header: list[str]) -> bool:
-    """Return whether the header ends in RESULT_COLUMNS, which may be numbered."""
-    ending = header[-len(RESULT_COLUMNS) :]
-    return [_COPY.sub("", normalise(name)) for name in ending] == list(map(normalise, RESULT_COLUMNS))
+def input_columns(header: list[str]) -> int:
+    """Return the number of columns without those that an earlier result has added at the end.
+
+    These are RESULT_COLUMNS, with those of renditions, and may be numbered.
+    """
+    start = max(0, len(header) - len(RESULT_COLUMNS) + 1)
+    while start and _RENDITION_COLUMN.fullmatch(header[start - 1].strip()):
+        start -= 1
+    ending = [*header[start - 1 : start], *header[1 - len(RESULT_COLUMNS) :]] if start else []
+    is_result = [_COPY.sub("", normalise(name)) for name in ending] == list(map(normalise, RESULT_COLUMNS))
+    return start - 1 if is_result else len(header)
 
 
-def result_columns(header: list[str]) -> list[str]:
+def result_columns(header: list[str], renditions: Sequence[str] = ()) -> list[str]:
     """Return the names of the columns that a result adds: numbered where the header has such a name."""
     taken = set(map(normalise, header))
     names = []
-    for name in RESULT_COLUMNS:
+    first, *others = RESULT_COLUMNS
+    for name in (first, *(f"{first} ({rendition})" for rendition in renditions), *others):
         number, free = 2, name
         while normalise(free) in taken:
             free, number = f"{name} {number}", number + 1
@@ -204,8 +214,12 @@ def normalise(name: str) -> str:
     return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip() or name.strip()
 
 
-def hash_of_names(names: Iterable[str]) -> str:
-    """Return a SHA-256 that is the same for the same column names, normalised and in any order."""
+def hash_of_header(header: list[str]) -> str:
+    """Return a SHA-256 that headers share if they have the same column names, normalised and in any order.
+
+    Columns of an earlier result are not counted.
+    """
+    names = header[: input_columns(header)]
     return sha256(json.dumps(sorted(map(normalise, names))).encode()).hexdigest()
 
 

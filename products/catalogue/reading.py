@@ -7,13 +7,12 @@ from typing import IO, NamedTuple, TypeAlias, TypedDict
 
 from products.catalogue.columns import (
     ALIASES,
-    RESULT_COLUMNS,
     ColumnNames,
     Columns,
     find_columns,
-    hash_of_names,
+    hash_of_header,
+    input_columns,
     is_picture_name,
-    is_result,
     known_roles,
     missing_columns,
 )
@@ -82,6 +81,11 @@ class Head(NamedTuple):
     columns: list[str]
     sheets: list[str]
     rows: list[list[str]]
+
+    @property
+    def header_hash(self) -> str:
+        """As `header_hash` of a Catalogue."""
+        return hash_of_header(self.columns)
 
 
 def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
@@ -176,7 +180,7 @@ class Catalogue:
         self._separator: str | None = None
         header = _header(self._source)
         self.header, self.header_line, self.header_text = header.cells, header.line, header.text
-        self.input_width = len(self.header) - (len(RESULT_COLUMNS) if is_result(self.header) else 0)
+        self.input_width = input_columns(self.header)
         named = self.header[: self.input_width]
         self.named_width = max((index + 1 for index, name in enumerate(named) if name.strip()), default=0)
         self.columns = self._find_columns(named, columns)
@@ -211,7 +215,7 @@ class Catalogue:
     @property
     def header_hash(self) -> str:
         """A hash that catalogues share if they have the same columns, those of earlier results aside."""
-        return hash_of_names(self.header[: self.input_width])
+        return hash_of_header(self.header)
 
     def _find_columns(self, header: list[str], names: ColumnNames | None) -> Columns:
         """Return the columns by name, and those that have no known name by their content."""

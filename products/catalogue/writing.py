@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from zipfile import ZipFile
 
-from products.catalogue.columns import RESULT_COLUMNS, result_columns
+from products.catalogue.columns import normalise, result_columns
 from products.catalogue.picture_cells import replace_urls
 from products.catalogue.problems import refusal
 from products.catalogue.reading import MAX_COLUMNS, Catalogue, Row
@@ -64,13 +64,21 @@ class Writer:
 
     By default the columns of a result are added after the input's. With `replace` nothing is added; instead
     the outputs take the place of the URLs they were made from. Other cells stay byte for byte the same.
-    `for_excel` writes UTF-8 with a byte order mark and escapes formulas.
+    `renditions` are the names of further outputs, each with a column of its own. `for_excel` writes
+    UTF-8 with a byte order mark and escapes formulas.
     """
 
-    def __init__(self, catalogue: Catalogue, *, replace: bool = False, for_excel: bool = False) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        replace: bool = False,
+        for_excel: bool = False,
+        renditions: Sequence[str] = (),
+    ) -> None:
         self._catalogue = catalogue
         self._delimiter, self._width = catalogue.delimiter, len(catalogue.header)
-        self._replace, self._for_excel = replace, for_excel
+        self._replace, self._for_excel, self._renditions = replace, for_excel, renditions
         header, _line_end = raw_cells(catalogue.header_text, self._delimiter)
         self._quotes_all = all(cell.startswith('"') for cell in header)
 
@@ -83,14 +91,25 @@ class Writer:
         else:
             yield catalogue.encoding.bom
             yield from map(self.encode, catalogue.preamble())
-        added = () if self._replace else result_columns(catalogue.header[: catalogue.input_width])
+        named = catalogue.header[: catalogue.input_width]
+        added = () if self._replace else result_columns(named, self._renditions)
         yield self.encode(self._record(catalogue.header_text, catalogue.header, catalogue.header, added))
 
-    def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> str:
-        """Return the text of a row. `outputs` has one entry per URL of the row, "" if there is no output."""
+    def row(
+        self,
+        row: Row,
+        outputs: Sequence[str],
+        status: str,
+        error: str,
+        renditions: Sequence[Sequence[str]] = (),
+    ) -> str:
+        """Return the text of a row. `outputs` has one entry per URL of the row, "" if there is no output.
+
+        So has each of `renditions`.
+        """
         if not self._replace:
-            urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
-            return self._record(row.text, row.cells, row.cells, (urls, status, error))
+            urls = _url_cells(self._catalogue, outputs, renditions)
+            return self._record(row.text, row.cells, row.cells, (*urls, status, error))
         cells = list(row.cells)
         for index, cell in _replaced_cells(self._catalogue, row, outputs):
             cells[index] = cell
@@ -132,38 +151,53 @@ class WorkbookWriter:
     """Writes the workbook of a catalogue again, cells and styles as they were.
 
     The columns of a result are added behind the last one that has anything in it, or take the place of those
-    of an earlier result. With `replace` the outputs take the place of the URLs in their cells, links and
-    formulas instead, and the columns of an earlier result are emptied. Raises ValueError if the catalogue is
-    no XLSX, CatalogueError if there is no room for more columns.
+    of an earlier result if they fit there. With `replace` the outputs take the place of the URLs in their
+    cells, links and formulas instead, and the columns of an earlier result are emptied. `renditions` are as
+    in `Writer`. Raises ValueError if the catalogue is no XLSX, CatalogueError if there is no room for more
+    columns.
     """
 
-    def __init__(self, catalogue: Catalogue, *, replace: bool = False) -> None:
+    def __init__(
+        self, catalogue: Catalogue, *, replace: bool = False, renditions: Sequence[str] = ()
+    ) -> None:
         if not catalogue.xlsx:
             raise ValueError("The catalogue is no XLSX.")
         self._catalogue, self._replace = catalogue, replace
         self._book, self._sheet = catalogue.xlsx
-        self._has_result = catalogue.input_width < len(catalogue.header)
-        width = 0 if self._has_result else self._book.width(self._sheet, catalogue.header_line)
-        self._first = max(catalogue.input_width, width)
-        if not replace and self._first + len(RESULT_COLUMNS) > MAX_COLUMNS:
+        self._has_tables = self._book.has_tables(self._sheet)
+        header, input_width = catalogue.header, catalogue.input_width
+        self._has_result = input_width < len(header)
+        self._names = result_columns(header[:input_width], renditions)
+        self._first = input_width
+        if list(map(normalise, header[input_width:])) != list(map(normalise, self._names)):
+            width = self._book.width(self._sheet, catalogue.header_line)
+            if width > len(header) or self._has_tables:
+                self._first = max(width, len(header))
+        if not replace and self._first + len(self._names) > MAX_COLUMNS:
             detail = "The sheet has no room for more columns. Download the results as CSV."
             raise refusal("too_many_columns", detail)
 
     def header(self) -> RowEdit:
         """Return the change of the header."""
-        catalogue = self._catalogue
-        if not self._replace:
-            names = result_columns(catalogue.header[: catalogue.input_width])
-            return RowEdit(catalogue.header_line, self._added(*names), {}, like_last=True)
         # The names of a table's columns stand in its own part, too.
-        emptied = {} if self._book.has_tables(self._sheet) else self._emptied()
-        return RowEdit(catalogue.header_line, emptied, {})
+        emptied = {} if self._has_tables else self._emptied()
+        if self._replace:
+            return RowEdit(self._catalogue.header_line, emptied, {})
+        written = emptied | self._added(*self._names)
+        return RowEdit(self._catalogue.header_line, written, {}, like_last=True)
 
-    def row(self, row: Row, outputs: Sequence[str], status: str, error: str) -> RowEdit:
+    def row(
+        self,
+        row: Row,
+        outputs: Sequence[str],
+        status: str,
+        error: str,
+        renditions: Sequence[Sequence[str]] = (),
+    ) -> RowEdit:
         """Return the change of a row. The arguments are as in `Writer.row`."""
         if not self._replace:
-            urls = self._catalogue.separator.join(outputs) if any(outputs) else ""
-            return RowEdit(row.line, self._added(urls, status, error), {})
+            urls = _url_cells(self._catalogue, outputs, renditions)
+            return RowEdit(row.line, self._emptied() | self._added(*urls, status, error), {})
         cells = _replaced_cells(self._catalogue, row, outputs)
         replaced = {index: (row.cells[index], cell) for index, cell in cells if cell != row.cells[index]}
         targets = {url: output for url, output in zip(row.image_urls, outputs, strict=True) if output}
@@ -171,7 +205,7 @@ class WorkbookWriter:
 
     def write(self, target: ZipFile, edits: Iterator[RowEdit]) -> Iterator[None]:
         """Write the workbook with edits in the order of its rows. Yields after each block."""
-        width = 0 if self._replace else self._first + len(RESULT_COLUMNS)
+        width = 0 if self._replace else self._first + len(self._names)
         keeps_formulas = not self._replace and not self._has_result
         return self._book.write(target, self._sheet, edits, width, keeps_formulas=keeps_formulas)
 
@@ -181,6 +215,13 @@ class WorkbookWriter:
     def _emptied(self) -> dict[int, str]:
         """Return the columns of an earlier result."""
         return dict.fromkeys(range(self._catalogue.input_width, len(self._catalogue.header)), "")
+
+
+def _url_cells(
+    catalogue: Catalogue, outputs: Sequence[str], renditions: Sequence[Sequence[str]]
+) -> list[str]:
+    """Return the cells of a row's outputs and of each of its renditions."""
+    return [catalogue.separator.join(urls) if any(urls) else "" for urls in (outputs, *renditions)]
 
 
 def _replaced_cells(catalogue: Catalogue, row: Row, outputs: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -23,7 +23,14 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 from products.lifecycle.corrections import Corrections, correct
 from products.lifecycle.drafts import discard_draft, keep_draft
 from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk, parts_of_row
-from products.lifecycle.record import Outcome, PictureFacts, record
+from products.lifecycle.profiles import (
+    OptionsRefused,
+    check_options,
+    choose_options,
+    choose_profile,
+    usual_options,
+)
+from products.lifecycle.record import Outcome, PictureFacts, StoredRendition, record
 from products.lifecycle.repair import Replacement, StillActive, fetch_from, replace, retry, set_ignored
 from products.lifecycle.submit import (
     IdempotencyConflict,
@@ -39,13 +46,18 @@ __all__ = [
     "Chunk",
     "Corrections",
     "IdempotencyConflict",
+    "OptionsRefused",
     "Outcome",
     "PictureFacts",
     "Replacement",
     "StillActive",
+    "StoredRendition",
     "abort_ingest",
     "cancel",
     "check_catalogue",
+    "check_options",
+    "choose_options",
+    "choose_profile",
     "correct",
     "delete",
     "discard_draft",
@@ -62,4 +74,5 @@ __all__ = [
     "set_ignored",
     "submit",
     "sweep",
+    "usual_options",
 ]

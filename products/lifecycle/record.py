@@ -1,7 +1,7 @@
 """Record the outcomes of attempts: write them to Images and count them in the Request."""
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -11,7 +11,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from products.lifecycle.transitions import settle
-from products.models import Image, ImageStatus, Request, bulk
+from products.models import Image, ImageStatus, Rendition, Request, bulk
+from products.models.ids import rendition_id
 
 
 class PictureFacts(NamedTuple):
@@ -23,12 +24,21 @@ class PictureFacts(NamedTuple):
     format: str
 
 
+class StoredRendition(NamedTuple):
+    """A rendition in storage: a new one, or that of the Image `taken_from`."""
+
+    name: str
+    key: str
+    output: PictureFacts
+    taken_from: uuid.UUID | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The result of an attempt at an Image: completed, failed, or pending until the next attempt.
 
-    The fields are those of Image, but for `source` and `output`. `taken_from` is the Image whose stored
-    output is used again; `record` makes sure that it still refers to that output.
+    The fields are those of Image, but for `source`, `output` and `renditions`. `taken_from` is the Image
+    whose stored output is used again; `record` makes sure that it still refers to that output.
     """
 
     id: uuid.UUID
@@ -45,6 +55,7 @@ class Outcome:
     source: PictureFacts | None = None
     output: PictureFacts | None = None
     taken_from: uuid.UUID | None = None
+    renditions: Sequence[StoredRendition] = ()
 
     @classmethod
     def completed(
@@ -57,8 +68,12 @@ class Outcome:
         output: PictureFacts,
         animated: bool = False,
         taken_from: uuid.UUID | None = None,
+        renditions: Sequence[StoredRendition] = (),
     ) -> Self:
-        """Return the outcome with an output in storage: a new one, or that of the Image `taken_from`."""
+        """Return the outcome with an output in storage: a new one, or that of the Image `taken_from`.
+
+        The picture is unchanged if this and all `renditions` are taken over.
+        """
         now = timezone.now()
         return cls(
             id=image_id,
@@ -66,12 +81,13 @@ class Outcome:
             attempts=attempts,
             due_at=now,
             settled_at=now,
-            unchanged=taken_from is not None,
+            unchanged=taken_from is not None and all(one.taken_from for one in renditions),
             output_key=output_key,
             source=source,
             output=output,
             animated=animated,
             taken_from=taken_from,
+            renditions=renditions,
         )
 
     @classmethod
@@ -127,7 +143,25 @@ class Outcome:
             source=None,
             output=None,
             taken_from=None,
+            renditions=(),
         )
+
+    @property
+    def sources(self) -> set[uuid.UUID]:
+        """The Images whose stored outputs are used again."""
+        return {pk for pk in (self.taken_from, *(one.taken_from for one in self.renditions)) if pk}
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the output and of all renditions."""
+        main = self.output.bytes if self.output else 0
+        return main + sum(one.output.bytes for one in self.renditions)
+
+    @property
+    def bytes_taken(self) -> int:
+        """Those of `output_bytes` that were taken over."""
+        main = self.output.bytes if self.output and self.taken_from else 0
+        return main + sum(one.output.bytes for one in self.renditions if one.taken_from)
 
 
 _NO_FACTS = (None, None, None, "")
@@ -145,8 +179,16 @@ _COLUMNS = (
 )
 
 
+_RENDITION_COLUMNS = ("id", "image_id", "name", "key", "bytes", "width", "height", "format")
+
+
 def _row(outcome: Outcome) -> tuple[object, ...]:
     return *_values(outcome), None, *(outcome.source or _NO_FACTS), *(outcome.output or _NO_FACTS)
+
+
+def _rendition_rows(outcome: Outcome) -> Iterator[tuple[str | int, ...]]:
+    for one in outcome.renditions:
+        yield rendition_id(outcome.id, one.name), outcome.id.hex, one.name, one.key, *one.output
 
 
 def record(
@@ -173,6 +215,8 @@ def record(
         pending = [pk for pk, *state in rows if state == [ImageStatus.PENDING, request_id]]
         written = _confirm_outputs([by_id[pk] for pk in pending])
         bulk.update(Image, _COLUMNS, map(_row, written))
+        if renditions := [row for outcome in written for row in _rendition_rows(outcome)]:
+            bulk.insert(Rendition(), _RENDITION_COLUMNS, renditions)
         _count(batch, written)
         settle(batch)
         return written
@@ -185,7 +229,7 @@ def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
     outcomes: so prune finds a row that refers to each output at any moment. FOR KEY SHARE blocks nothing but
     deletes; rows that are being deleted are skipped.
     """
-    sources = {outcome.taken_from for outcome in outcomes if outcome.taken_from}
+    sources = {pk for outcome in outcomes for pk in outcome.sources}
     if not sources:
         return outcomes
     referring = Image.objects.filter(pk__in=sources, status=ImageStatus.COMPLETED)
@@ -196,10 +240,7 @@ def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
         kept = {image.pk for image in locked}
     else:  # SQLite has one writer at a time
         kept = {image.pk for image in referring}
-    return [
-        outcome if outcome.taken_from is None or outcome.taken_from in kept else outcome.without_output()
-        for outcome in outcomes
-    ]
+    return [outcome if outcome.sources <= kept else outcome.without_output() for outcome in outcomes]
 
 
 def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
@@ -211,9 +252,11 @@ def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
         batch.count_progress(len(completed) + failed)
     batch.images_completed += len(completed)
     batch.images_failed += failed
-    unchanged = [outcome for outcome in completed if outcome.unchanged]
-    batch.images_unchanged += len(unchanged)
-    batch.bytes_unchanged += sum(outcome.output.bytes for outcome in unchanged if outcome.output)
-    batch.bytes_source_unchanged += sum(outcome.source.bytes for outcome in unchanged if outcome.source)
+    batch.images_unchanged += sum(outcome.unchanged for outcome in completed)
+    batch.bytes_unchanged += sum(outcome.bytes_taken for outcome in completed)
+    # Also of a picture that only gets a rendition more: its saving was counted with its main output.
+    batch.bytes_source_unchanged += sum(
+        outcome.source.bytes for outcome in completed if outcome.source and outcome.taken_from
+    )
     batch.bytes_source += sum(outcome.source.bytes for outcome in completed if outcome.source)
-    batch.bytes_output += sum(outcome.output.bytes for outcome in completed if outcome.output)
+    batch.bytes_output += sum(outcome.output_bytes for outcome in completed)

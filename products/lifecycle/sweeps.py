@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from products.catalogue import host_of, url_problem
-from products.models import Image, ImageStatus, ProductImage, Request, bulk
+from products.models import Image, ImageStatus, ProductImage, Rendition, Request, bulk
 from products.models.image import PREVIOUS_FIELDS, Causes, ImageQuerySet
 from products.models.states import Sweep
 
@@ -156,6 +156,7 @@ def delete_rows(batch: Request, rows: int) -> int:
     """
     images = batch.images.first_rows(rows)
     ProductImage.objects.filter(image__in=images)._raw_delete(images.db)
+    Rendition.objects.filter(image__in=images)._raw_delete(images.db)
     swept = images._raw_delete(images.db) or 0  # None where nothing can match
     if swept < rows:  # no Image is left, so nothing depends on the Products
         products = batch.products.first_rows(rows - swept)

@@ -1,4 +1,4 @@
-"""Ids of Products and Images, derived from their Request: the same row or URL always has the same id."""
+"""Ids of Products, Images and renditions, derived from their Request."""
 
 from hashlib import sha1
 from uuid import UUID
@@ -21,6 +21,11 @@ def product_id(request_id: UUID, row_number: int) -> str:
 def image_id(request_id: UUID, url: str) -> str:
     """Return the id of a URL's Image, as 32 hex digits. It makes the URL unique in the Request."""
     return uuid5_digits(request_id, url)
+
+
+def rendition_id(image: UUID, name: str) -> str:
+    """Return the id of an Image's rendition, as 32 hex digits."""
+    return uuid5_digits(image, name)
 
 
 def parse_uuid(text: str) -> UUID | None:

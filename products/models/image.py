@@ -103,10 +103,13 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return Outcomes(since, list(counted.annotate(count=Count("*")).order_by("-count")))
 
     def outputs_in_use(self, keys: Collection[str]) -> set[str]:
-        """Return the keys that an Image refers to, out of the given output keys."""
+        """Return the keys that an Image or a rendition refers to, out of the given output keys."""
         # The index's condition is repeated: without it PostgreSQL does not use it for a long list of keys.
         shown = self.filter(output_key__in=keys).exclude(output_key="")
-        return set(shown.order_by().values_list("output_key", flat=True).distinct())
+        renditions = Rendition.objects.filter(key__in=keys).order_by()
+        return set(shown.order_by().values_list("output_key", flat=True).distinct()) | set(
+            renditions.values_list("key", flat=True).distinct()
+        )
 
     def first_rows(self, count: int) -> "ImageQuerySet":
         """Return at most `count` rows as a queryset that, unlike a slice, can be updated and deleted."""
@@ -153,7 +156,7 @@ class Image(models.Model):
     animated = models.BooleanField(
         default=False, db_default=False, help_text="The output is the first frame of an animation."
     )
-    output_key = models.CharField(max_length=100, blank=True)
+    output_key = models.CharField(max_length=200, blank=True)
     external_url = models.TextField(
         blank=True, default="", db_default="", help_text="URL of an output stored by an external worker."
     )
@@ -237,3 +240,34 @@ class Image(models.Model):
     @property
     def is_failed(self) -> bool:
         return self.status == ImageStatus.FAILED
+
+
+class Rendition(models.Model):
+    """A further output of a completed Image, as `Request.renditions` asks for it.
+
+    The id is derived from the Image and the name. Rows are written with the outcome of the Image and never
+    changed.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    image = models.ForeignKey(Image, models.CASCADE, related_name="renditions")
+    name = models.CharField(max_length=20)
+    key = models.CharField(max_length=200)
+    bytes = models.PositiveBigIntegerField()
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    format = models.CharField(max_length=8)
+
+    class Meta:
+        indexes = [
+            # outputs_in_use(), which prune asks for every stored file.
+            models.Index(fields=["key"], name="rendition_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def path(self) -> str:
+        """Path of the file on this server, or its full URL if it is elsewhere."""
+        return OutputUrls().path(self.image_id, self.key, "", self.name)

@@ -24,7 +24,8 @@ INDEXED_SERIAL_CHARACTERS = 100
 class ProductQuerySet(models.QuerySet["Product"]):
     def with_images(self) -> Self:
         """Load the Images of all rows at once. For rows of unknown width see `load_images`."""
-        return self.prefetch_related(Prefetch("places", ProductImage.objects.select_related("image")))
+        places = ProductImage.objects.select_related("image").prefetch_related("image__renditions")
+        return self.prefetch_related(Prefetch("places", places))
 
     def with_last_positions(self) -> Self:
         """Add the position of each row's last Image as `last_position`, from an index; None without any."""
@@ -147,7 +148,8 @@ def leading_rows(products: Sequence[Product], max_places: int = MAX_PAGE_PLACES)
 
 def load_images(products: Sequence[Product]) -> None:
     """Load the Images of these rows, as `ProductQuerySet.with_images` does."""
-    prefetch_related_objects(products, Prefetch("places", ProductImage.objects.select_related("image")))
+    places = ProductImage.objects.select_related("image").prefetch_related("image__renditions")
+    prefetch_related_objects(products, Prefetch("places", places))
 
 
 class ProductImage(models.Model):

@@ -1,5 +1,6 @@
 """Requests: uploaded catalogues with their options, status and counters."""
 
+import secrets
 import time
 import uuid
 from collections.abc import Collection
@@ -18,13 +19,15 @@ from django.utils import timezone
 from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
+from products.models.profile import Profile
+from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
 #: `per_second` counts Images settled in this time, which is divided into steps.
 PACE_SECONDS = 30
 PACE_STEP_SECONDS = 3
 #: Of a width or a height.
-PIXELS = [MinValueValidator(1), MaxValueValidator(65_535)]
+PIXELS = [MinValueValidator(1), MaxValueValidator(MAX_SIDE)]
 
 
 def source_path(batch: "Request", filename: str) -> str:
@@ -106,18 +109,51 @@ class Request(models.Model):
     filename = models.CharField(max_length=255)
     name = models.CharField(max_length=200, blank=True, help_text="Shown instead of the file name.")
     note = models.CharField(max_length=500, blank=True)
+    # Part of the address under which it is shown without a login; blank: it is not.
+    share_key = models.CharField(max_length=22, blank=True, default="", db_default="", editable=False)
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
     # The same for catalogues with the same columns; blank if it is not known.
     header_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
 
+    profile = models.ForeignKey(
+        Profile,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="requests",
+        help_text="The profile that it was uploaded with. Its options are kept here.",
+    )
     quality = models.PositiveSmallIntegerField(
         default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
     )
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    fit = models.CharField(max_length=6, choices=Fit, default=Fit.INSIDE, db_default=Fit.INSIDE)
+    background = models.CharField(
+        max_length=7,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As #rrggbb; blank: transparent where the format can be, else white.",
+    )
+    trim = models.BooleanField(default=False, db_default=False, help_text="Cut off uniform borders.")
+    min_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    min_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
+    names = models.CharField(max_length=6, choices=Names, default=Names.HASH, db_default=Names.HASH)
+    renditions = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Further outputs of every picture, each with a name and its options.",
+    )
+    strict = models.BooleanField(
+        default=False, db_default=False, help_text="Refuse the file if any row or cell is invalid."
+    )
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
     )
@@ -185,7 +221,7 @@ class Request(models.Model):
     images_unchanged = models.PositiveIntegerField(default=0)
     bytes_source = models.PositiveBigIntegerField(default=0)
     bytes_output = models.PositiveBigIntegerField(default=0)
-    # Of unchanged pictures: of their outputs, and of their sources.
+    # Of outputs that were taken over, and of the sources of which the main output was.
     bytes_unchanged = models.PositiveBigIntegerField(default=0)
     bytes_source_unchanged = models.PositiveBigIntegerField(default=0)
 
@@ -228,6 +264,24 @@ class Request(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
 
+    def share(self) -> None:
+        """Share the Request, with a new address unless it is shared already."""
+        key = secrets.token_urlsafe(16)
+        Request.objects.filter(pk=self.pk, share_key="").update(share_key=key)
+        self.refresh_from_db(fields=["share_key"])
+
+    def unshare(self) -> None:
+        """End sharing; the address never works again."""
+        Request.objects.filter(pk=self.pk).update(share_key="")
+        self.share_key = ""
+
+    @property
+    def share_url(self) -> str:
+        """Full URL of the shared page, or "" if the Request is not shared."""
+        if not self.share_key:
+            return ""
+        return f"{settings.PUBLIC_URL}{reverse('shared', args=[self.pk, self.share_key])}"
+
     @property
     def has_detected_encoding(self) -> bool:
         """True for a CSV whose encoding was detected and not named."""
@@ -242,6 +296,23 @@ class Request(models.Model):
             "base_url": self.base_url,
             "sheet": self.sheet,
         }
+
+    @property
+    def recipe_options(self) -> dict[str, Any]:
+        """The options that say what is made of each picture; None for one that was not given."""
+        return {name: getattr(self, name) for name in RECIPE_OPTIONS} | {
+            "background": self.background or None
+        }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options of the upload that are no secret."""
+        return self.recipe_options | {"strict": self.strict, "force": self.force} | self.reading
+
+    @property
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """The options of every output by its name: the main one, whose name is "", and the renditions."""
+        return outputs_of(self.recipe_options)
 
     @property
     def earlier(self) -> "Request | None":
@@ -274,12 +345,12 @@ class Request(models.Model):
 
     @property
     def bytes_source_new(self) -> int:
-        """Size of the sources whose outputs were made for this Request."""
+        """Size of the sources whose main outputs were made for this Request."""
         return self.bytes_source - self.bytes_source_unchanged
 
     @property
     def bytes_saved(self) -> int:
-        """Bytes saved by the outputs made for this Request; not by those of unchanged pictures."""
+        """Bytes saved by the outputs made for this Request; negative if it has only added renditions."""
         return self.bytes_source_new - (self.bytes_output - self.bytes_unchanged)
 
     @property

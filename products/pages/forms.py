@@ -1,10 +1,12 @@
 """Forms of the upload, the preview, and the lists of requests and products."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db.models import OrderBy
 from django.http import QueryDict
 
 from products.catalogue import (
@@ -17,9 +19,22 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.models import Format, Request, RequestStatus
+from products.lifecycle import OptionsRefused, choose_profile
+from products.models import Fit, Format, ImageStatus, Names, Profile, Request, RequestStatus
 from products.models.image import Causes
+from products.models.recipes import (
+    MAX_QUALITY,
+    MAX_SIDE,
+    MIN_QUALITY,
+    RECIPE_OPTIONS,
+    choice_errors,
+    number_errors,
+    parse_background,
+    parse_renditions,
+    recipe_problems,
+)
 from products.models.validators import validate_http_url
+from products.results.week import BYTES_SAVED
 
 #: What a column may hold, as it is chosen above the first rows of a refused file.
 ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
@@ -27,6 +42,36 @@ ROLE = "role "
 #: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
+#: A profile is chosen by the columns of the file.
+BY_HEADER = "by-header"
+
+
+class SideField(forms.IntegerField):
+    """A width or height in pixels, which may be left empty."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label,
+            min_value=1,
+            max_value=MAX_SIDE,
+            required=False,
+            error_messages=number_errors(1, MAX_SIDE),
+            help_text=help_text,
+        )
+
+
+class RenditionsField(forms.JSONField):
+    """Renditions as JSON text; an empty list for none."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the list of renditions."""
+        try:
+            return parse_renditions(value)
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if value else ""
 
 
 class OptionsForm(forms.Form):
@@ -34,30 +79,61 @@ class OptionsForm(forms.Form):
 
     quality = forms.IntegerField(
         label="Quality",
-        min_value=1,
-        max_value=95,
+        min_value=MIN_QUALITY,
+        max_value=MAX_QUALITY,
         initial=50,
+        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
         help_text="From 1 (smallest files) to 95 (best quality).",
     )
     format = forms.ChoiceField(
         label="Format",
         choices=Format.choices,
         initial=Format.JPEG,
+        error_messages=choice_errors(Format),
         help_text="File format of the compressed pictures.",
     )
-    max_width = forms.IntegerField(
-        label="Maximum width",
-        min_value=1,
-        max_value=65_535,
-        required=False,
-        help_text="In pixels. Wider pictures are scaled down. Leave empty for no limit.",
+    max_width = SideField(
+        "Maximum width", "In pixels. Wider pictures are scaled down. Leave empty for no limit."
     )
-    max_height = forms.IntegerField(
-        label="Maximum height",
-        min_value=1,
-        max_value=65_535,
+    max_height = SideField(
+        "Maximum height", "In pixels. Taller pictures are scaled down. Leave empty for no limit."
+    )
+    width = SideField("Width", "In pixels. Use it instead of the maximum width, with a fit.")
+    height = SideField("Height", "In pixels. Use it instead of the maximum height, with a fit.")
+    fit = forms.ChoiceField(
+        label="Fit",
+        choices=Fit.choices,
+        initial=Fit.INSIDE,
         required=False,
-        help_text="In pixels. Taller pictures are scaled down. Leave empty for no limit.",
+        error_messages=choice_errors(Fit),
+        help_text="How a picture is brought to this width and height. No picture is enlarged.",
+    )
+    background = forms.CharField(
+        label="Background",
+        required=False,
+        help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
+        "where the format can be, else white.",
+    )
+    trim = forms.BooleanField(
+        label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
+    )
+    min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
+    min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
+    names = forms.ChoiceField(
+        label="File names",
+        choices=Names.choices,
+        initial=Names.HASH,
+        required=False,
+        error_messages=choice_errors(Names),
+        help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
+    )
+    renditions = RenditionsField(
+        label="Renditions",
+        required=False,
+        initial=list,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Further sizes of every picture, as JSON. For example "
+        "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
     )
     strict = forms.BooleanField(
         label="Strict",
@@ -69,6 +145,28 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
     )
+
+    def clean_fit(self) -> str:
+        fit: str = self.cleaned_data["fit"]
+        return fit or Fit.INSIDE.value
+
+    def clean_names(self) -> str:
+        names: str = self.cleaned_data["names"]
+        return names or Names.HASH.value
+
+    def clean_background(self) -> str:
+        colour: str = self.cleaned_data["background"]
+        try:
+            return parse_background(colour) if colour else ""
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if not any(name in self.errors for name in RECIPE_OPTIONS):
+            for option, sentence in recipe_problems(self.cleaned_options).items():
+                self.add_error(option, sentence)
+        return data
 
     @property
     def options(self) -> list[forms.BoundField]:
@@ -88,6 +186,24 @@ class OptionsForm(forms.Form):
                 return
 
 
+class ProfileField(forms.CharField):
+    """The name or id of a profile; empty for none."""
+
+    def __init__(self, help_text: str, **kwargs: Any) -> None:
+        widget = forms.Select()
+        super().__init__(label="Profile", required=False, help_text=help_text, widget=widget, **kwargs)
+
+
+def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bool:
+    """Set the choices of a form's profile. Return whether there is any to choose."""
+    profiles = Profile.objects.usable_by(user)
+    names = [
+        (str(one.pk), one.name if one.owner_id == user.pk else f"{one.name} (published)") for one in profiles
+    ]
+    cast(forms.Select, form.fields["profile"].widget).choices = [*others, ("", "None"), *names]
+    return bool(names)
+
+
 class UploadForm(OptionsForm):
     """A catalogue with its options."""
 
@@ -97,6 +213,41 @@ class UploadForm(OptionsForm):
         allow_empty_file=True,  # reading the catalogue gives a better error message
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
     )
+    profile = ProfileField(
+        "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+        self.chosen: Profile | None = None
+        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "The one for the columns of the file"))
+
+    @property
+    def wanted(self) -> str | None:
+        """The profile that is asked for, as in `choose_profile`."""
+        name = self.cleaned_data.get("profile", "")
+        return None if name == BY_HEADER or "profile" not in self.data else name
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            self.chosen = choose_profile(self._user, self.cleaned_data.get("file"), self.wanted)
+        except OptionsRefused as error:
+            self.add_error("profile", error.problems["profile"])
+        return super().clean()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were changed in the form."""
+        changed = [name for name in self.changed_data if name in OptionsForm.base_fields]
+        is_box = {name: isinstance(field, forms.BooleanField) for name, field in self.fields.items()}
+        return {name: self.cleaned_data[name] for name in changed if name in self.data or is_box[name]}
+
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The options of the form. Those of the chosen profile replace what was not changed."""
+        options = super().cleaned_options
+        return {**options, **self.chosen.upload_options, **self.given} if self.chosen else options
 
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused catalogue as errors of the file field."""
@@ -129,11 +280,15 @@ class DraftForm(OptionsForm):
         "becomes https://shop.example/media/a/chair.jpg.",
     )
     sheet = forms.ChoiceField(label="Sheet", required=False)
+    profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The profile whose options the page shows.
+    shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
+    def __init__(self, user: User, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
         names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
         self._ambiguous: list[str] = []
         super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
+        self.has_profiles = offer_profiles(self, user)
         self._has_sheets = len(head.sheets) > 1
         sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
         cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
@@ -159,7 +314,7 @@ class DraftForm(OptionsForm):
                 data.setdefault(ROLE + name, field)
         return data
 
-    def clean(self) -> dict[str, Any] | None:
+    def clean(self) -> dict[str, Any]:
         for field in self._ambiguous:
             self.add_error(field, ValidationError("Choose this for one column only.", "ambiguous"))
         return super().clean()
@@ -237,7 +392,7 @@ class ReplaceForm(RetryForm):
 class UrlForm(forms.Form):
     """A URL to fetch a picture from."""
 
-    url = forms.CharField(max_length=MAX_URL, validators=[validate_http_url])
+    url = forms.CharField(label="New URL", max_length=MAX_URL, validators=[validate_http_url])
 
 
 class CorrectionsForm(forms.Form):
@@ -285,8 +440,58 @@ class RunsForm(forms.Form):
 class RequestSearchForm(forms.Form):
     """Filters of the list of requests."""
 
+    #: The order of each choice of `sort`.
+    ORDERS: ClassVar[dict[str, list[str | OrderBy]]] = {
+        "newest": ["-created_at"],
+        "name": ["filename", "-created_at"],
+        "failed": ["-images_failed", "-created_at"],
+        "saved": [BYTES_SAVED.desc(), "-created_at"],
+    }
+
     q = forms.CharField(label="File name", required=False, max_length=MAX_SEARCH_LENGTH)
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any"), *RequestStatus.choices])
+    sort = forms.ChoiceField(
+        required=False, choices=[(name, name) for name in ORDERS], widget=forms.HiddenInput
+    )
+
+
+class BulkForm(forms.Form):
+    """What is to be done with several Requests."""
+
+    action = forms.ChoiceField(choices=[("cancel", "Cancel"), ("delete", "Delete")])
+    confirmed = forms.BooleanField(required=False)
+
+
+class PictureSearchForm(forms.Form):
+    """Filters and order of a Request's pictures."""
+
+    #: Formats of sources by the names that Images have.
+    FORMATS = ("jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "jpeg2000", "psd", "ico")
+    SORTS: ClassVar[dict[str, str]] = {
+        "": "As in the file",
+        "saved": "Most saved",
+        "largest": "Largest before",
+        "smallest": "Fewest pixels",
+    }
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=2048,
+        widget=forms.TextInput(attrs={"placeholder": "Part of the URL"}),
+    )
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any"), *ImageStatus.choices, ("unchanged", "Unchanged")],
+    )
+    format = forms.ChoiceField(
+        label="Format", required=False, choices=[("", "Any"), *((name, name.upper()) for name in FORMATS)]
+    )
+    host = forms.CharField(label="Host", required=False, max_length=300)
+    smaller = forms.IntegerField(label="Smaller than (px)", required=False, min_value=1, max_value=MAX_SIDE)
+    sort = forms.ChoiceField(label="Sort", required=False, choices=[*SORTS.items()])
+    start = forms.IntegerField(required=False, min_value=1, max_value=10_000_000, widget=forms.HiddenInput)
 
 
 class ProductSearchForm(forms.Form):

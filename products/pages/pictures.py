@@ -6,13 +6,20 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage, storages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+)
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 from django.views.static import serve
 from PIL import Image as Pillow
 
-from products.models import Image, Request
+from products.models import Image, Rendition, Request
 from products.models.files import STORAGE_ERRORS
 from products.pages.thumbnail import Busy, make_thumbnail
 
@@ -51,12 +58,21 @@ def media(request: HttpRequest, key: str) -> HttpResponseBase:
 @require_safe
 def image(request: HttpRequest, pk: UUID) -> HttpResponseRedirect:
     """Redirect anyone with the link to an Image's output. Result files contain these links."""
-    output_key = get_object_or_404(Image.objects.exclude(output_key=""), pk=pk).output_key
+    return _redirect(get_object_or_404(Image.objects.exclude(output_key=""), pk=pk).output_key)
+
+
+@require_safe
+def rendition(request: HttpRequest, pk: UUID, name: str) -> HttpResponseRedirect:
+    """Redirect anyone with the link to a rendition of an Image."""
+    return _redirect(get_object_or_404(Rendition, image=pk, name=name).key)
+
+
+def _redirect(key: str) -> HttpResponseRedirect:
     headers = {
         "Cache-Control": f"public, max-age={REDIRECT_CACHE_SECONDS}",
         "Cross-Origin-Resource-Policy": "cross-origin",  # shops embed these pictures through the redirect
     }
-    return HttpResponseRedirect(storages["links"].url(output_key), headers=headers)
+    return HttpResponseRedirect(storages["links"].url(key), headers=headers)
 
 
 @require_safe
@@ -76,6 +92,22 @@ def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     # The output of an Image never changes once it exists.
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
     return HttpResponse(data, content_type="image/webp", headers=headers)
+
+
+@require_safe
+@login_required
+def output(request: HttpRequest, pk: UUID) -> HttpResponseBase:
+    """Answer with an Image's output from this server, wherever it is stored, for pages that compare it."""
+    key = image_with_output(request, pk).output_key
+    try:
+        file = default_storage.open(key)
+    except STORAGE_ERRORS as error:
+        raise Http404 from error
+    headers = {
+        "Content-Security-Policy": MEDIA_POLICY,
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    return FileResponse(file, content_type=CONTENT_TYPES[key.rpartition(".")[2]], headers=headers)
 
 
 def image_with_output(request: HttpRequest, pk: UUID) -> Image:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from products.catalogue import Catalogue, Row, Writer
-from products.models import Image, ImageStatus, Product, Request, bulk
+from products.models import Image, ImageStatus, Product, Rendition, Request, bulk
 from products.models.files import storage_checked
+from products.models.ids import rendition_id
 from products.models.output_urls import OutputUrls
 
 CHUNK_ROWS, CHUNK_URLS, CHUNK_CHARACTERS = 1000, 10_000, 500_000
@@ -17,11 +19,16 @@ _status_of = lru_cache(Product.status_of)
 
 
 class PictureResult(NamedTuple):
-    """The outcome of an Image as a result shows it; `failure` is "" unless the Image has failed."""
+    """The outcome of an Image as a result shows it; `failure` is "" unless the Image has failed.
+
+    `renditions` has the URLs of renditions in the order of the Request, "" for one that is missing, or
+    nothing if all are.
+    """
 
     output_url: str
     status: str
     failure: str = ""
+    renditions: Sequence[str] = ()
 
 
 def result_csv(
@@ -30,9 +37,9 @@ def result_csv(
     """Yield the result in the CSV dialect of the input, a thousand rows at a time.
 
     The result of a workbook is a plain CSV. All rows of the input follow in order with their cells unchanged
-    and three more columns: the output URLs, aligned with the row's input URLs (an empty slot for a failure),
-    the status of the row, and the errors. A row that is not ingested is pending, or canceled if the Request
-    has ended.
+    and more columns: the output URLs, aligned with the row's input URLs (an empty slot for a failure), those
+    of each rendition in the same way, the status of the row, and the errors. A row that is not ingested is
+    pending, or canceled if the Request has ended.
 
     With `replace`, the output URLs replace the input URLs in their cells instead; a URL without an output
     stays. With `only_failed`, rows without failures are left out. `for_excel` is as in `Writer`.
@@ -40,10 +47,18 @@ def result_csv(
     # Opened here and not in the generator, so that an error is raised before the response has begun.
     with storage_checked():
         catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
-    return _chunks(batch, catalogue, Writer(catalogue, replace=replace, for_excel=for_excel), only_failed)
+    names = rendition_names(batch)
+    writer = Writer(catalogue, replace=replace, for_excel=for_excel, renditions=names)
+    return _chunks(batch, catalogue, writer, only_failed)
+
+
+def rendition_names(batch: Request) -> list[str]:
+    """Return the names of the renditions of a Request, in order."""
+    return [rendition["name"] for rendition in batch.renditions]
 
 
 def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
+    count = len(batch.renditions)
     with batch.source:
         yield from writer.start()
         for chunk in rows_with_results(batch, catalogue):
@@ -51,7 +66,7 @@ def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: b
             for part, of_row in chunk:
                 if isinstance(part, Row):
                     if not only_failed or any(outcome.failure for outcome in of_row):
-                        lines.append(writer.row(part, *result_cells(of_row)))
+                        lines.append(writer.row(part, *result_cells(of_row, count)))
                 elif not only_failed:
                     lines.append(part)
             yield writer.encode("".join(lines))
@@ -96,6 +111,7 @@ class ResultReader:
 
     def __init__(self, batch: Request) -> None:
         self._batch, self._output_urls = batch, OutputUrls()
+        self._renditions = rendition_names(batch)
         self._last_number = 0  # of the Images that the rows read so far have shown
 
     def read(self, rows: list[Row]) -> dict[str, PictureResult]:
@@ -117,17 +133,39 @@ class ResultReader:
         return outcomes
 
     def _outcomes(self, rows: Iterable[tuple[Any, ...]]) -> dict[str, PictureResult]:
+        rows = list(rows)
+        renditions = self._rendition_urls([pk for pk, *_ in rows])
         return {
             url: PictureResult(
                 self._output_urls.url(pk, output_key, external_url),
                 status,
                 f"{url}: {error_detail}" if status == ImageStatus.FAILED else "",
+                renditions.get(pk, ()),
             )
             for pk, url, status, output_key, external_url, error_detail in rows
         }
 
+    def _rendition_urls(self, images: list[UUID]) -> dict[UUID, list[str]]:
+        """Return the URLs of renditions by Image, in the order of the Request."""
+        if not self._renditions:
+            return {}
+        places = {rendition_id(pk, name): (pk, name) for pk in images for name in self._renditions}
+        keys = {places[pk]: key for pk, key in bulk.read(Rendition, ("id", "key"), list(places))}
+        urls: dict[UUID, list[str]] = {}
+        for pk, name in places.values():
+            key = keys.get((pk, name))
+            url = self._output_urls.url(pk, key, "", name) if key else ""
+            urls.setdefault(pk, []).append(url)
+        return urls
 
-def result_cells(outcomes: list[PictureResult]) -> tuple[Sequence[str], str, str]:
-    """Return the output URLs of a row, its status and its errors."""
-    urls, statuses, failures = zip(*outcomes, strict=True) if outcomes else ((), (), ())
-    return urls, _status_of(statuses), " | ".join(filter(None, failures))
+
+def result_cells(
+    outcomes: list[PictureResult], renditions: int
+) -> tuple[Sequence[str], str, str, list[list[str]]]:
+    """Return the output URLs of a row, its status, its errors, and the URLs of its renditions."""
+    urls, statuses, failures, _ = zip(*outcomes, strict=True) if outcomes else ((), (), (), ())
+    columns = [
+        [outcome.renditions[index] if outcome.renditions else "" for outcome in outcomes]
+        for index in range(renditions)
+    ]
+    return urls, _status_of(statuses), " | ".join(filter(None, failures)), columns

@@ -8,7 +8,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from products.catalogue import Catalogue, Row, WorkbookWriter
 from products.models import Request
 from products.models.files import storage_checked
-from products.results.result_csv import result_cells, rows_with_results
+from products.results.result_csv import rendition_names, result_cells, rows_with_results
 from products.results.zip_archive import ZipBuffer
 
 PIECE_BYTES = 65_536
@@ -23,14 +23,14 @@ def result_xlsx(batch: Request, *, replace: bool = False) -> Iterator[bytes] | N
             catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
         if not catalogue.xlsx:
             return None
-        writer = WorkbookWriter(catalogue, replace=replace)
+        writer = WorkbookWriter(catalogue, replace=replace, renditions=rendition_names(batch))
         until_returned.pop_all()
     return _pieces(batch, catalogue, writer)
 
 
 def _pieces(batch: Request, catalogue: Catalogue, writer: WorkbookWriter) -> Iterator[bytes]:
     edits = (
-        writer.row(part, *result_cells(outcomes))
+        writer.row(part, *result_cells(outcomes, len(batch.renditions)))
         for chunk in rows_with_results(batch, catalogue)
         for part, outcomes in chunk
         if isinstance(part, Row)

@@ -13,7 +13,7 @@ from django.core.files.storage import default_storage
 
 from products.models import Image, Product, Request
 from products.models.product import leading_rows, load_images
-from products.results.result_csv import result_csv
+from products.results.result_csv import rendition_names, result_csv
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,7 +46,10 @@ class ZipBuffer(io.RawIOBase):
 
 
 def images_zip(batch: Request) -> Iterator[bytes]:
-    """Yield a ZIP of all outputs, named `{serial}-{n}.{ext}`, in row order, in pieces of PIECE_BYTES."""
+    """Yield a ZIP of all outputs, in row order, in pieces of PIECE_BYTES.
+
+    Their names are `{serial}-{n}.{ext}`, those of renditions `{serial}-{n}-{name}.{ext}`.
+    """
     buffer = ZipBuffer()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
         for name, key in named_outputs(batch):
@@ -75,8 +78,18 @@ def named_outputs(batch: Request) -> Iterator[tuple[str, str]]:
     """Yield the file name and the storage key of each output, in row order. Names differ, also in case."""
     used = set[str]()
     for product, number, image in _numbered_images(batch):
-        if image.output_key:
-            yield _member_name(product, number, PurePath(image.output_key).suffix, used), image.output_key
+        for suffix, key in _stored_files(batch, image):
+            yield _member_name(product, number, f"{suffix}{PurePath(key).suffix}", used), key
+
+
+def _stored_files(batch: Request, image: Image) -> Iterator[tuple[str, str]]:
+    """Yield what follows the number in the name of each of an Image's files, and the file's key."""
+    if image.output_key:
+        yield "", image.output_key
+    keys = {rendition.name: rendition.key for rendition in image.renditions.all()}
+    for name in rendition_names(batch):
+        if name in keys:
+            yield f"-{name}", keys[name]
 
 
 def _numbered_images(batch: Request) -> Iterator[tuple[Product, int, Image]]:

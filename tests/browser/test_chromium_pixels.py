@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from processing.compress import Options, compress
+from processing.compress import Recipe, compress
 from tests.support import rare_pictures as rare
 from tests.support.corpus import CLEAR, CODES, COLOURED, SOUND, WIDE, stored_as
 from tests.support.painting import painted
@@ -37,7 +37,7 @@ def lossless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(source: bytes, quality: int = 95) -> bytes:
-    return compress(source, Options(quality=quality, format="original"), max_pixels=CAP).data
+    return compress(source, Recipe(quality=quality, format="original"), max_pixels=CAP).data
 
 
 def print_table(differences: dict[str, float]) -> None:

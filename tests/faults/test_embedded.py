@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.support.jobs import Job, Report, as_csv, read_result, watch
+from tests.support.jobs import Job, Report, as_csv, read_result, read_zip, watch
 from tests.support.stack import QUICK_TO_NOTICE, TIME_SCALE, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -76,6 +76,31 @@ def test_a_service_killed_as_a_whole_goes_on_when_it_is_started_again(
         in_hand = job.in_hand()
         service.serve()
     assert job.count("crashes = 1") == in_hand
+
+
+def test_a_picture_has_all_of_its_outputs_or_none_when_its_worker_is_killed(
+    service: Embedded, new_job: NewJob
+) -> None:
+    job = new_job(service)
+    renditions = '[{"name": "thumb", "width": 60}, {"name": "small", "width": 100, "format": "webp"}]'
+    files = {"file": ("lamps.csv", as_csv(job.rows))}
+    answer = job.client.post("/api/requests/", files=files, data={"renditions": renditions})
+    job.id = answer.raise_for_status().json()["id"]
+    of_image = "(SELECT count(*) FROM products_rendition WHERE image_id = products_image.id)"
+    for done in (50, 150):
+        job.wait_until_under_way(done, pending=100)
+        kill_serving_process(job)
+        assert job.count(f"{of_image} <> 2 * (status = 'completed')") == 0
+
+    job.wait_until_finished(seconds=200)
+    assert job.count("crashes > 0") > 0, "pictures were in hand"
+    assert job.count(f"status = 'completed' AND {of_image} = 2") == job.count("TRUE")
+    ((outputs,),) = job.images("sum(output_bytes)")
+    ((others,),) = service.query("SELECT sum(bytes) FROM products_rendition")
+    assert job.fields("bytes_output") == (outputs + others,)
+    pictures = read_zip(job)
+    for kind in ("thumb", "small"):
+        assert sum(f"-{kind}." in name for name in pictures) == len(pictures) / 3
 
 
 def test_extract_beside_a_service_follows_to_the_end_whatever_happens_to_that(

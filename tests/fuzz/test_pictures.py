@@ -5,7 +5,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from processing.compress import CompressError, Options, compress, compress_isolated
+from processing.compress import CompressError, Recipe, compress, compress_isolated
 from tests.support.corpus import SOUND
 from tests.support.effort import fuzz
 from tests.support.pictures import decoded
@@ -45,7 +45,7 @@ def test_no_damage_makes_anything_but_a_sound_picture_or_an_error_of_ours(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of which damaged files make many
-            result = compress(data, Options(format=format, max_width=max_width), max_pixels=100_000)
+            result = compress(data, Recipe(format=format, max_width=max_width), max_pixels=100_000)
     except CompressError as error:
         assert error.code in CODES
     else:
@@ -66,7 +66,7 @@ def test_no_damage_does_more_than_end_the_child_process(
 ) -> None:
     data = mutated(source(name), changes)
     try:
-        result = compress_isolated(data, Options(format=format), max_pixels=100_000)
+        result = compress_isolated(data, Recipe(format=format), max_pixels=100_000)
     except CompressError as error:
         assert error.code in CODES  # not `crashed`
     else:

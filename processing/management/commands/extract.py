@@ -1,8 +1,6 @@
-import json
 import logging
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from argparse import ArgumentParser
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
-from rest_framework.exceptions import ValidationError
-from rest_framework.fields import Field
 
 from processing import runtime
+from processing.management.extraction.arguments import add_recipe_arguments, checked_by
 from processing.management.extraction.progress import Progress, summary
 from processing.management.extraction.result import (
     FAILED,
@@ -36,8 +33,10 @@ from products import lifecycle
 from products.accounts.authentication import local_user
 from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
-from products.models import Format, Request
+from products.lifecycle import OptionsRefused
+from products.models import Request
 from products.models.files import StorageUnavailable
+from products.models.recipes import RECIPE_OPTIONS
 
 STANDARD_OUTPUT = "-"
 #: The same command goes on with a request that was interrupted within this time.
@@ -73,15 +72,21 @@ class Command(BaseCommand):
         parser.add_argument(
             "--images", type=Path, metavar="DIR", help="also write the pictures there, named by serial number"
         )
-        parser.add_argument("--quality", type=quality, default=50, metavar="1-95", help="default: 50")
-        parser.add_argument("--format", choices=Format.values, default=Format.JPEG)
-        parser.add_argument("--max-width", type=pixels, metavar="PIXELS")
-        parser.add_argument("--max-height", type=pixels, metavar="PIXELS")
-        parser.add_argument("--strict", action="store_true", help="refuse the file if any row or cell is bad")
+        add_recipe_arguments(parser)
+        parser.add_argument(
+            "--strict", action="store_true", default=None, help="refuse the file if any row or cell is bad"
+        )
         parser.add_argument(
             "--force",
             action="store_true",
+            default=None,
             help="fetch unchanged images again, and do not go on with an interrupted request",
+        )
+        parser.add_argument(
+            "--profile",
+            metavar="NAME",
+            help='name or id of a profile, whose options apply where none are given here; "" for none; '
+            "default: the newest with the header of the file",
         )
         parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: detected")
         parser.add_argument(
@@ -104,7 +109,7 @@ class Command(BaseCommand):
         try:
             status = self._extract(options)
         except KeyboardInterrupt:
-            self._say(self._stopped(force=options["force"]))
+            self._say(self._stopped(force=bool(options["force"])))
             status = INTERRUPTED
         except StorageUnavailable as error:
             raise CommandError(error.detail, returncode=FAILED) from error
@@ -152,13 +157,25 @@ class Command(BaseCommand):
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
-        names = ("quality", "format", "max_width", "max_height", "strict", "force")
-        chosen = {name: options[name] for name in names}
-        chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
+        names = (*RECIPE_OPTIONS, "strict", "force", *Reading.__annotations__)
+        given = {name: options[name] for name in names if options[name] is not None}
         resume_since = None if options["force"] else timezone.now() - RESUME_WITHIN
+        owner, wanted = local_user(), options["profile"]
         try:
             with open_source(options["source"]) as file:
-                batch, is_new = lifecycle.submit(local_user(), file, resume_since=resume_since, **chosen)
+                profile, chosen = lifecycle.choose_options(owner, file, given, wanted)
+                batch, is_new = lifecycle.submit(
+                    owner,
+                    file,
+                    resume_since=resume_since,
+                    profile=profile,
+                    said={**given, "profile": wanted},
+                    **chosen,
+                )
+        except OptionsRefused as error:
+            ((name, sentence), *_others) = error.problems.items()
+            flag = f"--{name.replace('_', '-')}"
+            raise CommandError(f"argument {flag}: {sentence}", returncode=REFUSED) from error
         except SourceError as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         except CatalogueError as error:
@@ -166,6 +183,8 @@ class Command(BaseCommand):
                 place = f"line {problem.line}: " if problem.line else ""
                 self.stderr.write(f"{place}{problem.detail}")
             sys.exit(REFUSED)
+        if profile:
+            self._say(f"profile: {profile.name}")
         if not is_new:
             counts = f"{batch.images_settled:,} of {batch.images_total:,} images done"
             self._say(f"Going on with the unfinished request of the same catalogue: {counts}.")
@@ -205,30 +224,3 @@ def output_path(options: dict[str, Any]) -> Path | None:
     if not path.name or path.name == "..":
         raise CommandError(f"{source!r} is not a file.", returncode=REFUSED)
     return path.with_suffix(f".{options['style']}.csv")
-
-
-def quality(text: str) -> int:
-    """Parse a quality."""
-    if not text.isdecimal() or not 1 <= int(text) <= 95:
-        raise ArgumentTypeError("a whole number from 1 to 95")
-    return int(text)
-
-
-def pixels(text: str) -> int:
-    """Parse a width or height."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("a whole number of pixels from 1")
-    return int(text)
-
-
-def checked_by(field: Field[Any, Any, Any, Any]) -> Callable[[str], Any]:
-    """Return a parser of arguments that accepts what a field of the API accepts."""
-
-    def convert(text: str) -> Any:
-        try:
-            return field.run_validation(text)
-        except ValidationError as error:
-            detail = error.detail if isinstance(error.detail, list) else [json.dumps(error.detail)]
-            raise ArgumentTypeError(" ".join(map(str, detail))) from error
-
-    return convert

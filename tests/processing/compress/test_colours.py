@@ -8,7 +8,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageCms, ImageDraw
 from pytest import MonkeyPatch
 
-from processing.compress import Compressed, Options, compress
+from processing.compress import Compressed, Recipe, compress
 from tests.support import pictures
 from tests.support.pictures import decoded, difference, encoded
 from tests.support.reader import metadata, psnr, seen, similarity
@@ -23,7 +23,7 @@ SMOOTH = pictures.photo(12, 8).resize((192, 128), Image.Resampling.BICUBIC)
 
 
 def made(data: bytes, **options: int | str) -> Compressed:
-    return compress(data, Options(**options), max_pixels=CAP)  # type: ignore[arg-type]
+    return compress(data, Recipe(**options), max_pixels=CAP)  # type: ignore[arg-type]
 
 
 def by_imagecms(image: Image.Image, profile: bytes) -> Image.Image:
@@ -146,13 +146,13 @@ def both_ways(way: str, limit: int | None, monkeypatch: MonkeyPatch) -> list[Ima
     """Return the pixels of the source, of libjpeg-turbo's output and of Pillow's."""
     mode, options = WAYS[way]
     source = encoded(scene(401, 299).convert(mode), "JPEG", quality=90, **options)
-    fast = compress(source, Options(max_width=limit), max_pixels=CAP)
+    fast = compress(source, Recipe(max_width=limit), max_pixels=CAP)
 
     def refuse(data: bytes) -> None:
         raise ValueError("Unsupported marker type 0x02")
 
     monkeypatch.setattr(simplejpeg, "decode_jpeg_header", refuse)
-    slow = compress(source, Options(max_width=limit), max_pixels=CAP)
+    slow = compress(source, Recipe(max_width=limit), max_pixels=CAP)
     return [seen(data) for data in (source, fast.data, slow.data)]
 
 

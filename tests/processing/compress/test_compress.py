@@ -10,7 +10,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
-from processing.compress import Compressed, CompressError, ImageInfo, Options, compress
+from processing.compress import Compressed, CompressError, ImageInfo, Recipe, compress
 from tests.support import pictures
 from tests.support.pictures import BLUE, GREEN, RED, YELLOW, decoded, difference, encoded, png_chunk
 from tests.support.reader import psnr
@@ -20,12 +20,12 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def made(data: bytes, **options: int | str) -> Compressed:
-    return compress(data, Options(**options), max_pixels=CAP)  # type: ignore[arg-type]
+    return compress(data, Recipe(**options), max_pixels=CAP)  # type: ignore[arg-type]
 
 
 def refused(data: bytes, *, max_pixels: int = CAP, **options: int | str) -> CompressError:
     with pytest.raises(CompressError) as caught:
-        compress(data, Options(**options), max_pixels=max_pixels)  # type: ignore[arg-type]
+        compress(data, Recipe(**options), max_pixels=max_pixels)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -554,7 +554,7 @@ def test_no_damage_makes_anything_but_a_compress_error() -> None:
         for _ in range(chance.choice((1, 3, 10))):
             damaged[chance.randrange(min(len(damaged), chance.choice((60, 100_000))))] = chance.randrange(256)
         try:
-            compress(bytes(damaged), Options(max_width=20), max_pixels=1_000_000)
+            compress(bytes(damaged), Recipe(max_width=20), max_pixels=1_000_000)
         except CompressError as error:
             codes.add(error.code)
     assert "corrupt_image" in codes

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 from PIL import Image
 
-from processing.compress import Compressed, ImageInfo, Options, compress
+from processing.compress import Compressed, ImageInfo, Recipe, compress
 from tests.support.corpus import CLEAR, SOUND
 from tests.support.pictures import difference
 from tests.support.reader import metadata, seen
@@ -34,7 +34,7 @@ def source(name: str) -> bytes:
 
 
 def made(name: str, format: str, **limits: int) -> Compressed:
-    return compress(source(name), Options(quality=95, format=format, **limits), max_pixels=CAP)
+    return compress(source(name), Recipe(quality=95, format=format, **limits), max_pixels=CAP)  # type: ignore[arg-type]
 
 
 def shown(image: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from pytest import LogCaptureFixture, MonkeyPatch
 from processing.compress import (
     Compressed,
     CompressError,
-    Options,
+    Recipe,
     TimeLimitError,
     compress,
     compress_isolated,
@@ -56,9 +56,9 @@ def lock(tmp_path: Path) -> Iterator[Path]:
 
 
 def isolated(
-    data: bytes, options: Options | None = None, *, max_pixels: int = CAP, seconds: int = TIMEOUT_SECONDS
+    data: bytes, options: Recipe | None = None, *, max_pixels: int = CAP, seconds: int = TIMEOUT_SECONDS
 ) -> Compressed:
-    return compress_isolated(data, options or Options(), max_pixels=max_pixels, seconds=seconds)
+    return compress_isolated(data, options or Recipe(), max_pixels=max_pixels, seconds=seconds)
 
 
 def refused(data: bytes, *, max_pixels: int = CAP, seconds: int = TIMEOUT_SECONDS) -> CompressError:
@@ -73,14 +73,14 @@ def refused(data: bytes, *, max_pixels: int = CAP, seconds: int = TIMEOUT_SECOND
 @pytest.mark.parametrize(
     ("data", "options"),
     [
-        (photo_jpeg(), Options()),
-        (photo_jpeg(), Options(quality=80, format="avif", max_width=100)),
-        (cmyk_jpeg(), Options(format="webp")),
-        (rgba_png(), Options(format="original", max_height=50)),
-        (palette_png(), Options()),
+        (photo_jpeg(), Recipe()),
+        (photo_jpeg(), Recipe(quality=80, format="avif", max_width=100)),
+        (cmyk_jpeg(), Recipe(format="webp")),
+        (rgba_png(), Recipe(format="original", max_height=50)),
+        (palette_png(), Recipe()),
     ],
 )
-def test_a_sound_picture_comes_out_as_it_would_in_this_process(data: bytes, options: Options) -> None:
+def test_a_sound_picture_comes_out_as_it_would_in_this_process(data: bytes, options: Recipe) -> None:
     assert isolated(data, options) == compress(data, options, max_pixels=CAP)
 
 
@@ -97,7 +97,7 @@ def test_a_picture_that_cannot_be_read_is_refused_as_it_would_be_in_this_process
     data: bytes, max_pixels: int, code: str
 ) -> None:
     with pytest.raises(CompressError) as expected:
-        compress(data, Options(), max_pixels=max_pixels)
+        compress(data, Recipe(), max_pixels=max_pixels)
     error = refused(data, max_pixels=max_pixels)
     assert (error.code, error.detail) == (code, expected.value.detail)
 

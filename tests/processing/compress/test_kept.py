@@ -5,7 +5,7 @@ import struct
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from processing.compress import Compressed, Options, compress
+from processing.compress import Compressed, Recipe, compress
 from tests.support import pictures
 from tests.support.corpus import frames
 from tests.support.pictures import decoded, encoded, png_chunk
@@ -36,7 +36,7 @@ STORED = [(format, name) for format in TARGETS for name in SHAPES if (format, na
 
 
 def made(data: bytes, format: str, quality: int = 50, **limits: int) -> Compressed:
-    return compress(data, Options(quality=quality, format=format, **limits), max_pixels=CAP)
+    return compress(data, Recipe(quality=quality, format=format, **limits), max_pixels=CAP)  # type: ignore[arg-type]
 
 
 def shows_the_same(one: bytes, other: bytes) -> bool:

@@ -15,7 +15,7 @@ import simplejpeg
 from PIL import Image, ImageFile
 from pytest import MonkeyPatch
 
-from processing.compress import BYTES_PER_PIXEL, CompressError, Options, compress
+from processing.compress import BYTES_PER_PIXEL, CompressError, Recipe, compress
 from tests.support import hostile_pictures as hostile
 from tests.support import pictures
 from tests.support import rare_pictures as rare
@@ -29,7 +29,7 @@ FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF"]
 
 def refused(data: bytes, *, max_pixels: int = CAP) -> CompressError:
     with pytest.raises(CompressError) as caught:
-        compress(data, Options(), max_pixels=max_pixels)
+        compress(data, Recipe(), max_pixels=max_pixels)
     return caught.value
 
 
@@ -108,7 +108,7 @@ def test_the_cap_holds_whatever_the_announced_size(size: tuple[int, int]) -> Non
 
 def test_the_cap_counts_pixels_and_includes_its_own_value() -> None:
     source = pictures.photo_jpeg(100, 50)
-    assert compress(source, Options(), max_pixels=5_000).output.width == 100
+    assert compress(source, Recipe(), max_pixels=5_000).output.width == 100
     error = refused(source, max_pixels=4_999)
     assert error.code == "too_many_pixels"
     assert "4,999" in error.detail
@@ -120,19 +120,19 @@ def test_the_cap_holds_for_every_picture_there_is(name: str) -> None:
     source = SOUND[name].file()
     assert refused(source, max_pixels=96 * 64 - 1).code == "too_many_pixels"
     needed = 128 * 128 if name == "TIFF: compressed tiles" else 96 * 64  # one tile covers it all
-    assert compress(source, Options(), max_pixels=needed).output.width == 96
+    assert compress(source, Recipe(), max_pixels=needed).output.width == 96
 
 
 def test_a_cap_above_pillows_own_limit_counts_alone(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert compress(pictures.rgba_png(), Options(), max_pixels=CAP).output.width == 320
+        assert compress(pictures.rgba_png(), Recipe(), max_pixels=CAP).output.width == 320
 
 
 def test_pillows_own_limit_stays_as_it_is_below_the_cap(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_000_000)
-    compress(pictures.photo_jpeg(), Options(), max_pixels=1_000_000)
+    compress(pictures.photo_jpeg(), Recipe(), max_pixels=1_000_000)
     assert Image.MAX_IMAGE_PIXELS == 89_000_000
 
 
@@ -154,9 +154,9 @@ def test_without_its_extra_heic_is_called_by_its_name() -> None:
     program = """
 import sys
 sys.modules["pillow_heif"] = None  # as if it were not installed
-from processing.compress import CompressError, Options, compress
+from processing.compress import CompressError, Recipe, compress
 try:
-    compress(sys.stdin.buffer.read(), Options(), max_pixels=10_000)
+    compress(sys.stdin.buffer.read(), Recipe(), max_pixels=10_000)
 except CompressError as error:
     print(error.code, error)
 """
@@ -176,14 +176,14 @@ def test_frames_and_pages_beyond_the_first_are_never_decoded(format: str, monkey
         seek(image, frame)
 
     monkeypatch.setattr(kind, "seek", seek_the_first)
-    assert compress(source, Options(format="original"), max_pixels=CAP).output.width == 96
+    assert compress(source, Recipe(format="original"), max_pixels=CAP).output.width == 96
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "TIFF"])
 def test_frames_and_pages_beyond_the_first_may_be_damaged(format: str) -> None:
     first, source = encoded(pictures.photo(96, 64), format), frames(format)
     damaged = source[: len(first) + 200] + b"\xff" * (len(source) - len(first) - 200)
-    assert compress(damaged, Options(), max_pixels=CAP).output.width == 96
+    assert compress(damaged, Recipe(), max_pixels=CAP).output.width == 96
 
 
 # --- Decoders that fail ---
@@ -212,7 +212,7 @@ def test_memory_that_runs_out_is_not_held_against_the_picture(monkeypatch: Monke
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
     with pytest.raises(MemoryError):
-        compress(pictures.rgba_png(16, 16), Options(), max_pixels=CAP)
+        compress(pictures.rgba_png(16, 16), Recipe(), max_pixels=CAP)
 
 
 def test_a_heic_that_turns_out_larger_than_it_says_is_corrupt() -> None:
@@ -234,13 +234,13 @@ def test_decoding_happens_within_the_reservation() -> None:
         events.append("released")
 
     source, broken = pictures.photo_jpeg(40, 30), pictures.truncated(pictures.rgba_png(40, 30))
-    compress(source, Options(), max_pixels=CAP, reserve=reserve)
+    compress(source, Recipe(), max_pixels=CAP, reserve=reserve)
     assert events == [1200 + 4 * len(source) // BYTES_PER_PIXEL, "released"]
     with pytest.raises(CompressError):
-        compress(broken, Options(), max_pixels=CAP, reserve=reserve)
+        compress(broken, Recipe(), max_pixels=CAP, reserve=reserve)
     assert events[2:] == [1200 + 4 * len(broken) // BYTES_PER_PIXEL]  # the error went through it
     with pytest.raises(CompressError):
-        compress(huge("PNG"), Options(), max_pixels=CAP, reserve=reserve)
+        compress(huge("PNG"), Recipe(), max_pixels=CAP, reserve=reserve)
     assert len(events) == 3
 
 
@@ -251,7 +251,7 @@ from itertools import cycle
 from pathlib import Path
 from threading import Barrier
 
-from processing.compress import CompressError, Options, PixelBudget, compress, configure_malloc
+from processing.compress import CompressError, Recipe, PixelBudget, compress, configure_malloc
 
 def peak():
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
@@ -264,12 +264,12 @@ budget, start = PixelBudget(cap), Barrier(threads)
 def work(data, format):
     start.wait()
     try:
-        compress(data, Options(format=format), max_pixels=cap, reserve=budget.taken)
+        compress(data, Recipe(format=format), max_pixels=cap, reserve=budget.taken)
     except CompressError as error:
         assert error.code == "too_many_pixels", error.code
 
 for format in ("jpeg", "webp", "avif"):
-    compress(Path(warm).read_bytes(), Options(format=format), max_pixels=cap)
+    compress(Path(warm).read_bytes(), Recipe(format=format), max_pixels=cap)
 data = [Path(source).read_bytes() for source in sources]
 before = peak()
 with ThreadPoolExecutor(threads) as executor:

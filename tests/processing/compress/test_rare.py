@@ -7,7 +7,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from processing.compress import CompressError, Options, compress
+from processing.compress import CompressError, Recipe, compress
 from processing.compress.png import read_png
 from tests.support import pictures
 from tests.support import rare_pictures as rare
@@ -18,12 +18,12 @@ CAP = 50_000_000
 
 
 def made(data: bytes, **options: int | str) -> Image.Image:
-    return decoded(compress(data, Options(**options), max_pixels=CAP).data)  # type: ignore[arg-type]
+    return decoded(compress(data, Recipe(**options), max_pixels=CAP).data)  # type: ignore[arg-type]
 
 
 def refused(data: bytes) -> CompressError:
     with pytest.raises(CompressError) as caught:
-        compress(data, Options(), max_pixels=CAP)
+        compress(data, Recipe(), max_pixels=CAP)
     return caught.value
 
 
@@ -69,7 +69,7 @@ def test_how_much_of_a_jpeg_is_missing_is_said(height: int, ended: bool) -> None
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_browsers_overlook_in_a_png_does_not_reach_the_output(damage: str) -> None:
     plain = encoded(WHOLE, "PNG")
-    output = compress(DAMAGE[damage](plain), Options(format="original"), max_pixels=CAP).data
+    output = compress(DAMAGE[damage](plain), Recipe(format="original"), max_pixels=CAP).data
     assert decoded(output).tobytes() == WHOLE.tobytes()
     assert output.count(b"IDAT") == 1
     assert not any(name in output for name in (b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"gAMA", b"acTL"))
@@ -190,7 +190,7 @@ def one_frame_apng() -> bytes:
 @pytest.mark.parametrize("format", ["jpeg", "webp", "original"])
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_the_first_frame_of_an_animation_is_called_so(kind: str, format: str) -> None:
-    result = compress(frames(kind, WHOLE.quantize(64).convert("RGB")), Options(format=format), max_pixels=CAP)
+    result = compress(frames(kind, WHOLE.quantize(64).convert("RGB")), Recipe(format=format), max_pixels=CAP)
     assert result.animated
 
 
@@ -199,7 +199,7 @@ def test_the_first_frame_of_an_animation_is_called_so(kind: str, format: str) ->
     [name for name, sound in SOUND.items() if "animated" not in name and sound.format != "tiff"],
 )
 def test_what_stands_still_is_called_so(name: str) -> None:
-    assert not compress(SOUND[name].file(), Options(), max_pixels=CAP).animated
+    assert not compress(SOUND[name].file(), Recipe(), max_pixels=CAP).animated
 
 
 @pytest.mark.parametrize(
@@ -213,10 +213,10 @@ def test_what_stands_still_is_called_so(name: str) -> None:
     ],
 )
 def test_pages_and_single_frames_are_no_animation(make: Callable[[], bytes]) -> None:
-    assert not compress(make(), Options(), max_pixels=CAP).animated
+    assert not compress(make(), Recipe(), max_pixels=CAP).animated
 
 
 def test_a_gif_of_very_many_frames_is_not_read_through() -> None:
     two, source = frames("GIF", WHOLE.quantize(8)), b""
     source = two[:-1] + two[two.index(b"\x21\xf9") : -1] * 50 + b";"
-    assert compress(source, Options(), max_pixels=CAP).animated
+    assert compress(source, Recipe(), max_pixels=CAP).animated

@@ -12,8 +12,8 @@ from pytest import MonkeyPatch
 from processing.compress import (
     CompressError,
     NeedsChildError,
-    Options,
     PixelBudget,
+    Recipe,
     compress,
     compress_here,
     compress_isolated,
@@ -37,17 +37,17 @@ MEMORY_BYTES = 64 << 20
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from processing.compress import CompressError, Options, compress
+from processing.compress import CompressError, Recipe, compress
 
 def peak():
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
-compress(Path(sys.argv[1]).read_bytes(), Options(), max_pixels=50_000_000)
+compress(Path(sys.argv[1]).read_bytes(), Recipe(), max_pixels=50_000_000)
 data = Path(sys.argv[2]).read_bytes()
 before = peak()
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[3]), int(sys.argv[3])))
 try:
-    compress(data, Options(), max_pixels=50_000_000)
+    compress(data, Recipe(), max_pixels=50_000_000)
 except CompressError as error:
     print(error.code, peak() - before)
 """
@@ -81,7 +81,7 @@ def test_a_flood_of_parts_is_refused_within_little_time_and_memory(name: str, tm
 @pytest.mark.parametrize("name", ["JPEG: comments", "JPEG: scans", "PNG: chunks", "GIF: comments"])
 def test_a_refusal_says_what_there_is_too_much_of(name: str) -> None:
     with pytest.raises(CompressError, match=r"has more than [\d,]+ \w+.* Save it again with an image editor"):
-        compress(hostile.FLOODS[name](), Options(), max_pixels=CAP)
+        compress(hostile.FLOODS[name](), Recipe(), max_pixels=CAP)
 
 
 @pytest.mark.needs("a process of its own")
@@ -95,7 +95,7 @@ def test_compressed_tiles_far_larger_than_the_picture_are_refused(tmp_path: Path
 def test_a_bigtiff_whose_directory_lies_out_of_all_bounds_is_corrupt(offset: int) -> None:
     data = b"II+\0\x08\0\0\0" + offset.to_bytes(8, "little") + bytes(100)
     with pytest.raises(CompressError) as caught:
-        compress(data, Options(), max_pixels=CAP)
+        compress(data, Recipe(), max_pixels=CAP)
     assert caught.value.code == "corrupt_image"
 
 
@@ -114,21 +114,21 @@ RARE = [
 def test_every_sound_picture_of_a_usual_kind_passes_in_this_process(name: str) -> None:
     source = SOUND[name].file()
     budget = PixelBudget(CAP)
-    assert compress_here(source, Options(), max_pixels=CAP, reserve=budget.taken).output.width == 96
+    assert compress_here(source, Recipe(), max_pixels=CAP, reserve=budget.taken).output.width == 96
 
 
 @pytest.mark.parametrize("name", RARE)
 def test_a_picture_of_a_rare_kind_is_decoded_in_a_child_only(name: str, monkeypatch: MonkeyPatch) -> None:
     source = SOUND[name].file()
     with pytest.raises(NeedsChildError) as needs:
-        compress_here(source, Options(), max_pixels=CAP, reserve=PixelBudget(CAP).taken)
+        compress_here(source, Recipe(), max_pixels=CAP, reserve=PixelBudget(CAP).taken)
     assert needs.value.pixels >= 96 * 64
 
 
 @pytest.mark.parametrize("name", ["TIFF: float RGB, predicted", "Photoshop: CMYK", "icon: bitmap"])
 def test_a_child_makes_of_a_rare_kind_what_this_process_would_make(name: str) -> None:
     source = SOUND[name].file()
-    assert compress_isolated(source, Options(), max_pixels=CAP) == compress(source, Options(), max_pixels=CAP)
+    assert compress_isolated(source, Recipe(), max_pixels=CAP) == compress(source, Recipe(), max_pixels=CAP)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_child_makes_of_a_rare_kind_what_this_process_would_make(name: str) ->
     ],
 )
 def test_unusually_many_parts_pass(make: Callable[[], bytes]) -> None:
-    compress(make(), Options(), max_pixels=CAP)
+    compress(make(), Recipe(), max_pixels=CAP)
 
 
 def test_the_segments_of_a_kept_jpeg_are_each_looked_at_once(monkeypatch: MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_the_segments_of_a_kept_jpeg_are_each_looked_at_once(monkeypatch: Monkey
 
     monkeypatch.setattr("processing.compress.metadata.len", counted, raising=False)
     source = hostile.with_jpeg_segments(hostile.segment(0xFE, b"") * 900, photo_jpeg(96, 64, quality=20))
-    result = compress(source, Options(quality=95), max_pixels=CAP)
+    result = compress(source, Recipe(quality=95), max_pixels=CAP)
     assert result.kept
     assert lengths < 10 * 900
 
@@ -181,13 +181,13 @@ def test_a_jpeg_that_is_not_progressive_takes_one_pass() -> None:
 @pytest.mark.parametrize(
     ("source", "options"),
     [
-        (lambda: hostile.repeated_scans(90, 3_000, 2_500), Options()),
-        (lambda: hostile.run_length_bmp(100, 100, 10), Options()),
-        (lambda: encoded(Image.new("L", (8_000, 6_000)), "JPEG"), Options(format="avif")),
+        (lambda: hostile.repeated_scans(90, 3_000, 2_500), Recipe()),
+        (lambda: hostile.run_length_bmp(100, 100, 10), Recipe()),
+        (lambda: encoded(Image.new("L", (8_000, 6_000)), "JPEG"), Recipe(format="avif")),
     ],
 )
 def test_what_takes_long_is_left_to_a_child_undecoded(
-    source: Callable[[], bytes], options: Options, monkeypatch: MonkeyPatch
+    source: Callable[[], bytes], options: Recipe, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "processing.compress.child_process.compress_opened", lambda *_: pytest.fail("decoded")
@@ -197,7 +197,7 @@ def test_what_takes_long_is_left_to_a_child_undecoded(
 
 
 def test_the_largest_usual_picture_needs_no_child(monkeypatch: MonkeyPatch) -> None:
-    result = compress(photo_jpeg(), Options(), max_pixels=CAP)
+    result = compress(photo_jpeg(), Recipe(), max_pixels=CAP)
     monkeypatch.setattr("processing.compress.child_process.compress_opened", lambda *_: result)
     source = encoded(Image.new("L", (8_000, 6_000)), "JPEG")
-    assert compress_here(source, Options(), max_pixels=CAP, reserve=PixelBudget(CAP).taken) is result
+    assert compress_here(source, Recipe(), max_pixels=CAP, reserve=PixelBudget(CAP).taken) is result

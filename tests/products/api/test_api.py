@@ -119,9 +119,9 @@ def test_a_list_of_many_costs_no_more_queries_than_one_of_few(
     rows = ((number, "Chair", f"{URL}?{number} {URL}") for number in range(50))
     batch = ingest(submit(ann, make_csv(*rows)))
     api.get("/api/requests/")
-    with django_assert_num_queries(5):  # session, user, Request, Products, their Images
+    with django_assert_num_queries(6):  # session, user, Request, Products, their Images and renditions
         assert len(api.get(address_of(batch, "products/")).json()["results"]) == 50
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert len(api.get(address_of(batch, "images/")).json()["results"]) == 51
 
 
@@ -163,6 +163,7 @@ def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann
         "animated": False,
         "source": {"bytes": 2 * len(JPEG), "width": 64, "height": 48, "format": "png"},
         "output": {"bytes": len(JPEG), "width": 32, "height": 24, "format": "jpeg"},
+        "renditions": {},
     }
     assert failed == {
         "id": str(batch.images.get(url=OTHER_URL).pk),
@@ -176,6 +177,7 @@ def test_images_tell_their_outcome_in_order_of_first_appearance(api: Client, ann
         "animated": False,
         "source": None,
         "output": None,
+        "renditions": {},
     }
     assert invalid["url"] == "table.jpg"
     assert invalid["error"] == {

@@ -81,8 +81,11 @@ def test_an_upload_with_every_option_is_answered_with_the_request_as_promised(ap
         "note": "",
         "options": {
             **{"quality": 80, "format": "webp", "max_width": 800, "max_height": 600, "force": False},
-            **{"encoding": "", "columns": {}, "base_url": "", "sheet": ""},
+            **dict.fromkeys(("width", "height", "background", "min_width", "min_height")),
+            **{"fit": "inside", "trim": False, "names": "hash", "renditions": []},
+            **{"encoding": "", "columns": {}, "base_url": "", "sheet": "", "strict": True},
         },
+        "profile": None,
         "products": {"total": 2},
         "ingested": False,
         "run": 1,

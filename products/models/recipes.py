@@ -1,0 +1,170 @@
+"""The options of a Request that say what is made of each picture: what they accept, and how they go together.
+
+Form, API and command line refuse the same values with the same sentences, which are here.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import models
+
+from products.models.states import Format
+
+MAX_SIDE = 65_535
+MIN_QUALITY, MAX_QUALITY = 1, 95
+MAX_RENDITIONS = 8
+#: The four sizes, of which a rendition that names one inherits none, nor `fit`.
+SIZES = ("max_width", "max_height", "width", "height")
+#: Options of an output, which a rendition may name. What it does not name is as in the main output.
+OUTPUT_OPTIONS = ("quality", "format", *SIZES, "fit", "background")
+#: Options of the picture as a whole.
+PICTURE_OPTIONS = ("trim", "min_width", "min_height", "names", "renditions")
+RECIPE_OPTIONS = (*OUTPUT_OPTIONS, *PICTURE_OPTIONS)
+
+_NAME = re.compile(r"[a-z0-9_-]{1,20}")
+_COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
+
+
+class Fit(models.TextChoices):
+    """How a picture comes into its box."""
+
+    INSIDE = "inside", "Fit inside"
+    PAD = "pad", "Fit inside and pad"
+    COVER = "cover", "Cover and crop"
+
+
+class Names(models.TextChoices):
+    """What the file names of outputs are made from."""
+
+    HASH = "hash", "Content hash"
+    SOURCE = "source", "Source file name"
+
+
+def must_be_number(low: int, high: int) -> str:
+    """Return the sentence for what is no whole number, or not between these."""
+    return f"Use a whole number from {low:,} to {high:,}."
+
+
+def must_be_one_of(choices: Sequence[str]) -> str:
+    """Return the sentence for a value that is none of these."""
+    return f"Use one of {', '.join(choices)}."
+
+
+def number_errors(low: int, high: int) -> dict[str, Any]:
+    """Return the messages of a field of a form or serializer that accepts whole numbers between these."""
+    sentence = must_be_number(low, high)
+    return dict.fromkeys(("invalid", "min_value", "max_value", "max_string_length"), sentence)
+
+
+def choice_errors(choices: type[models.TextChoices]) -> dict[str, Any]:
+    """Return the messages of a field of a form or serializer that accepts these choices."""
+    return {"invalid_choice": must_be_one_of(choices.values)}
+
+
+def parse_background(text: str) -> str:
+    """Return a colour in lower case. Raises ValueError."""
+    if not _COLOUR.fullmatch(text):
+        raise ValueError("Use a colour as #rrggbb, such as #ffffff for white.")
+    return text.lower()
+
+
+def parse_renditions(value: Any) -> list[dict[str, Any]]:
+    """Return the renditions in a list, or in JSON text that has one. Raises ValueError with a sentence."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "[]")
+        except (ValueError, RecursionError) as error:
+            raise ValueError("This is not valid JSON.") from error
+    value = [] if value is None else value
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError('Use a JSON list of objects, such as [{"name": "thumb", "width": 200}].')
+    if len(value) > MAX_RENDITIONS:
+        raise ValueError(f"There are {len(value)} renditions. At most {MAX_RENDITIONS} are possible.")
+    renditions = [_parse_rendition(number, one) for number, one in enumerate(value, start=1)]
+    names = [one["name"] for one in renditions]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f'Two renditions have the name "{name}".')
+    return renditions
+
+
+def _parse_rendition(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    name = given.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"Rendition {number}: name must be 1 to 20 characters of a-z, 0-9, _ and -.")
+    parsed: dict[str, Any] = {"name": name}
+    for key, value in given.items():
+        if key == "name" or value is None:
+            continue
+        try:
+            parsed[key] = _parse_output_option(key, value)
+        except ValueError as error:
+            raise ValueError(f'Rendition "{name}", {_shown(key)}: {error}') from error
+    return parsed
+
+
+def _parse_output_option(key: str, value: Any) -> Any:
+    if key in SIZES:
+        return _parse_number(value, 1, MAX_SIDE)
+    if key == "quality":
+        return _parse_number(value, MIN_QUALITY, MAX_QUALITY)
+    if key == "background":
+        return parse_background(value if isinstance(value, str) else "")
+    choices = {"fit": Fit.values, "format": Format.values}.get(key)
+    if choices is None:
+        raise ValueError(f"There is no such option. {must_be_one_of(('name', *OUTPUT_OPTIONS))}")
+    if value not in choices:
+        raise ValueError(must_be_one_of(choices))
+    return value
+
+
+def _parse_number(value: Any, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(must_be_number(low, high))
+    return value
+
+
+def _shown(key: str) -> str:
+    """Return the beginning of a key, without what no answer can be encoded with."""
+    text = key.encode(errors="replace").decode()
+    return text if len(text) <= 30 else f"{text[:30]}…"
+
+
+def outputs_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options of every output by its name: the main one, whose name is "", and the renditions.
+
+    `options` has the OUTPUT_OPTIONS and `renditions`, as a Request has them.
+    """
+    main = {name: options.get(name) for name in OUTPUT_OPTIONS}
+    outputs = {"": main}
+    for rendition in options.get("renditions") or []:
+        said = {name: value for name, value in rendition.items() if name != "name"}
+        inherited = main
+        if any(name in said for name in SIZES):
+            inherited = main | dict.fromkeys(SIZES) | {"fit": Fit.INSIDE.value}
+        outputs[rendition["name"]] = inherited | said
+    return outputs
+
+
+def recipe_problems(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence by option for options that are right alone but not together."""
+    problems: dict[str, str] = {}
+    for name, output in outputs_of(options).items():
+        for option, sentence in _output_problems(output).items():
+            if not name:
+                problems[option] = sentence
+            elif not problems:  # else the rendition has inherited the problem
+                problems["renditions"] = f'Rendition "{name}", {option}: {sentence}'
+    return problems
+
+
+def _output_problems(output: Mapping[str, Any]) -> dict[str, str]:
+    boxes = [name for name in ("width", "height") if output[name]]
+    if boxes and (output["max_width"] or output["max_height"]):
+        sentence = "Use either width and height, or max_width and max_height."
+        return {boxes[0]: sentence}
+    if output["fit"] in (Fit.PAD, Fit.COVER) and len(boxes) < 2:
+        return {"fit": f"{output['fit']} needs both width and height."}
+    return {}

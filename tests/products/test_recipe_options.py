@@ -1,0 +1,101 @@
+"""The options that say what is made of pictures: form, API and command refuse the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from products.models import Request
+from tests.support.factories import make_csv, upload
+
+pytestmark = pytest.mark.django_db
+
+SIDE = "Use a whole number from 1 to 65,535."
+QUALITY = "Use a whole number from 1 to 95."
+COLOUR = "Use a colour as #rrggbb, such as #ffffff for white."
+BOTH = "Use either width and height, or max_width and max_height."
+WRONG: list[tuple[dict[str, str], str, str]] = [
+    *(
+        ({option: value}, option, SIDE)
+        for option in ("width", "height", "max_width", "max_height", "min_width", "min_height")
+        for value in ("0", "65536", "-1", "1.5", "wide", "9" * 2000)
+    ),
+    *(({"quality": value}, "quality", QUALITY) for value in ("0", "96", "best")),
+    ({"format": "gif"}, "format", "Use one of jpeg, webp, avif, original."),
+    ({"fit": "fill"}, "fit", "Use one of inside, pad, cover."),
+    *(({"background": value}, "background", COLOUR) for value in ("white", "#fff", "#gggggg", "#ffffff00")),
+    ({"width": "10", "max_width": "20"}, "width", BOTH),
+    ({"height": "10", "max_width": "20"}, "height", BOTH),
+    ({"fit": "pad"}, "fit", "pad needs both width and height."),
+    ({"fit": "cover", "width": "10"}, "fit", "cover needs both width and height."),
+    ({"fit": "pad", "max_width": "10", "max_height": "10"}, "fit", "pad needs both width and height."),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_refused_with_one_sentence_everywhere(
+    api: Client, client: Client, ann: User, wrong: tuple[dict[str, str], str, str], tmp_path: Path
+) -> None:
+    options, option, sentence = wrong
+    answer = upload(api, make_csv(), **options)
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert (error["attr"], error["detail"]) == (option, sentence)
+
+    client.force_login(ann)
+    answer = client.post("/", {"quality": "50", "format": "jpeg", "step": "start", **options})
+    assert answer.context["form"].errors[option] == [sentence]
+
+    catalogue = tmp_path / "catalogue.csv"
+    catalogue.write_bytes(make_csv())
+    arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}={value}",)]
+    with pytest.raises(CommandError) as caught:
+        call_command("extract", str(catalogue), *arguments)
+    assert str(caught.value).endswith(f"argument --{option.replace('_', '-')}: {sentence}")
+    assert not Request.objects.exists()
+
+
+def test_options_are_kept_and_answered(api: Client, client: Client, ann: User) -> None:
+    given: dict[str, Any] = {
+        **{"width": 300, "height": 200, "fit": "pad", "background": "#AABBCC", "trim": "true"},
+        **{"min_width": 100, "min_height": 50},
+    }
+    options = upload(api, make_csv(), **given).json()["options"]
+    expected = {**given, "background": "#aabbcc", "trim": True, "max_width": None, "max_height": None}
+    assert options.items() >= expected.items()
+
+    client.force_login(ann)
+    form = {"quality": "50", "format": "jpeg", "step": "start", **given, "trim": "on"}
+    response = client.post("/", {"file": SimpleUploadedFile("a.csv", make_csv()), **form})
+    batch = Request.objects.order_by("-created_at")[0]
+    assert response["Location"] == batch.get_absolute_url()
+    assert batch.recipe_options.items() >= expected.items()
+    assert "Width 300" in client.get(batch.get_absolute_url()).content.decode()
+
+
+def test_options_that_are_not_given_have_their_defaults(api: Client) -> None:
+    for given in ({}, {"width": "", "background": "", "min_height": ""}):
+        options = upload(api, make_csv(), **given).json()["options"]
+        assert (
+            options.items()
+            >= {
+                **dict.fromkeys(("width", "height", "background", "min_width", "min_height")),
+                **{"fit": "inside", "trim": False},
+            }.items()
+        )
+
+
+def test_a_repeat_is_checked_together_with_the_options_that_it_keeps(api: Client) -> None:
+    pk = upload(api, make_csv(), max_width=800).json()["id"]
+    answer = api.post(f"/api/requests/{pk}/repeat/", {"width": 300}, content_type="application/json")
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert (error["attr"], error["detail"]) == ("width", BOTH)
+    given = {"width": 300, "max_width": None}
+    answer = api.post(f"/api/requests/{pk}/repeat/", given, content_type="application/json")
+    assert answer.status_code == 201
+    assert answer.json()["options"].items() >= given.items()
