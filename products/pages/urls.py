@@ -6,7 +6,6 @@ from products.pages import failures, pictures, profiles, requests, upload
 
 urlpatterns = [
     path("", upload.home, name="home"),
-    path("drafts/<uuid:pk>/", upload.draft, name="draft"),
     path("requests/", requests.requests, name="requests"),
     path("requests/<uuid:pk>/", requests.request_page, name="request"),
     path("requests/<uuid:pk>/progress/", requests.request_progress, name="request-progress"),

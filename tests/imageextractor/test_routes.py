@@ -43,6 +43,7 @@ PUBLIC = {
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)",
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
     ),
+    "trials/<uuid:pk>/<int:number>/<slug:side>.<slug:kind>",  # as pictures, for an hour
     "api/webhook",  # who may call it proves that by a signature
 }
 #: Sums over everybody's work, for staff and tokens.
