@@ -16,6 +16,7 @@ from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.tasks import enqueue_lost_deliveries
 from processing.work import pipeline
 from processing.work.claim import release
+from processing.work.models import Trial
 from processing.work.tasks import dispatch
 from processing.workers.models import Maintenance, Worker
 from products.models import Image, Request
@@ -33,7 +34,10 @@ class Recovered:
 
 
 def recover() -> Recovered:
-    """Run one round: release the claims of dead workers, and resend messages for work that has stopped."""
+    """Run one round: release the claims of dead workers, and resend messages for work that has stopped.
+
+    Trials that have expired are deleted.
+    """
     alive, dead = Worker.objects.alive(), Worker.objects.dead()
     claimed = Image.objects.exclude(claimed_by__in=alive.values("pk"))
     if pipeline.is_worker():
@@ -51,6 +55,7 @@ def recover() -> Recovered:
     if sent:
         Maintenance.count_resent(sent)
         logger.info("Sent the messages of %d requests again, because no worker was working on them", sent)
+    Trial.objects.delete_expired()
     return Recovered(released, sent, enqueue_lost_deliveries())
 
 

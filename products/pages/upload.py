@@ -1,12 +1,14 @@
 """Upload form and preview: from a catalogue file through a Draft to a Request."""
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.core.files import File
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -28,6 +30,8 @@ from products.results.week import week_of
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
+#: Makes pictures of a catalogue: its owner, the file, the options.
+MakeTrial: TypeAlias = Callable[[User, "File[bytes]", dict[str, Any]], Any]
 #: Of the first rows of a file that is refused.
 MAX_SHOWN_COLUMNS, MAX_SHOWN_CHARS = 50, 100
 
@@ -85,8 +89,10 @@ def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-def draft(request: UserRequest, pk: UUID) -> HttpResponse:
+def draft(request: UserRequest, pk: UUID, make_trial: MakeTrial) -> HttpResponse:
     """The preview of an uploaded catalogue, with a form to correct how it is read and to start the work.
+
+    `make_trial` makes some pictures as the options say, to be shown beside them.
 
     Once the draft has been started, redirects to its Request; starting it twice creates one Request.
     Each preview counts as an upload, and so does the start; answers 429 above the limit.
@@ -100,7 +106,7 @@ def draft(request: UserRequest, pk: UUID) -> HttpResponse:
             except LimitReached as error:
                 return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
             with storage_checked(), draft.file.open("rb") as file:
-                return _draft_page(request, draft, File(file, draft.filename))
+                return _draft_page(request, draft, File(file, draft.filename), make_trial)
     if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
         return redirect(batch)
     if draft is None:
@@ -114,7 +120,9 @@ def _idempotency_key(draft_pk: UUID) -> str:
     return f"draft {draft_pk}"
 
 
-def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
+def _draft_page(
+    request: UserRequest, draft: Draft, file: "File[bytes]", make_trial: MakeTrial
+) -> HttpResponse:
     """Render the preview, or start the draft and redirect to its Request."""
     profile, data = _profile(request, draft, file)
     is_sent = request.method == "POST"
@@ -138,7 +146,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     is_saving = data.get("step") == "save"
     save_form = SaveProfileForm(request.user, data if is_saving else None)
     limit: LimitReached | None = None
-    preview, problems = None, []
+    preview, trial, problems = None, None, []
     try:
         if not form.is_bound:
             reading: Reading = {"sheet": sheet} if is_other_sheet else _reading_of(profile)
@@ -150,6 +158,8 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
             return _save_profile(request, draft, file, form, save_form)
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
+            if data.get("step") == "trial":
+                trial = make_trial(request.user, file, {**form.cleaned_options, **form.reading})
     except LimitReached as error:
         limit, problems = error, [error.detail]
     except CatalogueError as error:
@@ -161,6 +171,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         "profile": profile,
         "save_form": save_form,
         "preview": preview,
+        "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
         "raw_rows": rows,

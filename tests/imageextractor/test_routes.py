@@ -44,6 +44,7 @@ PUBLIC = {
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
     ),
     *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip")),
+    "trials/<uuid:pk>/<int:number>/<slug:side>.<slug:kind>",  # as pictures, for an hour
     "api/webhook",  # who may call it proves that by a signature
     "account/setup/<uidb64>/<token>/",  # who may open it has read the log
 }
