@@ -17,7 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, Reading, read_head
+from products.catalogue import CatalogueError, Head, Reading, read_head
 from products.catalogue.problems import shorten
 from products.lifecycle import IdempotencyConflict, OptionsRefused, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
@@ -125,31 +125,13 @@ def _draft_page(
 ) -> HttpResponse:
     """Render the preview, or start the draft and redirect to its Request."""
     profile, data = _profile(request, draft, file)
-    is_sent = request.method == "POST"
-    chosen = data if is_sent else (profile.options if profile else {})
-    sheet = chosen.get("sheet", "")
-    try:
-        head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
-    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
-        head = read_head(file)
-    given = [data.get("serial", ""), data.get("name", ""), *data.getlist("images")]
-    given += [key.removeprefix(ROLE) for key, role in data.items() if key.startswith(ROLE) and role]
-    # The columns chosen are those of another sheet: they are found again.
-    is_other_sheet = is_sent and sheet in head.sheets and not {*given} <= {"", *head.columns}
-    shown = str(profile.pk) if profile else ""
-    initial = {
-        **(profile.options if profile else lifecycle.usual_options(request.user)),
-        **({} if request.GET.get("profile") else draft.options),
-        **{"sheet": sheet, "profile": shown, "shown_profile": shown},
-    }
-    form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    head, form, reading = _draft_form(request, draft, file, profile, data)
     is_saving = data.get("step") == "save"
     save_form = SaveProfileForm(request.user, data if is_saving else None)
     limit: LimitReached | None = None
     preview, trial, problems = None, None, []
     try:
         if not form.is_bound:
-            reading: Reading = {"sheet": sheet} if is_other_sheet else _reading_of(profile)
             preview = preview_catalogue(file, **reading)
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and data.get("step") == "start":
@@ -183,6 +165,36 @@ def _draft_page(
     return limit.mark(response) if limit else response
 
 
+def _draft_form(
+    request: UserRequest, draft: Draft, file: "File[bytes]", profile: Profile | None, data: QueryDict
+) -> tuple[Head, DraftForm, Reading]:
+    """Return the head of the file, the form of its preview, and how it is read until that is sent.
+
+    The form is not bound before it was sent, and where the columns chosen are those of another sheet: they
+    are found again.
+    """
+    is_sent, options = request.method == "POST", profile.options if profile else {}
+    chosen = data if is_sent else options
+    sheet = chosen.get("sheet", "")
+    try:
+        head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
+    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
+        head = read_head(file)
+    given = [data.get("serial", ""), data.get("name", ""), *data.getlist("images")]
+    given += [key.removeprefix(ROLE) for key, role in data.items() if key.startswith(ROLE) and role]
+    is_other_sheet = is_sent and sheet in head.sheets and not {*given} <= {"", *head.columns}
+    shown = str(profile.pk) if profile else ""
+    initial = {
+        **(options if profile else lifecycle.usual_options(request.user)),
+        **({} if request.GET.get("profile") else draft.options),
+        **{"sheet": sheet, "profile": shown, "shown_profile": shown},
+    }
+    form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    names = [name for name in Reading.__annotations__ if name in options]
+    reading = {"sheet": sheet} if is_other_sheet else {name: options[name] for name in names}
+    return head, form, cast(Reading, reading)
+
+
 def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[Profile | None, QueryDict]:
     """Return the profile whose options the preview shows, and the data of its form.
 
@@ -199,12 +211,6 @@ def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[P
         data = with_profile(data, profile)
         data["step"] = "preview"
     return profile, data
-
-
-def _reading_of(profile: Profile | None) -> Reading:
-    """Return the options of a profile for reading the file."""
-    options = profile.options if profile else {}
-    return cast(Reading, {name: options[name] for name in Reading.__annotations__ if name in options})
 
 
 def _save_profile(
