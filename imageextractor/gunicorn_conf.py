@@ -45,9 +45,7 @@ if settings.SERVE_BIND:
 def on_starting(server: Any) -> None:
     """End the start where the bucket cannot be used, or DEBUG is on and other machines can connect.
 
-    Also makes the first account.
-
-    Only gunicorn knows its address where `manage.py serve` did not choose it.
+    Only gunicorn knows its address where `manage.py serve` did not choose it. Also make the first account.
     """
     hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
     if settings.DEBUG and not all(map(is_loopback, hosts)):

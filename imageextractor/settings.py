@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 from redis import ConnectionPool
 
-from imageextractor import storage_settings
+from imageextractor import error_reports, storage_settings
 from imageextractor.environment import env
 from processing.webhooks.signing import key_of
 
@@ -398,5 +398,13 @@ LOGGING: dict[str, Any] = {
         "dramatiq.broker.StubBroker": {"level": "ERROR"},
     },
 }
+
+# --- Error reports ---------------------------------------------------------------------------------------
+SENTRY_DSN = env.text("SENTRY_DSN")
+if SENTRY_DSN:
+    try:
+        error_reports.start(SENTRY_DSN)
+    except ImproperlyConfigured as error:
+        env.refuse(str(error))
 
 env.check()

@@ -1,7 +1,7 @@
 """A hook of MkDocs: pages that are kept outside docs/, and links that lead there.
 
-In the repository links are relative to the file they stand in, and lead to code as well. On the site they lead
-to the pages, and what names code is plain text.
+In the repository links are relative to the file they stand in, and lead to code as well. On the site they
+lead to the pages, and what names code is plain text.
 """
 
 import posixpath

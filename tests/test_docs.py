@@ -26,7 +26,7 @@ READERS = {"text", "integer", "fraction", "boolean", "choice", "items", "network
 FOR_TESTS = {"TEST_TIME_SCALE"}
 SECRETS = {
     *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS"),
-    *("INBOUND_WEBHOOK_SECRET", "EMAIL_URL", "ADMIN_PASSWORD"),
+    *("INBOUND_WEBHOOK_SECRET", "EMAIL_URL", "ADMIN_PASSWORD", "SENTRY_DSN"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
 }
 

@@ -87,8 +87,12 @@ def reserved_pixels(picture: Picture, data: bytes, recipe: Recipe) -> int:
 
 def _canvas_pixels(recipe: Recipe) -> int:
     """Return the pixels of the largest output that is padded; 0 if none is."""
-    boxes = [output.box for output in recipe.outputs if output.fit == "pad"]
-    return max(((width or 0) * (height or 0) for width, height in boxes), default=0)
+    most = 0
+    for output in recipe.outputs:
+        if output.fit == "pad":
+            width, height = output.box
+            most = max(most, (width or 0) * (height or 0))
+    return most
 
 
 def check_minimum(width: int, height: int, recipe: Recipe) -> None:

@@ -293,7 +293,8 @@ class Pipeline:
             by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
             for attempt in attempts:
                 by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
-            for (request_id, number), made in by_run.items():
+            # Small ones first: they may be all of a Request, and each waits for those in front of it.
+            for (request_id, number), made in sorted(by_run.items(), key=lambda item: len(item[1])):
                 with logs.about(request_id=request_id):
                     flush = partial(copy_context().run, self._flush, request_id, number, made)
                     is_written = await loop.run_in_executor(self._flush_thread, flush)

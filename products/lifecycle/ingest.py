@@ -25,8 +25,7 @@ class Chunk:
     `products` are (id, row number, serial number, name, cells as JSON), `images` by id (URL, host, problem of
     the URL or None), `places` (id of Product, id of Image, position). Ids are 32 hex digits.
 
-    A chunk with `is_part` is a part of one row, which some other ingest may have inserted already. The row is
-    complete with the part that `completes` it.
+    A chunk with `is_part` is a part of one row. The row is complete with the part that `completes` it.
     """
 
     products: list[tuple[str, int, str, str, str]]
@@ -51,26 +50,11 @@ class Chunk:
                 chunk.places.append((product, image, position))
         return chunk
 
-    def parts(self, max_images: int, max_places: int) -> Iterator["Chunk"]:
-        """Divide the chunk of one row into parts with so many Images or places at most, in their order.
-
-        The Images come first, so that all of them are there once the row is.
-        """
-        images = list(self.images.items())
-        for start in range(0, len(images), max_images):
-            yield Chunk([], dict(images[start : start + max_images]), [], is_part=True, completes=False)
-        for end in range(max_places, len(self.places), max_places):
-            places = self.places[end - max_places : end]
-            yield Chunk(self.products, {}, places, is_part=True, completes=False)
-        rest = (len(self.places) - 1) // max_places * max_places
-        yield Chunk(self.products, {}, self.places[rest:], is_part=True)
-
 
 def ingest_chunk(batch: Request, chunk: Chunk) -> bool:
     """Insert the next rows of `batch` and add them to its `ingested_rows`, in one transaction.
 
-    A part of a row may be inserted again, also by another ingest: what is there already is left out. So an
-    ingest that was killed begins the row anew.
+    What is there already of a part of a row, inserted by another ingest of the same epoch, is left out.
 
     Returns False if another ingest has inserted them, or this epoch of the Request is over. `batch` is
     reloaded.
@@ -93,6 +77,23 @@ def ingest_chunk(batch: Request, chunk: Chunk) -> bool:
         bulk.insert(ProductImage(), ("product_id", "image_id", "position"), places)
         settle(batch)
         return True
+
+
+def parts_of_row(row: Chunk, max_images: int, max_places: int) -> Iterator[Chunk]:
+    """Divide the chunk of one row into parts with so many Images or places at most, in their order.
+
+    The Images come first, so that all of them are there before the row is. What is in the database already is
+    left out, so that an ingest that stopped within the row goes on there.
+    """
+    there = set(bulk.known(Image, list(row.images)))
+    images = [(pk, image) for pk, image in row.images.items() if pk not in there]
+    for start in range(0, len(images), max_images):
+        yield Chunk([], dict(images[start : start + max_images]), [], is_part=True, completes=False)
+    _, places = _missing(row)
+    while len(places) > max_places:
+        yield Chunk(row.products, {}, places[:max_places], is_part=True, completes=False)
+        places = places[max_places:]
+    yield Chunk(row.products, {}, places, is_part=True)
 
 
 def abort_ingest(batch: Request, error: str) -> bool:

@@ -13,6 +13,7 @@ from products.catalogue import (
     ENCODINGS,
     FIRST_PROBLEMS,
     MAX_URL,
+    UNKNOWN_ENCODING,
     ColumnNames,
     Head,
     Problem,
@@ -26,7 +27,7 @@ from products.models.recipes import (
     MAX_QUALITY,
     MAX_SIDE,
     MIN_QUALITY,
-    RECIPE_OPTIONS,
+    MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
     parse_background,
@@ -74,6 +75,27 @@ class RenditionsField(forms.JSONField):
         return super().prepare_value(value) if value else ""
 
 
+class YesNoInput(forms.CheckboxInput):
+    """A checkbox whose field sees what was sent."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name, False)
+
+
+class YesNoField(forms.BooleanField):
+    """Yes as a browser sends it, or as `true` and `1`; no if it is left out, or as `false` and `0`."""
+
+    widget = YesNoInput
+
+    def to_python(self, value: Any) -> bool:
+        text = str(value or "false").lower()
+        if text in {"on", "true", "1"}:
+            return True
+        if text in {"false", "0"}:
+            return False
+        raise ValidationError(MUST_BE_YES_OR_NO, "invalid")
+
+
 class OptionsForm(forms.Form):
     """The options of a Request, by the names that `lifecycle.submit` takes."""
 
@@ -114,7 +136,7 @@ class OptionsForm(forms.Form):
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
     )
-    trim = forms.BooleanField(
+    trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
     )
     min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
@@ -135,12 +157,12 @@ class OptionsForm(forms.Form):
         help_text="Further sizes of every picture, as JSON. For example "
         "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
     )
-    strict = forms.BooleanField(
+    strict = YesNoField(
         label="Strict",
         required=False,
         help_text="Reject the file if it has any invalid row or cell. Otherwise those are marked as failed.",
     )
-    force = forms.BooleanField(
+    force = YesNoField(
         label="Fetch all pictures again",
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
@@ -163,7 +185,7 @@ class OptionsForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        if not any(name in self.errors for name in RECIPE_OPTIONS):
+        if not self.errors.keys() & OptionsForm.base_fields.keys():
             for option, sentence in recipe_problems(self.cleaned_options).items():
                 self.add_error(option, sentence)
         return data
@@ -270,6 +292,7 @@ class DraftForm(OptionsForm):
         label="Encoding",
         required=False,
         choices=[("", "Detect automatically"), *((name, name) for name in sorted(ENCODINGS))],
+        error_messages={"invalid_choice": UNKNOWN_ENCODING},
         help_text="Choose another encoding if letters look wrong in the preview.",
     )
     base_url = forms.CharField(

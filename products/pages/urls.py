@@ -16,7 +16,6 @@ from products.pages import (
 
 urlpatterns = [
     path("", upload.home, name="home"),
-    path("drafts/<uuid:pk>/", upload.draft, name="draft"),
     path("requests/", requests.requests, name="requests"),
     path("requests/bulk/", requests.bulk, name="requests-bulk"),
     path("requests/<uuid:pk>/", tabs.overview, name="request"),

@@ -15,7 +15,7 @@ from processing.webhooks.models import WebhookEndpoint
 from products import lifecycle
 from products.accounts.first_account import make_first_account
 from products.accounts.models import ApiToken
-from products.models import Request
+from products.models import Profile, Request
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
 from tests.support.watching import Watch
 
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("names")  # no resolver is asked for the so
 LONG = "a-name-that-goes-on-and-on-without-a-space" * 5
 LONG_URL = f"https://shop.example/{LONG}.jpg"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+COLUMNS = ("SKU", "Name", "Images")
 ROWS = ((1, "Chair", URL), (LONG, LONG, f"{OTHER_URL} {LONG_URL}"), (3, "Lamp", THIRD_URL))
 
 
@@ -75,6 +76,11 @@ def endpoint(owner: User) -> WebhookEndpoint:
     return found
 
 
+def profile(owner: User) -> Profile:
+    options = {"quality": 70, "base_url": LONG_URL, "columns": {"images": ["Images"]}, "trim": True}
+    return Profile.objects.create(owner=owner, name=LONG[:100], options=options, header=[*COLUMNS])
+
+
 def account(owner: User) -> str:
     ApiToken.objects.issue(owner, LONG[:100])
     endpoint(owner)
@@ -116,6 +122,10 @@ PAGES: dict[str, Callable[[User], str]] = {
     "endpoint": lambda ann: endpoint(ann).get_absolute_url(),
     "delivery": lambda ann: endpoint(ann).deliveries.get(event="test").get_absolute_url(),
     "request with deliveries": lambda ann: (endpoint(ann), tab(Request.objects.get(), "deliveries"))[-1],
+    "profiles, none": lambda ann: "/profiles/",
+    "profiles": lambda ann: (profile(ann), "/profiles/")[-1],
+    "profile": lambda ann: profile(ann).get_absolute_url(),
+    "preview with a profile": lambda ann: (profile(ann), draft(ann, COLUMNS))[-1],
     "account": account,
     "password": lambda ann: "/account/password/",
     "login": lambda ann: "/login/",

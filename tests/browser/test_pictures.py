@@ -32,7 +32,13 @@ def compared(ann: User, origin: Origin, settings: Settings) -> Callable[[], Requ
     url = origin.add("/a.jpg", photo_jpeg(600, 300))
     rows = ((1, "Chair", url), (2, "Lamp", OTHER_URL))
     outcomes: dict[str, bytes | str] = {url: photo_jpeg(600, 300, quality=40), OTHER_URL: "http_404"}
-    return lambda: settle(ingest(submit(ann, make_csv(*rows))), outcomes)
+
+    def make() -> Request:
+        batch = settle(ingest(submit(ann, make_csv(*rows))), outcomes)
+        batch.images.filter(url=url).update(output_width=600, output_height=300)
+        return batch
+
+    return make
 
 
 def test_a_picture_is_found_and_compared_by_keyboard(
@@ -78,6 +84,7 @@ def test_shortcuts_are_listed_and_can_be_turned_off(site: "Page", live_server: L
     expect(dialog).to_be_visible()
     site.get_by_role("button", name="Turn shortcuts on").click()
     site.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
     site.keyboard.press("r")
     expect(site.get_by_role("heading", level=1)).to_have_text("Requests")
 

@@ -25,10 +25,9 @@ PAGES = ("docs/api.md", "docs/webhooks.md")
 SERVICE = pytest.mark.needs("the service in a process of its own")
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Embedded]:
-    (tmp_path / "service").mkdir()
-    with Embedded(tmp_path / "service", OPEN_ACCESS="no") as service:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    with Embedded(tmp_path_factory.mktemp("service"), OPEN_ACCESS="no") as service:
         service.serve()
         yield service
 
@@ -47,6 +46,7 @@ def catalogue(tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch) -
 
 @SERVICE
 def test_upload_wait_result_pages_and_errors(service: Embedded, catalogue: Path) -> None:
+    catalogue = catalogue.rename(catalogue.with_name("spring.csv"))
     with Client(service.url, service.token()) as client:
         assert client.preview(catalogue)["images"]["total"] == 5
         request = client.upload(catalogue, idempotency_key="monday", max_width=80, strict=False).wait(200)
@@ -71,7 +71,7 @@ def test_upload_wait_result_pages_and_errors(service: Embedded, catalogue: Path)
         request.save_images("pictures.zip")
         with zipfile.ZipFile("pictures.zip") as archive:
             assert len(archive.namelist()) == 4
-        assert [found.id for found in client.iter_requests(q="catalogue")] == [request.id]
+        assert [found.id for found in client.iter_requests(q="spring")] == [request.id]
         with pytest.raises(ApiError) as refused:
             client.upload("not-a-catalogue.csv")
         problem = refused.value.problems[0]
@@ -118,7 +118,7 @@ def answers(*given: Any) -> tuple[Client, list[httpx.Request]]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds for which the client has waited, in no time."""
     found: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", found.append)
+    monkeypatch.setattr("time.sleep", found.append)
     return found
 
 

@@ -111,6 +111,7 @@ def test_two_hundred_pictures_in_flight_survive_a_kill(
             opened.set()
             cluster.workers(1)
         assert job.count("crashes = 1") >= 200 and job.count("crashes > 1") == 0
+        assert 200 <= job.refetched() <= job.count("crashes = 1"), "what was in hand is fetched again, once"
 
 
 def test_a_worker_asked_to_go_leaves_nothing_undone_and_nothing_done_twice(

@@ -40,7 +40,7 @@ CALLS = {
         for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/")
     },
     **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles")},
-    **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
+    **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/", "/trial/")},
     **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,

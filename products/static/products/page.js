@@ -57,6 +57,13 @@ for (let number = 1; number <= 6; number += 1) {
   SHORTCUTS[number] = () => follow(`.tabs a:nth-of-type(${number})`);
 }
 
+/** On a phone the tabs scroll sideways. */
+function showOpenTab() {
+  const tab = /** @type {HTMLElement | null} */ (document.querySelector(".tabs [aria-current]"));
+  const tabs = tab?.parentElement;
+  if (tab && tabs) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+}
+
 /** @param {KeyboardEvent} event */
 function onKey(event) {
   const target = /** @type {HTMLElement} */ (event.target);
@@ -103,3 +110,4 @@ document.addEventListener("htmx:afterSwap", () => { localizeTimes(document); sho
 localizeTimes(document);
 showCopyButtons(document);
 showSwitch();
+showOpenTab();

@@ -473,3 +473,12 @@ def test_known_pictures_are_written_by_one_statement_and_read_by_two(pipeline: P
         }
         for image in images
     }
+
+
+def test_two_images_fetched_from_one_url_are_known_as_one_picture(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(2))
+    image, corrected = claim(batch, pipeline.worker_id, 2)
+    known_pictures.remember(
+        (batch, image.url, pk, Version(image.url, b"\0")) for pk in (image.id, corrected.id)
+    )
+    assert KnownPicture.objects.get().image_id == corrected.id

@@ -54,7 +54,10 @@ def pictures(origin: Origin, count: int, *, prefix: str = "picture") -> list[str
 
 
 @pytest.mark.parametrize(("pending", "lanes"), [(1, 1), (8, 1), (9, 2), (64, 8), (1000, 8)])
-def test_a_request_has_as_many_lanes_as_pools_that_it_could_fill(pending: int, lanes: int) -> None:
+def test_a_request_has_as_many_lanes_as_pools_that_it_could_fill(
+    pending: int, lanes: int, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "LANES", 8)  # as in a cluster
     batch = Request(products_total=1, ingested_rows=1, images_total=pending + 5, images_failed=5)
     assert lane.lanes_for(batch) == lanes
 

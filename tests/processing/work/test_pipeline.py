@@ -60,6 +60,43 @@ def seconds_to_wait(image: Image) -> float:
     return (image.due_at - timezone.now()).total_seconds()
 
 
+# --- When outcomes are written ---
+
+
+def test_a_request_that_has_nothing_more_in_hand_is_written_at_once(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    """Whatever other requests have in hand."""
+    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1e6)
+    gate = Gate()
+    slow, quick = ingested(origin.add("/slow.jpg", gate)), ingested(origin.add("/quick.jpg", JPEG))
+    start(slow, pipeline)
+    wait_until(lambda: gate.waiting)
+    work_alone(quick, pipeline)
+    assert (completed(quick), completed(slow)) == (1, 0)
+    gate.open()
+    wait_until(lambda: completed(slow))
+
+
+def test_outcomes_of_a_request_that_goes_on_are_collected(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1e6)
+    gate = Gate()
+    batch = ingested(origin.add("/slow.jpg", gate), origin.add("/quick.jpg", JPEG))
+    start(batch, pipeline)
+    wait_until(lambda: pipeline._made and gate.waiting)
+    assert completed(batch) == 0
+    gate.open()
+    wait_until(lambda: completed(batch) == 2)
+
+
+def work_alone(batch: Request, pipeline: Pipeline) -> None:
+    """Make one attempt at each due Image, while others are under way."""
+    start(batch, pipeline)
+    wait_until(lambda: not batch.images.exclude(claimed_by=None).exists())
+
+
 # --- One picture ---
 
 

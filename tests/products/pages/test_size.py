@@ -78,8 +78,8 @@ def test_a_page_is_made_with_a_dozen_queries_and_less_than_100_kb(
             assert answer.status_code == 200, (status, path)
             assert len(asked) <= 12, (status, path)
             assert len(answer.content) < MOST_BYTES, (status, path)
-            for shown in {"products", "tiles"} & answer.context.flatten().keys():
-                assert answer.context[shown], (status, path)
+            for shown in ("products", "tiles"):
+                assert answer.context.get(shown, True), (status, path)
 
 
 def test_a_search_of_pictures_reads_the_range_by_an_index(
