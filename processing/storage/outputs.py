@@ -106,6 +106,11 @@ def store(data: bytes, extension: str, name: str = "") -> str:
         raise StorageError(str(error)) from error
 
 
+def is_local() -> bool:
+    """Return whether outputs are files of this machine or of a volume."""
+    return isinstance(default_storage, FileSystemStorage)
+
+
 def is_stored(key: str) -> bool:
     """Return whether storage has an output. Raises StorageError."""
     try:

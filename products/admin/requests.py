@@ -99,7 +99,7 @@ class RequestAdmin(ActionAdmin):
         (None, {"fields": ["filename", "name", "note", "owner", "status", "error", "progress"]}),
         ("Contents", {"fields": ["failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
-        ("Options", {"fields": [*RECIPE_OPTIONS, "force", "webhook_url"]}),
+        ("Options", {"fields": ["profile", *RECIPE_OPTIONS, "strict", "force", "webhook_url"]}),
         (
             "Input file",
             {
@@ -277,6 +277,9 @@ class RequestAdmin(ActionAdmin):
             again = lifecycle.repeat(batch, **form.cleaned_data)
         except CatalogueError as error:
             self.message_user(request, error.problems[0].detail, messages.ERROR)
+            return None
+        except lifecycle.OptionsRefused as error:
+            self.message_user(request, " ".join(error.problems.values()), messages.ERROR)
             return None
         self.report(request, [again], "This is a new request with the same file.", "Repeated.")
         return HttpResponseRedirect(reverse("admin:products_request_change", args=[again.pk]))

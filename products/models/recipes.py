@@ -42,6 +42,10 @@ class Names(models.TextChoices):
     SOURCE = "source", "Source file name"
 
 
+#: The sentence for what is neither yes nor no.
+MUST_BE_YES_OR_NO = "Use true or false."
+
+
 def must_be_number(low: int, high: int) -> str:
     """Return the sentence for what is no whole number, or not between these."""
     return f"Use a whole number from {low:,} to {high:,}."

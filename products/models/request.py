@@ -1,5 +1,6 @@
 """Requests: uploaded catalogues with their options, status and counters."""
 
+import secrets
 import time
 import uuid
 from collections.abc import Collection
@@ -18,6 +19,7 @@ from django.utils import timezone
 from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
+from products.models.profile import Profile
 from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
@@ -107,12 +109,22 @@ class Request(models.Model):
     filename = models.CharField(max_length=255)
     name = models.CharField(max_length=200, blank=True, help_text="Shown instead of the file name.")
     note = models.CharField(max_length=500, blank=True)
+    # Part of the address under which it is shown without a login; blank: it is not.
+    share_key = models.CharField(max_length=22, blank=True, default="", db_default="", editable=False)
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
     # The same for catalogues with the same columns; blank if it is not known.
     header_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
 
+    profile = models.ForeignKey(
+        Profile,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="requests",
+        help_text="The profile that it was uploaded with. Its options are kept here.",
+    )
     quality = models.PositiveSmallIntegerField(
         default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
     )
@@ -138,6 +150,9 @@ class Request(models.Model):
         db_default=models.Value([], models.JSONField()),
         blank=True,
         help_text="Further outputs of every picture, each with a name and its options.",
+    )
+    strict = models.BooleanField(
+        default=False, db_default=False, help_text="Refuse the file if any row or cell is invalid."
     )
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
@@ -249,6 +264,24 @@ class Request(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
 
+    def share(self) -> None:
+        """Share the Request, with a new address unless it is shared already."""
+        key = secrets.token_urlsafe(16)
+        Request.objects.filter(pk=self.pk, share_key="").update(share_key=key)
+        self.refresh_from_db(fields=["share_key"])
+
+    def unshare(self) -> None:
+        """End sharing; the address never works again."""
+        Request.objects.filter(pk=self.pk).update(share_key="")
+        self.share_key = ""
+
+    @property
+    def share_url(self) -> str:
+        """Full URL of the shared page, or "" if the Request is not shared."""
+        if not self.share_key:
+            return ""
+        return f"{settings.PUBLIC_URL}{reverse('shared', args=[self.pk, self.share_key])}"
+
     @property
     def has_detected_encoding(self) -> bool:
         """True for a CSV whose encoding was detected and not named."""
@@ -270,6 +303,11 @@ class Request(models.Model):
         return {name: getattr(self, name) for name in RECIPE_OPTIONS} | {
             "background": self.background or None
         }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options of the upload that are no secret."""
+        return self.recipe_options | {"strict": self.strict, "force": self.force} | self.reading
 
     @property
     def outputs(self) -> dict[str, dict[str, Any]]:

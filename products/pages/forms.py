@@ -1,29 +1,33 @@
 """Forms of the upload, the preview, and the lists of requests and products."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db.models import OrderBy
 from django.http import QueryDict
 
 from products.catalogue import (
     ENCODINGS,
     FIRST_PROBLEMS,
     MAX_URL,
+    UNKNOWN_ENCODING,
     ColumnNames,
     Head,
     Problem,
     Reading,
     check_base_url,
 )
-from products.models import Fit, Format, Names, Request, RequestStatus
+from products.lifecycle import OptionsRefused, choose_profile
+from products.models import Fit, Format, ImageStatus, Names, Profile, Request, RequestStatus
 from products.models.image import Causes
 from products.models.recipes import (
     MAX_QUALITY,
     MAX_SIDE,
     MIN_QUALITY,
-    RECIPE_OPTIONS,
+    MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
     parse_background,
@@ -31,6 +35,7 @@ from products.models.recipes import (
     recipe_problems,
 )
 from products.models.validators import validate_http_url
+from products.results.week import BYTES_SAVED
 
 #: What a column may hold, as it is chosen above the first rows of a refused file.
 ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
@@ -38,6 +43,8 @@ ROLE = "role "
 #: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
+#: A profile is chosen by the columns of the file.
+BY_HEADER = "by-header"
 
 
 class SideField(forms.IntegerField):
@@ -66,6 +73,27 @@ class RenditionsField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         return super().prepare_value(value) if value else ""
+
+
+class YesNoInput(forms.CheckboxInput):
+    """A checkbox whose field sees what was sent."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name, False)
+
+
+class YesNoField(forms.BooleanField):
+    """Yes as a browser sends it, or as `true` and `1`; no if it is left out, or as `false` and `0`."""
+
+    widget = YesNoInput
+
+    def to_python(self, value: Any) -> bool:
+        text = str(value or "false").lower()
+        if text in {"on", "true", "1"}:
+            return True
+        if text in {"false", "0"}:
+            return False
+        raise ValidationError(MUST_BE_YES_OR_NO, "invalid")
 
 
 class OptionsForm(forms.Form):
@@ -108,7 +136,7 @@ class OptionsForm(forms.Form):
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
     )
-    trim = forms.BooleanField(
+    trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
     )
     min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
@@ -124,16 +152,17 @@ class OptionsForm(forms.Form):
     renditions = RenditionsField(
         label="Renditions",
         required=False,
+        initial=list,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="Further sizes of every picture, as JSON. For example "
         "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
     )
-    strict = forms.BooleanField(
+    strict = YesNoField(
         label="Strict",
         required=False,
         help_text="Reject the file if it has any invalid row or cell. Otherwise those are marked as failed.",
     )
-    force = forms.BooleanField(
+    force = YesNoField(
         label="Fetch all pictures again",
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
@@ -156,8 +185,8 @@ class OptionsForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        if not any(name in self.errors for name in RECIPE_OPTIONS):
-            for option, sentence in recipe_problems(data).items():
+        if not self.errors.keys() & OptionsForm.base_fields.keys():
+            for option, sentence in recipe_problems(self.cleaned_options).items():
                 self.add_error(option, sentence)
         return data
 
@@ -179,6 +208,24 @@ class OptionsForm(forms.Form):
                 return
 
 
+class ProfileField(forms.CharField):
+    """The name or id of a profile; empty for none."""
+
+    def __init__(self, help_text: str, **kwargs: Any) -> None:
+        widget = forms.Select()
+        super().__init__(label="Profile", required=False, help_text=help_text, widget=widget, **kwargs)
+
+
+def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bool:
+    """Set the choices of a form's profile. Return whether there is any to choose."""
+    profiles = Profile.objects.usable_by(user)
+    names = [
+        (str(one.pk), one.name if one.owner_id == user.pk else f"{one.name} (published)") for one in profiles
+    ]
+    cast(forms.Select, form.fields["profile"].widget).choices = [*others, ("", "None"), *names]
+    return bool(names)
+
+
 class UploadForm(OptionsForm):
     """A catalogue with its options."""
 
@@ -188,6 +235,41 @@ class UploadForm(OptionsForm):
         allow_empty_file=True,  # reading the catalogue gives a better error message
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
     )
+    profile = ProfileField(
+        "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+        self.chosen: Profile | None = None
+        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "The one for the columns of the file"))
+
+    @property
+    def wanted(self) -> str | None:
+        """The profile that is asked for, as in `choose_profile`."""
+        name = self.cleaned_data.get("profile", "")
+        return None if name == BY_HEADER or "profile" not in self.data else name
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            self.chosen = choose_profile(self._user, self.cleaned_data.get("file"), self.wanted)
+        except OptionsRefused as error:
+            self.add_error("profile", error.problems["profile"])
+        return super().clean()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were changed in the form."""
+        changed = [name for name in self.changed_data if name in OptionsForm.base_fields]
+        is_box = {name: isinstance(field, forms.BooleanField) for name, field in self.fields.items()}
+        return {name: self.cleaned_data[name] for name in changed if name in self.data or is_box[name]}
+
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The options of the form. Those of the chosen profile replace what was not changed."""
+        options = super().cleaned_options
+        return {**options, **self.chosen.upload_options, **self.given} if self.chosen else options
 
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused catalogue as errors of the file field."""
@@ -210,6 +292,7 @@ class DraftForm(OptionsForm):
         label="Encoding",
         required=False,
         choices=[("", "Detect automatically"), *((name, name) for name in sorted(ENCODINGS))],
+        error_messages={"invalid_choice": UNKNOWN_ENCODING},
         help_text="Choose another encoding if letters look wrong in the preview.",
     )
     base_url = forms.CharField(
@@ -220,11 +303,15 @@ class DraftForm(OptionsForm):
         "becomes https://shop.example/media/a/chair.jpg.",
     )
     sheet = forms.ChoiceField(label="Sheet", required=False)
+    profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The profile whose options the page shows.
+    shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
+    def __init__(self, user: User, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
         names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
         self._ambiguous: list[str] = []
         super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
+        self.has_profiles = offer_profiles(self, user)
         self._has_sheets = len(head.sheets) > 1
         sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
         cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
@@ -328,7 +415,7 @@ class ReplaceForm(RetryForm):
 class UrlForm(forms.Form):
     """A URL to fetch a picture from."""
 
-    url = forms.CharField(max_length=MAX_URL, validators=[validate_http_url])
+    url = forms.CharField(label="New URL", max_length=MAX_URL, validators=[validate_http_url])
 
 
 class CorrectionsForm(forms.Form):
@@ -376,8 +463,58 @@ class RunsForm(forms.Form):
 class RequestSearchForm(forms.Form):
     """Filters of the list of requests."""
 
+    #: The order of each choice of `sort`.
+    ORDERS: ClassVar[dict[str, list[str | OrderBy]]] = {
+        "newest": ["-created_at"],
+        "name": ["filename", "-created_at"],
+        "failed": ["-images_failed", "-created_at"],
+        "saved": [BYTES_SAVED.desc(), "-created_at"],
+    }
+
     q = forms.CharField(label="File name", required=False, max_length=MAX_SEARCH_LENGTH)
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any"), *RequestStatus.choices])
+    sort = forms.ChoiceField(
+        required=False, choices=[(name, name) for name in ORDERS], widget=forms.HiddenInput
+    )
+
+
+class BulkForm(forms.Form):
+    """What is to be done with several Requests."""
+
+    action = forms.ChoiceField(choices=[("cancel", "Cancel"), ("delete", "Delete")])
+    confirmed = forms.BooleanField(required=False)
+
+
+class PictureSearchForm(forms.Form):
+    """Filters and order of a Request's pictures."""
+
+    #: Formats of sources by the names that Images have.
+    FORMATS = ("jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "jpeg2000", "psd", "ico")
+    SORTS: ClassVar[dict[str, str]] = {
+        "": "As in the file",
+        "saved": "Most saved",
+        "largest": "Largest before",
+        "smallest": "Fewest pixels",
+    }
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=2048,
+        widget=forms.TextInput(attrs={"placeholder": "Part of the URL"}),
+    )
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any"), *ImageStatus.choices, ("unchanged", "Unchanged")],
+    )
+    format = forms.ChoiceField(
+        label="Format", required=False, choices=[("", "Any"), *((name, name.upper()) for name in FORMATS)]
+    )
+    host = forms.CharField(label="Host", required=False, max_length=300)
+    smaller = forms.IntegerField(label="Smaller than (px)", required=False, min_value=1, max_value=MAX_SIDE)
+    sort = forms.ChoiceField(label="Sort", required=False, choices=[*SORTS.items()])
+    start = forms.IntegerField(required=False, min_value=1, max_value=10_000_000, widget=forms.HiddenInput)
 
 
 class ProductSearchForm(forms.Form):

@@ -1,29 +1,37 @@
 """Upload form and preview: from a catalogue file through a Draft to a Request."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.core.files import File
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, read_head
+from products.catalogue import CatalogueError, Head, Reading, read_head
 from products.catalogue.problems import shorten
-from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
+from products.lifecycle import IdempotencyConflict, OptionsRefused, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
-from products.models import Draft, Request
+from products.models import Draft, Profile, Request
 from products.models.files import storage_checked
 from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
+from products.pages.profile_forms import SaveProfileForm, with_profile
+from products.pages.profiles import header_and_columns
+from products.results.week import week_of
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
+#: Makes pictures of a catalogue: its owner, the file, the options.
+MakeTrial: TypeAlias = Callable[[User, "File[bytes]", dict[str, Any]], Any]
 #: Of the first rows of a file that is refused.
 MAX_SHOWN_COLUMNS, MAX_SHOWN_CHARS = 50, 100
 
@@ -35,7 +43,8 @@ def home(request: UserRequest) -> HttpResponse:
 
     Answers 400 if the file is refused, 429 if the user has reached a limit.
     """
-    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
+    sent = (request.POST, request.FILES) if request.method == "POST" else ()
+    form = UploadForm(request.user, *sent, initial=lifecycle.usual_options(request.user))
     limit: LimitReached | None = None
     try:
         if form.is_bound:
@@ -51,7 +60,14 @@ def home(request: UserRequest) -> HttpResponse:
         form.add_problems(error.problems)
     form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
-    context = {"form": form, "batches": own[:RECENT_REQUESTS], "max_bytes": settings.UPLOAD_MAX_BYTES}
+    batches = list(own[:RECENT_REQUESTS])
+    context = {
+        "form": form,
+        "batches": batches,
+        "has_active": any(batch.is_active for batch in batches),
+        "week": week_of(request.user),
+        "max_bytes": settings.UPLOAD_MAX_BYTES,
+    }
     response = render(request, "pages/home.html", context, status=400 if form.errors else 200)
     return limit.mark(response) if limit else response
 
@@ -60,20 +76,23 @@ def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
     """Create a Draft if the user wants a preview, otherwise a Request. Raises CatalogueError."""
     file = form.cleaned_data["file"]
     if request.POST.get("step") != "preview":
-        return lifecycle.submit(request.user, file, **form.cleaned_options)[0]
+        return lifecycle.submit(request.user, file, profile=form.chosen, **form.cleaned_options)[0]
     try:
         check_catalogue(file)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
     file.seek(0)
-    return lifecycle.keep_draft(request.user, file, **form.cleaned_options)
+    wanted = {} if form.wanted is None else {"profile": form.wanted}
+    return lifecycle.keep_draft(request.user, file, **form.given, **wanted)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-def draft(request: UserRequest, pk: UUID) -> HttpResponse:
+def draft(request: UserRequest, pk: UUID, make_trial: MakeTrial) -> HttpResponse:
     """The preview of an uploaded catalogue, with a form to correct how it is read and to start the work.
+
+    `make_trial` makes some pictures as the options say, to be shown beside them.
 
     Once the draft has been started, redirects to its Request; starting it twice creates one Request.
     Each preview counts as an upload, and so does the start; answers 429 above the limit.
@@ -87,7 +106,7 @@ def draft(request: UserRequest, pk: UUID) -> HttpResponse:
             except LimitReached as error:
                 return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
             with storage_checked(), draft.file.open("rb") as file:
-                return _draft_page(request, draft, File(file, draft.filename))
+                return _draft_page(request, draft, File(file, draft.filename), make_trial)
     if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
         return redirect(batch)
     if draft is None:
@@ -101,30 +120,28 @@ def _idempotency_key(draft_pk: UUID) -> str:
     return f"draft {draft_pk}"
 
 
-def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
+def _draft_page(
+    request: UserRequest, draft: Draft, file: "File[bytes]", make_trial: MakeTrial
+) -> HttpResponse:
     """Render the preview, or start the draft and redirect to its Request."""
-    sheet = request.POST.get("sheet", "")
-    try:
-        head = read_head(file, encoding=request.POST.get("encoding", ""), sheet=sheet)
-    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
-        head = read_head(file)
-    given = [request.POST.get("serial", ""), request.POST.get("name", ""), *request.POST.getlist("images")]
-    given += [key.removeprefix(ROLE) for key, role in request.POST.items() if key.startswith(ROLE) and role]
-    # The columns chosen are those of another sheet: they are found again.
-    is_other_sheet = sheet in head.sheets and not {*given} <= {"", *head.columns}
-    is_bound = request.method == "POST" and not is_other_sheet
-    initial = {**draft.options, "sheet": sheet}
-    form = DraftForm(head, request.POST if is_bound else None, initial=initial)
+    profile, data = _profile(request, draft, file)
+    head, form, reading = _draft_form(request, draft, file, profile, data)
+    is_saving = data.get("step") == "save"
+    save_form = SaveProfileForm(request.user, data if is_saving else None)
     limit: LimitReached | None = None
-    preview, problems = None, []
+    preview, trial, problems = None, None, []
     try:
         if not form.is_bound:
-            preview = preview_catalogue(file, sheet=sheet if is_other_sheet else "")
+            preview = preview_catalogue(file, **reading)
             form.initial = {**form.initial, **preview.columns}
-        elif form.is_valid() and request.POST.get("step") == "start":
-            return redirect(_start(request, draft, file, form))
+        elif form.is_valid() and data.get("step") == "start":
+            return redirect(_start(request, draft, file, form, profile))
+        elif form.is_valid() and data.get("step") == "save" and save_form.is_valid():
+            return _save_profile(request, draft, file, form, save_form)
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
+            if data.get("step") == "trial":
+                trial = make_trial(request.user, file, {**form.cleaned_options, **form.reading})
     except LimitReached as error:
         limit, problems = error, [error.detail]
     except CatalogueError as error:
@@ -133,24 +150,89 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     context = {
         "draft": draft,
         "form": form,
+        "profile": profile,
+        "save_form": save_form,
         "preview": preview,
+        "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
         "raw_rows": rows,
         "has_more_columns": len(head.columns) > MAX_SHOWN_COLUMNS,
     }
     form.focus_first_error()
-    is_refused = form.is_bound and (form.errors or problems)
+    is_refused = form.is_bound and (form.errors or problems or save_form.errors)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response
 
 
-def _start(request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm) -> Request:
+def _draft_form(
+    request: UserRequest, draft: Draft, file: "File[bytes]", profile: Profile | None, data: QueryDict
+) -> tuple[Head, DraftForm, Reading]:
+    """Return the head of the file, the form of its preview, and how it is read until that is sent.
+
+    The form is not bound before it was sent, and where the columns chosen are those of another sheet: they
+    are found again.
+    """
+    is_sent, options = request.method == "POST", profile.options if profile else {}
+    chosen = data if is_sent else options
+    sheet = chosen.get("sheet", "")
+    try:
+        head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
+    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
+        head = read_head(file)
+    given = [data.get("serial", ""), data.get("name", ""), *data.getlist("images")]
+    given += [key.removeprefix(ROLE) for key, role in data.items() if key.startswith(ROLE) and role]
+    is_other_sheet = is_sent and sheet in head.sheets and not {*given} <= {"", *head.columns}
+    shown = str(profile.pk) if profile else ""
+    initial = {
+        **(options if profile else lifecycle.usual_options(request.user)),
+        **({} if request.GET.get("profile") else draft.options),
+        **{"sheet": sheet, "profile": shown, "shown_profile": shown},
+    }
+    form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    names = [name for name in Reading.__annotations__ if name in options]
+    reading = {"sheet": sheet} if is_other_sheet else {name: options[name] for name in names}
+    return head, form, cast(Reading, reading)
+
+
+def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[Profile | None, QueryDict]:
+    """Return the profile whose options the preview shows, and the data of its form.
+
+    It is the one that was chosen with the upload, until another one is chosen here: by the address, or in the
+    form, whose data then has the options of that one and is not started.
+    """
+    is_sent, data = request.method == "POST", request.POST
+    wanted = data.get("profile", "") if is_sent else request.GET.get("profile", draft.options.get("profile"))
+    try:
+        profile = lifecycle.choose_profile(request.user, file, wanted)
+    except OptionsRefused:  # it has been deleted since
+        profile = None
+    if is_sent and wanted != data.get("shown_profile", wanted):
+        data = with_profile(data, profile)
+        data["step"] = "preview"
+    return profile, data
+
+
+def _save_profile(
+    request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm, save_form: SaveProfileForm
+) -> HttpResponse:
+    """Save the options of the page as a profile, and show the preview with it."""
+    header, columns = header_and_columns(file, form.reading)
+    saved = save_form.save({**form.cleaned_options, **form.reading, "columns": columns}, header)
+    messages.success(request, f"Saved as the profile {saved}.")
+    return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
+
+
+def _start(
+    request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm, profile: Profile | None
+) -> Request:
     """Submit the draft as a Request and delete it. Raises CatalogueError or LimitReached."""
     check_open_work(request.user)
     options = {**form.cleaned_options, **form.reading}
+    if profile and profile.webhook_url:
+        options["webhook_url"] = profile.webhook_url
     batch, _is_new = lifecycle.submit(
-        request.user, file, idempotency_key=_idempotency_key(draft.pk), **options
+        request.user, file, idempotency_key=_idempotency_key(draft.pk), profile=profile, **options
     )
     lifecycle.discard_draft(draft)
     return batch

@@ -278,6 +278,7 @@ def test_outputs_are_the_same_alone_and_together() -> None:
 SMALL = tuple(OutputOptions(95, width=side, height=side, fit="pad") for side in (300, 200, 100, 50))
 
 
+@pytest.mark.usefixtures("pixels_only")
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
     ("recipe", "times"),

@@ -13,7 +13,7 @@ from django.test import Client
 from pytest import MonkeyPatch
 from python_calamine import CalamineWorkbook
 
-from processing import measurements
+from processing import loop, measurements
 from processing.compress import compress_here
 from processing.storage.outputs import StorageError, store
 from processing.work import attempt
@@ -267,7 +267,7 @@ def test_an_output_that_was_deleted_meanwhile_is_not_taken_over(pipeline: Pipeli
     (image,) = claim(batch, pipeline.worker_id, 1)
     known = recall(batch, [url])[url]
     lifecycle.delete(first.request)
-    outcome = pipeline._attempts.make(replace(image, known=known)).outcome
+    outcome = loop.run(pipeline._attempts.make(replace(image, known=known))).outcome
     (written,) = lifecycle.record(batch.pk, [outcome], pipeline.worker_id)
     assert (written.status, written.renditions) == ("pending", ())
     assert not Rendition.objects.filter(image=image.id).exists()

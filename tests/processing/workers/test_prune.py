@@ -359,7 +359,7 @@ def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heartbeat:
     """The heart of a worker that looks every moment whether a prune is due."""
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
     monkeypatch.setattr(worker, "PRUNE_CHECK_EVERY", timedelta(0))
-    return Heartbeat(Worker(), QueueProgress(1))
+    return Heartbeat(Worker(), QueueProgress(1, oldest=lambda: None))
 
 
 def run_until(heart: Heartbeat, condition: Callable[[], object]) -> None:

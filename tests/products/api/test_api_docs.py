@@ -15,7 +15,7 @@ import pytest
 from tests.support.factories import make_csv
 from tests.support.origin import Origin
 from tests.support.pictures import photo_jpeg
-from tests.support.stack import Cluster
+from tests.support.stack import ROOT, Cluster
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,12 @@ def here(tmp_path: Path, origin: Origin) -> Path:
 
 
 def run(cluster: Cluster, here: Path, *command: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "SERVICE": cluster.url, "TOKEN": cluster.token()}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "clients" / "python" / "src"),
+        "SERVICE": cluster.url,
+        "TOKEN": cluster.token(),
+    }
     done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -204,9 +204,9 @@ def test_the_page_of_a_finished_request_counts_what_has_changed() -> None:
     ann = make_user()
     client = client_of(ann)
     before = finished(ann, same=JPEG, other=JPEG, left=JPEG)
-    assert "Changes" not in client.get(before.get_absolute_url()).content.decode()
+    assert "changes" not in client.get(f"{before.get_absolute_url()}changes/").context
     batch = finished(ann, same=JPEG, other=OTHER_JPEG, added=JPEG, broken=BROKEN)
-    answer = client.get(batch.get_absolute_url())
+    answer = client.get(f"{batch.get_absolute_url()}changes/")
     counts = {"New": 1, "Changed": 1, "Unchanged": 1, "Gone": 1, "Failing now": 1}
     assert dict(answer.context["changes"]) == counts
     page = answer.content.decode()
@@ -214,21 +214,21 @@ def test_the_page_of_a_finished_request_counts_what_has_changed() -> None:
     assert before.get_absolute_url() in page
 
 
-def test_what_has_changed_is_counted_for_no_search_and_no_further_rows() -> None:
+def test_what_has_changed_is_counted_on_its_tab_alone() -> None:
     ann = make_user()
     client = client_of(ann)
     finished(ann, a=JPEG)
     path = finished(ann, a=JPEG).get_absolute_url()
-    assert "changes" in client.get(path).context
-    for query in ("?q=a", "?status=completed", "?row=1", "?after=1"):
-        assert "changes" not in client.get(path + query).context, query
+    assert "changes" in client.get(f"{path}changes/").context
+    for other in ("", "?q=a", "?status=completed", "?row=1", "?after=1", "pictures/", "failures/", "runs/"):
+        assert "changes" not in client.get(path + other, follow=True).context, other
 
 
 def test_a_page_of_a_request_under_way_counts_nothing() -> None:
     ann = make_user()
     finished(ann, a=JPEG)
     batch = ingest(submit(ann, make_csv((1, "Lamp", url("a")))))
-    assert "changes" not in client_of(ann).get(batch.get_absolute_url()).context
+    assert "changes" not in client_of(ann).get(f"{batch.get_absolute_url()}changes/").context
 
 
 # --- Between runs ---
@@ -306,7 +306,7 @@ def test_a_request_of_one_run_is_said_to_have_one_run(repaired: Request) -> None
 
 
 def test_the_page_compares_two_runs(repaired: Request) -> None:
-    client, path = client_of(repaired.owner), repaired.get_absolute_url()
+    client, path = client_of(repaired.owner), f"{repaired.get_absolute_url()}changes/"
     answer = client.get(path, {"run": "2", "against_run": "1"})
     assert dict(answer.context["changes"]) == {"New": 1, "Unchanged": 1, "Failing now": 2, "Left out": 1}
     page = answer.content.decode()
