@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-import httpx
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
@@ -23,8 +22,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from processing.compress import Compressed, CompressError, Recipe, compress_isolated
-from processing.http.transport import guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError, fetch_alone
 from processing.work.known_pictures import recipe_of
 from processing.work.models import Trial
 from products.catalogue import Catalogue, host_of, url_problem
@@ -111,13 +109,9 @@ def make_trial(
     try:
         urls, hosts = _chosen(Catalogue(file, **batch.reading), sample)
         trial = Trial.objects.create(pictures=len(urls))
-        transport = guarded_transport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=FETCHES
-        )
-        with transport, ThreadPoolExecutor(FETCHES, "trial") as threads:
+        with ThreadPoolExecutor(FETCHES, "trial") as threads:
             tries = [
-                threads.submit(_try, trial, place, transport, recipe_of(batch), ends_at)
-                for place in enumerate(urls)
+                threads.submit(_try, trial, place, recipe_of(batch), ends_at) for place in enumerate(urls)
             ]
             pictures = [one.result() for one in tries]
     finally:
@@ -154,9 +148,7 @@ def _chosen(catalogue: Catalogue, sample: int) -> tuple[list[str], Counter[str]]
     return chosen, hosts
 
 
-def _try(
-    trial: Trial, place: tuple[int, str], transport: httpx.BaseTransport, recipe: Recipe, ends_at: float
-) -> Tried:
+def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -> Tried:
     """Fetch and make one picture, and keep its source and output. Failures of it become its error.
 
     `place` is its number and its URL.
@@ -164,13 +156,8 @@ def _try(
     number, url = place
     started_at = time.monotonic()
     try:
-        data = fetch(
-            transport,
-            url,
-            timeout=min(settings.FETCH_TIMEOUT, _left(ends_at)),
-            max_bytes=settings.FETCH_MAX_BYTES,
-            user_agent=settings.FETCH_USER_AGENT,
-        ).data
+        timeout = min(settings.FETCH_TIMEOUT, _left(ends_at))
+        data = fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES)
         fetch_seconds = time.monotonic() - started_at
         if not _decoding.acquire(timeout=_left(ends_at)):
             raise _too_late()

@@ -18,7 +18,7 @@ from processing.work.tasks import QUEUE
 from processing.workers.recovery import take_over
 
 #: Threads of each queue. Queues that share threads would let slow webhook receivers delay pictures.
-THREADS = {QUEUE: 4, WEBHOOKS: 8}
+THREADS = {QUEUE: 6, WEBHOOKS: 8}
 #: Seconds for deliveries under way at shutdown. Those that do not finish are made again, with the same id.
 DELIVERY_GRACE_SECONDS = 2
 _running: list[dramatiq.Worker] = []

@@ -8,7 +8,7 @@ several dispatches of one Request in the same epoch only one succeeds.
 import logging
 from dataclasses import dataclass
 
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from processing.timing import MESSAGE_LOST_AFTER
@@ -73,7 +73,7 @@ def _stranded() -> QuerySet[Request]:
     out: if workers have received messages that were sent later, an earlier one is lost.
     """
     recently = timezone.now() - MESSAGE_LOST_AFTER
-    passed = Worker.objects.alive().aggregate(until=Max("served_until"))["until"]
+    passed = Worker.objects.alive().aggregate(until=Min("served_until"))["until"]
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     ingest_stopped = Q(ingested_rows__lt=F("products_total")) & (
         Q(last_progress_at=None) | Q(last_progress_at__lt=recently)

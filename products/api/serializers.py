@@ -150,7 +150,7 @@ class RenditionSerializer(serializers.Serializer[Any]):
     max_width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
     max_height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
     fit = serializers.ChoiceField(Fit.choices, required=False)
-    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False)
+    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False, allow_null=True)
     format = serializers.ChoiceField(Format.choices, required=False)
     quality = serializers.IntegerField(min_value=MIN_QUALITY, max_value=MAX_QUALITY, required=False)
 

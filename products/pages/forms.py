@@ -1,11 +1,12 @@
 """Forms of the upload, the preview, and the lists of requests and products."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db.models import OrderBy
 from django.http import QueryDict
 
 from products.catalogue import (
@@ -20,7 +21,7 @@ from products.catalogue import (
     check_base_url,
 )
 from products.lifecycle import OptionsRefused, choose_profile
-from products.models import Fit, Format, Names, Profile, Request, RequestStatus
+from products.models import Fit, Format, ImageStatus, Names, Profile, Request, RequestStatus
 from products.models.image import Causes
 from products.models.recipes import (
     MAX_QUALITY,
@@ -34,6 +35,7 @@ from products.models.recipes import (
     recipe_problems,
 )
 from products.models.validators import validate_http_url
+from products.results.week import BYTES_SAVED
 
 #: What a column may hold, as it is chosen above the first rows of a refused file.
 ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
@@ -413,7 +415,7 @@ class ReplaceForm(RetryForm):
 class UrlForm(forms.Form):
     """A URL to fetch a picture from."""
 
-    url = forms.CharField(max_length=MAX_URL, validators=[validate_http_url])
+    url = forms.CharField(label="New URL", max_length=MAX_URL, validators=[validate_http_url])
 
 
 class CorrectionsForm(forms.Form):
@@ -461,8 +463,58 @@ class RunsForm(forms.Form):
 class RequestSearchForm(forms.Form):
     """Filters of the list of requests."""
 
+    #: The order of each choice of `sort`.
+    ORDERS: ClassVar[dict[str, list[str | OrderBy]]] = {
+        "newest": ["-created_at"],
+        "name": ["filename", "-created_at"],
+        "failed": ["-images_failed", "-created_at"],
+        "saved": [BYTES_SAVED.desc(), "-created_at"],
+    }
+
     q = forms.CharField(label="File name", required=False, max_length=MAX_SEARCH_LENGTH)
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any"), *RequestStatus.choices])
+    sort = forms.ChoiceField(
+        required=False, choices=[(name, name) for name in ORDERS], widget=forms.HiddenInput
+    )
+
+
+class BulkForm(forms.Form):
+    """What is to be done with several Requests."""
+
+    action = forms.ChoiceField(choices=[("cancel", "Cancel"), ("delete", "Delete")])
+    confirmed = forms.BooleanField(required=False)
+
+
+class PictureSearchForm(forms.Form):
+    """Filters and order of a Request's pictures."""
+
+    #: Formats of sources by the names that Images have.
+    FORMATS = ("jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "jpeg2000", "psd", "ico")
+    SORTS: ClassVar[dict[str, str]] = {
+        "": "As in the file",
+        "saved": "Most saved",
+        "largest": "Largest before",
+        "smallest": "Fewest pixels",
+    }
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=2048,
+        widget=forms.TextInput(attrs={"placeholder": "Part of the URL"}),
+    )
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any"), *ImageStatus.choices, ("unchanged", "Unchanged")],
+    )
+    format = forms.ChoiceField(
+        label="Format", required=False, choices=[("", "Any"), *((name, name.upper()) for name in FORMATS)]
+    )
+    host = forms.CharField(label="Host", required=False, max_length=300)
+    smaller = forms.IntegerField(label="Smaller than (px)", required=False, min_value=1, max_value=MAX_SIDE)
+    sort = forms.ChoiceField(label="Sort", required=False, choices=[*SORTS.items()])
+    start = forms.IntegerField(required=False, min_value=1, max_value=10_000_000, widget=forms.HiddenInput)
 
 
 class ProductSearchForm(forms.Form):

@@ -26,6 +26,7 @@ from products.models.files import storage_checked
 from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
 from products.pages.profile_forms import SaveProfileForm, with_profile
 from products.pages.profiles import header_and_columns
+from products.results.week import week_of
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
@@ -59,7 +60,14 @@ def home(request: UserRequest) -> HttpResponse:
         form.add_problems(error.problems)
     form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
-    context = {"form": form, "batches": own[:RECENT_REQUESTS], "max_bytes": settings.UPLOAD_MAX_BYTES}
+    batches = list(own[:RECENT_REQUESTS])
+    context = {
+        "form": form,
+        "batches": batches,
+        "has_active": any(batch.is_active for batch in batches),
+        "week": week_of(request.user),
+        "max_bytes": settings.UPLOAD_MAX_BYTES,
+    }
     response = render(request, "pages/home.html", context, status=400 if form.errors else 200)
     return limit.mark(response) if limit else response
 

@@ -45,6 +45,7 @@ CALLS = {
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
+    ("POST", "requests/bulk/"): FOR_ONESELF,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
     ("POST", "requests/<uuid:pk>/details/"): "change_request",
@@ -54,6 +55,9 @@ CALLS = {
         for part in ("", "replace/", "corrections/", "<uuid:image>/")
     },
     ("POST", "requests/<uuid:pk>/delete/"): "delete_request",
+    ("POST", "requests/<uuid:pk>/share/"): "change_request",
+    ("POST", f"api/requests/{PK}/share/"): "change_request",
+    ("DELETE", f"api/requests/{PK}/share/"): "delete_request",
     ("POST", f"api/requests/{PK}/retry/"): "change_request",
     ("POST", f"api/requests/{PK}/cancel/"): "change_request",
     ("DELETE", f"api/requests/{PK}/"): "delete_request",

@@ -15,8 +15,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.files import File
 
-from processing.http.transport import guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError, fetch_alone
 
 STANDARD_INPUT = "-"
 #: For a whole catalogue, redirects included; it may be much larger than a picture.
@@ -71,20 +70,10 @@ def source_name(source: str) -> str:
 
 
 def _fetched(url: str) -> BytesIO:
-    transport = guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
     try:
-        fetched = fetch(
-            transport,
-            url,
-            timeout=FETCH_SECONDS,
-            max_bytes=settings.UPLOAD_MAX_BYTES,
-            user_agent=settings.FETCH_USER_AGENT,
-        )
+        return BytesIO(fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.UPLOAD_MAX_BYTES))
     except FetchError as error:
         raise SourceError(f"{url}: {error.detail}") from error
-    finally:
-        transport.close()
-    return BytesIO(fetched.data)
 
 
 @contextmanager
