@@ -290,7 +290,7 @@ def shrink(source: Path, target: Path, top: int, bottom: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as picture:
         part = picture.convert("RGB").crop((0, top, picture.width, min(bottom, picture.height)))
-        part.quantize(128).save(target, optimize=True)
+        part.quantize(256, kmeans=4).save(target, optimize=True)
 
 
 if __name__ == "__main__":

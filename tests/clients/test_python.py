@@ -118,7 +118,7 @@ def answers(*given: Any) -> tuple[Client, list[httpx.Request]]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds for which the client has waited, in no time."""
     found: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", found.append)
+    monkeypatch.setattr("time.sleep", found.append)
     return found
 
 

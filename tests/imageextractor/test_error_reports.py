@@ -21,8 +21,9 @@ import django
 django.setup()
 import logging, sentry_sdk
 from django.test import Client
-
 from processing.logs import about
+from products.accounts import pages
+
 def broken(*args, **kwargs):
     password = "hush-local"
     raise ValueError("broken")
@@ -33,8 +34,6 @@ with about(image_id="643cf42d"):
     except ValueError:
         logging.getLogger("processing.work").exception("A picture failed")
 client = Client(raise_request_exception=False, headers={"host": "localhost"})
-assert client.get("/login/?next=hush-query", headers={"Cookie": "sessionid=hush-cookie"}).status_code == 200
-from products.accounts import pages
 pages.LoginForm.__init__ = broken
 client.post("/login/?next=hush-query", {"password": "hush-body"}, headers={"Cookie": "a=hush-cookie"})
 sentry_sdk.flush(60)
@@ -70,9 +69,7 @@ def test_errors_are_reported_with_their_ids_and_without_data_of_users(
     tmp_path: Path, received: tuple[str, list[bytes]]
 ) -> None:
     dsn, envelopes = received
-    data = {"DATA_DIR": str(tmp_path)}
-    assert run("manage.py", "migrate", **data).returncode == 0
-    done = run("-c", FAIL, SENTRY_DSN=dsn, **data)
+    done = run("-c", FAIL, SENTRY_DSN=dsn, DATA_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     logged, of_view = [
         event
@@ -84,7 +81,7 @@ def test_errors_are_reported_with_their_ids_and_without_data_of_users(
     assert logged["release"] == f"imageextractor@{__version__}"
     assert of_view["transaction"] == "/login/"
     assert [event["exception"]["values"][0]["value"] for event in (logged, of_view)] == ["broken", "broken"]
-    assert b"hush" not in b"".join(envelopes).replace(b'password = \\"hush-local\\"', b"")
+    assert b"hush" not in b"".join(envelopes)
 
 
 def test_a_malformed_dsn_is_refused() -> None:

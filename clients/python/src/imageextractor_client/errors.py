@@ -30,8 +30,11 @@ class ApiError(Exception):
         """Read the problems of a response, whatever a proxy may have made of it."""
         try:
             errors: list[dict[str, Any]] = response.json()["errors"]
-            names = ("code", "detail", "attr", "line", "column")
-            problems = [Problem(**{name: error.get(name) for name in names}) for error in errors]
+            optional = ("attr", "line", "column")
+            problems = [
+                Problem(error["code"], error["detail"], **{name: error.get(name) for name in optional})
+                for error in errors
+            ]
         except (ValueError, KeyError, TypeError, AttributeError):
             problems = []
         fallback = Problem("error", response.reason_phrase or "The service answered with an error.")
