@@ -14,6 +14,7 @@ from processing.webhooks.api import RequestViewSet
 from processing.work.host_warnings import host_warnings
 from processing.work.source_thumbnail import source_thumbnail
 from products.api.urls import request_urls
+from products.feeds import urls as feeds
 
 handler400 = "products.pages.errors.bad_request"
 handler403 = "products.pages.errors.forbidden"
@@ -31,6 +32,7 @@ def view_on_site(request: HttpRequest, content_type_id: str, object_id: str) -> 
 api_urls = [
     *request_urls(RequestViewSet),
     *webhooks.api_urls,
+    *feeds.api_urls,
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
 ]
@@ -38,6 +40,7 @@ api_urls = [
 urlpatterns = [
     path("", include("products.pages.urls")),
     path("", include("products.accounts.urls")),
+    path("", include("products.feeds.urls")),
     path("", include("processing.webhooks.urls")),
     path("drafts/hosts/", host_warnings, name="host-warnings"),
     path("sources/<uuid:pk>/", source_thumbnail, name="source-thumbnail"),

@@ -14,11 +14,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS, DELIVERY_SLICE_SECONDS
-from processing.webhooks.secrets import decrypt, encrypt
 from processing.webhooks.signing import new_secret
+from products.encryption import Encryption
 from products.models import Request
 from products.models.owned import OwnedQuerySet, is_granted
 
+#: Secrets of endpoints. They sign every delivery, so they cannot be stored as hashes.
+SECRETS = Encryption("processing.webhooks.secrets")
 #: After a rotation the previous secret signs for this long, beside the new one.
 ROTATION_OVERLAP = timedelta(hours=24)
 #: Registered endpoints of one user.
@@ -46,7 +48,7 @@ def default_events() -> list[str]:
 
 def new_encrypted_secret() -> str:
     """Return a new secret, encrypted for the database."""
-    return encrypt(new_secret())
+    return SECRETS.encrypt(new_secret())
 
 
 def lease_time() -> timedelta:
@@ -171,12 +173,15 @@ class WebhookEndpoint(models.Model):
     @property
     def secret(self) -> str:
         """The current secret. Raises UnreadableSecret."""
-        return decrypt(self.encrypted_secret)
+        return SECRETS.decrypt(self.encrypted_secret)
 
     @property
     def signing_secrets(self) -> list[str]:
         """The secrets that sign deliveries now, newest first. Raises UnreadableSecret."""
-        return [self.secret, *(decrypt(encrypted) for encrypted, _expires_at in self._unexpired_secrets())]
+        return [
+            self.secret,
+            *(SECRETS.decrypt(encrypted) for encrypted, _expires_at in self._unexpired_secrets()),
+        ]
 
     def rotate_secret(self) -> None:
         """Replace the secret. The previous one keeps signing for another 24 hours."""

@@ -1,7 +1,7 @@
 """Fetch one picture within limits of time and size, conditionally if an earlier version is known."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -80,12 +80,13 @@ def fetch(
     user_agent: str = "",
     known: Version | None = None,
     refusals: ConditionRefusals | None = None,
+    private_headers: Mapping[str, str] | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
     The request is conditional if it goes to the URL that answered with `known` and its host is none of
-    `refusals`. Raises FetchError. A guarded transport limits the total time; any other applies `timeout` to
-    each step.
+    `refusals`. `private_headers` are sent to the host of `url` alone. Raises FetchError. A guarded transport
+    limits the total time; any other applies `timeout` to each step.
     """
     headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
     known_conditions = conditions(known.etag, known.last_modified) if known else {}
@@ -97,6 +98,7 @@ def fetch(
             known_url=known.url if known else "",
             conditions=known_conditions,
             refusals=refusals,
+            private_headers=private_headers,
         )
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error

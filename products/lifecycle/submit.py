@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -43,13 +44,15 @@ def submit(
     strict: bool = False,
     idempotency_key: str | None = None,
     resume_since: datetime | None = None,
+    on_submitted: Callable[[Request], None] | None = None,
     **options: Any,
 ) -> tuple[Request, bool]:
     """Check a catalogue, store it and create its Request.
 
     Returns the Request and whether it is new: the same `idempotency_key` with the same file and options
     returns the first Request again. With `resume_since`, the latest unfinished Request with the same file and
-    options that was created since then is returned. `options` are fields of the Request.
+    options that was created since then is returned. `on_submitted` is called in the transaction that creates
+    the Request; what it raises undoes that. `options` are fields of the Request.
 
     Raises CatalogueError where the file is refused, IdempotencyConflict where the key was used for another
     file or other options, and StorageUnavailable where it cannot be stored; nothing is stored then.
@@ -71,6 +74,8 @@ def submit(
     try:
         with storage_checked(), transaction.atomic():
             batch.save(force_insert=True)
+            if on_submitted:
+                on_submitted(batch)
             request_submitted.send(Request, batch=batch)
     except BaseException as error:
         discard(batch.source)

@@ -1,0 +1,137 @@
+"""The JSON of feeds."""
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from products.api.serializers import KnownFieldsMixin
+from products.catalogue import MAX_URL
+from products.feeds.headers import check_headers
+from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged
+from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, check_schedule, time_zones
+from products.feeds.validators import validate_feed_url
+from products.models import RequestStatus
+
+#: Every status that `last_run` may have.
+STATUSES = [*FeedRunStatus.choices, (RequestStatus.PENDING.value, RequestStatus.PENDING.label)]
+#: Fields that decide when a feed runs next.
+TIMING = ("schedule", "time_zone", "enabled")
+
+
+class ScheduleField(serializers.CharField):
+    """Five cron fields; null for none."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return check_schedule(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]  # null for none
+        return value or None
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}, "writeOnly": True})
+class HeadersField(serializers.Field[dict[str, str], Any, Any, Any]):
+    """Headers as an object."""
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        try:
+            return check_headers(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
+class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
+    """The latest run of a feed."""
+
+    request = serializers.UUIDField(source="request_id", allow_null=True)
+    status = serializers.ChoiceField(STATUSES, source="shown_status")
+    at = serializers.DateTimeField(source="started_at")
+    error = serializers.SerializerMethodField()
+
+    class Meta:
+        model = FeedRun
+        fields = ["request", "status", "at", "error"]
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_error(self, run: FeedRun) -> str | None:
+        return run.error or None
+
+
+class FeedDataSerializer(serializers.ModelSerializer[Feed]):
+    """A feed in webhooks: without `latest_url`, which whoever has it may read."""
+
+    schedule = ScheduleField(
+        required=False,
+        allow_null=True,
+        max_length=MAX_SCHEDULE_CHARACTERS,
+        help_text="Five cron fields, such as `30 2 * * *`; null: only by hand.",
+    )
+    headers = serializers.ListField(child=serializers.CharField(), source="header_names", read_only=True)
+    last_run = LastRunSerializer(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Feed
+        fields = [
+            *("id", "name", "url", "schedule", "time_zone", "enabled", "when_unchanged"),
+            *("headers", "next_run_at", "last_run"),
+        ]
+        read_only_fields = ["next_run_at"]
+
+
+class FeedSerializer(KnownFieldsMixin, FeedDataSerializer):
+    """A feed. `headers` is an object when written, and a list of names in answers."""
+
+    url = serializers.CharField(max_length=MAX_URL, validators=[validate_feed_url])
+    time_zone = serializers.CharField(
+        required=False, help_text="Name of an IANA time zone, such as Europe/Paris."
+    )
+    enabled = serializers.BooleanField(required=False)
+    when_unchanged = serializers.ChoiceField(WhenUnchanged.choices, required=False)
+    headers = HeadersField(  # type: ignore[assignment]  # an object when written
+        required=False,
+        write_only=True,
+        help_text="Sent with the fetch, but not to another host by a redirect. Answers have the names only.",
+    )
+    latest_url = serializers.CharField(read_only=True)
+
+    class Meta(FeedDataSerializer.Meta):
+        fields = [*FeedDataSerializer.Meta.fields, "latest_url"]
+
+    def validate_schedule(self, schedule: str | None) -> str:
+        return schedule or ""
+
+    def validate_time_zone(self, name: str) -> str:
+        if name not in time_zones():
+            raise serializers.ValidationError("There is no such time zone.", "invalid")
+        return name
+
+    def create(self, validated_data: dict[str, Any]) -> Feed:
+        feed = Feed(**validated_data)
+        feed.next_run_at = feed.next_after(timezone.now())
+        feed.save(force_insert=True)
+        return feed
+
+    def update(self, instance: Feed, validated_data: dict[str, Any]) -> Feed:
+        save_settings(instance, validated_data)
+        return instance
+
+    def to_representation(self, instance: Feed) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        shown["headers"] = instance.header_names
+        return {name: shown[name] for name in self.Meta.fields}
+
+
+def save_settings(feed: Feed, changed: dict[str, Any]) -> None:
+    """Save these fields of a feed alone, since workers change others at the same time."""
+    before = [getattr(feed, name) for name in TIMING]
+    for name, value in changed.items():
+        setattr(feed, name, value)
+    fields = {"encrypted_headers" if name == "headers" else name for name in changed}
+    if [getattr(feed, name) for name in TIMING] != before:
+        feed.next_run_at = feed.next_after(timezone.now())
+        fields.add("next_run_at")
+    feed.save(update_fields=fields)
