@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from processing.monitoring import views as monitoring
 from processing.webhooks import urls as webhooks
-from processing.webhooks.api import RequestViewSet
+from processing.webhooks.api import ProfileViewSet, RequestViewSet
 from processing.work.host_warnings import host_warnings
 from processing.work.source_thumbnail import source_thumbnail
 from products.api.urls import request_urls
@@ -30,7 +30,7 @@ def view_on_site(request: HttpRequest, content_type_id: str, object_id: str) -> 
 
 
 api_urls = [
-    *request_urls(RequestViewSet),
+    *request_urls(RequestViewSet, ProfileViewSet),
     *webhooks.api_urls,
     *feeds.api_urls,
     path("schema/", SpectacularAPIView.as_view(), name="schema"),

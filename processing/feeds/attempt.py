@@ -86,12 +86,19 @@ def _submit(run: FeedRun, fetched: FetchedCatalogue) -> None:
 
     version = fetched.version
     file = File(BytesIO(fetched.data or b""), fetched.name)
-    lifecycle.submit(run.feed.owner, file, on_submitted=hand_over, run_by=RunOrigin.FEED, **run.options)
+    lifecycle.submit(
+        run.feed.owner,
+        file,
+        on_submitted=hand_over,
+        profile=run.feed.profile,
+        run_by=RunOrigin.FEED,
+        **run.options,
+    )
 
 
 def _options(feed: Feed) -> dict[str, Any]:
-    """Return the options with which the file of a feed is run."""
-    return {}
+    """Return the options with which the file of a feed is run: those of its profile."""
+    return feed.profile.upload_options if feed.profile else {}
 
 
 def _may_skip(run: FeedRun) -> bool:

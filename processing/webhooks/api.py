@@ -42,10 +42,12 @@ from processing.webhooks.serializers import (
     ReportSerializer,
     SubmittedSerializer,
     WebhookOptionsSerializer,
+    WebhookProfileSerializer,
     WebhookSubmissionSerializer,
 )
 from processing.webhooks.signing import InvalidSignature, verify
 from processing.work.host_warnings import literal_problem, sentence
+from products.api import profiles as profiles_api
 from products.api import views as products_api
 from products.api.errors import Conflict
 from products.api.filters import status_filter
@@ -86,6 +88,12 @@ class RequestViewSet(products_api.RequestViewSet):
         """The response to an upload with a `webhook_url` has the secret of its endpoint."""
         is_upload = self.action == "create" and self.serializer_class is RequestSerializer
         return SubmittedSerializer if is_upload else super().get_serializer_class()
+
+
+class ProfileViewSet(profiles_api.ProfileViewSet):
+    """Named sets of upload options. Everyone sees those that staff have published."""
+
+    serializer_class = WebhookProfileSerializer
 
 
 class EndpointFilters(FilterSet):

@@ -17,6 +17,7 @@ from processing.webhooks.validators import validate_webhook_url
 from products.api.serializers import (
     WEBHOOK_URL_HELP,
     OptionsSerializer,
+    ProfileSerializer,
     RequestSerializer,
     SubmissionSerializer,
 )
@@ -128,6 +129,19 @@ class WebhookSubmissionSerializer(SubmissionSerializer):
     """A catalogue to upload, with its options."""
 
     webhook_url = _webhook_url()
+
+
+@extend_schema_serializer(component_name="Profile")
+class WebhookProfileSerializer(ProfileSerializer):
+    """A named set of upload options."""
+
+    webhook_url = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_URL,
+        validators=[validate_webhook_url],
+        help_text="URL that receives a webhook when a request with this profile has finished.",
+    )
 
 
 class SubmittedSerializer(RequestSerializer):

@@ -99,7 +99,7 @@ class RequestAdmin(ActionAdmin):
         (None, {"fields": ["filename", "name", "note", "owner", "status", "error", "progress"]}),
         ("Contents", {"fields": ["failures", "contents"]}),
         ("Files", {"fields": ["files"]}),
-        ("Options", {"fields": [*RECIPE_OPTIONS, "force", "webhook_url"]}),
+        ("Options", {"fields": ["profile", *RECIPE_OPTIONS, "strict", "force", "webhook_url"]}),
         (
             "Input file",
             {

@@ -9,7 +9,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 
 from products.catalogue import CatalogueError, Problem
-from products.lifecycle import IdempotencyConflict, StillActive
+from products.lifecycle import IdempotencyConflict, OptionsRefused, StillActive
 from products.models.files import StorageUnavailable
 from products.throttling import LimitReached
 
@@ -57,6 +57,8 @@ class ExceptionHandler(handler.ExceptionHandler):
         match exc:
             case CatalogueError():
                 converted: Exception = CatalogueRefused(exc.problems)
+            case OptionsRefused():
+                converted = exceptions.ValidationError(exc.problems, exc.code)
             case IdempotencyConflict():
                 detail = "This Idempotency-Key was already used for a different file or different options."
                 converted = Conflict(detail, "idempotency_conflict")

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as InvalidValue
-from django.db.models import Exists, OuterRef, QuerySet, TextChoices
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django_filters.filters import CharFilter, ChoiceFilter, IsoDateTimeFilter, UUIDFilter
 from django_filters.filterset import FilterSet
 from django_filters.rest_framework.backends import DjangoFilterBackend
@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request as ApiRequest
 
 from products.models import Image, ImageStatus, ProductQuerySet, Request, RequestStatus
+from products.models.ids import parse_uuid
 from products.models.product import ProductImage
 
 
@@ -68,6 +69,12 @@ class RequestFilters(FilterSet):
     created_before = MomentFilter(
         "created_at", "lt", validators=[check_moment], help_text="Uploaded before this time (ISO 8601)."
     )
+
+    profile = CharFilter(method="with_profile", help_text="Name or id of the profile.")
+
+    def with_profile(self, requests: QuerySet[Request], _name: str, text: str) -> QuerySet[Request]:
+        pk = parse_uuid(text)
+        return requests.filter(Q(profile=pk) if pk else Q(profile__name=text))
 
 
 class ProductFilters(FilterSet):

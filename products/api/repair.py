@@ -222,7 +222,11 @@ class RepairMixin:
         batch = self.get_object()
         options = self.options_serializer_class(batch, data=request.data, partial=True)
         options.is_valid(raise_exception=True)
-        again = lifecycle.repeat(batch, **options.validated_data)
+        given = dict(options.validated_data)
+        if (wanted := given.pop("profile", None)) is not None:
+            profile = lifecycle.choose_profile(request.user, None, wanted)
+            given = {**(profile.upload_options if profile else {}), **given, "profile": profile}
+        again = lifecycle.repeat(batch, **given)
         return Response(self.get_serializer(again).data, status.HTTP_201_CREATED)
 
     def repairable(

@@ -14,17 +14,23 @@ from rest_framework.fields import empty
 
 from products.api.parsers import check_json
 from products.catalogue import (
+    MAX_COLUMNS,
     MAX_URL,
     ColumnNames,
     Preview,
     Problem,
-    Reading,
     Row,
     check_base_url,
     known_encoding,
 )
-from products.models import Fit, Format, Image, Names, Product, Request, Run
+from products.models import Fit, Format, Image, Names, Product, Profile, Request, Run
 from products.models.image import WaitingHost
+from products.models.profile import (
+    MAX_PROFILES,
+    NAME_TAKEN,
+    NO_PUBLISHED_WEBHOOK,
+    TOO_MANY_PROFILES,
+)
 from products.models.recipes import (
     MAX_QUALITY,
     MAX_SIDE,
@@ -111,7 +117,7 @@ class ColumnsField(serializers.Field[ColumnNames, str, Any, Any]):
 
     def to_internal_value(self, data: Any) -> ColumnNames:
         try:
-            value = json.loads(data or "{}")
+            value = data if isinstance(data, dict) else json.loads(data or "{}")
             check_json(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise serializers.ValidationError("This is not valid JSON.", "invalid") from error
@@ -261,20 +267,100 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         validators=[validate_http_url],
         help_text=WEBHOOK_URL_HELP,
     )
+    profile = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        help_text="Name or id of a profile, whose options apply where none are given here. For an upload it "
+        "is the newest with the header of the file if left out, none if empty.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check the options together, those that a repeated Request has already among them."""
+        """Return the options that are given, without the defaults of others: a profile may have those."""
         checked: dict[str, Any] = super().validate(attrs)
-        earlier = self.instance.recipe_options if isinstance(self.instance, Request) else {}
-        if problems := recipe_problems({**earlier, **checked}):
-            raise serializers.ValidationError(problems, "invalid")
-        return checked
+        return {name: value for name, value in checked.items() if self._is_given(name)}
+
+    def _is_given(self, name: str) -> bool:
+        data = self.initial_data
+        return name in data and self.fields[name].get_value(data) is not empty
 
 
 class SubmissionSerializer(OptionsSerializer):
     """A catalogue to upload, with its options."""
 
     file = CatalogueField(help_text="The catalogue: CSV, XLSX, XLS, ODS, XML or JSON.", allow_empty_file=True)
+
+
+# --- Profiles ---
+
+
+class ProfileOptionsSerializer(OptionsSerializer):
+    """The options of a profile."""
+
+    webhook_url = None  # type: ignore[assignment]  # beside the options
+    profile = None  # type: ignore[assignment]  # has no profile of its own
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check the options together."""
+        checked = super().validate(attrs)
+        if problems := recipe_problems(checked):
+            raise serializers.ValidationError(problems, "invalid")
+        return checked
+
+
+@extend_schema_field(ProfileOptionsSerializer)
+class ProfileOptionsField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """The options of a profile, as an object; those that are not in it are not chosen."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError('Use a JSON object, such as {"quality": 60}.', "invalid")
+        options = ProfileOptionsSerializer(data=data)
+        options.is_valid(raise_exception=True)
+        return dict(options.validated_data)
+
+    def to_representation(self, value: dict[str, Any]) -> dict[str, Any]:
+        return value
+
+
+class ProfileSerializer(KnownFieldsMixin, serializers.ModelSerializer[Profile]):
+    """A named set of upload options."""
+
+    name = serializers.CharField(max_length=100)
+    options = ProfileOptionsField(default=dict)
+    # processing.webhooks has a subclass that checks the URL.
+    webhook_url = serializers.CharField(default="", allow_blank=True, max_length=MAX_URL)
+    header = serializers.ListField(
+        child=serializers.CharField(allow_blank=True, max_length=MAX_COLUMN_NAME),
+        default=None,
+        allow_null=True,
+        allow_empty=False,
+        max_length=MAX_COLUMNS,
+        help_text="Column names of catalogues for which the profile is chosen by itself.",
+    )
+
+    class Meta:
+        model = Profile
+        fields = ["id", "name", "options", "webhook_url", "header", "created_at"]
+        validators: list[Any] = []  # the owner is no field
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        checked: dict[str, Any] = super().validate(attrs)
+        owner = self.instance.owner_id if self.instance else self.context["request"].user.pk
+        others = Profile.objects.filter(owner=owner).exclude(pk=self.instance and self.instance.pk)
+        if "name" in checked and others.filter(name=checked["name"]).exists():
+            raise serializers.ValidationError({"name": NAME_TAKEN}, "unique")
+        if self.instance is None and others.count() >= MAX_PROFILES:
+            raise serializers.ValidationError(TOO_MANY_PROFILES, "too_many_profiles")
+        if checked.get("webhook_url") and self.instance and self.instance.is_published:
+            raise serializers.ValidationError({"webhook_url": NO_PUBLISHED_WEBHOOK}, "published")
+        return checked
+
+
+class ProfileNameSerializer(serializers.Serializer[Profile]):
+    """A profile, by its id and name."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
 
 
 # --- Previews ---
@@ -316,6 +402,11 @@ class PreviewSerializer(serializers.Serializer[Preview]):
     sheets = serializers.ListField(
         child=serializers.CharField(), help_text="All visible sheets of a workbook"
     )
+    profile = serializers.SerializerMethodField(help_text="The profile whose options an upload would have")
+
+    @extend_schema_field(ProfileNameSerializer(allow_null=True))
+    def get_profile(self, preview: Preview) -> dict[str, Any] | None:
+        return profile_name(self.context["profile"])
 
     @extend_schema_field(CountsSchema)
     def get_products(self, preview: Preview) -> dict[str, int]:
@@ -327,6 +418,11 @@ class PreviewSerializer(serializers.Serializer[Preview]):
 
 
 # --- Requests, their images and products ---
+
+
+def profile_name(profile: Profile | None) -> dict[str, Any] | None:
+    """Return a profile as requests and previews name it."""
+    return dict(ProfileNameSerializer(profile).data) if profile else None
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -357,6 +453,7 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
     """A request with its progress, in the API and in webhooks."""
 
     options = serializers.SerializerMethodField()
+    profile = serializers.SerializerMethodField(help_text="The profile that it was uploaded with")
     products = serializers.SerializerMethodField()
     images = serializers.SerializerMethodField()
     bytes = serializers.SerializerMethodField()
@@ -368,15 +465,18 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
     class Meta:
         model = Request
         fields = [
-            *("id", "status", "filename", "name", "note", "options", "products", "ingested", "run"),
-            *("images", "bytes", "created_at", "started_at", "finished_at", "last_progress_at"),
+            *("id", "status", "filename", "name", "note", "options", "profile", "products", "ingested"),
+            *("run", "images", "bytes", "created_at", "started_at", "finished_at", "last_progress_at"),
             *("eta_seconds", "per_second", "waiting_for", "runs", "urls"),
         ]
 
     @extend_schema_field({"type": "object"})
     def get_options(self, batch: Request) -> dict[str, Any]:
-        others = {name: getattr(batch, name) for name in ("force", *Reading.__annotations__)}
-        return batch.recipe_options | others
+        return batch.options
+
+    @extend_schema_field(ProfileNameSerializer(allow_null=True))
+    def get_profile(self, batch: Request) -> dict[str, Any] | None:
+        return profile_name(batch.profile)
 
     @extend_schema_field(CountsSchema)
     def get_products(self, batch: Request) -> dict[str, int]:

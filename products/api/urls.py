@@ -4,13 +4,17 @@ from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
 
 from products.api import legacy
+from products.api.profiles import ProfileViewSet
 from products.api.views import RequestViewSet
 
 
-def request_urls(viewset: type[RequestViewSet]) -> list[URLPattern | URLResolver]:
-    """Return the URLs of requests, served by `viewset`, and those of the earlier system."""
+def request_urls(
+    viewset: type[RequestViewSet], profiles: type[ProfileViewSet]
+) -> list[URLPattern | URLResolver]:
+    """Return the URLs of requests and profiles, served by these, and those of the earlier system."""
     router = SimpleRouter()
     router.register("requests", viewset, basename="request")
+    router.register("profiles", profiles, basename="profile")
     return [
         *legacy.named_urls,
         # The router would add a slash after the file names.

@@ -146,11 +146,16 @@ def submit(
     check_open_work(request.user)
     upload = serializer(data=request.FILES if file_only else request.data)
     upload.is_valid(raise_exception=True)
+    given = dict(upload.validated_data)
+    file, wanted = given.pop("file"), given.pop("profile", "" if file_only else None)
     key = request.headers.get("Idempotency-Key") or None
     if key and len(key) > MAX_IDEMPOTENCY_KEY:
         detail = f"The key is longer than {MAX_IDEMPOTENCY_KEY} characters."
         raise ValidationError({"Idempotency-Key": detail}, "max_length")
-    return lifecycle.submit(cast(User, request.user), idempotency_key=key, **upload.validated_data)
+    owner = cast(User, request.user)
+    profile, options = lifecycle.choose_options(owner, file, given, wanted)
+    said = {**given, "profile": wanted}
+    return lifecycle.submit(owner, file, idempotency_key=key, profile=profile, said=said, **options)
 
 
 class RequestViewSet(
@@ -171,7 +176,7 @@ class RequestViewSet(
     parser_classes = [MultiPartParser, FormParser, JSONParser]
 
     def get_queryset(self) -> QuerySet[Request]:
-        requests = Request.objects.visible_to(self.request.user)
+        requests = Request.objects.visible_to(self.request.user).select_related("profile")
         return requests.prefetch_related("runs") if self.action == "list" else requests
 
     def perform_content_negotiation(
@@ -209,11 +214,13 @@ class RequestViewSet(
         count_upload(request.user)  # a preview reads as much as an upload
         upload = self.submission_serializer_class(data=request.data)
         upload.is_valid(raise_exception=True)
-        options = upload.validated_data
+        given = dict(upload.validated_data)
+        file, wanted = given.pop("file"), given.pop("profile", None)
+        profile, options = lifecycle.choose_options(request.user, file, given, wanted)
         reading = {name: options[name] for name in Reading.__annotations__ if name in options}
-        preview = preview_catalogue(options["file"], **reading)
+        preview = preview_catalogue(file, **reading)
         preview.warnings.extend(self.host_warnings(preview.hosts))
-        return Response(PreviewSerializer(preview).data)
+        return Response(PreviewSerializer(preview, context={"profile": profile}).data)
 
     def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:
         """Return warnings about the hosts of a preview, given with the number of their pictures."""

@@ -5,19 +5,20 @@ workbook. XLS and ODS are converted by a child process. A file that cannot be us
 bad row or cell is a `Problem` in the report of `validate` or `preview`.
 """
 
-from products.catalogue.columns import ColumnNames, Columns
+from products.catalogue.columns import ColumnNames, Columns, hash_of_header
 from products.catalogue.encoding import ENCODINGS, Encoding, known_encoding
 from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
 from products.catalogue.picture_cells import split_urls
 from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, url_problem
 from products.catalogue.problems import CatalogueError, Problem
-from products.catalogue.reading import Catalogue, Head, Reading, Row, read_head
+from products.catalogue.reading import MAX_COLUMNS, Catalogue, Head, Reading, Row, read_head
 from products.catalogue.records import quote_cell
 from products.catalogue.writing import WorkbookWriter, Writer, escape_formula
 
 __all__ = [
     "ENCODINGS",
     "FIRST_PROBLEMS",
+    "MAX_COLUMNS",
     "MAX_URL",
     "Catalogue",
     "CatalogueError",
@@ -34,6 +35,7 @@ __all__ = [
     "Writer",
     "check_base_url",
     "escape_formula",
+    "hash_of_header",
     "host_of",
     "known_encoding",
     "preview",

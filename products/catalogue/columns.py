@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypedDict
@@ -214,8 +214,12 @@ def normalise(name: str) -> str:
     return _PUNCTUATION.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip() or name.strip()
 
 
-def hash_of_names(names: Iterable[str]) -> str:
-    """Return a SHA-256 that is the same for the same column names, normalised and in any order."""
+def hash_of_header(header: list[str]) -> str:
+    """Return a SHA-256 that headers share if they have the same column names, normalised and in any order.
+
+    Columns of an earlier result are not counted.
+    """
+    names = header[: input_columns(header)]
     return sha256(json.dumps(sorted(map(normalise, names))).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from products.catalogue.columns import (
     ColumnNames,
     Columns,
     find_columns,
-    hash_of_names,
+    hash_of_header,
     input_columns,
     is_picture_name,
     known_roles,
@@ -81,6 +81,11 @@ class Head(NamedTuple):
     columns: list[str]
     sheets: list[str]
     rows: list[list[str]]
+
+    @property
+    def header_hash(self) -> str:
+        """As `header_hash` of a Catalogue."""
+        return hash_of_header(self.columns)
 
 
 def read_head(file: IO[bytes], *, encoding: str = "", sheet: str = "") -> Head:
@@ -210,7 +215,7 @@ class Catalogue:
     @property
     def header_hash(self) -> str:
         """A hash that catalogues share if they have the same columns, those of earlier results aside."""
-        return hash_of_names(self.header[: self.input_width])
+        return hash_of_header(self.header)
 
     def _find_columns(self, header: list[str], names: ColumnNames | None) -> Columns:
         """Return the columns by name, and those that have no known name by their content."""

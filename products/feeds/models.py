@@ -17,7 +17,7 @@ from django.utils.crypto import constant_time_compare
 
 from products.encryption import Encryption, UnreadableSecret
 from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, next_moment
-from products.models import Request, RequestStatus
+from products.models import Profile, Request, RequestStatus
 from products.models.owned import OwnedQuerySet
 from products.models.states import Sweep
 
@@ -63,7 +63,8 @@ class FeedQuerySet(OwnedQuerySet["Feed"]):
         return self.filter(~Exists(under_way), next_run_at__lte=now)
 
     def with_last_run(self) -> Self:
-        return self.select_related("last_run__request")
+        """Feeds with their profile and their last run."""
+        return self.select_related("profile", "last_run__request")
 
 
 class Feed(models.Model):
@@ -78,6 +79,7 @@ class Feed(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="feeds")
     name = models.CharField(max_length=200)
     url = models.CharField("URL", max_length=2048)
+    profile = models.ForeignKey(Profile, models.SET_NULL, null=True, blank=True, related_name="feeds")
     schedule = models.CharField(
         max_length=MAX_SCHEDULE_CHARACTERS, blank=True, help_text="Five cron fields; blank: only by hand."
     )

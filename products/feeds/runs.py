@@ -79,7 +79,7 @@ def claim(run_id: uuid.UUID, worker_id: uuid.UUID, max_per_owner: int) -> FeedRu
 
     None if it is claimed, not due or over, or if as many fetches of its owner are claimed as allowed.
     """
-    run = FeedRun.objects.waiting().filter(pk=run_id).select_related("feed__owner").first()
+    run = FeedRun.objects.waiting().filter(pk=run_id).select_related("feed__owner", "feed__profile").first()
     if run is None:
         return None
     others = FeedRun.objects.fetching().filter(feed__owner=run.feed.owner_id).exclude(claimed_by=None)

@@ -6,13 +6,13 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from products.api.serializers import KnownFieldsMixin
+from products.api.serializers import KnownFieldsMixin, ProfileNameSerializer, profile_name
 from products.catalogue import MAX_URL
 from products.feeds.headers import check_headers
 from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged
 from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, check_schedule, time_zones
 from products.feeds.validators import validate_feed_url
-from products.models import RequestStatus
+from products.models import Profile, RequestStatus
 
 #: Every status that `last_run` may have.
 STATUSES = [*FeedRunStatus.choices, (RequestStatus.PENDING.value, RequestStatus.PENDING.label)]
@@ -44,6 +44,21 @@ class HeadersField(serializers.Field[dict[str, str], Any, Any, Any]):
             raise serializers.ValidationError(str(error), "invalid") from error
 
 
+@extend_schema_field(ProfileNameSerializer(allow_null=True))
+class ProfileField(serializers.Field[Profile, str, Any, Any]):
+    """A profile: by its name or id when written, both in answers."""
+
+    def to_internal_value(self, data: Any) -> Profile:
+        usable = Profile.objects.usable_by(self.context["request"].user)
+        if profile := usable.named(data) if isinstance(data, str) else None:
+            return profile
+        sentence = "There is no such profile. Use the name or the id of one of your profiles."
+        raise serializers.ValidationError(sentence, "unknown_profile")
+
+    def to_representation(self, value: Profile) -> dict[str, Any] | None:
+        return profile_name(value)
+
+
 class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
     """The latest run of a feed."""
 
@@ -70,13 +85,18 @@ class FeedDataSerializer(serializers.ModelSerializer[Feed]):
         max_length=MAX_SCHEDULE_CHARACTERS,
         help_text="Five cron fields, such as `30 2 * * *`; null: only by hand.",
     )
+    profile = ProfileField(
+        required=False,
+        allow_null=True,
+        help_text="Its options are those of every run. Name or id when written.",
+    )
     headers = serializers.ListField(child=serializers.CharField(), source="header_names", read_only=True)
     last_run = LastRunSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = Feed
         fields = [
-            *("id", "name", "url", "schedule", "time_zone", "enabled", "when_unchanged"),
+            *("id", "name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged"),
             *("headers", "next_run_at", "last_run"),
         ]
         read_only_fields = ["next_run_at"]

@@ -23,6 +23,13 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 from products.lifecycle.corrections import Corrections, correct
 from products.lifecycle.drafts import discard_draft, keep_draft
 from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk
+from products.lifecycle.profiles import (
+    OptionsRefused,
+    check_options,
+    choose_options,
+    choose_profile,
+    usual_options,
+)
 from products.lifecycle.record import Outcome, PictureFacts, StoredRendition, record
 from products.lifecycle.repair import Replacement, StillActive, fetch_from, replace, retry, set_ignored
 from products.lifecycle.submit import (
@@ -39,6 +46,7 @@ __all__ = [
     "Chunk",
     "Corrections",
     "IdempotencyConflict",
+    "OptionsRefused",
     "Outcome",
     "PictureFacts",
     "Replacement",
@@ -47,6 +55,9 @@ __all__ = [
     "abort_ingest",
     "cancel",
     "check_catalogue",
+    "check_options",
+    "choose_options",
+    "choose_profile",
     "correct",
     "delete",
     "discard_draft",
@@ -62,4 +73,5 @@ __all__ = [
     "set_ignored",
     "submit",
     "sweep",
+    "usual_options",
 ]

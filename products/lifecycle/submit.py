@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -21,16 +21,14 @@ from products.catalogue import (
     preview,
     validate,
 )
+from products.lifecycle.profiles import check_options
 from products.lifecycle.signals import request_submitted
-from products.models import Request, RunOrigin
+from products.models import Profile, Request, RunOrigin
 from products.models.files import discard, shown_name, storage_checked
 from products.models.recipes import RECIPE_OPTIONS
 
 #: Options of a Request that a repeat keeps.
-REPEATED_OPTIONS = (
-    *RECIPE_OPTIONS,
-    *("force", "encoding", "columns", "base_url", "sheet"),
-)
+REPEATED_OPTIONS = (*RECIPE_OPTIONS, "strict", "force", *Reading.__annotations__)
 
 
 class IdempotencyConflict(Exception):
@@ -45,6 +43,8 @@ def submit(
     idempotency_key: str | None = None,
     resume_since: datetime | None = None,
     on_submitted: Callable[[Request], None] | None = None,
+    profile: Profile | None = None,
+    said: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> tuple[Request, bool]:
     """Check a catalogue, store it and create its Request.
@@ -52,15 +52,17 @@ def submit(
     Returns the Request and whether it is new: the same `idempotency_key` with the same file and options
     returns the first Request again. With `resume_since`, the latest unfinished Request with the same file and
     options that was created since then is returned. `on_submitted` is called in the transaction that creates
-    the Request; what it raises undoes that. `options` are fields of the Request.
+    the Request; what it raises undoes that. `options` are fields of the Request, those of its `profile` among
+    them (`choose_options`). What was `said` of them makes two submissions the same, not what a profile had at
+    the time; by default it is `options`.
 
     Raises CatalogueError where the file is refused, IdempotencyConflict where the key was used for another
     file or other options, and StorageUnavailable where it cannot be stored; nothing is stored then.
     """
-    batch = Request(owner=owner, idempotency_key=idempotency_key, **options)
+    batch = Request(owner=owner, idempotency_key=idempotency_key, profile=profile, strict=strict, **options)
     summary = check_catalogue(file, strict=strict, **batch.reading)
     batch.filename = shown_name(file)
-    batch.fingerprint = _fingerprint(file, strict=strict, **options)
+    batch.fingerprint = _fingerprint(file, **({"strict": strict, **options} if said is None else said))
     batch.header_hash = summary.header_hash
     batch.products_total, batch.urls_total = summary.rows, summary.urls
     batch.read_as = summary.read_as
@@ -89,9 +91,11 @@ def submit(
 def repeat(batch: Request, **options: Any) -> Request:
     """Submit the file of a Request again, as a new Request of the same owner.
 
-    `options` replace those of the Request. Raises CatalogueError and FileNotFoundError.
+    `options` replace those of the Request, its `profile` among them. Raises CatalogueError, OptionsRefused
+    and FileNotFoundError.
     """
-    kept = {name: getattr(batch, name) for name in REPEATED_OPTIONS}
+    kept = {name: getattr(batch, name) for name in ("profile", *REPEATED_OPTIONS)}
+    check_options(kept | options)
     with storage_checked(), batch.source.open("rb") as source:
         file = File(source, name=batch.filename)
         again, _ = submit(batch.owner, file, run_by=RunOrigin.REPEAT, **(kept | options))
@@ -143,4 +147,6 @@ def _same_submission(batch: Request) -> Request | None:
 def _unfinished_since(moment: datetime, batch: Request) -> Request | None:
     """Return the latest unfinished Request with the owner, file and options of `batch` since `moment`."""
     same = Request.objects.present().active().filter(owner=batch.owner, fingerprint=batch.fingerprint)
-    return same.filter(created_at__gte=moment).order_by("-created_at").first()
+    latest = same.filter(created_at__gte=moment).order_by("-created_at")
+    # The same profile may have had other options.
+    return next((earlier for earlier in latest if earlier.options == batch.options), None)

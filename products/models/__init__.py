@@ -6,6 +6,7 @@ Models have rows and queries; `products.lifecycle` has the workflow.
 from products.models.draft import Draft
 from products.models.image import Image, Rendition
 from products.models.product import Product, ProductImage, ProductQuerySet
+from products.models.profile import Profile
 from products.models.recipes import Fit, Names
 from products.models.request import Request, RequestQuerySet, Run
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin
@@ -20,6 +21,7 @@ __all__ = [
     "Product",
     "ProductImage",
     "ProductQuerySet",
+    "Profile",
     "Rendition",
     "Request",
     "RequestQuerySet",

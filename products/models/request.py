@@ -18,6 +18,7 @@ from django.utils import timezone
 from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
+from products.models.profile import Profile
 from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
@@ -113,6 +114,14 @@ class Request(models.Model):
     # The same for catalogues with the same columns; blank if it is not known.
     header_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
 
+    profile = models.ForeignKey(
+        Profile,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="requests",
+        help_text="The profile that it was uploaded with. Its options are kept here.",
+    )
     quality = models.PositiveSmallIntegerField(
         default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
     )
@@ -138,6 +147,9 @@ class Request(models.Model):
         db_default=models.Value([], models.JSONField()),
         blank=True,
         help_text="Further outputs of every picture, each with a name and its options.",
+    )
+    strict = models.BooleanField(
+        default=False, db_default=False, help_text="Refuse the file if any row or cell is invalid."
     )
     force = models.BooleanField(
         default=False, db_default=False, help_text="Fetch every picture again, even if it has not changed."
@@ -270,6 +282,11 @@ class Request(models.Model):
         return {name: getattr(self, name) for name in RECIPE_OPTIONS} | {
             "background": self.background or None
         }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options of the upload that are no secret."""
+        return self.recipe_options | {"strict": self.strict, "force": self.force} | self.reading
 
     @property
     def outputs(self) -> dict[str, dict[str, Any]]:

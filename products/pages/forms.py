@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from django import forms
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
@@ -17,7 +18,8 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.models import Fit, Format, Names, Request, RequestStatus
+from products.lifecycle import OptionsRefused, choose_profile
+from products.models import Fit, Format, Names, Profile, Request, RequestStatus
 from products.models.image import Causes
 from products.models.recipes import (
     MAX_QUALITY,
@@ -38,6 +40,8 @@ ROLE = "role "
 #: Most columns to choose from. Thousands would make a page of megabytes.
 MAX_COLUMN_CHOICES = 500
 MAX_SEARCH_LENGTH = 200
+#: A profile is chosen by the columns of the file.
+BY_HEADER = "by-header"
 
 
 class SideField(forms.IntegerField):
@@ -124,6 +128,7 @@ class OptionsForm(forms.Form):
     renditions = RenditionsField(
         label="Renditions",
         required=False,
+        initial=list,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="Further sizes of every picture, as JSON. For example "
         "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
@@ -157,7 +162,7 @@ class OptionsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if not any(name in self.errors for name in RECIPE_OPTIONS):
-            for option, sentence in recipe_problems(data).items():
+            for option, sentence in recipe_problems(self.cleaned_options).items():
                 self.add_error(option, sentence)
         return data
 
@@ -179,6 +184,24 @@ class OptionsForm(forms.Form):
                 return
 
 
+class ProfileField(forms.CharField):
+    """The name or id of a profile; empty for none."""
+
+    def __init__(self, help_text: str, **kwargs: Any) -> None:
+        widget = forms.Select()
+        super().__init__(label="Profile", required=False, help_text=help_text, widget=widget, **kwargs)
+
+
+def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bool:
+    """Set the choices of a form's profile. Return whether there is any to choose."""
+    profiles = Profile.objects.usable_by(user)
+    names = [
+        (str(one.pk), one.name if one.owner_id == user.pk else f"{one.name} (published)") for one in profiles
+    ]
+    cast(forms.Select, form.fields["profile"].widget).choices = [*others, ("", "None"), *names]
+    return bool(names)
+
+
 class UploadForm(OptionsForm):
     """A catalogue with its options."""
 
@@ -188,6 +211,41 @@ class UploadForm(OptionsForm):
         allow_empty_file=True,  # reading the catalogue gives a better error message
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
     )
+    profile = ProfileField(
+        "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+        self.chosen: Profile | None = None
+        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "The one for the columns of the file"))
+
+    @property
+    def wanted(self) -> str | None:
+        """The profile that is asked for, as in `choose_profile`."""
+        name = self.cleaned_data.get("profile", "")
+        return None if name == BY_HEADER or "profile" not in self.data else name
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            self.chosen = choose_profile(self._user, self.cleaned_data.get("file"), self.wanted)
+        except OptionsRefused as error:
+            self.add_error("profile", error.problems["profile"])
+        return super().clean()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were changed in the form."""
+        changed = [name for name in self.changed_data if name in OptionsForm.base_fields]
+        is_box = {name: isinstance(field, forms.BooleanField) for name, field in self.fields.items()}
+        return {name: self.cleaned_data[name] for name in changed if name in self.data or is_box[name]}
+
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The options of the form. Those of the chosen profile replace what was not changed."""
+        options = super().cleaned_options
+        return {**options, **self.chosen.upload_options, **self.given} if self.chosen else options
 
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused catalogue as errors of the file field."""
@@ -220,11 +278,15 @@ class DraftForm(OptionsForm):
         "becomes https://shop.example/media/a/chair.jpg.",
     )
     sheet = forms.ChoiceField(label="Sheet", required=False)
+    profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The profile whose options the page shows.
+    shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
+    def __init__(self, user: User, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
         names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
         self._ambiguous: list[str] = []
         super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
+        self.has_profiles = offer_profiles(self, user)
         self._has_sheets = len(head.sheets) > 1
         sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
         cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets

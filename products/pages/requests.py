@@ -30,6 +30,7 @@ from products.pages.forms import (
     describe_problems,
 )
 from products.pages.products import products_context
+from products.pages.profile_forms import SaveProfileForm
 from products.results.changes import State, count_changes
 from products.results.failures import failures_by_cause
 from products.throttling import LimitReached
@@ -215,6 +216,7 @@ def _page_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
         "may_change": may(request.user, "change", batch),
         "may_delete": may(request.user, "delete", batch),
         "details_form": DetailsForm(instance=batch),
+        "save_form": SaveProfileForm(request.user),
         "options_form": OptionsForm(initial=model_to_dict(batch, list(OptionsForm.base_fields))),
     }
     is_first_page = not (products["is_search"] or products["has_previous"])

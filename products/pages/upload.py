@@ -1,26 +1,29 @@
 """Upload form and preview: from a catalogue file through a Draft to a Request."""
 
 from contextlib import suppress
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files import File
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, read_head
+from products.catalogue import CatalogueError, Reading, read_head
 from products.catalogue.problems import shorten
-from products.lifecycle import IdempotencyConflict, check_catalogue, preview_catalogue
+from products.lifecycle import IdempotencyConflict, OptionsRefused, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
-from products.models import Draft, Request
+from products.models import Draft, Profile, Request
 from products.models.files import storage_checked
 from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
+from products.pages.profile_forms import SaveProfileForm, with_profile
+from products.pages.profiles import header_and_columns
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
@@ -35,7 +38,8 @@ def home(request: UserRequest) -> HttpResponse:
 
     Answers 400 if the file is refused, 429 if the user has reached a limit.
     """
-    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
+    sent = (request.POST, request.FILES) if request.method == "POST" else ()
+    form = UploadForm(request.user, *sent, initial=lifecycle.usual_options(request.user))
     limit: LimitReached | None = None
     try:
         if form.is_bound:
@@ -60,14 +64,15 @@ def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
     """Create a Draft if the user wants a preview, otherwise a Request. Raises CatalogueError."""
     file = form.cleaned_data["file"]
     if request.POST.get("step") != "preview":
-        return lifecycle.submit(request.user, file, **form.cleaned_options)[0]
+        return lifecycle.submit(request.user, file, profile=form.chosen, **form.cleaned_options)[0]
     try:
         check_catalogue(file)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
     file.seek(0)
-    return lifecycle.keep_draft(request.user, file, **form.cleaned_options)
+    wanted = {} if form.wanted is None else {"profile": form.wanted}
+    return lifecycle.keep_draft(request.user, file, **form.given, **wanted)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -103,26 +108,38 @@ def _idempotency_key(draft_pk: UUID) -> str:
 
 def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
     """Render the preview, or start the draft and redirect to its Request."""
-    sheet = request.POST.get("sheet", "")
+    profile, data = _profile(request, draft, file)
+    is_sent = request.method == "POST"
+    chosen = data if is_sent else (profile.options if profile else {})
+    sheet = chosen.get("sheet", "")
     try:
-        head = read_head(file, encoding=request.POST.get("encoding", ""), sheet=sheet)
+        head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
     except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
         head = read_head(file)
-    given = [request.POST.get("serial", ""), request.POST.get("name", ""), *request.POST.getlist("images")]
-    given += [key.removeprefix(ROLE) for key, role in request.POST.items() if key.startswith(ROLE) and role]
+    given = [data.get("serial", ""), data.get("name", ""), *data.getlist("images")]
+    given += [key.removeprefix(ROLE) for key, role in data.items() if key.startswith(ROLE) and role]
     # The columns chosen are those of another sheet: they are found again.
-    is_other_sheet = sheet in head.sheets and not {*given} <= {"", *head.columns}
-    is_bound = request.method == "POST" and not is_other_sheet
-    initial = {**draft.options, "sheet": sheet}
-    form = DraftForm(head, request.POST if is_bound else None, initial=initial)
+    is_other_sheet = is_sent and sheet in head.sheets and not {*given} <= {"", *head.columns}
+    shown = str(profile.pk) if profile else ""
+    initial = {
+        **(profile.options if profile else lifecycle.usual_options(request.user)),
+        **({} if request.GET.get("profile") else draft.options),
+        **{"sheet": sheet, "profile": shown, "shown_profile": shown},
+    }
+    form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    is_saving = data.get("step") == "save"
+    save_form = SaveProfileForm(request.user, data if is_saving else None)
     limit: LimitReached | None = None
     preview, problems = None, []
     try:
         if not form.is_bound:
-            preview = preview_catalogue(file, sheet=sheet if is_other_sheet else "")
+            reading: Reading = {"sheet": sheet} if is_other_sheet else _reading_of(profile)
+            preview = preview_catalogue(file, **reading)
             form.initial = {**form.initial, **preview.columns}
-        elif form.is_valid() and request.POST.get("step") == "start":
-            return redirect(_start(request, draft, file, form))
+        elif form.is_valid() and data.get("step") == "start":
+            return redirect(_start(request, draft, file, form, profile))
+        elif form.is_valid() and data.get("step") == "save" and save_form.is_valid():
+            return _save_profile(request, draft, file, form, save_form)
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
     except LimitReached as error:
@@ -133,6 +150,8 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     context = {
         "draft": draft,
         "form": form,
+        "profile": profile,
+        "save_form": save_form,
         "preview": preview,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
@@ -140,17 +159,55 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         "has_more_columns": len(head.columns) > MAX_SHOWN_COLUMNS,
     }
     form.focus_first_error()
-    is_refused = form.is_bound and (form.errors or problems)
+    is_refused = form.is_bound and (form.errors or problems or save_form.errors)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response
 
 
-def _start(request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm) -> Request:
+def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[Profile | None, QueryDict]:
+    """Return the profile whose options the preview shows, and the data of its form.
+
+    It is the one that was chosen with the upload, until another one is chosen here: by the address, or in the
+    form, whose data then has the options of that one and is not started.
+    """
+    is_sent, data = request.method == "POST", request.POST
+    wanted = data.get("profile", "") if is_sent else request.GET.get("profile", draft.options.get("profile"))
+    try:
+        profile = lifecycle.choose_profile(request.user, file, wanted)
+    except OptionsRefused:  # it has been deleted since
+        profile = None
+    if is_sent and wanted != data.get("shown_profile", wanted):
+        data = with_profile(data, profile)
+        data["step"] = "preview"
+    return profile, data
+
+
+def _reading_of(profile: Profile | None) -> Reading:
+    """Return the options of a profile for reading the file."""
+    options = profile.options if profile else {}
+    return cast(Reading, {name: options[name] for name in Reading.__annotations__ if name in options})
+
+
+def _save_profile(
+    request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm, save_form: SaveProfileForm
+) -> HttpResponse:
+    """Save the options of the page as a profile, and show the preview with it."""
+    header, columns = header_and_columns(file, form.reading)
+    saved = save_form.save({**form.cleaned_options, **form.reading, "columns": columns}, header)
+    messages.success(request, f"Saved as the profile {saved}.")
+    return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
+
+
+def _start(
+    request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm, profile: Profile | None
+) -> Request:
     """Submit the draft as a Request and delete it. Raises CatalogueError or LimitReached."""
     check_open_work(request.user)
     options = {**form.cleaned_options, **form.reading}
+    if profile and profile.webhook_url:
+        options["webhook_url"] = profile.webhook_url
     batch, _is_new = lifecycle.submit(
-        request.user, file, idempotency_key=_idempotency_key(draft.pk), **options
+        request.user, file, idempotency_key=_idempotency_key(draft.pk), profile=profile, **options
     )
     lifecycle.discard_draft(draft)
     return batch

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from products.pages import failures, pictures, requests, upload
+from products.pages import failures, pictures, profiles, requests, upload
 
 urlpatterns = [
     path("", upload.home, name="home"),
@@ -21,6 +21,12 @@ urlpatterns = [
     path("requests/<uuid:pk>/details/", requests.details, name="request-details"),
     path("requests/<uuid:pk>/repeat/", requests.repeat, name="request-repeat"),
     path("requests/<uuid:pk>/delete/", requests.delete, name="request-delete"),
+    path("requests/<uuid:pk>/profile/", profiles.save_from_request, name="request-profile"),
+    path("profiles/", profiles.profiles, name="profiles"),
+    path("profiles/<uuid:pk>/", profiles.profile, name="profile"),
+    path("profiles/<uuid:pk>/copy/", profiles.copy, name="profile-copy"),
+    path("profiles/<uuid:pk>/delete/", profiles.delete, name="profile-delete"),
+    path("profiles/<uuid:pk>/publish/", profiles.publish, name="profile-publish"),
     path("thumbnails/<uuid:pk>/", pictures.thumbnail, name="thumbnail"),
     path("images/<uuid:pk>", pictures.image, name="image"),
     path("images/<uuid:pk>/<slug:name>", pictures.rendition, name="rendition"),

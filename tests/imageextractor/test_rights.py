@@ -26,6 +26,10 @@ UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 FOR_ONESELF = "for oneself"
 #: Nobody but the owner, who alone may also see it.
 PRIVATE = "private"
+#: Everybody who may see it, since it makes a row of whoever calls it.
+SEEN = "seen"
+#: Staff with this permission; for an owner, it is not enough to be that.
+PUBLISH = "publish"
 #: Nobody but the owner, since the answer has a secret. Others may see the object.
 SECRET = "secret"
 
@@ -33,8 +37,9 @@ PK = "(?P<pk>[^/.]+)"
 CALLS = {
     **{
         ("POST", route): FOR_ONESELF
-        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "api/webhooks/")
+        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/")
     },
+    **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles")},
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
     **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
     ("PUT", "account/password/"): FOR_ONESELF,
@@ -58,6 +63,14 @@ CALLS = {
         for part in ("replace", "corrections", "repeat")
     },
     ("PATCH", f"api/requests/{PK}/images/(?P<image_id>[^/]+)/"): "change_request",
+    ("POST", "requests/<uuid:pk>/profile/"): "change_request",
+    ("POST", "profiles/<uuid:pk>/"): "change_profile",
+    ("POST", "profiles/<uuid:pk>/copy/"): SEEN,
+    ("POST", "profiles/<uuid:pk>/delete/"): "delete_profile",
+    ("POST", "profiles/<uuid:pk>/publish/"): PUBLISH,
+    ("PUT", f"api/profiles/{PK}/"): "change_profile",
+    ("PATCH", f"api/profiles/{PK}/"): "change_profile",
+    ("DELETE", f"api/profiles/{PK}/"): "delete_profile",
     ("POST", "webhooks/<uuid:pk>/"): "change_webhookendpoint",
     **{
         ("POST", f"webhooks/<uuid:pk>/{part}/"): "change_webhookendpoint"
@@ -87,7 +100,7 @@ ADMIN_ACTIONS = {
     (WebhookEndpoint, "disable"): "change_webhookendpoint",
     (WebhookDelivery, "redeliver"): "change_webhookdelivery",
 }
-SHOWN = ("request", "webhookendpoint", "webhookdelivery")
+SHOWN = ("request", "profile", "webhookendpoint", "webhookdelivery")
 #: Everything that a page or a call may need to be accepted.
 BODY = {
     "url": "https://shop.example/changed",
@@ -95,6 +108,7 @@ BODY = {
     "status": "failed",
     **{"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]},
     **{"quality": 50, "format": "jpeg", "step": "start"},
+    **{"profile_name": "Spring", "ready_made": "amazon"},
     **{"action": "retry", "find": "a.jpg", "replacement": "b.jpg", "preview": "1"},
 }
 #: Bodies of calls that refuse fields they do not know, by the last part of their address.
@@ -135,13 +149,16 @@ def people(anns: Anns) -> dict[str, User]:
 def expected(kind: str, user: User, right: str) -> int:
     """Return the status of a refusal, or 0 where the call is accepted."""
     if kind == "owner":
-        return 0
+        return 403 if right == PUBLISH else 0
     sees = kind not in {"other user", "user with permissions who is not staff"}
     if right == PRIVATE or not sees:
         return 404
     if right == SECRET:
         return 403
-    app = "products" if right.endswith("_request") else "webhooks"
+    if right == SEEN:
+        return 0
+    right = "change_profile" if right == PUBLISH else right
+    app = "products" if right.endswith(("_request", "_profile")) else "webhooks"
     return 0 if user.has_perm(f"{app}.{right}") else 403
 
 
@@ -153,7 +170,7 @@ def call(client: Client, anns: Anns, method: str, route: str) -> Any:
             return client.post(path, {"file": ContentFile(make_csv(), "corrected.csv")})
         wanted = {name: BODY[name] for name in ("url", "status") if name == "status" or "webhooks" in path}
         last = re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", route).rstrip("/").rpartition("/")[2]
-        if "requests" in path:
+        if "requests" in path or "profiles" in path:
             wanted = BODIES.get(last, wanted)
         return client.generic(method, path, json.dumps(wanted), "application/json")
     if method == "POST":
@@ -258,5 +275,5 @@ def test_the_admin_follows_the_same_permissions(anns: Anns, model: Any, action: 
 def test_staff_list_all_rows_and_other_users_their_own(anns: Anns) -> None:
     for kind, user in people(anns).items():
         sees = expected(kind, user, SECRET) != 404
-        for path in ("/api/requests/", "/api/webhooks/"):
+        for path in ("/api/requests/", "/api/profiles/", "/api/webhooks/"):
             assert len(client_of(user).get(path).json()["results"]) == sees, kind

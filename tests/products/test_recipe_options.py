@@ -1,5 +1,6 @@
 """The options that say what is made of pictures: form, API and command refuse the same."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ WRONG: list[tuple[dict[str, str], str, str]] = [
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_is_refused_with_one_sentence_everywhere(
-    api: Client, client: Client, ann: User, wrong: tuple[dict[str, str], str, str]
+    api: Client, client: Client, ann: User, wrong: tuple[dict[str, str], str, str], tmp_path: Path
 ) -> None:
     options, option, sentence = wrong
     answer = upload(api, make_csv(), **options)
@@ -49,9 +50,11 @@ def test_what_is_wrong_is_refused_with_one_sentence_everywhere(
     answer = client.post("/", {"quality": "50", "format": "jpeg", "step": "start", **options})
     assert answer.context["form"].errors[option] == [sentence]
 
+    catalogue = tmp_path / "catalogue.csv"
+    catalogue.write_bytes(make_csv())
     arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}={value}",)]
     with pytest.raises(CommandError) as caught:
-        call_command("extract", "catalogue.csv", *arguments)
+        call_command("extract", str(catalogue), *arguments)
     assert str(caught.value).endswith(f"argument --{option.replace('_', '-')}: {sentence}")
     assert not Request.objects.exists()
 

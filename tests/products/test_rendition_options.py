@@ -1,6 +1,7 @@
 """Renditions as an option: what is accepted, what is refused, and what they inherit."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,10 +47,11 @@ WRONG: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "sentence"), WRONG)
+@pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_renditions_are_refused_with_one_sentence_everywhere(
-    api: Client, client: Client, ann: User, value: Any, sentence: str
+    api: Client, client: Client, ann: User, wrong: tuple[Any, str], tmp_path: Path
 ) -> None:
+    value, sentence = wrong
     text = value if isinstance(value, str) else json.dumps(value)
     answer = upload(api, make_csv(), renditions=text)
     assert answer.status_code == 400
@@ -60,8 +62,10 @@ def test_wrong_renditions_are_refused_with_one_sentence_everywhere(
     form = {"quality": "50", "format": "jpeg", "step": "start", "renditions": text}
     assert client.post("/", form).context["form"].errors["renditions"] == [sentence]
 
+    catalogue = tmp_path / "catalogue.csv"
+    catalogue.write_bytes(make_csv())
     with pytest.raises(CommandError) as caught:
-        call_command("extract", "catalogue.csv", f"--renditions={text}")
+        call_command("extract", str(catalogue), f"--renditions={text}")
     assert str(caught.value).endswith(f"argument --renditions: {sentence}")
     assert not Request.objects.exists()
 

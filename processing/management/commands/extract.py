@@ -33,9 +33,10 @@ from products import lifecycle
 from products.accounts.authentication import local_user
 from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
+from products.lifecycle import OptionsRefused
 from products.models import Request
 from products.models.files import StorageUnavailable
-from products.models.recipes import RECIPE_OPTIONS, recipe_problems
+from products.models.recipes import RECIPE_OPTIONS
 
 STANDARD_OUTPUT = "-"
 #: The same command goes on with a request that was interrupted within this time.
@@ -72,11 +73,20 @@ class Command(BaseCommand):
             "--images", type=Path, metavar="DIR", help="also write the pictures there, named by serial number"
         )
         add_recipe_arguments(parser)
-        parser.add_argument("--strict", action="store_true", help="refuse the file if any row or cell is bad")
+        parser.add_argument(
+            "--strict", action="store_true", default=None, help="refuse the file if any row or cell is bad"
+        )
         parser.add_argument(
             "--force",
             action="store_true",
+            default=None,
             help="fetch unchanged images again, and do not go on with an interrupted request",
+        )
+        parser.add_argument(
+            "--profile",
+            metavar="NAME",
+            help='name or id of a profile, whose options apply where none are given here; "" for none; '
+            "default: the newest with the header of the file",
         )
         parser.add_argument("--encoding", type=checked_by(EncodingField()), help="default: detected")
         parser.add_argument(
@@ -93,15 +103,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name, sentence in recipe_problems(options).items():
-            raise CommandError(f"argument --{name.replace('_', '-')}: {sentence}", returncode=REFUSED)
         logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log
         self._batch: Request | None = None
         self._works_here = False
         try:
             status = self._extract(options)
         except KeyboardInterrupt:
-            self._say(self._stopped(force=options["force"]))
+            self._say(self._stopped(force=bool(options["force"])))
             status = INTERRUPTED
         except StorageUnavailable as error:
             raise CommandError(error.detail, returncode=FAILED) from error
@@ -149,13 +157,25 @@ class Command(BaseCommand):
         return batch
 
     def _submit(self, options: dict[str, Any]) -> Request:
-        names = (*RECIPE_OPTIONS, "strict", "force")
-        chosen = {name: options[name] for name in names if options[name] is not None}
-        chosen |= {name: options[name] for name in Reading.__annotations__ if options[name]}
+        names = (*RECIPE_OPTIONS, "strict", "force", *Reading.__annotations__)
+        given = {name: options[name] for name in names if options[name] is not None}
         resume_since = None if options["force"] else timezone.now() - RESUME_WITHIN
+        owner, wanted = local_user(), options["profile"]
         try:
             with open_source(options["source"]) as file:
-                batch, is_new = lifecycle.submit(local_user(), file, resume_since=resume_since, **chosen)
+                profile, chosen = lifecycle.choose_options(owner, file, given, wanted)
+                batch, is_new = lifecycle.submit(
+                    owner,
+                    file,
+                    resume_since=resume_since,
+                    profile=profile,
+                    said={**given, "profile": wanted},
+                    **chosen,
+                )
+        except OptionsRefused as error:
+            ((name, sentence), *_others) = error.problems.items()
+            flag = f"--{name.replace('_', '-')}"
+            raise CommandError(f"argument {flag}: {sentence}", returncode=REFUSED) from error
         except SourceError as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         except CatalogueError as error:
@@ -163,6 +183,8 @@ class Command(BaseCommand):
                 place = f"line {problem.line}: " if problem.line else ""
                 self.stderr.write(f"{place}{problem.detail}")
             sys.exit(REFUSED)
+        if profile:
+            self._say(f"profile: {profile.name}")
         if not is_new:
             counts = f"{batch.images_settled:,} of {batch.images_total:,} images done"
             self._say(f"Going on with the unfinished request of the same catalogue: {counts}.")

@@ -30,13 +30,12 @@ def add_recipe_arguments(parser: ArgumentParser) -> None:
         flag, field = f"--{name.replace('_', '-')}", fields[name]
         text = str(field.help_text or "").replace("`", "").replace("%", "%%")
         if isinstance(field, BooleanField):
-            parser.add_argument(flag, action="store_true", help=text)
+            parser.add_argument(flag, action="store_true", default=None, help=text)
         else:
             default = None if field.default is empty else field.default
             parser.add_argument(
                 flag,
                 type=checked_by(field),
-                default=default,
                 metavar=METAVARS.get(name, "PIXELS"),
                 help=text or f"default: {default}",
             )

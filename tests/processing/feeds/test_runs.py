@@ -26,7 +26,7 @@ from products import lifecycle
 from products.feeds import runs
 from products.feeds.models import Feed, FeedRun, FeedRunStatus
 from products.feeds.signals import alerted
-from products.models import Request, RunOrigin
+from products.models import Profile, Request, RunOrigin
 from products.models.files import StorageUnavailable
 from tests.processing.conftest import Broker
 from tests.support.factories import JPEG, make_csv, make_user, make_workbook, settle
@@ -115,6 +115,17 @@ def test_a_file_is_fetched_and_becomes_a_request(ann: User, origin: Origin) -> N
     assert (run.status, run.products, run.images, run.images_failed) == ("completed", 1, 1, 0)
     assert run.finished_at and run.bytes_output
     assert batch.runs.get().by == RunOrigin.FEED
+
+
+def test_a_run_has_the_options_of_the_profile(ann: User, origin: Origin) -> None:
+    options = {"quality": 60, "renditions": [{"name": "thumb", "width": 10}], "strict": True}
+    profile = Profile.objects.create(owner=ann, name="shop", options=options)
+    batch = fetched(make_feed(ann, url=origin.add("/a.csv", CATALOGUE), profile=profile)).request
+    assert batch and batch.profile == profile
+    assert {name: getattr(batch, name) for name in options} == options
+    refused = make_csv((1, "Chair", "no URL"))
+    run = fetched(make_feed(ann, url=origin.add("/b.csv", refused), profile=profile))
+    assert run.status == FeedRunStatus.FAILED and run.error.startswith("Line 2: ")
 
 
 @pytest.mark.parametrize(
@@ -225,9 +236,7 @@ def test_an_unchanged_file_is_run_otherwise(ann: User, origin: Origin) -> None:
 
 
 @pytest.mark.parametrize("change", ["bytes", "url", "headers", "options", "failed", "deleted", "held"])
-def test_a_file_is_not_skipped_unless_all_is_the_same(
-    ann: User, origin: Origin, monkeypatch: MonkeyPatch, change: str
-) -> None:
+def test_a_file_is_not_skipped_unless_all_is_the_same(ann: User, origin: Origin, change: str) -> None:
     feed = make_feed(ann, url=origin.add("/a.csv", conditional()), when_unchanged="skip")
     run = finished(fetched(feed), "http_404" if change == "failed" else JPEG)
     feed.refresh_from_db()
@@ -238,7 +247,7 @@ def test_a_file_is_not_skipped_unless_all_is_the_same(
     elif change == "headers":
         feed.headers = {"X-Shop": "7"}
     elif change == "options":
-        monkeypatch.setattr(attempts, "_options", lambda feed: {"quality": 40})
+        feed.profile = Profile.objects.create(owner=ann, name="shop", options={"quality": 60})
     elif change == "deleted":
         assert run.request
         lifecycle.delete(run.request)

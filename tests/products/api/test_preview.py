@@ -85,6 +85,7 @@ def test_a_preview_has_the_promised_shape(api: Client) -> None:
         ],
         "sheet": None,
         "sheets": [],
+        "profile": None,
     }
 
 

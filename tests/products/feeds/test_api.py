@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from products.feeds import models
 from products.feeds.models import Feed, FeedRun, FeedRunStatus
+from products.models import Profile
 from tests.support.factories import JPEG, client_of, make_csv, make_user, submit
 from tests.support.factories import URL as PICTURE
 from tests.support.feeds import NEW, URL, completed, make_feed, submitted
@@ -69,6 +70,20 @@ def test_only_a_change_of_the_schedule_changes_the_next_run(api: Client, ann: Us
     unchanged = write(api, feed, name="Summer", schedule="0 2 * * *").json()
     assert unchanged["next_run_at"] == "2020-01-01T00:00:00Z"
     assert write(api, feed, time_zone="Asia/Tokyo").json()["next_run_at"] > "2026"
+
+
+def test_a_profile_is_given_by_name_or_id(api: Client, ann: User) -> None:
+    profile = Profile.objects.create(owner=ann, name="shop", options={"quality": 60})
+    shown = {"id": str(profile.pk), "name": "shop"}
+    assert write(api, name="Spring", url=URL, profile="shop").json()["profile"] == shown
+    feed = Feed.objects.get()
+    assert write(api, feed, profile=None).json()["profile"] is None
+    assert write(api, feed, profile=str(profile.pk)).json()["profile"] == shown
+    other = Profile.objects.create(owner=make_user("bob"), name="other")
+    for unknown in ("none", str(other.pk), "other", 7, ""):
+        assert error_of(write(api, feed, profile=unknown)) == ("profile", "unknown_profile")
+    profile.delete()
+    assert api.get(f"/api/feeds/{feed.pk}/").json()["profile"] is None
 
 
 def test_headers_are_stored_encrypted_and_answered_as_names(api: Client) -> None:

@@ -90,5 +90,7 @@ def test_the_list_costs_as_many_queries_for_ten_requests_as_for_one(
 ) -> None:
     for _ in range(10):
         submitted(ann)
-    with django_assert_num_queries(4):  # the session, the user, the requests, the endpoints given up
+    # The session, the user, the requests, the endpoints given up; of profiles: whether there are own ones,
+    # the options used last, and the names to choose from.
+    with django_assert_num_queries(7):
         page.get("/")

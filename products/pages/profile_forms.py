@@ -1,0 +1,131 @@
+"""Forms of profiles: saving options as one, changing one, and taking over the options of one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from products.catalogue import Reading
+from products.models import Profile
+from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES
+from products.pages.forms import ROLE, OptionsForm
+
+MAX_NAME = 100
+
+
+def default_of(field: forms.Field) -> Any:
+    """Return the value of an option that is not chosen."""
+    value = field.initial() if callable(field.initial) else field.initial
+    return value if value is not None or not isinstance(field, forms.BooleanField) else False
+
+
+def chosen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not as they are by default, which are those that a profile keeps."""
+    defaults = {name: default_of(field) for name, field in OptionsForm.base_fields.items()}
+    known = [*defaults, *Reading.__annotations__]
+    given = [name for name in known if name in options]
+    return {name: options[name] for name in given if (options[name] or None) != (defaults.get(name) or None)}
+
+
+class SaveProfileForm(forms.Form):
+    """The name of a new profile, and whether catalogues with the same columns get it."""
+
+    use_required_attribute = False  # in the form of a preview, it may be left empty
+
+    profile_name = forms.CharField(label="Profile name", max_length=MAX_NAME)
+    for_header = forms.BooleanField(
+        label="Choose it for files with these columns",
+        required=False,
+        initial=True,
+        help_text="Files with the same column names, in any order, get its options without asking.",
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+
+    def clean_profile_name(self) -> str:
+        name: str = self.cleaned_data["profile_name"]
+        own = Profile.objects.owned_by(self._user)
+        if own.filter(name=name).exists():
+            raise ValidationError(NAME_TAKEN, "unique")
+        if own.count() >= MAX_PROFILES:
+            raise ValidationError(TOO_MANY_PROFILES, "too_many_profiles")
+        return name
+
+    @property
+    def problems(self) -> list[str]:
+        """All errors as sentences."""
+        return [f"Profile name: {text}" for texts in self.errors.values() for text in texts]
+
+    def save(self, options: Mapping[str, Any], header: Sequence[str] | None) -> Profile:
+        """Create the profile of these options, for catalogues with this header if that is wanted."""
+        return Profile.objects.create(
+            owner=self._user,
+            name=self.cleaned_data["profile_name"],
+            options=chosen(options),
+            header=header if self.cleaned_data["for_header"] else None,
+        )
+
+
+class ProfileForm(OptionsForm):
+    """The name and the options of a profile. Options for reading files stay as they were."""
+
+    name = forms.CharField(label="Name", max_length=MAX_NAME)
+    for_header = SaveProfileForm.base_fields["for_header"]
+
+    def __init__(self, profile: Profile, data: QueryDict | None = None) -> None:
+        initial = {**profile.options, "name": profile.name, "for_header": bool(profile.header)}
+        super().__init__(data, initial=initial)
+        self._profile = profile
+        if not profile.header:
+            del self.fields["for_header"]
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        others = Profile.objects.filter(owner=self._profile.owner_id).exclude(pk=self._profile.pk)
+        if others.filter(name=name).exists():
+            raise ValidationError(NAME_TAKEN, "unique")
+        return name
+
+    def save(self) -> None:
+        """Save the name and the options that are not as they are by default."""
+        profile = self._profile
+        profile.name = self.cleaned_data["name"]
+        profile.options = chosen({**profile.options, **self.cleaned_options})
+        if not self.cleaned_data.get("for_header"):
+            profile.header = None
+        profile.save(update_fields=["name", "options", "header", "header_hash"])
+
+
+def with_profile(data: QueryDict, profile: Profile | None) -> QueryDict:
+    """Return the data of a draft's form, with the options of a profile in place of those that it had."""
+    data = data.copy()
+    options = profile.options if profile else {}
+    for name, field in OptionsForm.base_fields.items():
+        _set(data, name, options.get(name, default_of(field)))
+    for name in {"encoding", "base_url", "sheet"} & options.keys():
+        _set(data, name, options[name])
+    if columns := options.get("columns"):
+        for key in [key for key in data if key.startswith(ROLE)]:
+            del data[key]
+        _set(data, "serial", columns.get("serial"))
+        _set(data, "name", columns.get("name"))
+        data.setlist("images", columns.get("images", []))
+    for name in ("profile", "shown_profile"):
+        _set(data, name, str(profile.pk) if profile else "")
+    return data
+
+
+def _set(data: QueryDict, name: str, value: Any) -> None:
+    """Set a field of a form as a browser would send it."""
+    if value is False:
+        data.pop(name, None)
+    elif value is True:
+        data[name] = "on"
+    else:
+        data[name] = json.dumps(value) if isinstance(value, list) and value else str(value or "")
