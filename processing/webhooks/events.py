@@ -16,6 +16,8 @@ from rest_framework.renderers import JSONRenderer
 from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.tasks import enqueue_deliveries
 from products.api.serializers import RequestSerializer
+from products.feeds.models import Feed
+from products.feeds.serializers import FeedDataSerializer
 from products.models import Request, Run
 
 
@@ -27,10 +29,21 @@ def publish(batch: Request, run: Run) -> None:
     event = Event.CANCELED if run.canceled else Event.COMPLETED
     body = payload(event, batch.finished_at or timezone.now(), RequestSerializer(batch).data)
     endpoints = WebhookEndpoint.objects.subscribed_to(batch, event)
-    rows = [
-        WebhookDelivery(endpoint=endpoint, event=event, payload=body, request=batch, run=batch.run)
-        for endpoint in endpoints
-    ]
+    _write_deliveries(endpoints, event=event, payload=body, request=batch, run=batch.run)
+
+
+def publish_feed(feed: Feed, event: str) -> None:
+    """Write a delivery of an event of a feed for each subscribed endpoint.
+
+    Call it in the transaction that makes the event true.
+    """
+    body = payload(event, timezone.now(), FeedDataSerializer(feed).data)
+    endpoints = WebhookEndpoint.objects.subscribed_to_feeds(feed.owner_id, event)
+    _write_deliveries(endpoints, event=event, payload=body)
+
+
+def _write_deliveries(endpoints: Sequence[WebhookEndpoint], **fields: Any) -> None:
+    rows = [WebhookDelivery(endpoint=endpoint, **fields) for endpoint in endpoints]
     for row in rows:
         if not row.endpoint.enabled:
             row.status, row.next_attempt_at = DeliveryStatus.MISSED, None

@@ -35,11 +35,14 @@ class Event(models.TextChoices):
 
     COMPLETED = "request.completed", "Request finished"
     CANCELED = "request.canceled", "Request canceled"
+    FEED_FAILED = "feed.failed", "Feed failed"
+    FEED_HELD = "feed.held", "Run of a feed held"
+    FEED_MISSED = "feed.missed", "Run of a feed missed"
     TEST = "test", "Test"
 
 
 #: Events that an endpoint can subscribe to. A test event goes to one endpoint, whatever it subscribes to.
-EVENT_CHOICES = [(event.value, event.label) for event in (Event.COMPLETED, Event.CANCELED)]
+EVENT_CHOICES = [(event.value, event.label) for event in Event if event != "test"]
 
 
 def default_events() -> list[str]:
@@ -88,8 +91,14 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
 
         Their rows are locked, so that none is deleted, enabled or disabled before the transaction ends.
         """
-        candidates = self.filter(Q(request=None, owner=batch.owner_id) | Q(request=batch))
-        locked = candidates.order_by("pk").select_for_update(no_key=True)
+        return self._locked(Q(request=None, owner=batch.owner_id) | Q(request=batch), event)
+
+    def subscribed_to_feeds(self, owner_id: int, event: str) -> list["WebhookEndpoint"]:
+        """Return the endpoints to notify of an event of a user's feed, as `subscribed_to` does."""
+        return self._locked(Q(request=None, owner=owner_id), event)
+
+    def _locked(self, condition: Q, event: str) -> list["WebhookEndpoint"]:
+        locked = self.filter(condition).order_by("pk").select_for_update(no_key=True)
         return [endpoint for endpoint in locked if event in endpoint.events]
 
     def lock_enabled(self) -> Self:
@@ -245,9 +254,9 @@ class WebhookDeliveryQuerySet(OwnedQuerySet["WebhookDelivery"]):
         found = self.filter(status=status)
         return found.filter(created_at__gte=since) if since else found
 
-    def tests_before(self, moment: datetime) -> Self:
-        """Test events before `moment` that are no longer pending. Requests delete their own deliveries."""
-        return self.filter(event=Event.TEST, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
+    def of_no_request_before(self, moment: datetime) -> Self:
+        """Tests and events of feeds before `moment` that are not pending. Requests delete their own."""
+        return self.filter(request=None, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
 
     def mark_missed(self) -> int:
         """Mark pending deliveries as missed, because their endpoint is disabled. Return their number."""

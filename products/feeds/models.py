@@ -62,6 +62,12 @@ class FeedQuerySet(OwnedQuerySet["Feed"]):
         under_way = FeedRun.objects.active().filter(feed=OuterRef("pk"))
         return self.filter(~Exists(under_way), next_run_at__lte=now)
 
+    def requests_in_use(self) -> set[uuid.UUID]:
+        """Return the ids of Requests whose results are served, or held until they are confirmed."""
+        held = self.filter(last_run__status=FeedRunStatus.HELD).values_list("last_run__request", flat=True)
+        served = [latest.pk for feed in self.only("pk") if (latest := feed.latest)]
+        return {*served, *filter(None, held)}
+
     def with_last_run(self) -> Self:
         """Feeds with their profile and their last run."""
         return self.select_related("profile", "last_run__request")

@@ -164,6 +164,17 @@ def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
         (bytes(6_000), "sent more than 0.005 MB."),
         (b"", "sent an empty response."),
     ],
+    ids=[
+        "two files",
+        "no file",
+        "damaged zip",
+        "damaged gzip",
+        "gzip bomb",
+        "bomb",
+        "columns",
+        "size",
+        "empty",
+    ],
 )
 def test_what_cannot_be_read_is_a_failed_run_with_a_sentence(
     ann: User, origin: Origin, settings: Settings, packed: bytes, error: str
