@@ -358,6 +358,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         **{name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
         "FeedRunStatus": "products.feeds.serializers.STATUSES",
+        "WhenUnchanged": "products.feeds.models.WhenUnchanged",
         "DeliveryStatus": "processing.webhooks.models.DeliveryStatus",
         "ReportStatus": "processing.webhooks.serializers.REPORTED",
         "ReplayStatus": "processing.webhooks.serializers.REPLAYABLE",

@@ -13,7 +13,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 from django_filters.filterset import FilterSet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -26,7 +26,7 @@ from products.api.schema import ErrorsSerializer
 from products.api.views import FilteredViewSet, Pagination
 from products.feeds import runs
 from products.feeds.models import TOO_MANY_FEEDS, Feed
-from products.feeds.serializers import FeedSerializer
+from products.feeds.serializers import FeedSerializer, FeedSettingsSerializer
 from products.models import Request
 from products.results import download, download_name
 from products.results.result_csv import result_csv
@@ -40,6 +40,11 @@ class FeedFilters(FilterSet):
     """No filters."""
 
 
+@extend_schema_view(
+    create=extend_schema(responses={201: FeedSerializer}),
+    update=extend_schema(responses=FeedSerializer),
+    partial_update=extend_schema(responses=FeedSerializer),
+)
 class FeedViewSet(FilteredViewSet[Feed], viewsets.ModelViewSet[Feed]):
     """URLs from which catalogues are fetched, now or on a schedule."""
 
@@ -50,6 +55,10 @@ class FeedViewSet(FilteredViewSet[Feed], viewsets.ModelViewSet[Feed]):
 
     def get_queryset(self) -> QuerySet[Feed]:
         return Feed.objects.visible_to(self.request.user).with_last_run()
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        is_written = self.action in {"create", "update", "partial_update"}
+        return FeedSettingsSerializer if is_written else FeedSerializer
 
     def perform_create(self, serializer: BaseSerializer[Feed]) -> None:
         if Feed.objects.has_reached_limit(self.request.user):

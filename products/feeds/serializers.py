@@ -6,7 +6,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from products.api.serializers import KnownFieldsMixin, ProfileNameSerializer, profile_name
+from products.api.serializers import KnownFieldsMixin, ProfileNameSerializer
 from products.catalogue import MAX_URL
 from products.feeds.headers import check_headers
 from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged
@@ -33,7 +33,7 @@ class ScheduleField(serializers.CharField):
         return value or None
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}, "writeOnly": True})
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
 class HeadersField(serializers.Field[dict[str, str], Any, Any, Any]):
     """Headers as an object."""
 
@@ -44,9 +44,9 @@ class HeadersField(serializers.Field[dict[str, str], Any, Any, Any]):
             raise serializers.ValidationError(str(error), "invalid") from error
 
 
-@extend_schema_field(ProfileNameSerializer(allow_null=True))
+@extend_schema_field({"type": "string"})
 class ProfileField(serializers.Field[Profile, str, Any, Any]):
-    """A profile: by its name or id when written, both in answers."""
+    """A profile by its name or id."""
 
     def to_internal_value(self, data: Any) -> Profile:
         usable = Profile.objects.usable_by(self.context["request"].user)
@@ -54,9 +54,6 @@ class ProfileField(serializers.Field[Profile, str, Any, Any]):
             return profile
         sentence = "There is no such profile. Use the name or the id of one of your profiles."
         raise serializers.ValidationError(sentence, "unknown_profile")
-
-    def to_representation(self, value: Profile) -> dict[str, Any] | None:
-        return profile_name(value)
 
 
 class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
@@ -79,19 +76,12 @@ class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
 class FeedDataSerializer(serializers.ModelSerializer[Feed]):
     """A feed in webhooks: without `latest_url`, which whoever has it may read."""
 
-    schedule = ScheduleField(
-        required=False,
-        allow_null=True,
-        max_length=MAX_SCHEDULE_CHARACTERS,
-        help_text="Five cron fields, such as `30 2 * * *`; null: only by hand.",
+    profile = ProfileNameSerializer(allow_null=True)
+    schedule = ScheduleField(allow_null=True)
+    headers = serializers.ListField(
+        child=serializers.CharField(), source="header_names", help_text="Names of the headers."
     )
-    profile = ProfileField(
-        required=False,
-        allow_null=True,
-        help_text="Its options are those of every run. Name or id when written.",
-    )
-    headers = serializers.ListField(child=serializers.CharField(), source="header_names", read_only=True)
-    last_run = LastRunSerializer(read_only=True, allow_null=True)
+    last_run = LastRunSerializer(allow_null=True)
 
     class Meta:
         model = Feed
@@ -99,27 +89,47 @@ class FeedDataSerializer(serializers.ModelSerializer[Feed]):
             *("id", "name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged"),
             *("headers", "next_run_at", "last_run"),
         ]
-        read_only_fields = ["next_run_at"]
 
 
-class FeedSerializer(KnownFieldsMixin, FeedDataSerializer):
-    """A feed. `headers` is an object when written, and a list of names in answers."""
+class FeedSerializer(FeedDataSerializer):
+    """A feed."""
+
+    latest_url = serializers.CharField(help_text="Of the latest result, for whoever has this URL.")
+
+    class Meta(FeedDataSerializer.Meta):
+        fields = [*FeedDataSerializer.Meta.fields, "latest_url"]
+
+
+class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]):
+    """What is written of a feed. The answer is the whole feed."""
 
     url = serializers.CharField(max_length=MAX_URL, validators=[validate_feed_url])
+    profile = ProfileField(
+        required=False,
+        allow_null=True,
+        help_text="Name or id of a profile. Its options are those of every run.",
+    )
+    schedule = ScheduleField(
+        required=False,
+        allow_null=True,
+        max_length=MAX_SCHEDULE_CHARACTERS,
+        help_text="Five cron fields, such as `30 2 * * *`; null: only by hand.",
+    )
     time_zone = serializers.CharField(
         required=False, help_text="Name of an IANA time zone, such as Europe/Paris."
     )
     enabled = serializers.BooleanField(required=False)
     when_unchanged = serializers.ChoiceField(WhenUnchanged.choices, required=False)
-    headers = HeadersField(  # type: ignore[assignment]  # an object when written
+    headers = HeadersField(
         required=False,
-        write_only=True,
         help_text="Sent with the fetch, but not to another host by a redirect. Answers have the names only.",
     )
-    latest_url = serializers.CharField(read_only=True)
 
-    class Meta(FeedDataSerializer.Meta):
-        fields = [*FeedDataSerializer.Meta.fields, "latest_url"]
+    class Meta:
+        model = Feed
+        fields = [
+            *("name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged", "headers"),
+        ]
 
     def validate_schedule(self, schedule: str | None) -> str:
         return schedule or ""
@@ -140,9 +150,7 @@ class FeedSerializer(KnownFieldsMixin, FeedDataSerializer):
         return instance
 
     def to_representation(self, instance: Feed) -> dict[str, Any]:
-        shown: dict[str, Any] = super().to_representation(instance)
-        shown["headers"] = instance.header_names
-        return {name: shown[name] for name in self.Meta.fields}
+        return dict(FeedSerializer(instance, context=self.context).data)
 
 
 def save_settings(feed: Feed, changed: dict[str, Any]) -> None:
