@@ -77,12 +77,15 @@ def shared_client() -> httpx.Client:
 
 
 def send(client: httpx.Client, url: str, secrets: list[str], message_id: str, body: bytes) -> DeliveryAttempt:
-    """POST a signed message once, within WEBHOOK_TIMEOUT seconds. Redirects are not followed."""
+    """POST a message once, signed with each secret, within WEBHOOK_TIMEOUT seconds.
+
+    Redirects are not followed.
+    """
     at, started_at = timezone.now(), time.monotonic()
     headers = {
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
-        **signed_headers(secrets, message_id, int(at.timestamp()), body),
+        **(signed_headers(secrets, message_id, int(at.timestamp()), body) if secrets else {}),
     }
     timeout = settings.WEBHOOK_TIMEOUT
     try:

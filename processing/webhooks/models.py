@@ -41,6 +41,15 @@ class Event(models.TextChoices):
     TEST = "test", "Test"
 
 
+class Kind(models.TextChoices):
+    """Services that an endpoint may belong to. Only standard messages are signed."""
+
+    STANDARD = "standard", "Standard Webhooks"
+    SLACK = "slack", "Slack"
+    TEAMS = "teams", "Microsoft Teams"
+    DISCORD = "discord", "Discord"
+
+
 #: Events that an endpoint can subscribe to. A test event goes to one endpoint, whatever it subscribes to.
 EVENT_CHOICES = [(event.value, event.label) for event in Event if event != "test"]
 
@@ -146,6 +155,7 @@ class WebhookEndpoint(models.Model):
     )
     url = models.CharField("URL", max_length=2048)
     description = models.CharField(max_length=200, blank=True)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.STANDARD, db_default=Kind.STANDARD)
     events = models.JSONField(default=default_events)
     encrypted_secret = models.TextField(default=new_encrypted_secret, editable=False)
     previous_secrets = models.JSONField(
@@ -186,7 +196,9 @@ class WebhookEndpoint(models.Model):
 
     @property
     def signing_secrets(self) -> list[str]:
-        """The secrets that sign deliveries now, newest first. Raises UnreadableSecret."""
+        """The secrets that sign deliveries now, newest first; none for chats. Raises UnreadableSecret."""
+        if self.kind != Kind.STANDARD:
+            return []
         return [
             self.secret,
             *(SECRETS.decrypt(encrypted) for encrypted, _expires_at in self._unexpired_secrets()),
