@@ -10,6 +10,7 @@ class ProcessingConfig(AppConfig):
         import dramatiq  # noqa: PLC0415
 
         from processing.feeds import receivers as feed_receivers  # noqa: F401, PLC0415
+        from processing.mail import receivers as mail_receivers  # noqa: F401, PLC0415
         from processing.work import receivers  # noqa: F401, PLC0415
         from processing.workers import worker  # noqa: PLC0415
 

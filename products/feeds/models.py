@@ -100,6 +100,8 @@ class Feed(models.Model):
     last_run = models.ForeignKey("FeedRun", models.SET_NULL, null=True, blank=True, related_name="+")
     missed_at = models.DateTimeField(null=True, blank=True, help_text="The `next_run_at` told as missed.")
 
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
     etag = models.CharField(max_length=200, blank=True)
     last_modified = models.CharField(max_length=200, blank=True)
     fetched_url = models.TextField(blank=True)

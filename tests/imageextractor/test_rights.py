@@ -41,7 +41,7 @@ CALLS = {
     },
     **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles", "feeds")},
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
-    **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
+    **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password", "mail")},
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,

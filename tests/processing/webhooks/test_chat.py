@@ -1,4 +1,4 @@
-"""Messages of Slack, Teams and Discord: in the form that these services take, unsigned, with what happened."""
+"""Messages of Slack, Teams and Discord: in the form that these take, unsigned, with what happened."""
 
 import json
 from typing import Any
