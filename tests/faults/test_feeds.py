@@ -70,7 +70,7 @@ def last_status(client: httpx.Client, feed: str) -> str | None:
 
 
 def check(deployment: Deployment, origin: Origin, *, kills: int) -> None:
-    client = deployment.client()
+    client = deployment.client(headers={"Authorization": f"Token {deployment.token()}"})
     feed = new_feed(client, slow_catalogue(origin))
     make_due(deployment, feed)
     for _ in range(kills):
