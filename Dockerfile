@@ -1,4 +1,12 @@
-# One image for the web process and the workers: compose.yaml shows how each is started.
+# One image for the whole service in one container, and for web and workers of a cluster: docs/operations.md.
+
+# The library that recompresses JPEGs, with the one of libjpeg-turbo that it needs; the compiler stays here.
+FROM python:3.13-slim AS native
+RUN apt-get update -qq \
+    && apt-get install -qq --no-install-recommends gcc libc6-dev libjpeg62-turbo-dev >/dev/null
+COPY processing/compress/native/requantise.c scripts/build-native ./
+RUN ./build-native requantise.c /native/requantise.so \
+    && cp --dereference /usr/lib/*-linux-gnu/libjpeg.so.62 /native/
 
 FROM python:3.13-slim AS build
 # Without pip: that of the base image installs into it, and does not come along.
@@ -11,6 +19,7 @@ RUN cd /opt/venv/lib/python3.13/site-packages \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name sts -exec rm -r {} + \
     && find django -path '*/locale/*' -type d ! -path '*/locale/en*' -prune -exec rm -r {} + \
     && find . -type d -name tests -prune -exec rm -r {} +
+COPY --from=native /native /opt/venv/lib/
 WORKDIR /app
 COPY . .
 # The addresses only choose the settings of a cluster; nothing is connected to.
@@ -38,6 +47,6 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --start-interval=1s \
     CMD ["python", "scripts/healthcheck.py"]
+# With REDIS_URL this is the web process of a cluster, without it the whole service, with its data in /data.
 # Uploads go to /tmp while they arrive; with S3 nothing else has to be writable.
-CMD ["gunicorn", "-c", "python:imageextractor.gunicorn_conf", "--bind", "0.0.0.0:8000", \
-     "--worker-tmp-dir", "/dev/shm", "imageextractor.wsgi"]
+CMD ["python", "manage.py", "serve", "--bind", "0.0.0.0:8000"]

@@ -12,10 +12,10 @@ production = env -u DEBUG -u OPEN_ACCESS PUBLIC_URL=https://example.com ALLOWED_
 in_memory = env -u REDIS_URL SECRET_KEY=only-to-load-the-settings-nothing-is-signed-by-this-key \
 	DATABASE_URL=sqlite://:memory:
 
-.PHONY: help demo run quick test rest faults hostile fuzz check bench soak screenshots lock audit clean runtime dev
+.PHONY: help demo run quick test rest faults hostile fuzz check bench soak docs screenshots lock audit clean runtime dev
 
 help:
-	@echo "make demo | run | quick | test | faults | hostile | fuzz | check | bench | soak | screenshots | lock | audit | clean"
+	@echo "make demo | run | quick | test | faults | hostile | fuzz | check | bench | soak | docs | screenshots | lock | audit | clean"
 
 demo: runtime
 	@$(python) scripts/demo.py
@@ -32,15 +32,15 @@ quick: dev
 # after it. The first line installs what is missing: two runs at once would wait for each other's apt-get in vain.
 test: dev
 ifeq ($(ARGS),)
-	@$(python) scripts/servers.py Chromium unzip -- true
+	@$(python) scripts/servers.py Chromium unzip promtool -- true
 	@log=$$(mktemp); $(MAKE) --no-print-directory --keep-going --jobs=2 rest faults ROUNDS=50 FAULTS_OUTPUT="$$log"; \
 	code=$$?; cat "$$log"; rm "$$log"; exit $$code
 else
-	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest $(ARGS)
+	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest $(ARGS)
 endif
 
 rest: dev
-	@$(python) scripts/servers.py Chromium unzip -- $(python) -m pytest -n 2 --dist worksteal
+	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest -n 2 --dist worksteal
 
 # Real processes, really killed. Races are run ROUNDS times each, 200 by default and 50 in `make test`.
 faults: dev
@@ -70,6 +70,10 @@ bench: dev
 soak: dev
 	@$(python) scripts/soak.py $(ARGS)
 
+# The documentation as a site, in site/. Every link and anchor in it is checked.
+docs: dev
+	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build $(ARGS)
+
 # Every page in light, dark and as on a phone, into var/screenshots; those of README.md into docs/images.
 screenshots: dev
 	@$(python) scripts/screenshots.py
@@ -83,7 +87,7 @@ audit:
 
 # var/ stays: it holds data of whoever ran the service here.
 clean:
-	rm -rf .venv .coverage static .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .coverage static site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime:

@@ -7,6 +7,7 @@ and `AWS_STORAGE_BUCKET_NAME` (S3).
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import dj_database_url
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 from redis import ConnectionPool
 
-from imageextractor import storage_settings
+from imageextractor import error_reports, storage_settings
 from imageextractor.environment import env
 from processing.webhooks.signing import key_of
 
@@ -42,7 +44,9 @@ if EMBEDDED:
 # `manage.py serve` sets SERVE_BIND to the address that it listens on.
 SERVE_BIND = env.text("SERVE_BIND")
 DEBUG = env.boolean("DEBUG", False)
-PUBLIC_URL = env.url("PUBLIC_URL") or f"http://{SERVE_BIND or '127.0.0.1:8000'}"
+# "All addresses" is none that a browser can open.
+_own_address = re.sub(r"^(0\.0\.0\.0|\[::\]):", "localhost:", SERVE_BIND or "127.0.0.1:8000")
+PUBLIC_URL = env.url("PUBLIC_URL") or f"http://{_own_address}"
 
 
 def is_loopback(host: str | None) -> bool:
@@ -122,6 +126,17 @@ SECRET_KEY = _secret_key()
 SECRET_KEY_FALLBACKS = env.items("SECRET_KEY_FALLBACKS")
 for _key in SECRET_KEY_FALLBACKS:
     _require_strong("SECRET_KEY_FALLBACKS", _key)
+
+# The first account, made at the start of the web server: products/accounts/first_account.py.
+ADMIN_EMAIL = env.text("ADMIN_EMAIL")
+ADMIN_PASSWORD = env.text("ADMIN_PASSWORD")
+if ADMIN_EMAIL:
+    try:
+        validate_email(ADMIN_EMAIL)
+    except ValidationError:
+        env.refuse("ADMIN_EMAIL must be an e-mail address, such as ann@example.com.")
+elif ADMIN_PASSWORD:
+    env.refuse("ADMIN_PASSWORD needs ADMIN_EMAIL, the e-mail address to log in with.")
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -277,7 +292,7 @@ AWS_STORAGE_BUCKET_NAME = env.text("AWS_STORAGE_BUCKET_NAME")
 
 # With signed URLs the bucket is private: /images/… redirects to a URL of the store that is signed.
 AWS_S3_SIGNED_URLS = env.boolean("AWS_S3_SIGNED_URLS", False)
-FETCH_CONCURRENCY = env.integer("FETCH_CONCURRENCY", 32)
+FETCH_CONCURRENCY = env.integer("FETCH_CONCURRENCY", 256)
 STORAGES = storage_settings.local(DATA_DIR)
 if AWS_STORAGE_BUCKET_NAME:
     try:
@@ -386,5 +401,13 @@ LOGGING: dict[str, Any] = {
         "dramatiq.broker.StubBroker": {"level": "ERROR"},
     },
 }
+
+# --- Error reports ---------------------------------------------------------------------------------------
+SENTRY_DSN = env.text("SENTRY_DSN")
+if SENTRY_DSN:
+    try:
+        error_reports.start(SENTRY_DSN)
+    except ImproperlyConfigured as error:
+        env.refuse(str(error))
 
 env.check()

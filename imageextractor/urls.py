@@ -12,9 +12,11 @@ from processing.monitoring import views as monitoring
 from processing.webhooks import urls as webhooks
 from processing.webhooks.api import ProfileViewSet, RequestViewSet
 from processing.work.host_warnings import host_warnings
-from processing.work.source_thumbnail import source_thumbnail
+from processing.work.source_thumbnail import source_picture, source_thumbnail
+from processing.work.trial import make_trial, trial_picture
 from products.api.urls import request_urls
 from products.feeds import urls as feeds
+from products.pages.upload import draft
 
 handler400 = "products.pages.errors.bad_request"
 handler403 = "products.pages.errors.forbidden"
@@ -43,7 +45,10 @@ urlpatterns = [
     path("", include("products.feeds.urls")),
     path("", include("processing.webhooks.urls")),
     path("drafts/hosts/", host_warnings, name="host-warnings"),
+    path("drafts/<uuid:pk>/", draft, {"make_trial": make_trial}, name="draft"),
+    path("trials/<uuid:pk>/<int:number>/<slug:side>.<slug:kind>", trial_picture, name="trial-picture"),
     path("sources/<uuid:pk>/", source_thumbnail, name="source-thumbnail"),
+    path("sources/<uuid:pk>/whole/", source_picture, name="source-picture"),
     path("", include("products.api.legacy")),
     path("api/", include((api_urls, "api"))),
     # All logins go through one form, which counts every attempt.

@@ -39,6 +39,12 @@ _compress = Histogram(
     buckets=CODEC_BUCKETS_SECONDS,
     registry=_registry,
 )
+_wait = Histogram(
+    "imageextractor_wait_seconds",
+    "Seconds that a fetched picture waits for a free CPU.",
+    buckets=NETWORK_BUCKETS_SECONDS,
+    registry=_registry,
+)
 _store = Histogram(
     "imageextractor_store_seconds",
     "Seconds to write an output to storage.",
@@ -68,6 +74,11 @@ def observe_fetch(seconds: float, outcome: str) -> None:
 def observe_compress(seconds: float, format: str) -> None:
     """Count a picture that was compressed; `format` is that of its output."""
     _compress.labels(format).observe(seconds)
+
+
+def observe_wait(seconds: float) -> None:
+    """Count a fetched picture that has waited for the codec."""
+    _wait.observe(seconds)
 
 
 def observe_store(seconds: float) -> None:

@@ -23,6 +23,8 @@ class Runtime(Protocol):
     #: The `manage.py` command that starts a worker.
     worker_command: str
     recovery_interval: timedelta
+    #: Lanes of a Request at most. More than there are worker processes are of no use.
+    max_lanes: int
     #: How many times in a row a lane may be forwarded to another worker process.
     max_lane_forwards: int
 
@@ -52,6 +54,7 @@ class Embedded:
     web_processes = 1
     worker_command = "serve"
     recovery_interval = EMBEDDED_RECOVERY_INTERVAL
+    max_lanes = 1
     max_lane_forwards = 0
 
     def check_web_process(self) -> None:
@@ -82,6 +85,7 @@ class Cluster:
     web_processes = 2
     worker_command = "rundramatiq"
     recovery_interval = CLUSTER_RECOVERY_INTERVAL
+    max_lanes = 8
     max_lane_forwards = 2
 
     def check_web_process(self) -> None:

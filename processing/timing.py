@@ -31,8 +31,7 @@ MESSAGE_LOST_AFTER = timedelta(seconds=_scaled(30))
 DELIVERY_LOST_AFTER = timedelta(seconds=_scaled(30))
 #: A worker delivers to endpoints for so long, so that none occupies a thread of it for long.
 DELIVERY_SLICE_SECONDS = 5
-#: The lease of an endpoint is longer than a slice and its last attempt by this much: a name lookup cannot be
-#: interrupted.
+#: The lease of an endpoint is longer than a slice and its last attempt by this much.
 DELIVERY_LEASE_MARGIN_SECONDS = _scaled(10)
 
 # --- Feeds ---

@@ -26,7 +26,7 @@ from tests.support.stack import Embedded
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "screenshots"
 #: Those in README.md, of the light ones: the first and the last line of pixels.
-README = {"preview": (0, 850), "request": (0, 896), "products": (0, 640)}
+README = {"preview": (0, 850), "request": (0, 720), "pictures": (0, 760), "picture": (0, 760)}
 README_FOLDER = ROOT / "docs" / "images"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = ViewportSize(width=1120, height=800), ViewportSize(width=390, height=844)
@@ -102,6 +102,10 @@ class Tour:
         self.webhooks()
         self.take("home", "/")
         self.take("requests", "/requests/")
+        self.page.goto(f"{self.site.url}/requests/")
+        self.page.get_by_label("Select all").check()
+        self.page.get_by_role("button", name="Delete…").click()
+        self.shoot(self.page, "requests-delete")
         self.take("requests-none-found", "/requests/?q=nothing")
         self.tokens()
         self.take("login", "/login/")
@@ -164,22 +168,31 @@ class Tour:
         )
         expect(self.page.locator("#bar")).to_be_attached()
         self.take("request-at-work", slow)
+        self.page.get_by_text("Actions", exact=True).click()
         self.page.get_by_text("Cancel this request").click()
         self.shoot(self.page, "request-cancel")
         self.page.get_by_role("button", name="Stop now").click()
         path = self.upload("spring-catalogue.csv", make_csv(*catalogue(self.origin)), "Upload and start")
         expect(self.page.locator("#progress .status")).to_have_text("Completed with errors", timeout=60_000)
         self.take("request", path)
-        self.camera.locator("#products").evaluate(
-            "heading => scrollTo(0, heading.getBoundingClientRect().top + scrollY - 24)"
-        )
-        self.camera.screenshot(path=FOLDER / "products-light.png")
+        self.camera.get_by_text("Download", exact=True).click()
+        self.shoot(self.camera, "request-downloads")
+        for tab in ("pictures", "products", "failures", "changes", "runs", "deliveries", "details", "repeat"):
+            self.take(tab, f"{path}{tab}/")
+        self.take("pictures-none-found", f"{path}pictures/?q=nothing")
+        self.camera.goto(f"{self.site.url}{path}pictures/?status=completed")
+        self.camera.locator(".tile").first.click()
+        self.shoot(self.camera, "picture")
+        self.camera.goto(f"{self.site.url}{path}pictures/?status=failed")
+        self.camera.locator(".tile").first.click()
+        self.shoot(self.camera, "picture-failed")
+        self.camera.goto(f"{self.site.url}{path}products/")
         self.camera.get_by_text("Compare", exact=True).first.click()
         self.shoot(self.camera, "comparison")
-        self.page.reload()
-        rows = self.page.get_by_role("link", name="Show rows").first.get_attribute("href")
-        self.take("failures", str(rows))
-        self.take("repair", str(rows).replace("/?", "/failures/?").replace("#products", ""))
+        self.camera.goto(f"{self.site.url}{path}failures/")
+        rows = self.camera.get_by_role("link", name="Show rows").first.get_attribute("href")
+        self.take("rows-of-a-failure", str(rows))
+        self.take("repair", str(rows).replace("/products/?", "/failures/?").replace("#products", ""))
         self.take("request-canceled", slow)
 
     def webhooks(self) -> None:
@@ -277,7 +290,7 @@ def shrink(source: Path, target: Path, top: int, bottom: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as picture:
         part = picture.convert("RGB").crop((0, top, picture.width, min(bottom, picture.height)))
-        part.quantize(128).save(target, optimize=True)
+        part.quantize(256, kmeans=4).save(target, optimize=True)
 
 
 if __name__ == "__main__":

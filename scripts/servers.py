@@ -34,6 +34,7 @@ PROGRAMS = {
     "Redis": ("redis-server", (Redis.program,)),
     "Chromium": ("chromium", CHROMIUM_NAMES),
     "unzip": ("unzip", ("unzip",)),
+    "promtool": ("prometheus", ("promtool",)),
     "nginx": ("nginx-light", ("nginx",)),
 }
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -135,7 +136,7 @@ def main(arguments: list[str]) -> int:
         programs.append(command[0])
         command = command[1:]
     if command[:1] != ["--"] or len(command) < 2:
-        sys.exit("usage: scripts/servers.py [Chromium] [unzip] [nginx] -- COMMAND [ARGUMENT…]")
+        sys.exit("usage: scripts/servers.py [Chromium] [unzip] [promtool] [nginx] -- COMMAND [ARGUMENT…]")
     for number in END_SIGNALS:
         signal.signal(number, end)
     missing = install_missing(programs)

@@ -6,20 +6,27 @@ import tomllib
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from django.core.management import get_commands, load_command_class
 
 from processing.webhooks.models import Event
+from scripts.docs_site import LINK, OUTSIDE, site_link
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "clients").rglob("*.md")),
+]
 READERS = {"text", "integer", "fraction", "boolean", "choice", "items", "networks", "url", "email"}
 #: Variables that only tests set: docs/reliability.md has them, the table does not.
 FOR_TESTS = {"TEST_TIME_SCALE"}
 SECRETS = {
     *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS"),
-    *("INBOUND_WEBHOOK_SECRET", "EMAIL_URL"),
+    *("INBOUND_WEBHOOK_SECRET", "EMAIL_URL", "ADMIN_PASSWORD", "SENTRY_DSN"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
 }
 
@@ -134,6 +141,44 @@ def test_the_index_leads_to_every_page() -> None:
     docs = ROOT / "docs"
     links = set(re.findall(r"\]\(([^)\s]+)\)", (docs / "index.md").read_text(encoding="utf-8")))
     assert {path.name for path in docs.glob("*.md")} - {"index.md"} <= links
+
+
+def test_the_navigation_of_the_site_names_every_page() -> None:
+    """`make docs` checks the rest, links and anchors among it; it takes too long for here."""
+
+    class Loader(yaml.SafeLoader):
+        """Leaves out the functions that the file names."""
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+    config = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)  # noqa: S506 (a safe one)
+
+    def pages(entry: Any) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        return [
+            page for part in (entry.values() if isinstance(entry, dict) else entry) for page in pages(part)
+        ]
+
+    named = pages(config["nav"])
+    assert len(named) == len(set(named))
+    docs = ROOT / "docs"
+    written = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    outside = {name for name in OUTSIDE.values() if name.endswith(".md")}
+    assert set(named) == {page for page in written | outside if not re.match(r"decisions/\d", page)}
+    assert all((ROOT / path).is_file() for path in OUTSIDE)
+
+
+def test_links_of_the_site_lead_to_pages_and_what_names_code_is_text() -> None:
+    def link(text: str, page: str) -> str:
+        return LINK.sub(lambda match: site_link(match, page), text)
+
+    assert link("[a](docs/api.md#x)", "readme.md") == "[a](api.md#x)"
+    assert link("![a](docs/images/a.png)", "readme.md") == "![a](images/a.png)"
+    assert link("[a](../README.md)", "api.md") == "[a](readme.md)"
+    assert link("[a](../../clients/python/README.md)", "recipes/r.md") == "[a](../client-python.md)"
+    assert link("[`a`](../compose.yaml), [b](https://b.example), [c](#c)", "operations.md") == (
+        "`a`, [b](https://b.example), [c](#c)"
+    )
 
 
 def test_the_list_of_decisions_names_every_page_with_its_title_and_date() -> None:

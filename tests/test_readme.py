@@ -1,4 +1,4 @@
-"""The commands of README, executed as printed, and their answers; and the demo."""
+"""The commands of README and of the recipes, executed as printed, and their answers; and the demo."""
 
 import re
 import sqlite3
@@ -18,7 +18,9 @@ from tests.support.stack import ROOT, Embedded, free_port, wait_for
 pytestmark = pytest.mark.needs("the service in a process of its own")
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.md"))
 SESSION = TEXT.partition("### From a program")[2].partition("## Run it for others")[0]
+(CATALOGUE,) = re.findall(r"^```csv\n(.*?)^```", SESSION, re.DOTALL | re.MULTILINE)
 #: These two run until they are ended.
 SERVE_PICTURES = "python3 -m http.server 8001 --bind 127.0.0.1 --directory demo/pictures"
 SERVE = "FETCH_ALLOWED_NETWORKS=127.0.0.0/8 make run"
@@ -63,19 +65,24 @@ class Shell:
     """Runs commands of the document in a folder, with other ports. Its variables last."""
 
     def __init__(self, folder: Path, service: Embedded, pictures_port: int) -> None:
-        self._folder, self._environment = folder, service.environment
+        self.folder = folder
+        self._environment = service.environment | {"PUBLIC_URL": service.url}  # its port is not 8000
         self._ports = {"8000": str(service.port), "8001": str(pictures_port)}
 
     def localised(self, text: str) -> str:
         text = re.sub(r"\b800[01]\b", lambda match: self._ports[match[0]], text)
         return text.replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT / 'manage.py'}")
 
+    def write(self, name: str, text: str) -> None:
+        """Save a file of the document."""
+        (self.folder / name).write_text(self.localised(text), encoding="utf-8")
+
     def run(self, line: str) -> str:
         """Return all that the command prints."""
         script = f". ./variables\n{self.localised(line)}\ndeclare -p ID AGAIN > variables 2> /dev/null"
         done = subprocess.run(
             ["bash", "-c", script],
-            cwd=self._folder,
+            cwd=self.folder,
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,7 +106,7 @@ class Shell:
             try:
                 wait_for(comes, command.line)
             except AssertionError as error:
-                raise AssertionError(f"{command.line}\n{latest}\nbut README has\n{printed}") from error
+                raise AssertionError(f"{command.line}\n{latest}\nbut the page has\n{printed}") from error
             return
         shown = self.run(command.line)
         assert is_as_printed(shown, printed, is_change=True), f"{command.line}\n{shown}\nnot\n{printed}"
@@ -126,32 +133,71 @@ def pictures_served(shell: Shell, folder: Path, port: int) -> Iterator[None]:
             server.terminate()
 
 
+@contextmanager
+def demo_in(folder: Path) -> Iterator[Path]:
+    """Let the demo have few pictures, and its files in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, path in (("DEMO_DIR", ""), ("PICTURES_DIR", "pictures"), ("DATA_DIR", "data")):
+            patch.setattr(demo, name, folder / path)
+        patch.setattr(demo, "PRODUCTS", 2)
+        yield folder
+
+
 @pytest.fixture
-def small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small_demo(tmp_path: Path) -> Iterator[Path]:
     """The folder of a demo of few pictures."""
-    folder = tmp_path / "demo"
-    for name, path in (("DEMO_DIR", ""), ("PICTURES_DIR", "pictures"), ("DATA_DIR", "data")):
-        monkeypatch.setattr(demo, name, folder / path)
-    monkeypatch.setattr(demo, "PRODUCTS", 2)
-    return folder
+    with demo_in(tmp_path / "demo") as folder:
+        yield folder
 
 
-def test_the_session_runs_as_printed(small_demo: Path, tmp_path: Path) -> None:
-    demo.draw_pictures()
-    (catalogue,) = re.findall(r"^```csv\n(.*?)^```", SESSION, re.DOTALL | re.MULTILINE)
-    (tmp_path / "service").mkdir()
-    port = free_port()
-    with Embedded(tmp_path / "service") as service:
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell in a folder with the pictures of the demo, which are served, beside a service."""
+    folder, port = tmp_path_factory.mktemp("here"), free_port()
+    (folder / "service").mkdir()
+    (folder / "variables").touch()
+    with demo_in(folder / "demo"):
+        demo.draw_pictures()
+    with Embedded(folder / "service") as service:
         service.serve()
-        shell = Shell(tmp_path, service, port)
-        (tmp_path / "variables").touch()
-        (tmp_path / "catalogue.csv").write_text(shell.localised(catalogue), encoding="utf-8")
-        first, second, *others = commands(SESSION)
-        assert [first.line, second.line] == [SERVE_PICTURES, SERVE]
-        with pictures_served(shell, tmp_path, port):
-            for command in others:
+        shell = Shell(folder, service, port)
+        with pictures_served(shell, folder, port):
+            yield shell
+
+
+def test_the_session_runs_as_printed(shell: Shell) -> None:
+    shell.write("catalogue.csv", CATALOGUE)
+    first, second, *others = commands(SESSION)
+    assert [first.line, second.line] == [SERVE_PICTURES, SERVE]
+    for command in others:
+        shell.check(command)
+    assert len(list((shell.folder / "new-pictures").iterdir())) == 4
+
+
+def test_the_recipes_run_as_printed(shell: Shell, subtests: pytest.Subtests) -> None:
+    ran = 0
+    for page in RECIPES:
+        text = page.read_text(encoding="utf-8")
+        if not (printed := commands(text)):
+            continue
+        (source,) = re.findall(r"extract (\S+)", printed[0].line)
+        (block,) = re.findall(r"^```(?:csv|xml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE) or [CATALOGUE]
+        shell.write(source, block)
+        for command in printed:
+            with subtests.test(page.name, command=command.line):
                 shell.check(command)
-    assert len(list((tmp_path / "new-pictures").iterdir())) == 4
+            ran += 1
+    assert ran == 10
+
+
+def test_every_recipe_says_what_was_tried_and_is_listed() -> None:
+    listed = re.findall(
+        r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "recipes" / "index.md").read_text(encoding="utf-8")
+    )
+    assert sorted([*listed, "index.md"]) == [page.name for page in RECIPES]
+    for page in RECIPES:
+        last = page.read_text(encoding="utf-8").rpartition("\n\n")[2]
+        assert page.name == "index.md" or last.startswith(("**Tried:**", "**Not tried:**")), page.name
 
 
 def test_the_demo_counts_what_extract_counts_and_keeps_to_its_folder(

@@ -131,9 +131,9 @@ def fresh_process(monkeypatch: MonkeyPatch, settings: Settings, tmp_path: Path) 
     settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST = 8, 4
     settings.MEDIA_ROOT = tmp_path
     settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-    delivery_attempt.shared_client.cache_clear()
+    delivery_attempt.shared_transport.cache_clear()
     yield
-    delivery_attempt.shared_client.cache_clear()
+    delivery_attempt.shared_transport.cache_clear()
 
 
 @pytest.mark.needs("Redis")

@@ -13,6 +13,7 @@ from processing.compress.child_process import (
 )
 from processing.compress.compression import check_minimum, compress
 from processing.compress.memory import BYTES_PER_PIXEL, PixelBudget, configure_malloc
+from processing.compress.native import jpeg_codec
 from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "compress_here",
     "compress_isolated",
     "configure_malloc",
+    "jpeg_codec",
 ]

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 #: on a usual core.
 TIMEOUT_SECONDS = 300
 CPU_SECONDS = 100
+#: Added to both for each rendition, which may take as long to encode.
+RENDITION_SECONDS = 50
 #: The most work, in pixels weighted by what a pass over one costs, that a worker process does itself: about
 #: two seconds. It could not end a decoder that takes longer.
 MAX_WORK_IN_PROCESS = 400_000_000
@@ -121,9 +123,13 @@ def compress_isolated(
 ) -> Compressed:
     """Return or raise what ``compress()`` does, within ``seconds`` and ``cpu_seconds``.
 
+    Both are for the main output; each rendition adds RENDITION_SECONDS.
+
     CompressError may also have the code ``crashed``: the child died or, as TimeLimitError, took too long.
     Raise RuntimeError or OSError if the child could not be started.
     """
+    added = RENDITION_SECONDS * len(recipe.renditions)
+    seconds, cpu_seconds = seconds + added, cpu_seconds + added
     task = {
         "recipe": asdict(recipe),
         "max_pixels": max_pixels,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from processing.compress.colour import is_srgb
 from processing.compress.decode import (
@@ -18,14 +19,23 @@ from processing.compress.decode import (
     turbo_pixels,
     with_checksum,
 )
-from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, encode_turbo_pixels
+from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, encode_turbo_pixels, is_finer
 from processing.compress.formats import JPEG_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
+from processing.compress.native import UnsuitableError, requantise
 from processing.compress.png import read_png
-from processing.compress.scaling import WHITE, Pixels, Plan, Size, covering, padded, plan
+from processing.compress.scaling import Pixels, Plan, Size, covering, padded, plan
 from processing.compress.structure import check_structure
-from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
+from processing.compress.types import (
+    WHITE,
+    Compressed,
+    CompressError,
+    Encoded,
+    ImageInfo,
+    OutputOptions,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from numpy import uint8
@@ -77,8 +87,12 @@ def reserved_pixels(picture: Picture, data: bytes, recipe: Recipe) -> int:
 
 def _canvas_pixels(recipe: Recipe) -> int:
     """Return the pixels of the largest output that is padded; 0 if none is."""
-    boxes = [output.box for output in recipe.outputs if output.fit == "pad"]
-    return max(((width or 0) * (height or 0) for width, height in boxes), default=0)
+    most = 0
+    for output in recipe.outputs:
+        if output.fit == "pad":
+            width, height = output.box
+            most = max(most, (width or 0) * (height or 0))
+    return most
 
 
 def check_minimum(width: int, height: int, recipe: Recipe) -> None:
@@ -117,15 +131,14 @@ def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed
         check_sides(planned.size, target_format(picture, options))
 
     same = [is_plain and planned == Plan(source_size, source_size) for planned in plans]
-    recoded = [
-        is_same and picture.image.format in JPEG_FORMATS and target_format(picture, options) == "jpeg"
-        for options, is_same in zip(recipe.outputs, same, strict=True)
-    ]
-    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
-    turbo = turbo_pixels(picture, reduction=1, smooth=False) if any(recoded) else None
-    if turbo is None:  # libjpeg-turbo cannot do it alone
-        recoded = [False] * len(plans)
-    left = [planned.scaled for planned, is_recoded in zip(plans, recoded, strict=True) if not is_recoded]
+    is_jpeg = picture.image.format in JPEG_FORMATS
+    qualities = {
+        index: options.quality
+        for index, options in enumerate(recipe.outputs)
+        if same[index] and is_jpeg and target_format(picture, options) == "jpeg"
+    }
+    jpegs, turbo = _recompressed(picture, qualities)
+    left = [planned.scaled for index, planned in enumerate(plans) if index not in jpegs]
     pixels = pixels or Pixels(picture, orientation, left, turbo)
     outputs: dict[int, Encoded] = {}
     for index in sorted(range(len(plans)), key=lambda index: plans[index].scaled, reverse=True):
@@ -134,12 +147,34 @@ def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed
             recipe.outputs[index],
             plans[index],
             pixels,
-            turbo=turbo if recoded[index] else None,
+            jpeg=jpegs.get(index),
             is_same=same[index],
         )
     source = ImageInfo(len(data), *source_size, picture.format)
     in_order = [outputs[index] for index in range(len(plans))]
     return Compressed.of(in_order, source, animated=picture.is_animated)
+
+
+def _recompressed(
+    picture: Picture, qualities: Mapping[int, int]
+) -> tuple[dict[int, bytes], NDArray[uint8] | None]:
+    """Return the JPEG in each of the qualities, by the same keys, and its pixels if they had to be decoded.
+
+    Nothing is returned of a JPEG that libjpeg-turbo cannot do alone.
+    """
+    jpegs: dict[int, bytes] = {}
+    max_pixels = picture.image.width * picture.image.height
+    for key, quality in qualities.items():
+        with suppress(UnsuitableError):
+            jpegs[key] = requantise(picture.data, quality, max_pixels)
+    if len(jpegs) == len(qualities):
+        return jpegs, None
+    # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
+    turbo = turbo_pixels(picture, reduction=1, smooth=False)
+    if turbo is not None:
+        for key in qualities.keys() - jpegs:
+            jpegs[key] = encode_turbo_pixels(turbo, picture.image.mode, qualities[key])
+    return jpegs, turbo
 
 
 def _encoded(
@@ -148,24 +183,29 @@ def _encoded(
     planned: Plan,
     pixels: Pixels,
     *,
-    turbo: NDArray[uint8] | None,
+    jpeg: bytes | None,
     is_same: bool,
 ) -> Encoded:
     """Return an output, or the source's own data if that is no larger.
 
-    ``turbo`` are the pixels of a JPEG to encode as they are. ``is_same`` says that nothing but the quality or
-    the format of the source changes.
+    ``jpeg`` is the output of a JPEG of which nothing but the quality changes. ``is_same`` says that nothing
+    but the quality or the format of the source changes.
     """
     target = target_format(picture, options)
     may_keep = is_same and target == picture.format
-    if turbo is not None:
-        output = encode_turbo_pixels(turbo, picture.image.mode, options.quality)
+    if jpeg is not None:
+        output = jpeg
     else:
         image = _fitted(pixels.scaled(planned.scaled), planned.size, options, target)
         # It would keep what libjpeg-turbo objects to in a JPEG, or transparency that is to be filled.
         may_keep = may_keep and target != "jpeg" and not (options.fit == "pad" and options.background)
         output = encode(image, target, options.quality, options.background or WHITE)
-    kept = strip_metadata(picture.data, picture.format, max_bytes=len(output)) if may_keep else None
+    # To store what was rounded more exactly is a loss even where optimal Huffman codes save bytes.
+    is_loss = (
+        may_keep and isinstance(picture.image, JpegImageFile) and is_finer(picture.image, options.quality)
+    )
+    max_bytes = len(picture.data) if is_loss else len(output)
+    kept = strip_metadata(picture.data, picture.format, max_bytes=max_bytes) if may_keep else None
     if kept and picture.png:  # Pillow, which stops at the last pixel, has not seen the checksum behind it
         kept = with_checksum(read_png(kept), planned.size)
     output = kept or output

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
-import simplejpeg
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from processing.compress.decode import TURBO_COLORSPACES
-from processing.compress.scaling import WHITE, flattened
-from processing.compress.types import CompressError
+from processing.compress.scaling import flattened
+from processing.compress.types import WHITE, CompressError
 
 if TYPE_CHECKING:
     from numpy import uint8
@@ -35,10 +35,25 @@ def check_sides(size: tuple[int, int], target: str) -> None:
         raise CompressError("unsupported_format", detail)
 
 
+def is_finer(image: JpegImageFile, quality: int) -> bool:
+    """Return whether a JPEG of this quality rounds nothing more than the image's file, and something less."""
+    wanted, steps = _steps(quality), []
+    for number, (_, _, _, table) in enumerate(image.layer):
+        steps += zip(wanted[min(number, 1)], image.quantization.get(table, [0] * 64), strict=True)
+    return all(new <= old for new, old in steps) and any(new < old for new, old in steps)
+
+
+@cache
+def _steps(quality: int) -> dict[int, list[int]]:
+    """Return the quantisation tables of a quality: that of brightness, and that of colours."""
+    smallest = BytesIO(encode(Image.new("RGB", (1, 1)), "jpeg", quality))
+    return cast(JpegImageFile, Image.open(smallest)).quantization
+
+
 def encode_turbo_pixels(pixels: NDArray[uint8], mode: str, quality: int) -> bytes:
-    """Encode the pixels that ``turbo_pixels()`` returned for a JPEG of Pillow's ``mode``."""
-    subsampling = "Gray" if mode == "L" else "420"
-    return cast(bytes, simplejpeg.encode_jpeg(pixels, quality, TURBO_COLORSPACES[mode], subsampling))
+    """Encode the pixels that ``turbo_pixels()`` returned for a JPEG of Pillow's mode L or RGB."""
+    height, width = pixels.shape[:2]
+    return encode(Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1), "jpeg", quality)
 
 
 def encode(image: Image.Image, target: str, quality: int, background: str | None = None) -> bytes:
@@ -46,10 +61,20 @@ def encode(image: Image.Image, target: str, quality: int, background: str | None
 
     JPEG gets the background, ``#rrggbb`` or white, where the image has transparency.
     """
-    if target == "jpeg":
-        image = flattened(image, background or WHITE)
     image.info.clear()  # Pillow would write the profile and the comment that it finds here
-    settings = {} if target == "png" else {"quality": quality}
+    if target == "png":
+        return _saved(image, target)
+    if target != "jpeg":
+        return _saved(image, target, quality=quality)
+    image = flattened(image, background or WHITE)
+    try:
+        return _saved(image, target, quality=quality, optimize=True)
+    except OSError:
+        # For optimised Huffman codes Pillow has room for a byte a pixel. Grain may need more.
+        return _saved(image, target, quality=quality)
+
+
+def _saved(image: Image.Image, format: str, **settings: object) -> bytes:
     file = BytesIO()
-    image.save(file, target, **settings)
+    image.save(file, format, **settings)
     return file.getvalue()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 
-WHITE = "#ffffff"
 #: A border may differ by so much from the corner in each channel.
 MAX_BORDER_DIFFERENCE = 10
 
@@ -36,6 +35,8 @@ def plan(source: Size, options: OutputOptions) -> Plan:
 
     Sides are rounded to the nearest pixel, halves up, and are at least 1.
     """
+    if options.box == (None, None):
+        return Plan(source, source)
     width, height = source
     box_width, box_height = (limit or side for limit, side in zip(options.box, source, strict=True))
     # Compared by products, which are exact: the side that is shorter in proportion to the box decides.
@@ -86,19 +87,24 @@ class Pixels:
         output. They may be used if all outputs are at most half as large: larger ones would be less smooth.
         """
         self._picture, self._orientation = picture, orientation
-        widths, heights = zip((1, 1), *sizes, strict=True)
-        self._largest = max(widths), max(heights)
-        width, height = oriented(picture.image.size, orientation)
-        is_half = 2 * self._largest[0] <= width and 2 * self._largest[1] <= height
-        self._turbo = turbo if is_half else None
+        self._sizes, self._turbo = sizes, turbo
         self._levels: list[_Level] = []  # the decoded picture first, then smaller ones
 
     def trim(self) -> Size:
         """Cut off uniform borders, and return the size that is left."""
-        image = upright(self._sufficient(self._largest).image, self._orientation)
+        image = upright(self._decoded().image, self._orientation)
         image = image.crop(border_box(image))
         self._orientation, self._levels = 1, [_Level(image, *image.size)]
         return image.size
+
+    def _decoded(self) -> _Level:
+        """Decode the picture for all sizes."""
+        widths, heights = zip(*(oriented(size, self._orientation) for size in self._sizes), strict=True)
+        largest = max(widths), max(heights)
+        width, height = self._picture.image.size
+        is_half = 2 * largest[0] <= width and 2 * largest[1] <= height
+        image, extent = decode(self._picture, largest, self._turbo if is_half else None)
+        return _Level(image, *extent)
 
     def scaled(self, size: Size) -> Image.Image:
         """Return the picture upright in this size. Small ones are made of large ones asked for before."""
@@ -106,15 +112,16 @@ class Pixels:
         image, width, height = self._sufficient((2 * stored[0], 2 * stored[1]))
         if image.size != stored:
             image = image.resize(stored, Image.Resampling.LANCZOS, box=(0, 0, width, height))
-            self._levels.append(_Level(image, *stored))
+            # Only if much smaller: so all levels together have at most twice the pixels of the first.
+            smallest = min(level.image.width * level.image.height for level in self._levels)
+            if 2 * stored[0] * stored[1] <= smallest:
+                self._levels.append(_Level(image, *stored))
         return upright(image, self._orientation)
 
     def _sufficient(self, least: Size) -> _Level:
         """Return the smallest level that is at least so large, or the decoded picture."""
         if not self._levels:
-            largest = oriented(self._largest, self._orientation)
-            image, extent = decode(self._picture, largest, self._turbo)
-            self._levels.append(_Level(image, *extent))
+            self._levels.append(self._decoded())
         width, height = least
         enough = [level for level in self._levels if level.width >= width and level.height >= height]
         best = min(enough, key=lambda level: level.width, default=self._levels[0])

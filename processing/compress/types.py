@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+#: Where a picture has transparency and its output can have none, if no other background is wanted.
+WHITE = "#ffffff"
+
 
 class CompressError(Exception):
     """A picture that cannot be compressed; trying again does not help.
@@ -75,15 +78,21 @@ class Recipe(OutputOptions):
 
     @property
     def canonical(self) -> tuple[str, ...]:
-        """A text for each output, the same for two recipes exactly if they make the same of any picture.
+        """A text for each output, the same for two recipes if they make the same of any picture.
 
         The minimum is not in it, since it changes no output.
         """
-        return tuple(
-            f"{output.format} {output.quality} {output.box[0]}x{output.box[1]} {output.fit} "
-            f"{output.background}{' trim' if self.trim else ''}"
-            for output in self.outputs
-        )
+        return tuple(f"{_canonical(output)}{' trim' if self.trim else ''}" for output in self.outputs)
+
+
+def _canonical(output: OutputOptions) -> str:
+    background = output.background
+    if output.fit != "pad" and output.format in ("webp", "avif"):
+        background = None  # nothing is around the picture, and it keeps its transparency
+    elif output.fit != "pad" or output.format == "jpeg":
+        background = background or WHITE
+    width, height = output.box
+    return f"{output.format} {output.quality} {width}x{height} {output.fit} {background}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from processing.http.transport import guarded_transport
-from processing.work.fetch import Version, fetch
+from processing.work.fetch import Version, fetch_alone
 
 #: For a whole catalogue, redirects included; it may be much larger than a picture.
 FETCH_SECONDS = 300
@@ -45,19 +44,13 @@ def fetch_catalogue(
 
     `headers` are sent to the host of `url` alone. Raises FetchError and UnpackError.
     """
-    transport = guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
-    try:
-        fetched = fetch(
-            transport,
-            url,
-            timeout=FETCH_SECONDS,
-            max_bytes=settings.UPLOAD_MAX_BYTES,
-            user_agent=settings.FETCH_USER_AGENT,
-            known=known,
-            private_headers=headers,
-        )
-    finally:
-        transport.close()
+    fetched = fetch_alone(
+        url,
+        timeout=FETCH_SECONDS,
+        max_bytes=settings.UPLOAD_MAX_BYTES,
+        known=known,
+        private_headers=headers,
+    )
     data = _unpacked(fetched.data, settings.UPLOAD_MAX_BYTES) if fetched.data else None
     return FetchedCatalogue(data, name_in_url(url), fetched.version)
 

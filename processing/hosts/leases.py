@@ -99,6 +99,11 @@ class Leases:
             client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
             self._script = client.register_script(SHARE)
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether `renew` asks Redis, and may take a second."""
+        return self._script is not None
+
     def renew(self, requests: Mapping[str, LeaseRequest], limit: int) -> dict[str, Lease]:
         """Return this worker's leases by host, out of the `limit` slots that each host has.
 

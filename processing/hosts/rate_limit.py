@@ -9,7 +9,6 @@ Times are on the monotonic clock, which nobody sets. Workers tell each other how
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Lock
 
 #: Failures in a row after which a host is paused.
 MAX_FAILURES_IN_A_ROW = 10
@@ -102,23 +101,21 @@ class _HostState:
 
 
 class RateLimiter:
-    """The rate limits of all hosts in this process. Thread-safe."""
+    """The rate limits of all hosts in this process. Used in its event loop only."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # guards the two that follow
         self._hosts: dict[str, _HostState] = {}
         self._news: list[Pause] = []
 
     def answered(self, host: str) -> None:
         """Count an answer: a picture, or an error that is not a failure of the host."""
-        with self._lock:
-            state = self._state(host)
-            state.pauses_in_a_row = state.failures_in_a_row = state.refusals_in_a_row = 0
-            state.has_answered = True
-            state.answers += 1
-            state.interval /= state.rate_increase
-            if state.interval < MIN_INTERVAL_SECONDS:
-                state.interval = 0.0
+        state = self._state(host)
+        state.pauses_in_a_row = state.failures_in_a_row = state.refusals_in_a_row = 0
+        state.has_answered = True
+        state.answers += 1
+        state.interval /= state.rate_increase
+        if state.interval < MIN_INTERVAL_SECONDS:
+            state.interval = 0.0
 
     def refused(self, host: str, retry_after: float | None, code: str) -> None:
         """Note that the host asked for fewer requests, and for none within `retry_after` seconds if given.
@@ -126,103 +123,92 @@ class RateLimiter:
         A long `retry_after` counts for the host only if several requests in a row are refused, and not for
         longer than MAX_PAUSE_SECONDS. Refusals that arrive while the host is paused only extend the pause.
         """
-        with self._lock:
-            state, now = self._state(host), time.monotonic()
-            state.refusals_in_a_row += 1
-            if now >= state.paused_until:
-                state.refused_at = now
-                seconds = PAUSE_SECONDS[min(state.pauses_in_a_row, len(PAUSE_SECONDS) - 1)]
-                self._pause_next(host, state, seconds, code)
-            wait = state.wait_for_host(retry_after or 0.0)
-            if now + wait > state.paused_until:
-                self._pause_until(host, state, now + wait, code)
+        state, now = self._state(host), time.monotonic()
+        state.refusals_in_a_row += 1
+        if now >= state.paused_until:
+            state.refused_at = now
+            seconds = PAUSE_SECONDS[min(state.pauses_in_a_row, len(PAUSE_SECONDS) - 1)]
+            self._pause_next(host, state, seconds, code)
+        wait = state.wait_for_host(retry_after or 0.0)
+        if now + wait > state.paused_until:
+            self._pause_until(host, state, now + wait, code)
 
     def failed(self, host: str, code: str) -> None:
         """Note that the host could not be reached, or could not answer."""
-        with self._lock:
-            state = self._state(host)
-            state.failures_in_a_row += 1
-            if (
-                time.monotonic() >= state.paused_until
-                and state.failures_in_a_row >= MAX_FAILURES_IN_A_ROW
-                and state.pauses_in_a_row < len(PAUSE_SECONDS)
-            ):
-                self._pause_next(host, state, PAUSE_SECONDS[state.pauses_in_a_row], code)
+        state = self._state(host)
+        state.failures_in_a_row += 1
+        if (
+            time.monotonic() >= state.paused_until
+            and state.failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+            and state.pauses_in_a_row < len(PAUSE_SECONDS)
+        ):
+            self._pause_next(host, state, PAUSE_SECONDS[state.pauses_in_a_row], code)
 
     def try_start(self, host: str) -> bool:
         """Return whether a request may be made now, and count it if so."""
-        with self._lock:
-            state, now = self._state(host), time.monotonic()
-            if now < max(state.paused_until, state.next_at):
-                return False
-            if state.refused_at is not None:
-                state.lower_rate(state.refused_at)
-            elif now - state.last_request_at > RATE_WINDOW_SECONDS:
-                state.answers, state.counting_since = 0, now
-            state.last_request_at, state.next_at = now, now + state.interval
-            return True
+        state, now = self._state(host), time.monotonic()
+        if now < max(state.paused_until, state.next_at):
+            return False
+        if state.refused_at is not None:
+            state.lower_rate(state.refused_at)
+        elif now - state.last_request_at > RATE_WINDOW_SECONDS:
+            state.answers, state.counting_since = 0, now
+        state.last_request_at, state.next_at = now, now + state.interval
+        return True
 
     def ready_in(self, host: str) -> float:
         """Return the seconds until a request may be made; 0 if now."""
-        with self._lock:
-            state = self._hosts.get(host)
-            return max(0.0, max(state.paused_until, state.next_at) - time.monotonic()) if state else 0.0
+        state = self._hosts.get(host)
+        return max(0.0, max(state.paused_until, state.next_at) - time.monotonic()) if state else 0.0
 
     def has_answered(self, host: str) -> bool:
         """Return whether the host has answered since it was last forgotten."""
-        with self._lock:
-            state = self._hosts.get(host)
-            return state is not None and state.has_answered
+        state = self._hosts.get(host)
+        return state is not None and state.has_answered
 
     def requests_per_second(self, host: str) -> int | None:
         """Return the number of requests that may be made within a second; None if there is no limit."""
-        with self._lock:
-            state = self._hosts.get(host)
-            if state is None or (not state.interval and time.monotonic() >= state.paused_until):
-                return None
-            return 0 if time.monotonic() < state.paused_until else max(1, round(1 / state.interval))
+        state = self._hosts.get(host)
+        if state is None or (not state.interval and time.monotonic() >= state.paused_until):
+            return None
+        return 0 if time.monotonic() < state.paused_until else max(1, round(1 / state.interval))
 
     def pause_of(self, host: str) -> Pause | None:
         """Return the pause of a host, if it is paused."""
-        with self._lock:
-            state = self._hosts.get(host)
-            return state.pause(host, time.monotonic()) if state else None
+        state = self._hosts.get(host)
+        return state.pause(host, time.monotonic()) if state else None
 
     def paused(self) -> dict[str, Pause]:
         """Return the pauses by host, the longest MAX_PAUSED_HOSTS of them."""
-        with self._lock:
-            now = time.monotonic()
-            pauses = [pause for host, state in self._hosts.items() if (pause := state.pause(host, now))]
+        now = time.monotonic()
+        pauses = [pause for host, state in self._hosts.items() if (pause := state.pause(host, now))]
         pauses.sort(key=lambda pause: pause.until, reverse=True)
         return {pause.host: pause for pause in pauses[:MAX_PAUSED_HOSTS]}
 
     def take_news(self) -> list[Pause]:
         """Return the pauses that began in this process since the last call, the latest of each host."""
-        with self._lock:
-            news, self._news = {pause.host: pause for pause in self._news}, []
-            return list(news.values())
+        news, self._news = {pause.host: pause for pause in self._news}, []
+        return list(news.values())
 
     def learn(self, pauses: Iterable[Pause]) -> None:
         """Apply pauses that began in other workers, and limit the rate of hosts that answered them 429."""
-        with self._lock:
-            for pause in pauses:
-                state = self._state(pause.host)
-                seconds = min(pause.until - time.time(), MAX_PAUSE_SECONDS)
-                until = time.monotonic() + seconds
-                if until > state.paused_until + PAUSE_TOLERANCE_SECONDS:
-                    state.paused_until, state.code = until, pause.code
-                    state.pauses_in_a_row = max(state.pauses_in_a_row, pause.number)
-                    if pause.code == "http_429" and not state.interval:
-                        state.refused_at = state.refused_at or time.monotonic()
+        for pause in pauses:
+            state = self._state(pause.host)
+            seconds = min(pause.until - time.time(), MAX_PAUSE_SECONDS)
+            until = time.monotonic() + seconds
+            if until > state.paused_until + PAUSE_TOLERANCE_SECONDS:
+                state.paused_until, state.code = until, pause.code
+                state.pauses_in_a_row = max(state.pauses_in_a_row, pause.number)
+                if pause.code == "http_429" and not state.interval:
+                    state.refused_at = state.refused_at or time.monotonic()
 
     def forget(self, but: Iterable[str]) -> None:
         """Forget hosts that have no rate limit and no pause, except those in `but`."""
-        with self._lock:
-            now = time.monotonic()
-            over = [host for host, state in self._hosts.items() if state.can_be_forgotten(now)]
-            for host in over:
-                if host not in but:
-                    del self._hosts[host]
+        now = time.monotonic()
+        over = [host for host, state in self._hosts.items() if state.can_be_forgotten(now)]
+        for host in over:
+            if host not in but:
+                del self._hosts[host]
 
     def _state(self, host: str) -> _HostState:
         if host not in self._hosts:

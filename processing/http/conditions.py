@@ -42,7 +42,7 @@ class ConditionRefusals:
     For a day, if a conditional request got an error and the same one without conditions succeeded. For a
     minute, or until a request succeeds, if MAX_REPEATS requests were repeated and none has succeeded since.
 
-    Kept in memory: each process learns them at the cost of a few requests. Thread-safe.
+    Kept in memory: each process learns them at the cost of a few requests.
     """
 
     def __init__(self) -> None:
@@ -73,4 +73,4 @@ class ConditionRefusals:
 
 def _make_room(hosts: dict[str, Any]) -> None:
     if len(hosts) >= MAX_HOSTS:
-        hosts.pop(list(hosts)[0], None)  # noqa: RUF015 (a list is a snapshot, an iterator is not)
+        del hosts[next(iter(hosts))]

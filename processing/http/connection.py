@@ -1,156 +1,119 @@
-"""One HTTP/1.1 connection. h11 parses heads, once they are tidied, and chunked bodies.
+"""A connection of aiohttp that reads heads as browsers do and takes no data that nobody asked for."""
 
-Bodies with a Content-Length bypass it.
-"""
-
-import select
-import socket
-import ssl
-from collections.abc import Iterator
 from typing import Any
 
-import h11
-import httpx
+from aiohttp import ClientConnectionError, ClientPayloadError
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 
-from processing.http.deadline import time_left
-from processing.http.head import HEAD_END, tidied
+from processing.http.head import HEAD_END, InvalidHead, tidied
 
-READ_BYTES = 256 * 1024
-WRITE_BYTES = 16 * 1024
+#: The head of a response, and what may come with a body that is no part of it: chunk extensions, trailers.
 MAX_HEAD_BYTES = 100 * 1024
 #: Responses such as `100 Continue` before the one that counts.
 MAX_INTERIM_RESPONSES = 100
 
 
-class Connection:
-    """Sends one request after another, within the thread's `deadline`. Raises the exceptions of httpx.
+class Connection(ResponseHandler):
+    """Splits heads from bodies, so that bytes that follow a body cost the next response and not this one.
 
-    `is_reusable` tells whether the last response has been read to its end and another request may follow.
+    After an irregular head it is not used again: a proxy may have read that head in another way, and what
+    follows would not be the response to the next request.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._is_regular = False
-        self.is_reusable = False
+    _head = bytearray()
+    _is_in_head = False
+    _responses = _interim_responses = 0
+    _idle_bytes = _body_bytes = 0
+    _ends_with_blank_line = False
+
+    def set_response_params(self, **options: Any) -> None:
+        """Expect a response."""
+        self._head, self._is_in_head = bytearray(), True
+        self._responses += 1
+        self._interim_responses = self._idle_bytes = self._body_bytes = 0
+        self._ends_with_blank_line = False
+        super().set_response_params(**options)
+
+    def is_connected(self) -> bool:
+        """Return whether the connection may be used: not if data has come that nobody asked for.
+
+        aiohttp checks this only when a response ends, and would take the data for the next response.
+        """
+        return super().is_connected() and not self.should_close
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """Note why the connection cannot go on.
+
+        aiohttp sends a request again after certain errors. That is meant for kept connections, which a server
+        may close at any time, but aiohttp does it on new ones, too.
+        """
+        if self._responses == 1 and isinstance(exc, ClientConnectionError):
+            error = ClientConnectionError(str(exc))
+            error.__cause__ = exc
+            exc = error
+        super().set_exception(exc, *cause)
 
     def close(self) -> None:
-        self._socket.close()
+        """Close the connection, and send no more of a request of which the receiver has only read a part."""
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().close()
 
-    def has_input(self) -> bool:
-        """Return whether the server has closed the connection, or sent data that was not requested."""
-        # With TLS, the rest of a record that has been read in part is no longer in the socket.
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def ask(self, request: httpx.Request) -> tuple[h11.Response, Iterator[bytes]]:
-        """Send a request. Return the head of the response, and its body piece by piece as it arrives.
-
-        After an irregular head the connection is not reused: a proxy may have read that head in another way,
-        and what follows would not be the response to the next request.
-        """
-        self.is_reusable = False
-        timeouts = request.extensions.get("timeout", {})
-        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._send(request, protocol, timeouts.get("write"))
-        timeout = timeouts.get("read")
-        head, begun = self._response_head(protocol, timeout)
-        length = _length(request, head)
-        if length is not None:
-            return head, self._sized(length, head, begun, timeout)
-        if begun:  # h11 takes no bytes for the end of the connection
-            protocol.receive_data(begun)
-        return head, self._framed(protocol, timeout)
-
-    def _response_head(self, protocol: h11.Connection, timeout: float | None) -> tuple[h11.Response, bytes]:
-        """Return the head after any interim responses, and what has been read of the body."""
-        self._is_regular, begun = True, b""
-        for _ in range(MAX_INTERIM_RESPONSES + 1):
-            raw, begun = self._head(begun, timeout)
-            regular = tidied(raw)
-            self._is_regular = self._is_regular and regular == raw
-            protocol.receive_data(regular)
-            if isinstance(head := self._next(protocol, timeout), h11.Response):
-                return head, begun
-        raise httpx.RemoteProtocolError("There are too many interim responses.")
-
-    def _head(self, begun: bytes, timeout: float | None) -> tuple[bytes, bytes]:
-        """Return a head, of which `begun` has been read, and what has been read after it."""
-        head = bytearray(begun)
-        searched = 0
-        while not (end := HEAD_END.search(head, searched)):
-            if len(head) > MAX_HEAD_BYTES:
-                raise httpx.RemoteProtocolError("The head of the response is too long.")
-            searched = max(0, len(head) - 2)
-            piece = self._read(READ_BYTES, timeout)
-            if not piece:
-                raise httpx.RemoteProtocolError("The connection ended without a response.")
-            head += piece
-        return bytes(head[: end.end()]), bytes(head[end.end() :])
-
-    def _sized(self, length: int, head: h11.Response, begun: bytes, timeout: float | None) -> Iterator[bytes]:
-        """Yield a body of known length, which h11 would only copy from buffer to buffer."""
-        yield begun[:length]
-        left = length - len(begun)
-        while left > 0:
-            piece = self._read(min(left, READ_BYTES), timeout)
-            if not piece:
-                raise httpx.RemoteProtocolError("The connection ended before the response was complete.")
-            left -= len(piece)
-            yield piece
-        options = b",".join(value for name, value in head.headers if name == b"connection").lower()
-        is_kept = head.http_version == b"1.1" and b"close" not in options
-        self.is_reusable = left == 0 and is_kept and self._is_regular
-
-    def _framed(self, protocol: h11.Connection, timeout: float | None) -> Iterator[bytes]:
-        while isinstance(event := self._next(protocol, timeout), h11.Data):
-            yield bytes(event.data)
-        is_over = protocol.our_state is protocol.their_state is h11.DONE
-        self.is_reusable = is_over and not protocol.trailing_data[0] and self._is_regular
-
-    def _next(self, protocol: h11.Connection, timeout: float | None) -> Any:
+    def data_received(self, data: bytes) -> None:
         try:
-            while (event := protocol.next_event()) is h11.NEED_DATA:
-                protocol.receive_data(self._read(READ_BYTES, timeout))
-        except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
-        return event
+            while self._is_in_head and data:
+                data = self._head_received(data)
+        except InvalidHead as error:
+            self.set_exception(HttpProcessingError(message=str(error)), error)
+            if self.transport:
+                self.transport.close()
+            return
+        if not self._is_in_head:
+            self._body_received(data)
 
-    def _read(self, max_bytes: int, timeout: float | None) -> bytes:
-        try:
-            self._socket.settimeout(time_left(timeout))
-            return self._socket.recv(max_bytes)
-        except TimeoutError as error:
-            raise httpx.ReadTimeout(str(error)) from error
-        except OSError as error:
-            raise httpx.ReadError(str(error)) from error
+    def _head_received(self, data: bytes) -> bytes:
+        """Pass on a head when it is complete. Return what follows it. Raises InvalidHead."""
+        searched = max(0, len(self._head) - 2)
+        self._head += data
+        end = HEAD_END.search(self._head, searched)
+        if end is None:
+            if len(self._head) > MAX_HEAD_BYTES:
+                raise InvalidHead("The head of the response is too long.")
+            return b""
+        raw, data = bytes(self._head[: end.end()]), bytes(self._head[end.end() :])
+        self._head = bytearray()
+        head = tidied(raw)
+        if head != raw:
+            self.force_close()
+        self._is_in_head = head.startswith(b"1", len(b"HTTP/1.1 "))
+        self._interim_responses += self._is_in_head
+        if self._interim_responses > MAX_INTERIM_RESPONSES:
+            raise InvalidHead("There are too many interim responses.")
+        super().data_received(head)
+        return data
 
-    def _send(self, request: httpx.Request, protocol: h11.Connection, timeout: float | None) -> None:
-        body = (h11.Data(data=part) for part in request.stream if part)  # type: ignore[union-attr]
-        try:
-            head = h11.Request(
-                method=request.method, target=request.url.raw_path, headers=request.headers.raw
-            )
-            data = b"".join(filter(None, map(protocol.send, [head, *body, h11.EndOfMessage()])))
-        except h11.LocalProtocolError as error:
-            raise httpx.LocalProtocolError(str(error)) from error
-        try:
-            # In pieces: with TLS, the timeout starts anew whenever the server reads a few bytes.
-            for start in range(0, len(data), WRITE_BYTES):
-                self._socket.settimeout(time_left(timeout))
-                self._socket.sendall(data[start : start + WRITE_BYTES])
-        except TimeoutError as error:
-            raise httpx.WriteTimeout(str(error)) from error
-        except OSError as error:
-            raise httpx.WriteError(str(error)) from error
-
-
-def _length(request: httpx.Request, head: h11.Response) -> int | None:
-    """Return the length of a body if Content-Length alone gives it, else None."""
-    headers = dict(head.headers)
-    if request.method != "GET" or head.status_code != 200 or b"transfer-encoding" in headers:
-        return None
-    length = headers.get(b"content-length")
-    return None if length is None else int(length)
+    def _body_received(self, data: bytes) -> None:
+        """Pass on a part of a body, or nothing when aiohttp goes on with what it has."""
+        payload = self._payload
+        before = payload.total_bytes if payload else 0
+        was_over = payload is None or payload.is_eof()
+        super().data_received(data)
+        self._body_bytes += len(data)
+        if data:
+            self._ends_with_blank_line = data.endswith((b"\n\r\n", b"\n\n"))
+        if payload is None or payload.is_eof():
+            # The end of a chunked body is none of its content. Anything else was not asked for.
+            is_exact = payload is not None and payload.total_bytes == self._body_bytes
+            if (was_over and data) or not (is_exact or self._ends_with_blank_line):
+                self.force_close()
+            return
+        if error := self.exception():  # which aiohttp tells only those who wait for a head
+            payload.set_exception(ClientPayloadError(str(error)))
+        self._idle_bytes += len(data)
+        if payload.total_bytes > before or self._reading_paused:
+            self._idle_bytes = 0
+        if self._idle_bytes > MAX_HEAD_BYTES:
+            payload.set_exception(ClientPayloadError("The body has more around it than in it."))
+            self.close()

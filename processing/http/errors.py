@@ -12,7 +12,7 @@ MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60.0
 
 
 class ErrorKind(NamedTuple):
-    """`code` is one of `blocked_address dns connect timeout tls`; if `permanent`, a retry is pointless."""
+    """`code` is one of `blocked_address dns connect tls`; if `permanent`, a retry is pointless."""
 
     code: str
     permanent: bool
@@ -29,8 +29,6 @@ def classify(error: httpx.HTTPError) -> ErrorKind:
             return ErrorKind("dns", permanent=False)
         case TLSError():
             return ErrorKind("tls", permanent=True)
-        case httpx.TimeoutException():
-            return ErrorKind("timeout", permanent=False)
         case _:
             return ErrorKind("connect", permanent=False)
 

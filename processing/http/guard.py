@@ -4,18 +4,21 @@ A check of the URL before the request can be circumvented, by a redirect or by a
 address the second time. So names are resolved here, and the very address that was checked is connected to.
 """
 
+import asyncio
 import ipaddress
 import re
 import socket
-import ssl
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
-
-from processing.http.deadline import time_left
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: As `socket.getaddrinfo` returns them: family, type, protocol, canonical name, address.
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 _HOST = re.compile(rb"[\w.-]+|[0-9a-fA-F:.]+")
 
@@ -31,15 +34,6 @@ _REFUSED = tuple(
         # Azure's platform address, from which a machine can read its secrets.
         "168.63.129.16/32",
     )
-)
-
-
-#: For OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and …_VERIFY_LEAF_SIGNATURE, which do not tell
-#: a missing certificate from an unknown authority.
-_INCOMPLETE_CHAIN = dict.fromkeys(
-    (20, 21),
-    "the server does not send the intermediate certificate that links its own to a known authority, or no "
-    "known authority issued it",
 )
 
 
@@ -103,55 +97,6 @@ def literal_address(host: str) -> IPAddress | None:
         return None
 
 
-def connect(
-    host: str, port: int, allowed_networks: Sequence[IPNetwork], timeout: float | None
-) -> socket.socket:
-    """Connect to the first permitted address of `host` that answers. The addresses share `timeout` equally.
-
-    Raises BlockedAddress, UnresolvedName, UnknownName, or the error of the last address.
-    """
-    addresses = [found for found in resolve(host, port) if is_permitted(found, allowed_networks)]
-    left = time_left(timeout)
-    for number, address in enumerate(addresses, 1):
-        try:
-            return _connect_to(str(address), port, left and left / len(addresses))
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            if number == len(addresses):
-                raise
-    raise BlockedAddress(f"{host} has no public address")
-
-
-def start_tls(
-    sock: socket.socket, context: ssl.SSLContext, host: str, timeout: float | None
-) -> ssl.SSLSocket:
-    """Start TLS on a connected socket and verify that the certificate is for `host`.
-
-    The socket is closed if that fails. Raises TLSError, httpx.ConnectError or httpx.ConnectTimeout.
-    """
-    try:
-        sock.settimeout(time_left(timeout))
-        return context.wrap_socket(sock, server_hostname=host)
-    except OSError as error:
-        sock.close()
-        if isinstance(error, TimeoutError):
-            raise httpx.ConnectTimeout(str(error)) from error
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            reason = getattr(error, "verify_message", error.reason)
-            raise TLSError(_INCOMPLETE_CHAIN.get(getattr(error, "verify_code", 0), reason)) from error
-        raise httpx.ConnectError(str(error)) from error
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _embedded_ipv4(address: IPAddress) -> IPAddress:
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour or address
-
-
 def resolve(host: str, port: int) -> list[IPAddress]:
     """Return the addresses of a host. Raises UnknownName or UnresolvedName."""
     try:
@@ -164,12 +109,46 @@ def resolve(host: str, port: int) -> list[IPAddress]:
     return [ipaddress.ip_address(address[0]) for *_, address in found]
 
 
-def _connect_to(address: str, port: int, timeout: float | None) -> socket.socket:
-    try:
-        sock = socket.create_connection((address, port), timeout)
-    except TimeoutError as error:
-        raise httpx.ConnectTimeout(str(error)) from error
-    except OSError as error:
-        raise httpx.ConnectError(str(error)) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+class Guard(AbstractResolver):
+    """Resolves names to permitted addresses, and makes sockets for permitted addresses only.
+
+    An address that stands in a URL as it is needs no lookup, so both are needed.
+    """
+
+    def __init__(self, allowed_networks: Sequence[IPNetwork], max_lookups: int) -> None:
+        self._networks = tuple(allowed_networks)
+        # As many threads as there may be requests: a nameserver that does not answer holds up no others.
+        self._threads = ThreadPoolExecutor(max_lookups, "dns")
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """Return the permitted addresses of `host`. Raises BlockedAddress, UnknownName or UnresolvedName.
+
+        If it is cancelled, the lookup goes on in its thread until the resolver's own timeout.
+        """
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, resolve, host, port)
+        addresses = [str(address) for address in found if is_permitted(address, self._networks)]
+        if not addresses:
+            raise BlockedAddress(f"{host} has no public address")
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in addresses
+        ]
+
+    def make_socket(self, info: AddressInfo) -> socket.socket:
+        """Return a socket that is about to connect to this address. Raises BlockedAddress."""
+        family, kind, protocol, _, address = info
+        if not is_permitted(ipaddress.ip_address(address[0]), self._networks):
+            raise BlockedAddress(f"{address[0]} is no public address")
+        return socket.socket(family, kind, protocol)
+
+    async def close(self) -> None:
+        """Wait for no more lookups."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _embedded_ipv4(address: IPAddress) -> IPAddress:
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -28,7 +28,6 @@ class RequestChain:
         self,
         url: str,
         headers: Mapping[str, str],
-        timeout: float,
         *,
         known_url: str = "",
         conditions: Mapping[str, str] | None = None,
@@ -38,7 +37,6 @@ class RequestChain:
         self.first = self.url = _parsed(url)
         self._headers = headers
         self._private_headers = private_headers or {}
-        self._timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         self._known_url = known_url
         self._known_conditions = conditions or {}
         self._refusals = ConditionRefusals() if refusals is None else refusals
@@ -58,12 +56,8 @@ class RequestChain:
         is_conditional = str(self.url) == self._known_url and self._host not in self._refusals
         self._conditions = self._known_conditions if is_conditional else {}
         # A client would double the time spent here, on hooks and merged headers.
-        request = httpx.Request(
-            "GET",
-            self.url,
-            headers=[*self._sent_headers(), *self._conditions.items()],
-            extensions={"timeout": self._timeouts},
-        )
+        headers = [*self._sent_headers(), *self._conditions.items()]
+        request = httpx.Request("GET", self.url, headers=headers)
         if self._cookies:
             self._cookies.set_cookie_header(request)
         return request

@@ -1,148 +1,154 @@
-"""An httpx transport whose connections pass the guard, with a connection pool.
+"""httpx over aiohttp, with connections that pass the guard.
 
-httpx's own pool searches all its requests and connections for each request and copies bodies several times,
-which costs as much as compressing a small picture.
+httpx is the interface of the rest of the code. aiohttp reads and writes HTTP and keeps connections, which
+costs a fifth of what httpx's own transport does.
 """
 
+import asyncio
+import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator, Sequence
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from threading import BoundedSemaphore, Lock
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 
+import aiohttp
 import httpx
+from yarl import URL
 
 from processing.http.connection import Connection
-from processing.http.deadline import time_left
-from processing.http.guard import IPNetwork, check_url, connect, start_tls
+from processing.http.guard import Guard, IPNetwork, TLSError, check_url
 
 #: Less than the 5 s after which many servers close an idle connection.
 KEEPALIVE_SECONDS = 4.0
+#: Limits to the head of a response.
+MAX_HEADER_BYTES, MAX_HEADERS = 16 * 1024, 256
 
-Origin = tuple[str, str, int]  # scheme, host as it is resolved, port
-
-
-def guarded_client(
-    *, allowed_networks: Sequence[IPNetwork], user_agent: str, max_connections: int, timeout: float = 30.0
-) -> httpx.Client:
-    """Return a thread-safe client that connects to global addresses and `allowed_networks` only.
-
-    It keeps connections alive. It follows no redirects, keeps no cookies, and ignores the environment
-    (proxies, certificates, `.netrc`). `timeout` limits each step, in seconds; `deadline` limits the whole.
-    """
-    return httpx.Client(
-        transport=guarded_transport(allowed_networks=allowed_networks, max_connections=max_connections),
-        headers={"User-Agent": user_agent},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        timeout=timeout,
-        trust_env=False,
-        follow_redirects=False,
-    )
+#: For OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and …_VERIFY_LEAF_SIGNATURE, which do not tell
+#: a missing certificate from an unknown authority.
+_INCOMPLETE_CHAIN = dict.fromkeys(
+    (20, 21),
+    "the server does not send the intermediate certificate that links its own to a known authority, or no "
+    "known authority issued it",
+)
 
 
-def guarded_transport(*, allowed_networks: Sequence[IPNetwork], max_connections: int) -> "GuardedTransport":
-    """Return a transport that connects to global addresses and `allowed_networks` only."""
-    return GuardedTransport(
-        allowed_networks=allowed_networks,
-        max_connections=max_connections,
-        ssl_context=httpx.create_ssl_context(trust_env=False),
-    )
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 with a pool of at most `max_connections` to global addresses and `allowed_networks`.
 
-
-class GuardedTransport(httpx.BaseTransport):
-    """HTTP/1.1 with a pool of connections to global addresses and `allowed_networks`. Thread-safe.
-
-    At most `max_connections` are in use, and as many are kept idle for the next requests to their origins.
+    It ignores the environment (proxies, certificates, `.netrc`), and has no time limits: use
+    `asyncio.timeout`. All requests must be made in the same event loop.
     """
 
     def __init__(
-        self, *, allowed_networks: Sequence[IPNetwork], max_connections: int, ssl_context: ssl.SSLContext
+        self,
+        *,
+        allowed_networks: Sequence[IPNetwork],
+        max_connections: int,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        ssl_context.set_alpn_protocols(["http/1.1"])
-        self._ssl_context = ssl_context
-        self._networks = tuple(allowed_networks)
-        self._max_idle = max_connections
-        self._free = BoundedSemaphore(max_connections)
-        self._lock = Lock()  # guards _idle
-        self._idle: list[tuple[Origin, Connection, float]] = []  # and since when it is idle, oldest first
+        self._ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
+        self._ssl_context.set_alpn_protocols(["http/1.1"])
+        self._max_connections = max_connections
+        self._guard = Guard(allowed_networks, max_connections)
+        self._session: aiohttp.ClientSession | None = None
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return a response whose body has not been read. Raises the errors of httpx and of the guard."""
         check_url(request.url)
-        timeouts = request.extensions.get("timeout", {})
-        if not self._free.acquire(timeout=time_left(timeouts.get("pool"))):
-            raise httpx.PoolTimeout("All connections are in use.")
-        try:
-            return self._answer(request, timeouts.get("connect"))
-        except BaseException:
-            self._free.release()
-            raise
-
-    def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, connection, _ in idle:
-            connection.close()
-
-    def _answer(self, request: httpx.Request, timeout: float | None) -> httpx.Response:
-        url = request.url
-        host, port = url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
-        origin = url.scheme, host, port
-        connection = self._reuse(origin)
-        if connection is None:
-            sock = connect(host, port, self._networks, timeout)
-            is_tls = url.scheme == "https"
-            connection = Connection(start_tls(sock, self._ssl_context, host, timeout) if is_tls else sock)
-        try:
-            head, body = connection.ask(request)
-        except BaseException:
-            connection.close()
-            raise
+        body = await request.aread() or None
+        self._session = self._session or self._open()
+        with _httpx_errors():
+            response = await self._session.request(
+                request.method,
+                _target(request.url),
+                data=body,
+                headers=[
+                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+                ],
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+                allow_redirects=False,
+            )
         return httpx.Response(
-            head.status_code,
-            headers=head.headers.raw_items(),
-            stream=_Body(body, lambda: self._give_back(origin, connection)),
-            extensions={"reason_phrase": head.reason, "http_version": b"HTTP/" + head.http_version},
+            response.status,
+            headers=httpx.Headers(list(response.raw_headers), encoding="latin-1"),
+            stream=_Body(response),
+            extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
         )
 
-    def _reuse(self, origin: Origin) -> Connection | None:
-        """Return the latest used idle connection to the origin that is still open, if there is one."""
-        while True:
-            with self._lock:
-                self._close_old()
-                latest_first = reversed(range(len(self._idle)))
-                index = next((index for index in latest_first if self._idle[index][0] == origin), None)
-                if index is None:
-                    return None
-                connection = self._idle.pop(index)[1]
-            if not connection.has_input():
-                return connection
-            connection.close()
+    async def aclose(self) -> None:
+        """Close all connections."""
+        session, self._session = self._session, None
+        if session:
+            await session.close()
+        await self._guard.close()
 
-    def _give_back(self, origin: Origin, connection: Connection) -> None:
-        self._free.release()
-        if not connection.is_reusable:
-            connection.close()
-            return
-        with self._lock:
-            self._idle.append((origin, connection, time.monotonic()))
-            self._close_old()
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self._max_connections,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ssl=self._ssl_context,
+            resolver=self._guard,
+            use_dns_cache=False,
+            socket_factory=self._guard.make_socket,
+        )
+        connector._factory = partial(  # type: ignore[assignment]
+            Connection, loop=asyncio.get_running_loop()
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            auto_decompress=False,
+            trust_env=False,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+        )
 
-    def _close_old(self) -> None:
-        """Close connections that have been idle for too long, or are too many. The caller holds the lock."""
-        oldest = time.monotonic() - KEEPALIVE_SECONDS
-        while self._idle and (self._idle[0][2] < oldest or len(self._idle) > self._max_idle):
-            self._idle.pop(0)[1].close()
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _httpx_errors():
+            while piece := await self._response.content.readany():
+                yield piece
+
+    async def aclose(self) -> None:
+        """Keep the connection for the next request, or close it if the body has not been read to its end."""
+        self._response.release()
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, parts: Iterator[bytes], release: Callable[[], None]) -> None:
-        self._parts = parts
-        self._release: Callable[[], None] | None = release
+def _target(url: httpx.URL) -> URL:
+    """Return a URL for aiohttp, with an IPv4 address in its usual form instead of 127.1 or 0x7f000001."""
+    with suppress(OSError):
+        host = socket.inet_ntoa(socket.inet_aton(url.host.rstrip(".")))
+        if host != url.host:
+            url = url.copy_with(host=host)
+    # As it is: yarl would decode escapes that may be part of a signature.
+    return URL(str(url), encoded=True)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self._parts
 
-    def close(self) -> None:
-        release, self._release = self._release, None
-        if release:
-            release()
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """Raise errors of aiohttp as those of httpx and of the guard."""
+    try:
+        yield
+    except aiohttp.ClientConnectorCertificateError as error:
+        cause = error.certificate_error
+        reason = getattr(cause, "verify_message", str(cause))
+        raise TLSError(_INCOMPLETE_CHAIN.get(getattr(cause, "verify_code", 0), reason)) from error
+    except aiohttp.ClientConnectorSSLError as error:
+        cause = error.os_error
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            raise TLSError(cause.reason) from error
+        raise httpx.ConnectError(str(error)) from error
+    except aiohttp.ClientConnectorError as error:
+        raise httpx.ConnectError(str(error)) from error
+    except aiohttp.ClientOSError as error:
+        raise httpx.ReadError(str(error)) from error
+    except aiohttp.InvalidURL as error:
+        raise httpx.UnsupportedProtocol(str(error)) from error
+    except aiohttp.ClientError as error:
+        raise httpx.RemoteProtocolError(str(error)) from error

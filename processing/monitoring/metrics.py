@@ -54,7 +54,7 @@ def text() -> bytes:
 def _requests() -> Iterator[Metric]:
     requests = Request.objects.present()
     yield _gauge("requests", "Requests by status.", ["status"], _counts(requests, "status"))
-    outcomes = ("completed", "failed", "canceled")
+    outcomes = ("completed", "failed", "canceled", "ignored")
     sums = requests.aggregate(
         **{name: Sum(f"images_{name}", default=0) for name in ("total", "unchanged", *outcomes)},
         source=Sum("bytes_source", default=0),

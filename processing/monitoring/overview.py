@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from processing.compress import jpeg_codec
 from processing.hosts.models import PausedHost
 from processing.monitoring.health import no_worker_since
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -42,6 +43,10 @@ class Overview:
 
     def workers(self) -> QuerySet[Worker]:
         return Worker.objects.all()
+
+    def jpeg_codec(self) -> str:
+        """Return how the process that shows the page recompresses JPEGs."""
+        return jpeg_codec()
 
     def no_worker_since(self) -> datetime | None:
         return no_worker_since()

@@ -57,8 +57,12 @@ class LocalStorage(FileSystemStorage):
 
     def keys_below(self, folder: str) -> list[str]:
         """Return the names of all files in a folder and below it."""
-        found = Path(self.path(folder)).rglob("*")
-        return [path.relative_to(self.location).as_posix() for path in found if path.is_file()]
+        # Not rglob(), which stops at a folder that is deleted meanwhile.
+        return [
+            Path(parent, name).relative_to(self.location).as_posix()
+            for parent, _, names in os.walk(self.path(folder))
+            for name in names
+        ]
 
     def delete(self, name: str) -> None:
         """Delete a file, and the folder that was made for it alone."""
@@ -100,6 +104,11 @@ def store(data: bytes, extension: str, name: str = "") -> str:
         return default_storage.save(key, ContentFile(data, key))
     except STORAGE_ERRORS as error:
         raise StorageError(str(error)) from error
+
+
+def is_local() -> bool:
+    """Return whether outputs are files of this machine or of a volume."""
+    return isinstance(default_storage, FileSystemStorage)
 
 
 def is_stored(key: str) -> bool:

@@ -41,12 +41,15 @@ from processing.webhooks.serializers import (
     ReplaySerializer,
     ReportSerializer,
     SubmittedSerializer,
+    TrialSerializer,
+    TrialSubmissionSerializer,
     WebhookOptionsSerializer,
     WebhookProfileSerializer,
     WebhookSubmissionSerializer,
 )
 from processing.webhooks.signing import InvalidSignature, verify
 from processing.work.host_warnings import literal_problem, sentence
+from processing.work.trial import DEFAULT_PICTURES, make_trial
 from products.api import profiles as profiles_api
 from products.api import views as products_api
 from products.api.errors import Conflict
@@ -55,7 +58,9 @@ from products.api.parsers import JSONParser
 from products.api.schema import ErrorsSerializer
 from products.api.serializers import RequestSerializer
 from products.api.views import FilteredViewSet, Pagination
-from products.catalogue import Problem
+from products.catalogue import Problem, Reading
+from products.lifecycle import check_catalogue, choose_options
+from products.lifecycle.quotas import count_upload
 
 
 class EndpointDisabled(Conflict):
@@ -75,6 +80,26 @@ class RequestViewSet(products_api.RequestViewSet):
 
     submission_serializer_class = WebhookSubmissionSerializer
     options_serializer_class = WebhookOptionsSerializer
+
+    @extend_schema(
+        request={"multipart/form-data": TrialSubmissionSerializer},
+        responses={200: TrialSerializer, 429: ErrorsSerializer, 503: ErrorsSerializer, 507: ErrorsSerializer},
+    )
+    @action(detail=False, methods=["post"])
+    def trial(self, request: ApiRequest) -> Response:
+        """Fetch some pictures and make them as the options say, in up to 30 seconds. Nothing is submitted."""
+        count_upload(request.user)  # it reads as much as an upload
+        upload = TrialSubmissionSerializer(data=request.data)
+        upload.is_valid(raise_exception=True)
+        given = dict(upload.validated_data)
+        file, wanted = given.pop("file"), given.pop("profile", None)
+        sample = given.pop("sample", DEFAULT_PICTURES)
+        owner = cast(User, request.user)
+        _profile, options = choose_options(owner, file, given, wanted)
+        reading = {name: options[name] for name in Reading.__annotations__ if name in options}
+        check_catalogue(file, strict=bool(options.get("strict")), **reading)
+        tried = make_trial(owner, file, options, sample)
+        return Response(TrialSerializer(tried, context=self.get_serializer_context()).data)
 
     def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:
         """Warn of private addresses. Names are not looked up: a preview answers at once."""

@@ -1,7 +1,8 @@
 """One attempt to deliver: a signed POST through the guarded client."""
 
+import asyncio
 import time
-from contextlib import closing, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -11,9 +12,9 @@ import httpx
 from django.conf import settings
 from django.utils import timezone
 
-from processing.http.deadline import deadline
+from processing import loop
 from processing.http.errors import classify, retry_after
-from processing.http.transport import guarded_client
+from processing.http.transport import GuardedTransport
 from processing.webhooks.signing import signed_headers
 
 #: Characters of a response body that are kept, and bytes that are read for them. UTF-8 has up to four each.
@@ -67,45 +68,48 @@ class DeliveryAttempt:
 
 
 @cache
-def shared_client() -> httpx.Client:
-    """Return the client that all threads of this process share."""
-    return guarded_client(
-        allowed_networks=settings.WEBHOOK_ALLOWED_NETWORKS,
-        user_agent=USER_AGENT,
-        max_connections=MAX_CONNECTIONS,
+def shared_transport() -> httpx.AsyncBaseTransport:
+    """Return the transport that this process shares. Call it in the event loop, so that there is one only."""
+    return GuardedTransport(
+        allowed_networks=settings.WEBHOOK_ALLOWED_NETWORKS, max_connections=MAX_CONNECTIONS
     )
 
 
-def send(client: httpx.Client, url: str, secrets: list[str], message_id: str, body: bytes) -> DeliveryAttempt:
+def send(
+    transport: httpx.AsyncBaseTransport, url: str, secrets: list[str], message_id: str, body: bytes
+) -> DeliveryAttempt:
     """POST a message once, signed with each secret, within WEBHOOK_TIMEOUT seconds.
 
     Redirects are not followed.
     """
-    at, started_at = timezone.now(), time.monotonic()
+    at = timezone.now()
     headers = {
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
         **(signed_headers(secrets, message_id, int(at.timestamp()), body) if secrets else {}),
     }
-    timeout = settings.WEBHOOK_TIMEOUT
     try:
-        request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+        request = httpx.Request("POST", url, content=body, headers=headers)
     except (httpx.InvalidURL, ValueError):
         return DeliveryAttempt(at, error="invalid_url")
+    return loop.run(_post(transport, request, at))
+
+
+async def _post(transport: httpx.AsyncBaseTransport, request: httpx.Request, at: datetime) -> DeliveryAttempt:
+    started_at = time.monotonic()
+    ends_at = asyncio.get_running_loop().time() + settings.WEBHOOK_TIMEOUT
     try:
-        with (
-            deadline(timeout),
-            closing(client.send(request, stream=True, follow_redirects=False)) as response,
-        ):
-            status, wait = response.status_code, retry_after(response)
-            text = _beginning(response)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        # httpx parses `Location` although it does not follow it, and raises if that is malformed.
-        code = "redirect"
-        if isinstance(error, httpx.HTTPError) and not isinstance(error.__context__, httpx.InvalidURL):
-            code = classify(error).code
-        return DeliveryAttempt(at, _ms_since(started_at), error=code)
-    return DeliveryAttempt(at, _ms_since(started_at), status, text, _status_error(status), wait)
+        async with asyncio.timeout_at(ends_at):
+            response = await transport.handle_async_request(request)
+    except TimeoutError:
+        return DeliveryAttempt(at, _ms_since(started_at), error="timeout")
+    except httpx.HTTPError as error:
+        return DeliveryAttempt(at, _ms_since(started_at), error=classify(error).code)
+    async with aclosing(response):
+        status, text = response.status_code, await _beginning(response, ends_at)
+        wait = retry_after(response)
+        return DeliveryAttempt(at, _ms_since(started_at), status, text, _status_error(status), wait)
 
 
 def _ms_since(started_at: float) -> int:
@@ -118,12 +122,13 @@ def _status_error(status: int) -> str:
     return "redirect" if httpx.codes.is_redirect(status) else f"http_{status}"
 
 
-def _beginning(response: httpx.Response) -> str:
+async def _beginning(response: httpx.Response, ends_at: float) -> str:
     """Read the first characters of the body. Errors are ignored, since the status is known already."""
     data = b""
-    with suppress(httpx.HTTPError):
-        for chunk in response.iter_raw():
-            data += chunk
-            if len(data) >= MAX_RESPONSE_BYTES:
-                break
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout_at(ends_at):
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) >= MAX_RESPONSE_BYTES:
+                    break
     return data[:MAX_RESPONSE_BYTES].decode(errors="replace").replace("\0", "")[:MAX_RESPONSE_CHARACTERS]

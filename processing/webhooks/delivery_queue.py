@@ -53,7 +53,7 @@ MAX_CANDIDATES = 1000
 LEASE_LOCK = 7_268_021
 
 
-def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
+def drain(preferred: uuid.UUID, transport: httpx.AsyncBaseTransport) -> dict[uuid.UUID, float]:
     """Send due deliveries for a slice of time: those of `preferred`, unless another endpoint comes first.
 
     Return the seconds until the next slice of each endpoint that needs a message for it. There is none for an
@@ -66,7 +66,7 @@ def drain(preferred: uuid.UUID, client: httpx.Client) -> dict[uuid.UUID, float]:
     while endpoint := _lease(preferred):
         served.add(endpoint.pk)
         try:
-            _send_due(endpoint, client, ends_at)
+            _send_due(endpoint, transport, ends_at)
         finally:
             WebhookEndpoint.objects.filter(pk=endpoint.pk).release(endpoint.lease)
         if time.monotonic() >= ends_at:
@@ -121,7 +121,7 @@ def _candidates(endpoints: QuerySet[WebhookEndpoint]) -> list[Candidate]:
     return [Candidate(*row) for row in endpoints.values_list("pk", "owner_id", "url")]
 
 
-def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -> None:
+def _send_due(endpoint: WebhookEndpoint, transport: httpx.AsyncBaseTransport, ends_at: float) -> None:
     """Send due deliveries until `ends_at`, until the endpoint is paused or the lease is lost.
 
     It is lost where this process was stopped for longer than it lasts, and another has taken the endpoint.
@@ -129,7 +129,7 @@ def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -
     mine = endpoint.deliveries.filter(endpoint__lease=endpoint.lease)
     deliveries = mine.select_related("endpoint").order_by("next_attempt_at")
     while time.monotonic() < ends_at and (delivery := deliveries.due().first()):
-        attempt = _attempt(delivery, client)
+        attempt = _attempt(delivery, transport)
         delay = None if attempt.is_gone else retry_delay(delivery.failures + 1, attempt.retry_after)
         _record(delivery, attempt, delay)
         if attempt.succeeded:
@@ -144,13 +144,13 @@ def _send_due(endpoint: WebhookEndpoint, client: httpx.Client, ends_at: float) -
             return
 
 
-def _attempt(delivery: WebhookDelivery, client: httpx.Client) -> DeliveryAttempt:
+def _attempt(delivery: WebhookDelivery, transport: httpx.AsyncBaseTransport) -> DeliveryAttempt:
     try:
         secrets = delivery.endpoint.signing_secrets
     except UnreadableSecret:
         logger.exception("The secret of webhook endpoint %s cannot be decrypted", delivery.endpoint_id)
         return DeliveryAttempt(timezone.now(), error="secret")
-    return send(client, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
+    return send(transport, delivery.endpoint.url, secrets, str(delivery.pk), delivery.body)
 
 
 def _record(delivery: WebhookDelivery, attempt: DeliveryAttempt, delay: float | None) -> None:

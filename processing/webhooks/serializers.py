@@ -1,8 +1,9 @@
 """Serializers of endpoints, deliveries and reports."""
 
+from dataclasses import asdict
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from processing.webhooks.inbound import split_urls
@@ -15,15 +16,18 @@ from processing.webhooks.models import (
     default_events,
 )
 from processing.webhooks.validators import validate_webhook_url
+from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, Tried
 from products.api.serializers import (
     WEBHOOK_URL_HELP,
     OptionsSerializer,
+    PictureFactsSchema,
     ProfileSerializer,
     RequestSerializer,
     SubmissionSerializer,
 )
 from products.catalogue import MAX_URL
 from products.models import Request
+from products.models.recipes import number_errors
 
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]
 REPORTED = [("Completed", "Completed"), ("Failed", "Failed")]
@@ -155,6 +159,65 @@ class WebhookProfileSerializer(ProfileSerializer):
         validators=[validate_webhook_url],
         help_text="URL that receives a webhook when a request with this profile has finished.",
     )
+
+
+class TrialSubmissionSerializer(WebhookSubmissionSerializer):
+    """A catalogue whose options are tried, with the number of pictures."""
+
+    sample = serializers.IntegerField(
+        min_value=1,
+        max_value=MAX_PICTURES,
+        default=DEFAULT_PICTURES,
+        error_messages=number_errors(1, MAX_PICTURES),
+        help_text="Number of pictures.",
+    )
+
+
+class TriedSerializer(serializers.Serializer[Tried]):
+    """A picture of a trial."""
+
+    url = serializers.CharField()
+    source = serializers.SerializerMethodField()  # type: ignore[assignment]  # the contract's name, also DRF's
+    output = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()
+    source_url = serializers.SerializerMethodField()
+    output_url = serializers.SerializerMethodField()
+
+    @extend_schema_field(PictureFactsSchema)
+    def get_source(self, picture: Tried) -> dict[str, Any] | None:
+        return asdict(picture.made.source) if picture.made else None
+
+    @extend_schema_field(PictureFactsSchema)
+    def get_output(self, picture: Tried) -> dict[str, Any] | None:
+        return asdict(picture.made.output) if picture.made else None
+
+    @extend_schema_field({"type": "object", "nullable": True})
+    def get_error(self, picture: Tried) -> dict[str, str] | None:
+        return dict(zip(("code", "detail"), picture.error, strict=True)) if picture.error else None
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_source_url(self, picture: Tried) -> str | None:
+        path = picture.source_path
+        return self.context["request"].build_absolute_uri(path) if path else None
+
+    @extend_schema_field({"type": "string", "format": "uri", "nullable": True})
+    def get_output_url(self, picture: Tried) -> str | None:
+        path = picture.output_path
+        return self.context["request"].build_absolute_uri(path) if path else None
+
+
+class EstimateSerializer(serializers.Serializer[TrialResult]):
+    """What a run of the whole catalogue would take, if all pictures were like these."""
+
+    bytes = serializers.IntegerField(help_text="Size of all outputs.")
+    seconds = serializers.IntegerField(help_text="Duration of the run.")
+
+
+class TrialSerializer(serializers.Serializer[TrialResult]):
+    """Pictures made as the options say. Their addresses work for an hour."""
+
+    pictures = TriedSerializer(many=True)
+    estimate = EstimateSerializer(source="*")
 
 
 class SubmittedSerializer(RequestSerializer):

@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from processing import loop
 from processing.timing import DELIVERY_LOST_AFTER
-from processing.webhooks.delivery_attempt import shared_client
+from processing.webhooks.delivery_attempt import shared_transport
 from processing.webhooks.delivery_queue import drain
 from processing.webhooks.models import WebhookEndpoint
 from processing.work.tasks import can_send
@@ -29,7 +30,7 @@ def deliver(endpoint_id: str) -> None:
     Enqueue a message for each endpoint that needs a further slice.
     """
     try:
-        for following, delay in drain(uuid.UUID(endpoint_id), shared_client()).items():
+        for following, delay in drain(uuid.UUID(endpoint_id), loop.call(shared_transport)).items():
             # Rounded up: a message that comes before its delivery is due finds nothing to do.
             delay_ms = math.ceil(delay * 1000) + 1 if delay else None
             deliver.send_with_options(args=(str(following),), delay=delay_ms)

@@ -1,12 +1,16 @@
 """One attempt at a picture: fetch → compress → store, and the outcome of it."""
 
+import asyncio
 import logging
 import os
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -25,12 +29,13 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 from processing.storage.names import readable_name
-from processing.storage.outputs import StorageError, is_stored, store
+from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
+from processing.work.byte_budget import Account, ByteBudget
 from processing.work.claim import ClaimedImage
-from processing.work.fair_gate import FairGate
+from processing.work.fair_threads import FairThreads
 from processing.work.fetch import Fetched, FetchError, Version, fetch
 from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
@@ -44,6 +49,12 @@ logger = logging.getLogger(__name__)
 PATIENCE = timedelta(hours=24)
 #: A picture that uses up its time limit this often has failed: once may be the machine's fault.
 MAX_TIMEOUTS = 2
+#: Bytes of fetched pictures that may wait for the codec; more are fetched one after another.
+MAX_BYTES_IN_HAND = 128_000_000
+#: Outputs that are stored at once: they mostly wait for the storage.
+STORAGE_THREADS = 16
+
+T = TypeVar("T")
 
 
 def has_lost_patience(batch: Request) -> bool:
@@ -61,8 +72,15 @@ class Attempt:
     version: Version | None = None
 
 
+class Made(NamedTuple):
+    """What was made of a picture, and the keys of the outputs if they are stored already."""
+
+    result: Compressed
+    keys: list[str] | None
+
+
 class AttemptMaker:
-    """Makes attempts, in any number of threads, with as many codecs at once as there are CPUs.
+    """Makes attempts as tasks of the event loop, with as many codecs at once as there are CPUs.
 
     Users share the codec fairly. Pictures in child processes, which may take long, have slots of their own,
     and at most half of the CPUs.
@@ -76,22 +94,28 @@ class AttemptMaker:
         self._slots = slots
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
-        self._transport = guarded_transport(
+        self._transport = GuardedTransport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
         self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
-        self._codec, self._children = FairGate(cpus), FairGate(max(1, cpus // 2))
+        self._codec = FairThreads(cpus, "codec")
+        self._children = FairThreads(max(1, cpus // 2), "child")
+        self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
+        self._bytes = ByteBudget(MAX_BYTES_IN_HAND)
 
-    def close(self) -> None:
-        """Close kept connections."""
-        self._transport.close()
+    async def close(self) -> None:
+        """Close kept connections, and start nothing more in threads."""
+        await self._transport.aclose()
+        self._codec.close()
+        self._children.close()
+        self._storage_threads.shutdown(wait=False, cancel_futures=True)
 
-    def make(self, image: ClaimedImage) -> Attempt:
-        """Make one attempt. Raises nothing: every error becomes an outcome."""
+    async def make(self, image: ClaimedImage) -> Attempt:
+        """Make one attempt. Raises nothing but CancelledError: every error becomes an outcome."""
         try:
-            return self._make(image)
+            return await self._make(image)
         except FetchError as error:
             outcome = _fetch_failed(image, error)
         except CompressError as error:
@@ -109,26 +133,30 @@ class AttemptMaker:
             )
         return Attempt(image, outcome)
 
-    def _make(self, image: ClaimedImage) -> Attempt:
-        try:
-            known = {name: one for name, one in (image.known or {}).items() if is_stored(one.stored.key)}
-            fetched = self._fetch(image, _common_version(known, image.batch))
-        finally:
-            self._on_fetched(image)
-        version = fetched.version
-        taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
-        return Attempt(image, self._complete(image, fetched.data, taken), version)
+    async def _make(self, image: ClaimedImage) -> Attempt:
+        with self._bytes.account() as account:
+            try:
+                known = image.known or {}
+                if known:
+                    known = await _in(self._storage_threads, _still_stored, known)
+                fetched = await self._fetch(image, _common_version(known, image.batch), account)
+            finally:
+                self._on_fetched(image)
+            version = fetched.version
+            taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
+            return Attempt(image, await self._complete(image, fetched.data, taken), version)
 
-    def _fetch(self, image: ClaimedImage, known: Version | None) -> Fetched:
+    async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
         start = time.monotonic()
         try:
-            fetched = fetch(
+            fetched = await fetch(
                 self._transport,
                 image.url,
                 timeout=settings.FETCH_TIMEOUT,
                 max_bytes=settings.FETCH_MAX_BYTES,
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
+                account=account,
                 refusals=self._refusals,
             )
         except FetchError as error:
@@ -144,16 +172,24 @@ class AttemptMaker:
         self._rate_limiter.answered(image.host)
         return fetched
 
-    def _complete(self, image: ClaimedImage, data: bytes, taken: dict[str, StoredOutput]) -> Outcome:
+    async def _complete(self, image: ClaimedImage, data: bytes, taken: dict[str, StoredOutput]) -> Outcome:
         """Make and store the outputs that are not taken over, and return the outcome of the picture."""
         recipe, names = recipe_of(image.batch), output_names(image.batch)
         outputs = dict(taken)
         for output in taken.values():
             check_minimum(output.source.width, output.source.height, recipe)
         if missing := [index for index, name in enumerate(names) if name not in taken]:
-            result = self._compress(image, data, recipe.only(missing))
-            stored = self._store(image, result)
+            result, keys = await self._compress(image, data, recipe.only(missing))
+            if keys is None:
+                keys = await _in(self._storage_threads, _store, image, result)
+            stored = self._stored(result, keys)
             outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
+            if "" not in taken:  # else the saving was counted when the main output was made
+                output_bytes = sum(made.output.bytes for made in result.outputs)
+                outcome = "kept" if result.kept else "compressed"
+                measurements.count_bytes_saved(
+                    result.source.bytes, output_bytes, result.output.format, outcome
+                )
         main = outputs[""]
         return Outcome.completed(
             image.id,
@@ -169,18 +205,42 @@ class AttemptMaker:
             ],
         )
 
-    def _store(self, image: ClaimedImage, result: Compressed) -> list[StoredOutput]:
-        """Store all outputs of a picture. Raises StorageError."""
+    async def _compress(self, image: ClaimedImage, data: bytes, recipe: Recipe) -> Made:
+        """Compress a picture when its owner is next."""
+        batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
+        if image.crashes:  # it may have killed a worker: this process does not even read its header
+            return await self._compress_in_child(image, data, recipe, max_pixels)
         start = time.monotonic()
-        name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
-        keys = [store(made.data, made.extension, name) for made in result.outputs]
-        measurements.observe_store(time.monotonic() - start)
-        measurements.count_bytes_saved(
-            result.source.bytes,
-            result.output.bytes,
-            result.output.format,
-            "kept" if result.kept else "compressed",
-        )
+
+        def compress() -> Made:
+            measurements.observe_wait(time.monotonic() - start)
+            return _make_outputs(
+                image, partial(compress_here, data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
+            )
+
+        try:
+            return await self._codec.run(batch.owner_id, compress)
+        except NeedsChildError as needs:
+            return await self._compress_in_child(image, data, recipe, needs.pixels)
+
+    async def _compress_in_child(self, image: ClaimedImage, data: bytes, recipe: Recipe, pixels: int) -> Made:
+        """Compress a picture in a child process, again if it uses up its time limit."""
+
+        def compress() -> Compressed:
+            with self._pixels.taken(pixels):
+                return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS)
+
+        timeouts = 0
+        while True:
+            try:
+                return await self._children.run(image.batch.owner_id, partial(_make_outputs, image, compress))
+            except TimeLimitError:
+                timeouts += 1
+                if timeouts == MAX_TIMEOUTS:
+                    raise
+
+    def _stored(self, result: Compressed, keys: list[str]) -> list[StoredOutput]:
+        """Return the outputs that were stored under these keys."""
         self._slots.resume_claims()
         source = PictureFacts(*astuple(result.source))
         return [
@@ -188,32 +248,32 @@ class AttemptMaker:
             for key, made in zip(keys, result.outputs, strict=True)
         ]
 
-    def _compress(self, image: ClaimedImage, data: bytes, recipe: Recipe) -> Compressed:
-        batch, max_pixels = image.batch, settings.IMAGE_MAX_PIXELS
-        start = time.monotonic()
-        if image.crashes:  # it may have killed a worker: this process does not even read its header
-            result = self._compress_in_child(image, data, recipe, max_pixels)
-        else:
-            try:
-                with self._codec.slot(batch.owner_id):
-                    start = time.monotonic()
-                    result = compress_here(data, recipe, max_pixels=max_pixels, reserve=self._pixels.taken)
-            except NeedsChildError as needs:
-                result = self._compress_in_child(image, data, recipe, needs.pixels)
-        measurements.observe_compress(time.monotonic() - start, result.output.format)
-        return result
 
-    def _compress_in_child(self, image: ClaimedImage, data: bytes, recipe: Recipe, pixels: int) -> Compressed:
-        """Compress a picture in a child process, again if it uses up its time limit."""
-        timeouts = 0
-        while True:
-            with self._children.slot(image.batch.owner_id), self._pixels.taken(pixels):
-                try:
-                    return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS)
-                except TimeLimitError:
-                    timeouts += 1
-                    if timeouts == MAX_TIMEOUTS:
-                        raise
+def _still_stored(known: KnownOutputs) -> KnownOutputs:
+    return {name: one for name, one in known.items() if is_stored(one.stored.key)}
+
+
+def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
+    """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
+    start = time.monotonic()
+    result = compress()
+    measurements.observe_compress(time.monotonic() - start, result.output.format)
+    return Made(result, _store(image, result) if is_local() else None)
+
+
+def _store(image: ClaimedImage, result: Compressed) -> list[str]:
+    """Store all outputs of a picture and return their keys. Raises StorageError."""
+    name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+    keys = []
+    for made in result.outputs:
+        start = time.monotonic()
+        keys.append(store(made.data, made.extension, name))
+        measurements.observe_store(time.monotonic() - start)
+    return keys
+
+
+async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
 
 
 def _common_version(known: KnownOutputs, batch: Request) -> Version | None:

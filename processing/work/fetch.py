@@ -1,23 +1,27 @@
 """Fetch one picture within limits of time and size, conditionally if an earlier version is known."""
 
+import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import cast
 
 import httpx
+from django.conf import settings
 
+from processing import loop
 from processing.http.conditions import ConditionRefusals, conditions
-from processing.http.content_encoding import CodingError, Inflater, UnsupportedCoding, inflater_for
-from processing.http.deadline import deadline
+from processing.http.content_encoding import CodingError, UnsupportedCoding, inflater_for
 from processing.http.errors import classify, retry_after
 from processing.http.guard import InvalidAddress
 from processing.http.redirects import RequestChain
+from processing.http.transport import GuardedTransport
+from processing.work.byte_budget import Account
 
-#: Longer bodies of redirects and errors are not read to their end.
-MAX_DRAIN_BYTES = 64 * 1024
+#: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
+MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
 #: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
 
@@ -71,8 +75,8 @@ class Fetched:
     version: Version
 
 
-def fetch(
-    transport: httpx.BaseTransport,
+async def fetch(
+    transport: httpx.AsyncBaseTransport,
     url: str,
     *,
     timeout: float,
@@ -81,49 +85,80 @@ def fetch(
     known: Version | None = None,
     refusals: ConditionRefusals | None = None,
     private_headers: Mapping[str, str] | None = None,
+    account: Account | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
     The request is conditional if it goes to the URL that answered with `known` and its host is none of
-    `refusals`. `private_headers` are sent to the host of `url` alone. Raises FetchError. A guarded transport
-    limits the total time; any other applies `timeout` to each step.
+    `refusals`. `private_headers` are sent to the host of `url` alone. The memory of the body is taken from
+    `account`; time spent waiting for it does not count. Raises FetchError.
     """
-    headers = {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS
-    known_conditions = conditions(known.etag, known.last_modified) if known else {}
     try:
         chain = RequestChain(
             url,
-            headers,
-            timeout,
+            {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS,
             known_url=known.url if known else "",
-            conditions=known_conditions,
+            conditions=conditions(known.etag, known.last_modified) if known else {},
             refusals=refusals,
             private_headers=private_headers,
         )
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
     try:
-        with deadline(timeout):
+        async with asyncio.timeout(timeout) as limit:
             while True:
-                with _answer(transport, chain, timeout) as response:
+                async with _answer(transport, chain) as response:
                     if chain.goes_on(response):
-                        _drain(response)
+                        await _drain(response)
                     elif known and chain.is_unmodified(response):
-                        _drain(response)
+                        await _drain(response)
                         return Fetched(b"", known)
                     else:
-                        return _read(response, str(chain.url), max_bytes)
+                        data = await _body(response, max_bytes, account, limit)
+                        return Fetched(data, _version(response, data))
     except FetchError as error:
         error.elsewhere = chain.has_left
         raise
+    except TimeoutError as error:
+        detail = f"{chain.url.host} took longer than {timeout:g} seconds."
+        failure = FetchError("timeout", detail, permanent=False)
+        failure.elsewhere = chain.has_left
+        raise failure from error
 
 
-@contextmanager
-def _answer(transport: httpx.BaseTransport, chain: RequestChain, timeout: float) -> Iterator[httpx.Response]:
+def fetch_alone(
+    url: str,
+    *,
+    timeout: float,
+    max_bytes: int,
+    known: Version | None = None,
+    private_headers: Mapping[str, str] | None = None,
+) -> Fetched:
+    """Fetch `url` as `fetch` does, over a connection of its own. Call it outside of the event loop."""
+
+    async def fetch_in_loop() -> Fetched:
+        async with GuardedTransport(
+            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1
+        ) as transport:
+            return await fetch(
+                transport,
+                url,
+                timeout=timeout,
+                max_bytes=max_bytes,
+                user_agent=settings.FETCH_USER_AGENT,
+                known=known,
+                private_headers=private_headers,
+            )
+
+    return loop.run(fetch_in_loop())
+
+
+@asynccontextmanager
+async def _answer(transport: httpx.AsyncBaseTransport, chain: RequestChain) -> AsyncIterator[httpx.Response]:
     """Send the next request of a chain. Raise errors of httpx in the block as FetchError."""
     try:
         request = chain.request()
-        with closing(transport.handle_request(request)) as response:
+        async with aclosing(await transport.handle_async_request(request)) as response:
             response.request = request
             yield response
     except InvalidAddress as error:
@@ -131,10 +166,10 @@ def _answer(transport: httpx.BaseTransport, chain: RequestChain, timeout: float)
     except httpx.TooManyRedirects as error:
         raise FetchError("too_many_redirects", str(error), permanent=True) from error
     except httpx.HTTPError as error:
-        raise _fetch_error(error, request.url.host, timeout) from error
+        raise _fetch_error(error, request.url.host) from error
 
 
-def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchError:
+def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
     code, permanent = classify(error)
     match code:
         case "blocked_address":
@@ -148,8 +183,6 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
             detail = f"The host name {host} could not be resolved."
         case "tls":
             detail = f"No secure connection to {host} is possible: {error}."
-        case "timeout":
-            detail = f"{host} took longer than {timeout:g} seconds."
         case _ if isinstance(error, httpx.ConnectError):
             detail = f"{host} could not be reached."
         case _ if isinstance(error, httpx.RemoteProtocolError):
@@ -159,68 +192,63 @@ def _fetch_error(error: httpx.HTTPError, host: str, timeout: float) -> FetchErro
     return FetchError(code, detail, permanent=permanent)
 
 
-def _read(response: httpx.Response, url: str, max_bytes: int) -> Fetched:
-    data = _body(response, max_bytes)
+def _version(response: httpx.Response, data: bytes) -> Version:
     etag, last_modified = (
         value if len(value) <= MAX_VALIDATOR_LENGTH and value.isascii() and value.isprintable() else ""
         for value in (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
     )
-    return Fetched(data, Version(url, hashlib.sha256(data).digest(), etag, last_modified))
+    return Version(str(response.request.url), hashlib.sha256(data).digest(), etag, last_modified)
 
 
-def _body(response: httpx.Response, max_bytes: int) -> bytes:
+async def _body(
+    response: httpx.Response, max_bytes: int, account: Account | None, limit: asyncio.Timeout
+) -> bytes:
     host = response.request.url.host
     if not response.is_success:
-        _drain(response)
+        await _drain(response)
         raise _status_error(response, host)
+    length = response.headers.get("Content-Length", "0")
+    received, body = 0, BytesIO()  # a list of pieces would hold the data twice when joined
     try:
         inflater = inflater_for(response.headers.get("Content-Encoding", ""))
+        if length.isdecimal() and float(length) > max_bytes:
+            raise _too_large(host, max_bytes)
+        async for data in _raw(response):
+            received += len(data)
+            if received > max_bytes:
+                raise _too_large(host, max_bytes)
+            for piece in inflater.decode(data) if inflater else (data,):
+                if body.tell() + len(piece) > max_bytes:
+                    raise _too_large(host, max_bytes)
+                if account:
+                    await account.take(len(piece), limit)
+                body.write(piece)
+                if inflater:
+                    await asyncio.sleep(0)  # others have their turn
+        if inflater:
+            inflater.finish()
     except CodingError as error:
-        raise _unreadable(host, error) from error
-    length = response.headers.get("Content-Length", "0")
-    if length.isdecimal() and float(length) > max_bytes:
-        raise _too_large(host, max_bytes)
-    pieces = _limited(_raw(response), host, max_bytes)
-    if inflater:
-        pieces = _limited(_inflated(pieces, inflater, host), host, max_bytes)
-    body = BytesIO()  # a list of pieces would hold the data twice when joined
-    body.writelines(pieces)
+        code = "unsupported_format" if isinstance(error, UnsupportedCoding) else "not_an_image"
+        raise FetchError(code, f"{host} {error}.", permanent=True) from error
     if not body.tell():
         raise FetchError("not_an_image", f"{host} sent an empty response.", permanent=True)
     return body.getvalue()
 
 
-def _limited(pieces: Iterator[bytes], host: str, max_bytes: int) -> Iterator[bytes]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > max_bytes:
-            raise _too_large(host, max_bytes)
-        yield piece
-
-
-def _inflated(pieces: Iterator[bytes], inflater: Inflater, host: str) -> Iterator[bytes]:
-    try:
-        for piece in pieces:
-            yield from inflater.decode(piece)
-        inflater.finish()
-    except CodingError as error:
-        raise _unreadable(host, error) from error
-
-
-def _drain(response: httpx.Response) -> None:
+async def _drain(response: httpx.Response) -> None:
     """Read a body of up to MAX_DRAIN_BYTES to its end, so that the connection can be reused."""
     size = 0
-    with suppress(httpx.HTTPError):
-        for chunk in _raw(response):
-            size += len(chunk)
-            if size > MAX_DRAIN_BYTES:
-                return
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in _raw(response):
+                size += len(chunk)
+                if size > MAX_DRAIN_BYTES:
+                    return
 
 
-def _raw(response: httpx.Response) -> Iterator[bytes]:
-    # `iter_raw()` would refuse the bodies of a MockTransport, which have been read already.
-    return iter(cast(httpx.SyncByteStream, response.stream))
+def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
+    # `aiter_raw()` would refuse the bodies of a MockTransport, which have been read already.
+    return aiter(cast(httpx.AsyncByteStream, response.stream))
 
 
 def _status_error(response: httpx.Response, host: str) -> FetchError:
@@ -240,8 +268,3 @@ def _invalid_url(detail: str) -> FetchError:
 
 def _too_large(host: str, max_bytes: int) -> FetchError:
     return FetchError("too_large", f"{host} sent more than {max_bytes / 1e6:g} MB.", permanent=True)
-
-
-def _unreadable(host: str, error: CodingError) -> FetchError:
-    code = "unsupported_format" if isinstance(error, UnsupportedCoding) else "not_an_image"
-    return FetchError(code, f"{host} {error}.", permanent=True)

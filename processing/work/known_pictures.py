@@ -132,11 +132,12 @@ def _stored_outputs(wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Store
 
 def remember(pictures: Iterable[tuple[Request, str, uuid.UUID, Version]]) -> None:
     """Write the versions of completed pictures, each as (Request, URL, id of the Image, version)."""
-    rows = [
-        (pk, image_id.hex, names[0], version.sha256, version.url, version.etag, version.last_modified)
+    # By id, since two Images may have been fetched from one URL, to which that of one was corrected.
+    rows = {
+        pk: (pk, image_id.hex, names[0], version.sha256, version.url, version.etag, version.last_modified)
         for batch, url, image_id, version in pictures
         for pk, (_, names) in known_picture_ids(batch, [url]).items()
-    ]
+    }
     with transaction.atomic():
         # In the order of ids, so that two workers that write the same rows cannot deadlock.
-        bulk.upsert(KnownPicture, _COLUMNS, sorted(rows))
+        bulk.upsert(KnownPicture, _COLUMNS, sorted(rows.values()))

@@ -13,7 +13,7 @@ from processing.work.claim import ClaimedImage, claim
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
 
-LANES = 8
+LANES = runtime.current.max_lanes
 #: A lane occupies a worker thread for this long, then goes to the end of the queue, behind other Requests.
 SLICE_SECONDS = 2
 IDLE_SECONDS = 1
@@ -54,8 +54,7 @@ def run(batch: Request, pipeline: Pipeline, forwards: int = 0) -> NextSlice | No
 def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     """Claim until the deadline or until no Image is due. Return the delay of the next slice, if any."""
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
-        with pipeline.slots.claiming(left, batch.owner_id) as room:
-            busy = pipeline.busy_hosts(batch)
+        with pipeline.claiming(batch, left) as (room, busy):
             would_be_empty = pipeline.empty_claims.would_be_empty(batch, busy)
             images: list[ClaimedImage] = []
             if room and not would_be_empty:
@@ -66,11 +65,11 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
             if images:
                 pipeline.submit(batch, images)
         if room and not images:
-            paused = pipeline.rate_limiter.paused()
+            paused = pipeline.paused_hosts()
             due = Image.objects.due().filter(request=batch).exclude(host__in=paused)
             if not busy or not (would_be_empty or due.exists()):
                 return _idle_seconds(batch, paused)
-            pipeline.slots.wait_for_host([host for host in busy if host not in paused], left)
+            pipeline.wait_for_host([host for host in busy if host not in paused], left)
     return 0
 
 

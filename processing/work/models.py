@@ -1,15 +1,21 @@
-"""Versions of pictures, known from earlier Requests."""
+"""Versions of pictures, known from earlier Requests, and trials of options."""
 
+import uuid
+from datetime import timedelta
 from typing import Self
 
 from django.db import models
 from django.db.models import Exists, OuterRef
+from django.utils import timezone
 
 from processing.work.fetch import MAX_VALIDATOR_LENGTH
 from products.models import Image
+from products.models.files import storage_checked, uploads_storage
 
 #: Rows deleted in one transaction.
 DELETE_ROWS = 5000
+#: The addresses of a trial's pictures work so long, then its files are deleted.
+TRIAL_KEPT = timedelta(hours=1)
 
 
 class KnownPictureQuerySet(models.QuerySet["KnownPicture"]):
@@ -50,3 +56,35 @@ class KnownPicture(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+
+class TrialQuerySet(models.QuerySet["Trial"]):
+    def current(self) -> Self:
+        """Trials whose pictures are still shown."""
+        return self.filter(created_at__gt=timezone.now() - TRIAL_KEPT)
+
+    def delete_expired(self) -> None:
+        """Delete the others with their files. Raises StorageUnavailable; the next call goes on."""
+        for trial in self.filter(created_at__lte=timezone.now() - TRIAL_KEPT):
+            with storage_checked():
+                for number in range(trial.pictures):
+                    for side in ("source", "output"):
+                        uploads_storage().delete(trial.file_name(number, side))
+            trial.delete()
+
+
+class Trial(models.Model):
+    """Some pictures that were made to show what options do. Its files are named by it; there may be fewer."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    pictures = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    objects = TrialQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    def file_name(self, number: int, side: str) -> str:
+        """Return the name of a file, where side is `source` or `output`."""
+        return f"trial-{self.pk}-{number}-{side}"

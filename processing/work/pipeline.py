@@ -1,28 +1,32 @@
 """The work on pictures in one worker process: claimed → fetch → compress → store → flush.
 
-Lanes (`processing.work.lane`) claim Images and submit them; threads make the attempts; one thread writes the
-outcomes in bulk. An Image keeps its slot from claim to outcome, and nothing waits for a batch to be complete,
-so a slow origin delays its own pictures only.
+Lanes (`processing.work.lane`) claim Images and submit them. Each Image is a task of the event loop; outcomes
+are written in bulk. An Image keeps its place from claim to outcome, and nothing waits for a batch to be
+complete, so a slow origin delays its own pictures only.
 """
 
+import asyncio
 import logging
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import replace
-from threading import Condition, Lock, Thread
+from functools import partial
+from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connections
 
 from processing import logs
 from processing.compress import configure_malloc
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
-from processing.hosts.rate_limit import RateLimiter, asks_to_wait
+from processing.hosts.rate_limit import Pause, RateLimiter, asks_to_wait
+from processing.loop import call, run
 from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
 from processing.work.claim import ClaimedImage, EmptyClaims, release
@@ -35,73 +39,53 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.5
 #: How often the leases of hosts are renewed.
 LEASE_RENEWAL_SECONDS = 0.5
+#: How often a lane that waits looks whether it can claim: while it waits, there is work in hand.
+CLAIM_CHECK_SECONDS = 0.02
+
+
+class Room(NamedTuple):
+    """How many Images a lane may claim now, 0 if it has waited in vain, and of which hosts none."""
+
+    images: int
+    busy_hosts: list[str]
 
 
 class Pipeline:
-    """The Images claimed by one worker process and the threads that work on them."""
+    """The Images claimed by one worker process.
+
+    What is public may be called in any thread but the loop's. State is touched in the event loop only, by
+    coroutines and the functions that `call` hands to it; queries to the database are made in other threads.
+    """
 
     def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
-        self.stopping = False
-        self.rate_limiter = RateLimiter()
         self.leases = Leases(settings.REDIS_URL, worker_id)
-        self.slots = Slots(
-            settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.rate_limiter, self.leases
-        )
-        self._attempts = AttemptMaker(
-            self.slots, self.rate_limiter, lambda image: self._start(self.slots.fetched(image))
-        )
-        self._threads = ThreadPoolExecutor(settings.FETCH_CONCURRENCY, "image")
-        self._changed = Condition()  # guards the four that follow
-        self._closed = False
+        self.empty_claims = EmptyClaims()
+        self._lease_thread = ThreadPoolExecutor(1, "leases")
+        self._flush_thread = ThreadPoolExecutor(1, "flush")
+        call(self._begin)
+
+    def _begin(self) -> None:
+        self.rate_limiter = RateLimiter()
+        self.slots = Slots(settings.FETCH_CONCURRENCY, settings.FETCH_PER_HOST, self.rate_limiter)
+        self._attempts = AttemptMaker(self.slots, self.rate_limiter, self._on_fetched)
+        self._waiting_lanes: dict[object, Hashable] = {}  # and their owners, the first of them first
+        self._renewing = asyncio.Lock()  # one renewal at a time, so that the latest answer is the one kept
         self._made: list[Attempt] = []
+        self._flush_is_due = asyncio.Event()
+        self._closed = False
         self._held: Counter[uuid.UUID] = Counter()
         self._suspects: set[uuid.UUID] = set()
-        self.empty_claims = EmptyClaims()
-        self._feeding = Lock()  # guards the set of Requests that a lane here is feeding
-        self._fed: set[uuid.UUID] = set()
-        self._flusher = Thread(target=self._flush_until_closed, name="flush", daemon=True)
-        self._flusher.start()
-        Thread(target=self._start_until_closed, name="hosts", daemon=True).start()
+        self._works: set[asyncio.Task[None]] = set()
+        self._flusher = asyncio.create_task(self._flush_until_closed(), name="flush")
+        self._starter = asyncio.create_task(self._start_until_closed(), name="hosts")
 
-    def submit(self, batch: Request, images: list[ClaimedImage]) -> None:
-        """Take claimed Images of a Request."""
-        known = known_pictures.recall(batch, (image.url for image in images))
-        lane = logs.subject().get("lane")
-        images = [replace(image, known=known.get(image.url), lane=lane) for image in images]
-        with self._changed:
-            self._held.update(image.id for image in images)
-        self._start(self.slots.add([image for image in images if not self._has_given_up(image)]))
-        self._give_back(self.slots.drop_slow())
-        if self.stopping:  # since the claim
-            self._release(self.slots.stop())
+    # --- Lanes, in threads of Dramatiq ---
 
-    def busy_hosts(self, batch: Request) -> list[str]:
-        """Return the hosts of which no Image of a Request is to be claimed now.
-
-        An Image of a host that has asked to wait for longer than the Request's patience is claimed, to fail.
-        """
-        busy = self.slots.busy_hosts()
-        if has_lost_patience(batch):
-            waiting = {host for host, pause in self.rate_limiter.paused().items() if asks_to_wait(pause.code)}
-            busy = [host for host in busy if host not in waiting]
-        return busy
-
-    def _has_given_up(self, image: ClaimedImage) -> bool:
-        """Fail an Image whose host has asked to wait for too long. Return whether it was failed."""
-        if not has_lost_patience(image.batch):
-            return False
-        pause = self.rate_limiter.paused().get(image.host)
-        if pause is None or not asks_to_wait(pause.code):
-            return False
-        detail = f"{image.host} has been asking for fewer requests for a day."
-        self._add_outcome(Attempt(image, Outcome.failed(image.id, image.attempts, pause.code, detail)))
-        return True
-
-    def share_pauses(self) -> None:
-        """Tell other workers which hosts are paused, and learn it from them."""
-        PausedHost.objects.tell(self.rate_limiter.take_news())
-        self.rate_limiter.learn(PausedHost.objects.pauses())
+    @property
+    def stopping(self) -> bool:
+        """True once the worker claims nothing more."""
+        return self.slots.stopping
 
     @contextmanager
     def fed_with(self, batch: Request) -> Iterator[bool]:
@@ -109,23 +93,60 @@ class Pipeline:
 
         Several would only claim each other's Images.
         """
-        with self._feeding:
-            alone = batch.pk not in self._fed
-            self._fed.add(batch.pk)
+        alone = call(self.slots.begin_feeding, batch.pk)
         try:
-            with self.slots.fed() if alone else nullcontext():
-                yield alone
+            yield alone
         finally:
             if alone:
-                with self._feeding:
-                    self._fed.remove(batch.pk)
+                call(self.slots.end_feeding, batch.pk)
+
+    @contextmanager
+    def claiming(self, batch: Request, seconds: float) -> Iterator[Room]:
+        """Wait until this lane may claim, at most `seconds`.
+
+        Lanes claim one at a time, first come first served, which shares the places between Requests. Images
+        of hosts that have asked to wait for longer than the Request's patience are claimed, to fail.
+        """
+        lane = object()
+        try:
+            yield run(
+                self._wait_for_room(lane, batch.owner_id, seconds, has_lost_patience=has_lost_patience(batch))
+            )
+        finally:
+            call(self._waiting_lanes.pop, lane, None)
+
+    def paused_hosts(self) -> dict[str, Pause]:
+        """Return the pauses by host."""
+        return call(self.rate_limiter.paused)
+
+    def wait_for_host(self, hosts: list[str], seconds: float) -> None:
+        """Wait until one of the busy `hosts` is no longer busy, at most `seconds`."""
+        run(self._until(lambda: self.stopping or not all(map(self.slots.is_busy, hosts)), seconds))
+
+    def submit(self, batch: Request, images: list[ClaimedImage]) -> None:
+        """Take claimed Images of a Request."""
+        known = known_pictures.recall(batch, (image.url for image in images))
+        lane = logs.subject().get("lane")
+        images = [replace(image, known=known.get(image.url), lane=lane) for image in images]
+        self._release(run(self._take(images, has_lost_patience=has_lost_patience(batch))))
+
+    # --- Rounds, in the thread of the heartbeat ---
+
+    def share_pauses(self) -> None:
+        """Tell other workers which hosts are paused, and learn it from them."""
+        PausedHost.objects.tell(call(self.rate_limiter.take_news))
+        call(self.rate_limiter.learn, PausedHost.objects.pauses())
 
     def give_back_idle(self) -> None:
         """Release Images that wait while all slots are taken, and those of Requests that have ended."""
-        waiting = self.slots.waiting_requests()
+        waiting = call(self.slots.waiting_requests)
         working = Request.objects.filter(pk__in=waiting, status=RequestStatus.PROCESSING)
         ended = waiting - set(working.values_list("pk", flat=True)) if waiting else set()
-        self._give_back(self.slots.drop_requests(ended) + self.slots.drop_slow() + self.slots.drop_stalled())
+
+        def drop() -> list[ClaimedImage]:
+            return self.slots.drop_requests(ended) + self.slots.drop_slow() + self.slots.drop_stalled()
+
+        self._release(call(drop))
 
     def release_unknown_claims(self) -> None:
         """Release Images that are claimed for this worker, but that it does not hold, at the second look.
@@ -133,142 +154,216 @@ class Pipeline:
         They arise when a claim is committed and the answer to the COMMIT is lost.
         """
         claimed = Image.objects.filter(claimed_by=self.worker_id).values_list("pk", flat=True)
-        with self._changed:
-            held = set(self._held)
-        unknown = set(claimed) - held
+        unknown = set(claimed) - call(lambda: set(self._held))
         release(
             Image.objects.filter(pk__in=unknown & self._suspects, claimed_by=self.worker_id), crashed=False
         )
         self._suspects = unknown
 
-    def _start(self, images: list[ClaimedImage]) -> None:
-        for image in images:
-            self._threads.submit(self._work, image)
-
-    def _start_until_closed(self) -> None:
-        """Start Images as time passes: the pause of a host ends, or other workers return leases."""
-        renew_at = time.monotonic()
-        while not self._closed:
-            time.sleep(self.slots.seconds_to_start(at_most=LEASE_RENEWAL_SECONDS))
-            if time.monotonic() >= renew_at:
-                self.slots.renew_leases()
-                renew_at = time.monotonic() + LEASE_RENEWAL_SECONDS
-            self._start(self.slots.start())
-
-    def _give_back(self, images: list[ClaimedImage]) -> None:
-        try:
-            self._release(images)
-        except DatabaseError:
-            self._start(self.slots.add(images))
-            raise
-
-    def _release(self, images: list[ClaimedImage]) -> None:
-        if images:
-            ids = [image.id for image in images]
-            release(Image.objects.filter(pk__in=ids, claimed_by=self.worker_id), crashed=False)
-            self._forget(images)
-
-    def _forget(self, images: list[ClaimedImage]) -> None:
-        with self._changed:
-            self._held -= Counter(image.id for image in images)
-
-    # --- Attempts, in the threads ---
-
-    def _work(self, image: ClaimedImage) -> None:
-        """Work on an Image and then on those that start in its place: changing threads costs more."""
-        following: list[ClaimedImage] = [image]
-        while following:
-            first, *others = following
-            self._start(others)
-            following = self._work_on(first)
-
-    def _work_on(self, image: ClaimedImage) -> list[ClaimedImage]:
-        with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
-            attempt = self._attempts.make(image)
-            if attempt.outcome.status == ImageStatus.FAILED:
-                logger.info("Failed: %s", attempt.outcome.error_code)
-        self._add_outcome(attempt)
-        return self.slots.done(image)
-
-    def _add_outcome(self, attempt: Attempt) -> None:
-        """Leave an attempt to the next flush."""
-        with self._changed:
-            self._made.append(attempt)
-            self._changed.notify_all()
-
-    # --- Flush, in a thread of its own ---
-
-    def _flush_until_closed(self) -> None:
-        while attempts := self._collect():
-            by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
-            for attempt in attempts:
-                by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
-            for (request_id, run), made in by_run.items():
-                with logs.about(request_id=request_id):
-                    self._flush(request_id, run, made)
-        connection.close()
-
-    def _collect(self) -> list[Attempt]:
-        """Return the attempts of half a second, or fewer if no Image is held and no lane is feeding.
-
-        Returns none when the pipeline is closed.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._made or self._closed)
-        self.slots.wait_until_empty(FLUSH_SECONDS)
-        with self._changed:
-            attempts, self._made = self._made, []
-            return attempts
-
-    def _flush(self, request_id: uuid.UUID, run: int, attempts: list[Attempt]) -> None:
-        close_old_connections()
-        try:
-            written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id, run)
-        except Exception:
-            logger.exception("Outcomes of %d images of %s wait for the database", len(attempts), request_id)
-            time.sleep(1)
-            with self._changed:
-                if not self._closed:
-                    self._made += attempts
-            return
-        try:
-            self._remember(attempts, written)
-        except DatabaseError:  # costs no more than fetching them again
-            logger.exception("The versions of %d pictures of %s were not stored", len(attempts), request_id)
-        self._forget([attempt.image for attempt in attempts])
-
-    def _remember(self, attempts: list[Attempt], written: list[Outcome]) -> None:
-        """Store the versions of pictures whose Images have been completed."""
-        completed = {outcome.id for outcome in written if outcome.status == ImageStatus.COMPLETED}
-        # By id, since an Image that was released and claimed again may have been attempted twice.
-        pictures = {
-            attempt.image.id: (attempt.image.batch, attempt.image.url, attempt.image.id, attempt.version)
-            for attempt in attempts
-            if attempt.version and attempt.image.id in completed
-        }
-        if pictures:
-            known_pictures.remember(pictures.values())
-
     # --- The end ---
 
     def stop(self) -> None:
         """Claim and start nothing more, and release Images that have not started."""
-        self.stopping = True
-        self._release(self.slots.stop())
+        self._release(call(self.slots.stop))
 
     def close(self, grace_seconds: float) -> None:
         """Finish what has started within `grace_seconds`, write it, and release the rest."""
-        deadline = time.monotonic() + grace_seconds
         self.stop()
-        self.slots.wait_until_empty(grace_seconds - FLUSH_SECONDS)
-        self.slots.renew_leases()  # which returns them
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._flusher.join(timeout=max(FLUSH_SECONDS, deadline - time.monotonic()))
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._attempts.close()
+        run(self._close(grace_seconds))
+        self._flush_thread.submit(connections.close_all)
+        for threads in (self._flush_thread, self._lease_thread):
+            threads.shutdown(wait=False)
         release(Image.objects.filter(claimed_by=self.worker_id), crashed=False)
+
+    def _release(self, images: list[ClaimedImage]) -> None:
+        """Release Images that have been dropped. If that fails, they are held again."""
+        if not images:
+            return
+        try:
+            ids = [image.id for image in images]
+            release(Image.objects.filter(pk__in=ids, claimed_by=self.worker_id), crashed=False)
+        except BaseException:
+            run(self._add(images))
+            raise
+        call(self._forget, images)
+
+    # --- All that follows runs in the event loop ---
+
+    async def _wait_for_room(
+        self, lane: object, owner: Hashable, seconds: float, *, has_lost_patience: bool
+    ) -> Room:
+        self._waiting_lanes[lane] = owner
+        await self._until(lambda: self.stopping or self._next_lane() is lane, seconds)
+        if self._next_lane() is not lane:
+            return Room(0, [])
+        given_up = self._hosts_that_ask_to_wait() if has_lost_patience else {}
+        busy = [host for host in self.slots.busy_hosts() if host not in given_up]
+        return Room(self.slots.room(owner), busy)
+
+    def _hosts_that_ask_to_wait(self) -> dict[str, Pause]:
+        return {host: pause for host, pause in self.rate_limiter.paused().items() if asks_to_wait(pause.code)}
+
+    def _next_lane(self) -> object:
+        return next((lane for lane, owner in self._waiting_lanes.items() if self.slots.room(owner)), None)
+
+    async def _until(self, condition: Callable[[], object], seconds: float) -> None:
+        """Wait until a condition holds, at most `seconds`."""
+        ends_at = _now() + seconds
+        while not condition() and _now() < ends_at:
+            await asyncio.sleep(CLAIM_CHECK_SECONDS)
+
+    async def _take(self, images: list[ClaimedImage], *, has_lost_patience: bool) -> list[ClaimedImage]:
+        """Take claimed Images. Return those to be released."""
+        self._held.update(image.id for image in images)
+        given_up = self._hosts_that_ask_to_wait() if has_lost_patience else {}
+        for image in images:
+            if pause := given_up.get(image.host):
+                detail = f"{image.host} has been asking for fewer requests for a day."
+                outcome = Outcome.failed(image.id, image.attempts, pause.code, detail)
+                self._add_attempt(Attempt(image, outcome))
+        kept = [image for image in images if image.host not in given_up]
+        await self._add(kept)
+        # Stopped since the claim: all are dropped.
+        return self.slots.drop_slow() + (self.slots.stop() if self.stopping else [])
+
+    async def _add(self, images: list[ClaimedImage]) -> None:
+        await self._renew(self.slots.add(images))
+        self._start()
+
+    async def _renew(self, wanted: dict[str, int]) -> None:
+        """Ask for leases of so many slots of each host, and keep to the answer."""
+        async with self._renewing:
+            requests = self.slots.lease_requests(wanted)
+            renew = partial(self.leases.renew, requests, self.slots.per_host)
+            if self.leases.are_shared and requests:
+                leases = await asyncio.get_running_loop().run_in_executor(self._lease_thread, renew)
+            else:
+                leases = renew()
+            self.slots.keep_to(requests, leases)
+
+    def _start(self) -> None:
+        for image in self.slots.start():
+            task = asyncio.create_task(self._work(image), name=image.url)
+            self._works.add(task)
+            task.add_done_callback(self._works.discard)
+
+    async def _start_until_closed(self) -> None:
+        """Start Images as time passes: the pause of a host ends, or other workers return leases."""
+        renew_at = 0.0
+        while True:
+            try:
+                if _now() >= renew_at:
+                    await self._renew(self.slots.wanted())
+                    renew_at = _now() + LEASE_RENEWAL_SECONDS
+                self._start()
+            except Exception:
+                logger.exception("Leases could not be renewed; they are asked for again")
+            await asyncio.sleep(self.slots.seconds_to_start(at_most=LEASE_RENEWAL_SECONDS))
+
+    def _on_fetched(self, image: ClaimedImage) -> None:
+        self.slots.fetched(image)
+        self._start()
+
+    async def _work(self, image: ClaimedImage) -> None:
+        try:
+            with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
+                attempt = await self._attempts.make(image)
+                if attempt.outcome.status == ImageStatus.FAILED:
+                    logger.info("Failed: %s", attempt.outcome.error_code)
+            self._add_attempt(attempt)
+        finally:
+            self.slots.done(image)
+            self._start()
+
+    def _add_attempt(self, attempt: Attempt) -> None:
+        """Leave an attempt to the next flush."""
+        self._made.append(attempt)
+        self._flush_is_due.set()
+
+    async def _flush_until_closed(self) -> None:
+        """Write the attempts of half a second, or sooner if no more come soon of one of their Requests."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._flush_is_due.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._wait_for_end()
+            self._flush_is_due.clear()
+            attempts, self._made = self._made, []
+            by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
+            for attempt in attempts:
+                by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
+            # Small ones first: they may be all of a Request, and each waits for those in front of it.
+            for (request_id, number), made in sorted(by_run.items(), key=lambda item: len(item[1])):
+                with logs.about(request_id=request_id):
+                    flush = partial(copy_context().run, self._flush, request_id, number, made)
+                    is_written = await loop.run_in_executor(self._flush_thread, flush)
+                if is_written:
+                    self._forget([attempt.image for attempt in made])
+                elif not self._closed:
+                    self._made += made
+                    self._flush_is_due.set()
+            if self._closed and not self._made:
+                return
+
+    async def _wait_for_end(self) -> None:
+        """Wait until one of the Requests of which attempts were made has nothing in hand."""
+        while all(self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made):
+            self.slots.ended.clear()
+            await self.slots.ended.wait()
+
+    def _forget(self, images: list[ClaimedImage]) -> None:
+        self._held -= Counter(image.id for image in images)
+
+    async def _close(self, grace_seconds: float) -> None:
+        ends_at = _now() + grace_seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds - FLUSH_SECONDS):
+                await self.slots.empty.wait()
+        works = list(self._works)
+        for task in [self._starter, *works]:
+            task.cancel()
+        await asyncio.gather(self._starter, *works, return_exceptions=True)
+        await self._renew(self.slots.wanted())  # of nothing, which returns the leases
+        self._closed = True
+        self._flush_is_due.set()
+        await asyncio.wait([self._flusher], timeout=max(FLUSH_SECONDS, ends_at - _now()))
+        self._flusher.cancel()
+        await self._attempts.close()
+
+    # --- In the thread of the flush ---
+
+    def _flush(self, request_id: uuid.UUID, run: int, attempts: list[Attempt]) -> bool:
+        """Write outcomes. Return False, after a second, if the database does not take them."""
+        try:
+            close_old_connections()
+            written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id, run)
+        except Exception:
+            logger.exception("Outcomes of %d images of %s wait for the database", len(attempts), request_id)
+            time.sleep(1)
+            return False
+        try:
+            _remember(attempts, written)
+        except Exception:  # costs no more than fetching them again
+            logger.exception("The versions of %d pictures of %s were not stored", len(attempts), request_id)
+        return True
+
+
+def _remember(attempts: list[Attempt], written: list[Outcome]) -> None:
+    """Store the versions of pictures whose Images have been completed."""
+    completed = {outcome.id for outcome in written if outcome.status == ImageStatus.COMPLETED}
+    # By id, since an Image that was released and claimed again may have been attempted twice.
+    pictures = {
+        attempt.image.id: (attempt.image.batch, attempt.image.url, attempt.image.id, attempt.version)
+        for attempt in attempts
+        if attempt.version and attempt.image.id in completed
+    }
+    if pictures:
+        known_pictures.remember(pictures.values())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 _current: Pipeline | None = None

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 
 
 class FetchShares:
-    """Counts fetches from silent hosts: those that have not answered yet. Not thread-safe.
+    """Counts fetches from silent hosts: those that have not answered yet. Used in the event loop only.
 
     All silent hosts together get seven eighths of `slots`, those of one owner three quarters.
     """

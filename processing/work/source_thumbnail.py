@@ -1,4 +1,4 @@
-"""Thumbnails of source pictures for comparison with their outputs, fetched on demand and not stored."""
+"""Source pictures, whole or as thumbnails, to compare with their outputs: fetched on demand, not stored."""
 
 from threading import BoundedSemaphore, Lock
 from uuid import UUID
@@ -9,9 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from processing.compress import CompressError, Recipe, compress_isolated
-from processing.http.transport import guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.compress import Compressed, CompressError, Recipe, compress_isolated
+from processing.work.fetch import FetchError, fetch_alone
 from products.pages.pictures import image_with_output
 from products.pages.thumbnail import THUMBNAIL_PIXELS
 
@@ -22,7 +21,9 @@ MAX_CONCURRENT = 2
 _slots = BoundedSemaphore(MAX_CONCURRENT)
 # One at a time: decoding a large picture takes memory.
 _decoding = Lock()
-_RECIPE = Recipe(quality=70, format="webp", max_width=THUMBNAIL_PIXELS, max_height=THUMBNAIL_PIXELS)
+_THUMBNAIL = Recipe(quality=70, format="webp", max_width=THUMBNAIL_PIXELS, max_height=THUMBNAIL_PIXELS)
+#: Keeps the source's own picture data unless that is larger.
+_WHOLE = Recipe(quality=95, format="original")
 
 
 @require_GET
@@ -33,34 +34,35 @@ def source_thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     Answers with a placeholder picture if the source is not available, and 503 while MAX_CONCURRENT others
     are being fetched.
     """
+    return _answer(request, pk, _THUMBNAIL)
+
+
+@require_GET
+@login_required
+def source_picture(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Fetch the source of an Image now and answer with all of its pixels, as `source_thumbnail` does."""
+    return _answer(request, pk, _WHOLE)
+
+
+def _answer(request: HttpRequest, pk: UUID, recipe: Recipe) -> HttpResponse:
     url = image_with_output(request, pk).source_url
     if not _slots.acquire(blocking=False):
         return _placeholder("Busy, reload", {"Retry-After": str(FETCH_SECONDS)}, status=503)
     try:
-        data = _fetch_thumbnail(url)
+        made = _fetch(url, recipe)
     except (FetchError, CompressError):  # 200, since browsers log errors to the console
         return _placeholder("Not available", {"Cache-Control": "private, max-age=60"})
     finally:
         _slots.release()
     headers = {"Cache-Control": "private, max-age=2592000, immutable"}
-    return HttpResponse(data, content_type="image/webp", headers=headers)
+    return HttpResponse(made.data, content_type=f"image/{made.output.format}", headers=headers)
 
 
-def _fetch_thumbnail(url: str) -> bytes:
-    """Fetch a picture and scale it down. The data is untrusted, so a separate process decodes it."""
-    with guarded_transport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1) as transport:
-        fetched = fetch(
-            transport,
-            url,
-            timeout=FETCH_SECONDS,
-            max_bytes=settings.FETCH_MAX_BYTES,
-            user_agent=settings.FETCH_USER_AGENT,
-        )
+def _fetch(url: str, recipe: Recipe) -> Compressed:
+    """Fetch a picture and make an output of it. The data is untrusted, so a separate process decodes it."""
+    data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES).data
     with _decoding:
-        compressed = compress_isolated(
-            fetched.data, _RECIPE, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS
-        )
-    return compressed.data
+        return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS)
 
 
 def _placeholder(text: str, headers: dict[str, str], status: int = 200) -> HttpResponse:

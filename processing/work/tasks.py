@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from threading import Lock
+from typing import Any
 
 import dramatiq
 import redis
@@ -21,7 +22,7 @@ from processing import logs, runtime
 from processing.work import ingest as ingestion
 from processing.work import lane, pipeline
 from products import lifecycle
-from products.models import Request
+from products.models import Request, RequestStatus
 
 logger = logging.getLogger(__name__)
 
@@ -106,17 +107,17 @@ def send_lanes(batch: Request) -> None:
     """Send as many lanes as the Request needs."""
     _note_message(batch)
     for _ in range(lane.lanes_for(batch)):
-        work.send(str(batch.pk), batch.epoch)
+        _send(work, batch)
 
 
 def _send_all(batch: Request) -> None:
     """Send the messages of this epoch. If the broker is down, recovery sends them later."""
     try:
         if batch.sweep:
-            sweep.send(str(batch.pk), batch.epoch)
+            _send(sweep, batch)
         if batch.is_active and not batch.ingested:
-            ingest.send(str(batch.pk), batch.epoch)
-        if batch.is_active and batch.ingested_rows:  # else lanes start with the first chunk
+            _send(ingest, batch)
+        if batch.status == RequestStatus.PROCESSING:  # else lanes start with the first chunk
             send_lanes(batch)
     except redis.RedisError as error:
         logger.warning("The broker does not accept messages for %s: %s", batch.pk, error)
@@ -129,11 +130,14 @@ def _send_again(
     """Send a Request's message again. The message of a forwarded lane is already noted for recovery."""
     if not forwards:
         _note_message(batch, delay_seconds)
-    actor.send_with_options(
-        args=(str(batch.pk), batch.epoch, *([forwards] if forwards else [])),
-        delay=round(delay_seconds * 1000) or None,
-        lane=logs.subject().get("lane"),
-    )
+    arguments = [forwards] if forwards else []
+    delay = round(delay_seconds * 1000) or None
+    _send(actor, batch, *arguments, delay=delay, lane=logs.subject().get("lane"))
+
+
+def _send(actor: dramatiq.Actor[..., None], batch: Request, *arguments: int, **options: Any) -> None:
+    """Send a message of a Request, which takes its turn with those of its owner (`processing.work.turns`)."""
+    actor.send_with_options(args=(str(batch.pk), batch.epoch, *arguments), owner=batch.owner_id, **options)
 
 
 def _note_message(batch: Request, delay_seconds: float = 0) -> None:
@@ -148,7 +152,7 @@ def _active(request_id: str, epoch: int) -> Request | None:
 
 def _ingest_chunks(batch: Request) -> Iterator[bool]:
     """Ingest chunk by chunk; yield whether rows are left. Start the lanes with the first chunk."""
-    is_first = batch.ingested_rows == 0
+    is_first = batch.status == RequestStatus.PENDING
     for complete in ingestion.run(batch):
         if is_first:
             send_lanes(batch)

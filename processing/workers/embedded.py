@@ -19,7 +19,7 @@ from processing.work.tasks import QUEUE
 from processing.workers.recovery import take_over
 
 #: Threads of each queue. Queues that share threads would let slow receivers and feeds delay pictures.
-THREADS = {QUEUE: 4, WEBHOOKS: 8, FEEDS: MAX_FETCHES}
+THREADS = {QUEUE: 6, WEBHOOKS: 8, FEEDS: MAX_FETCHES}
 #: Seconds for deliveries and fetches of feeds under way at shutdown. Those that do not finish are made again.
 DELIVERY_GRACE_SECONDS = 2
 _running: list[dramatiq.Worker] = []

@@ -63,13 +63,14 @@ def prune(days: int) -> Pruned:
     KnownPicture.objects.delete_orphaned()
     PausedHost.objects.over().delete()
     files = size = 0
-    for deleted in chain(
-        *(
-            _delete_unused(default_storage, stored_keys(folder), Image.objects.outputs_in_use, now - GRACE)
-            for folder in output_folders()
-        ),
-        _delete_unused(storages["uploads"], _catalogues(), Request.objects.sources_in_use, now - GRACE),
-    ):
+    outputs = chain.from_iterable(
+        _delete_unused(default_storage, stored_keys(folder), Image.objects.outputs_in_use, now - GRACE)
+        for folder in output_folders()
+    )
+    catalogues = _delete_unused(
+        storages["uploads"], _catalogues(), Request.objects.sources_in_use, now - GRACE
+    )
+    for deleted in chain(outputs, catalogues):
         files, size = files + 1, size + deleted
     return Pruned(requests, files, size)
 

@@ -8,7 +8,7 @@ several dispatches of one Request in the same epoch only one succeeds.
 import logging
 from dataclasses import dataclass
 
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from processing.feeds import tasks as feeds
@@ -17,6 +17,7 @@ from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.tasks import enqueue_lost_deliveries
 from processing.work import pipeline
 from processing.work.claim import release
+from processing.work.models import Trial
 from processing.work.tasks import dispatch
 from processing.workers.models import Maintenance, Worker
 from products.feeds import runs
@@ -36,7 +37,10 @@ class Recovered:
 
 
 def recover() -> Recovered:
-    """Run one round: release the claims of dead workers, and send messages for what has stopped or is due."""
+    """Run one round: release the claims of dead workers, and send messages for what has stopped or is due.
+
+    Trials that have expired are deleted.
+    """
     alive, dead = Worker.objects.alive(), Worker.objects.dead()
     claimed = Image.objects.exclude(claimed_by__in=alive.values("pk"))
     if pipeline.is_worker():
@@ -57,6 +61,7 @@ def recover() -> Recovered:
     if sent:
         Maintenance.count_resent(sent)
         logger.info("Sent the messages of %d requests again, because no worker was working on them", sent)
+    Trial.objects.delete_expired()
     feeds.start_due()
     feeds.enqueue_waiting()
     return Recovered(released, sent, enqueue_lost_deliveries())
@@ -78,7 +83,7 @@ def _stranded() -> QuerySet[Request]:
     out: if workers have received messages that were sent later, an earlier one is lost.
     """
     recently = timezone.now() - MESSAGE_LOST_AFTER
-    passed = Worker.objects.alive().aggregate(until=Max("served_until"))["until"]
+    passed = Worker.objects.alive().aggregate(until=Min("served_until"))["until"]
     images = Image.objects.pending().filter(request=OuterRef("pk"))
     ingest_stopped = Q(ingested_rows__lt=F("products_total")) & (
         Q(last_progress_at=None) | Q(last_progress_at__lt=recently)

@@ -5,6 +5,7 @@ A process that only delivers webhooks runs recovery rounds alone.
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Event, Lock, Thread
 from typing import Any
@@ -20,6 +21,7 @@ from processing.storage.outputs import require_bucket
 from processing.timing import HEARTBEAT
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
+from processing.work.turns import PREFETCHED_MESSAGES, OwnerQueue
 from processing.workers import embedded
 from processing.workers.clock import ClockWatch, follow
 from processing.workers.models import Maintenance, Worker
@@ -56,7 +58,9 @@ class WorkerMiddleware(dramatiq.Middleware):
             row = Worker()
             row.beat()
             pipeline.start(row.pk)
-            self._progress = QueueProgress(worker.worker_threads)
+            worker.work_queue = queue = OwnerQueue(worker.worker_threads)
+            worker.queue_prefetch = PREFETCHED_MESSAGES
+            self._progress = QueueProgress(worker.worker_threads, queue.oldest)
             self._heartbeat = Heartbeat(row, self._progress)
             self._heartbeat.start()
         elif not pipeline.is_worker():
@@ -92,10 +96,14 @@ def _takes_pictures(worker: Any) -> bool:
 
 
 class QueueProgress:
-    """The position of this worker in the queue, which is first in, first out."""
+    """The position of this worker in the broker's queue, which is first in, first out.
 
-    def __init__(self, threads: int) -> None:
+    `oldest` returns when the message was sent that has waited longest in this process, None if none waits.
+    """
+
+    def __init__(self, threads: int, oldest: Callable[[], datetime | None]) -> None:
         self._threads = threads
+        self._oldest = oldest
         self._lock = Lock()
         self._running = 0
         self._latest: datetime | None = None
@@ -105,7 +113,7 @@ class QueueProgress:
         sent_at = datetime.fromtimestamp(timestamp / 1000, UTC)
         with self._lock:
             self._running += 1
-            self._latest = max(filter(None, [self._known(), sent_at]))
+            self._latest = max(filter(None, [_unless_ahead(self._latest), sent_at]))
 
     def end(self) -> None:
         """Note that a message has been processed."""
@@ -113,18 +121,19 @@ class QueueProgress:
             self._running -= 1
 
     def until(self) -> datetime | None:
-        """Return the time before which all messages were received or lost; now if a thread is idle.
+        """Return the time before which all messages were processed or lost; now if a thread is idle.
 
         None if it is not known.
         """
+        waiting = self._oldest()
         with self._lock:
-            return timezone.now() if self._running < self._threads else self._known()
+            is_idle = self._running < self._threads
+            return timezone.now() if is_idle and not waiting else _unless_ahead(waiting or self._latest)
 
-    def _known(self) -> datetime | None:
-        """Return the latest time of a message; None after the clock was set back to before it."""
-        return (
-            self._latest if self._latest and self._latest <= timezone.now() + MAX_CLOCK_DIFFERENCE else None
-        )
+
+def _unless_ahead(sent_at: datetime | None) -> datetime | None:
+    """Return when a message was sent; None if the clock was set back to before that."""
+    return sent_at if sent_at and sent_at <= timezone.now() + MAX_CLOCK_DIFFERENCE else None
 
 
 class RecoveryRounds(Thread):

@@ -60,6 +60,17 @@ class PasswordView(views.PasswordChangeView):
         return form.limit.mark(response) if form.limit else response
 
 
+class SetupView(views.PasswordResetConfirmView):
+    """The page behind the link that the log shows while nobody can log in. It works once."""
+
+    template_name = "accounts/setup.html"
+    success_url = reverse_lazy("home")
+    post_reset_login = True
+
+    def render_to_response(self, context: dict[str, Any], **response_kwargs: Any) -> HttpResponse:
+        return super().render_to_response(context, status=200 if self.validlink else 404, **response_kwargs)
+
+
 @require_safe
 @login_required
 def account(request: UserRequest) -> HttpResponse:

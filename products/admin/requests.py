@@ -278,6 +278,9 @@ class RequestAdmin(ActionAdmin):
         except CatalogueError as error:
             self.message_user(request, error.problems[0].detail, messages.ERROR)
             return None
+        except lifecycle.OptionsRefused as error:
+            self.message_user(request, " ".join(error.problems.values()), messages.ERROR)
+            return None
         self.report(request, [again], "This is a new request with the same file.", "Repeated.")
         return HttpResponseRedirect(reverse("admin:products_request_change", args=[again.pk]))
 

@@ -137,11 +137,22 @@ class ImageAdmin(RowAdmin):
     ordering = ["request_id", "number"]
     fieldsets = [
         (None, {"fields": ["of_request", "number", "address", "status", "error_code", "error_detail"]}),
-        ("Picture", {"fields": ["picture", "output_address", "source", "output", "unchanged", "animated"]}),
+        (
+            "Picture",
+            {
+                "fields": [
+                    *("picture", "output_address", "source", "output", "renditions"),
+                    *("unchanged", "animated"),
+                ]
+            },
+        ),
         ("Work", {"fields": ["host", "attempts", "crashes", "due_at", "claimed_by", "settled_at"]}),
         ("Products with this image", {"fields": ["shown_by"]}),
     ]
-    readonly_fields = ["of_request", "address", "picture", "output_address", "source", "output", "shown_by"]
+    readonly_fields = [
+        *("of_request", "address", "picture", "output_address", "source", "output", "renditions"),
+        "shown_by",
+    ]
 
     def matches_text(self, text: str) -> Q:
         return Image.has_url(text)
@@ -166,6 +177,14 @@ class ImageAdmin(RowAdmin):
     @admin.display
     def output(self, image: Image) -> str:
         return picture_facts(image.output_format, image.output_width, image.output_height, image.output_bytes)
+
+    @admin.display
+    def renditions(self, image: Image) -> SafeString | str:
+        shown = [
+            (one.name, link(one.path, picture_facts(one.format, one.width, one.height, one.bytes)))
+            for one in image.renditions.all()
+        ]
+        return format_html_join("", "<div>{}: {}</div>", shown) or EMPTY_VALUE
 
     @admin.display(description="products")
     def shown_by(self, image: Image) -> SafeString:

@@ -35,6 +35,7 @@ from products.models.recipes import (
     MAX_QUALITY,
     MAX_SIDE,
     MIN_QUALITY,
+    MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
     parse_background,
@@ -149,7 +150,7 @@ class RenditionSerializer(serializers.Serializer[Any]):
     max_width = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
     max_height = serializers.IntegerField(min_value=1, max_value=MAX_SIDE, required=False)
     fit = serializers.ChoiceField(Fit.choices, required=False)
-    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False)
+    background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False, allow_null=True)
     format = serializers.ChoiceField(Format.choices, required=False)
     quality = serializers.IntegerField(min_value=MIN_QUALITY, max_value=MAX_QUALITY, required=False)
 
@@ -175,6 +176,12 @@ def side_field(help_text: str) -> serializers.IntegerField:
         error_messages=number_errors(1, MAX_SIDE),
         help_text=help_text,
     )
+
+
+def yes_or_no(help_text: str) -> serializers.BooleanField:
+    """Return the field of an option that is off unless it is given."""
+    messages = {"invalid": MUST_BE_YES_OR_NO}
+    return serializers.BooleanField(default=False, error_messages=messages, help_text=help_text)
 
 
 class KnownFieldsMixin:
@@ -218,7 +225,7 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         help_text="Colour as `#rrggbb`, around padded pictures and behind transparency in JPEG. "
         "Transparent where the format can be, else white, if left out.",
     )
-    trim = serializers.BooleanField(default=False, help_text="Cut off uniform borders.")
+    trim = yes_or_no("Cut off uniform borders.")
     min_width = side_field("Narrower pictures fail with `too_small`.")
     min_height = side_field("Lower pictures fail with `too_small`.")
     names = serializers.ChoiceField(
@@ -232,13 +239,8 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         help_text="Further outputs of every picture, as JSON. What one does not name is as in the main "
         "output; one that names any of the four sizes inherits none of them, nor `fit`.",
     )
-    strict = serializers.BooleanField(
-        default=False, help_text="Refuse the whole file if any row or cell is invalid."
-    )
-    force = serializers.BooleanField(
-        default=False,
-        help_text="Fetch and compress every picture, even if an earlier request has its output.",
-    )
+    strict = yes_or_no("Refuse the whole file if any row or cell is invalid.")
+    force = yes_or_no("Fetch and compress every picture, even if an earlier request has its output.")
     encoding = EncodingField(
         required=False,
         allow_blank=True,

@@ -35,6 +35,7 @@ from products.api.serializers import (
     RequestSerializer,
     SubmissionSerializer,
 )
+from products.api.sharing import ShareMixin
 from products.catalogue import Problem, Reading
 from products.lifecycle import preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
@@ -160,6 +161,7 @@ def submit(
 
 class RequestViewSet(
     RepairMixin,
+    ShareMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,

@@ -6,7 +6,7 @@ bad row or cell is a `Problem` in the report of `validate` or `preview`.
 """
 
 from products.catalogue.columns import ColumnNames, Columns, hash_of_header
-from products.catalogue.encoding import ENCODINGS, Encoding, known_encoding
+from products.catalogue.encoding import ENCODINGS, UNKNOWN_ENCODING, Encoding, known_encoding
 from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
 from products.catalogue.picture_cells import split_urls
 from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, url_problem
@@ -20,6 +20,7 @@ __all__ = [
     "FIRST_PROBLEMS",
     "MAX_COLUMNS",
     "MAX_URL",
+    "UNKNOWN_ENCODING",
     "Catalogue",
     "CatalogueError",
     "ColumnNames",

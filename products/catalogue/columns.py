@@ -101,7 +101,7 @@ _REPORTED = {"serial": 10, "name": 3, "images": len(ALIASES["images"])}
 # Columns that a result adds after those of its input. They are replaced when a result is uploaded again.
 RESULT_COLUMNS = ["Output Image Urls", "Status", "Error"]
 # Those of renditions follow the first of them, and may be numbered.
-_RENDITION_COLUMN = re.compile(r"\s*Output Image Urls \([a-z0-9_-]{1,20}\)( \d+)?\s*", re.IGNORECASE)
+_RENDITION_COLUMN = re.compile(r"Output Image Urls \([a-z0-9_-]{1,20}\)( \d++)?", re.IGNORECASE)
 
 _PUNCTUATION = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r" ?(?<!\d)\d++$")
@@ -187,7 +187,7 @@ def input_columns(header: list[str]) -> int:
     These are RESULT_COLUMNS, with those of renditions, and may be numbered.
     """
     start = max(0, len(header) - len(RESULT_COLUMNS) + 1)
-    while start and _RENDITION_COLUMN.fullmatch(header[start - 1]):
+    while start and _RENDITION_COLUMN.fullmatch(header[start - 1].strip()):
         start -= 1
     ending = [*header[start - 1 : start], *header[1 - len(RESULT_COLUMNS) :]] if start else []
     is_result = [_COPY.sub("", normalise(name)) for name in ending] == list(map(normalise, RESULT_COLUMNS))

@@ -69,6 +69,9 @@ class Encoding:
         return "surrogateescape" if self.is_damaged and self.name == "utf-8" else ""
 
 
+UNKNOWN_ENCODING = "Unknown encoding. Supported are utf-8, utf-16, cp1252, gbk, mac-roman and others."
+
+
 def known_encoding(name: str) -> str:
     """Return Python's name of an encoding, given any of its names. Raise ValueError if not in ENCODINGS."""
     try:
@@ -76,7 +79,7 @@ def known_encoding(name: str) -> str:
     except (LookupError, ValueError):
         found = ""
     if found not in ENCODINGS:
-        raise ValueError("Unknown encoding. Supported are utf-8, utf-16, cp1252, gbk, mac-roman and others.")
+        raise ValueError(UNKNOWN_ENCODING)
     return found
 
 

@@ -22,7 +22,7 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 
 from products.lifecycle.corrections import Corrections, correct
 from products.lifecycle.drafts import discard_draft, keep_draft
-from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk
+from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk, parts_of_row
 from products.lifecycle.profiles import (
     OptionsRefused,
     check_options,
@@ -65,6 +65,7 @@ __all__ = [
     "file_too_large",
     "ingest_chunk",
     "keep_draft",
+    "parts_of_row",
     "preview_catalogue",
     "record",
     "repeat",

@@ -252,9 +252,11 @@ def _count(batch: Request, outcomes: Collection[Outcome]) -> None:
         batch.count_progress(len(completed) + failed)
     batch.images_completed += len(completed)
     batch.images_failed += failed
-    unchanged = [outcome for outcome in completed if outcome.unchanged]
-    batch.images_unchanged += len(unchanged)
+    batch.images_unchanged += sum(outcome.unchanged for outcome in completed)
     batch.bytes_unchanged += sum(outcome.bytes_taken for outcome in completed)
-    batch.bytes_source_unchanged += sum(outcome.source.bytes for outcome in unchanged if outcome.source)
+    # Also of a picture that only gets a rendition more: its saving was counted with its main output.
+    batch.bytes_source_unchanged += sum(
+        outcome.source.bytes for outcome in completed if outcome.source and outcome.taken_from
+    )
     batch.bytes_source += sum(outcome.source.bytes for outcome in completed if outcome.source)
     batch.bytes_output += sum(outcome.output_bytes for outcome in completed)

@@ -53,9 +53,9 @@ def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[str
                 while text := "".join(islice(lines, COPIED_ROWS)):
                     copy.write(text)
         else:
-            places = ", ".join(["%s"] * len(columns))
-            values = [(*row, *constants) for row in rows]
-            cursor.executemany(f"INSERT INTO {target} VALUES ({places})", values)  # noqa: S608 (no input)
+            same_places = "".join([", %s"] * len(constants))
+            into = f"INSERT INTO {target} SELECT *{same_places} FROM new"  # noqa: S608 (no input)
+            _merge_into_sqlite(cursor, into, names, rows, constants)
 
 
 def update(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -118,12 +118,25 @@ def _merge(statement: str, fields: list[Field], rows: Iterable[Sequence[Any]]) -
             if objects := [dict(zip(keys, row, strict=True)) for row in rows]:
                 cursor.execute(f"WITH {new} {statement}", [json.dumps(objects, default=_in_json)])
         else:
-            # Some hundreds at once: for each statement and row, the driver lets other threads run first.
-            place = f"({', '.join(['%s'] * len(names))})"
-            converted = map(_sqlite_converter(fields), rows)
-            while some := list(islice(converted, MERGED_ROWS)):
-                new = f"new ({', '.join(names)}) AS (VALUES {', '.join([place] * len(some))})"
-                cursor.execute(f"WITH {new} {statement}", list(chain.from_iterable(some)))
+            _merge_into_sqlite(cursor, statement, names, map(_sqlite_converter(fields), rows))
+
+
+def _merge_into_sqlite(
+    cursor: Any,
+    statement: str,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    parameters: Sequence[Any] = (),
+) -> None:
+    """Execute a statement with these parameters that reads rows from a table named `new`.
+
+    Some hundreds at once: for each statement and row, the driver lets other threads run first.
+    """
+    place = f"({', '.join(['%s'] * len(names))})"
+    remaining = iter(rows)
+    while some := list(islice(remaining, MERGED_ROWS)):
+        new = f"new ({', '.join(names)}) AS (VALUES {', '.join([place] * len(some))})"
+        cursor.execute(f"WITH {new} {statement}", [*chain.from_iterable(some), *parameters])
 
 
 def _in_json(value: Any) -> str:

@@ -42,6 +42,10 @@ class Names(models.TextChoices):
     SOURCE = "source", "Source file name"
 
 
+#: The sentence for what is neither yes nor no.
+MUST_BE_YES_OR_NO = "Use true or false."
+
+
 def must_be_number(low: int, high: int) -> str:
     """Return the sentence for what is no whole number, or not between these."""
     return f"Use a whole number from {low:,} to {high:,}."
@@ -96,7 +100,7 @@ def _parse_rendition(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"Rendition {number}: name must be 1 to 20 characters of a-z, 0-9, _ and -.")
     parsed: dict[str, Any] = {"name": name}
     for key, value in given.items():
-        if key == "name" or value is None:
+        if key == "name" or (value is None and key != "background"):
             continue
         try:
             parsed[key] = _parse_output_option(key, value)
@@ -110,8 +114,8 @@ def _parse_output_option(key: str, value: Any) -> Any:
         return _parse_number(value, 1, MAX_SIDE)
     if key == "quality":
         return _parse_number(value, MIN_QUALITY, MAX_QUALITY)
-    if key == "background":
-        return parse_background(value if isinstance(value, str) else "")
+    if key == "background":  # null is a value: transparent, though the main output has a background
+        return None if value is None else parse_background(value if isinstance(value, str) else "")
     choices = {"fit": Fit.values, "format": Format.values}.get(key)
     if choices is None:
         raise ValueError(f"There is no such option. {must_be_one_of(('name', *OUTPUT_OPTIONS))}")

@@ -1,5 +1,6 @@
 """Requests: uploaded catalogues with their options, status and counters."""
 
+import secrets
 import time
 import uuid
 from collections.abc import Collection
@@ -108,6 +109,8 @@ class Request(models.Model):
     filename = models.CharField(max_length=255)
     name = models.CharField(max_length=200, blank=True, help_text="Shown instead of the file name.")
     note = models.CharField(max_length=500, blank=True)
+    # Part of the address under which it is shown without a login; blank: it is not.
+    share_key = models.CharField(max_length=22, blank=True, default="", db_default="", editable=False)
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
@@ -218,7 +221,7 @@ class Request(models.Model):
     images_unchanged = models.PositiveIntegerField(default=0)
     bytes_source = models.PositiveBigIntegerField(default=0)
     bytes_output = models.PositiveBigIntegerField(default=0)
-    # Of unchanged pictures: of their outputs, and of their sources.
+    # Of outputs that were taken over, and of the sources of which the main output was.
     bytes_unchanged = models.PositiveBigIntegerField(default=0)
     bytes_source_unchanged = models.PositiveBigIntegerField(default=0)
 
@@ -260,6 +263,24 @@ class Request(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("request", args=[self.pk])
+
+    def share(self) -> None:
+        """Share the Request, with a new address unless it is shared already."""
+        key = secrets.token_urlsafe(16)
+        Request.objects.filter(pk=self.pk, share_key="").update(share_key=key)
+        self.refresh_from_db(fields=["share_key"])
+
+    def unshare(self) -> None:
+        """End sharing; the address never works again."""
+        Request.objects.filter(pk=self.pk).update(share_key="")
+        self.share_key = ""
+
+    @property
+    def share_url(self) -> str:
+        """Full URL of the shared page, or "" if the Request is not shared."""
+        if not self.share_key:
+            return ""
+        return f"{settings.PUBLIC_URL}{reverse('shared', args=[self.pk, self.share_key])}"
 
     @property
     def has_detected_encoding(self) -> bool:
@@ -324,12 +345,12 @@ class Request(models.Model):
 
     @property
     def bytes_source_new(self) -> int:
-        """Size of the sources whose outputs were made for this Request."""
+        """Size of the sources whose main outputs were made for this Request."""
         return self.bytes_source - self.bytes_source_unchanged
 
     @property
     def bytes_saved(self) -> int:
-        """Bytes saved by the outputs made for this Request; not by those of unchanged pictures."""
+        """Bytes saved by the outputs made for this Request; negative if it has only added renditions."""
         return self.bytes_source_new - (self.bytes_output - self.bytes_unchanged)
 
     @property

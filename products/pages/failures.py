@@ -22,7 +22,8 @@ from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
 from products.pages.requests import STILL_ACTIVE, changeable
-from products.results.failures import FailureGroup, explain, failure_groups
+from products.pages.tabs import tab_context
+from products.results.failures import FailureGroup, explain, failure_groups, failures_by_cause
 from products.throttling import LimitReached
 
 PICTURES_PER_PAGE = 50
@@ -151,7 +152,8 @@ def _page(request: UserRequest, batch: Request, *, status: int = 200, **context:
     page = Paginator(groups, SHOWN_GROUPS).get_page(request.GET.get("page"))
     after = request.GET.get("after", "")
     context |= {
-        "batch": batch,
+        **tab_context(request, batch, "failures"),
+        "failures": failures_by_cause(batch),
         "groups": page,
         "may_repair": may(request.user, "change", batch) and not batch.is_active,
         "query": request.GET.urlencode(),

@@ -1,17 +1,19 @@
 """Forms of the upload, the preview, and the lists of requests and products."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db.models import OrderBy
 from django.http import QueryDict
 
 from products.catalogue import (
     ENCODINGS,
     FIRST_PROBLEMS,
     MAX_URL,
+    UNKNOWN_ENCODING,
     ColumnNames,
     Head,
     Problem,
@@ -19,13 +21,13 @@ from products.catalogue import (
     check_base_url,
 )
 from products.lifecycle import OptionsRefused, choose_profile
-from products.models import Fit, Format, Names, Profile, Request, RequestStatus
+from products.models import Fit, Format, ImageStatus, Names, Profile, Request, RequestStatus
 from products.models.image import Causes
 from products.models.recipes import (
     MAX_QUALITY,
     MAX_SIDE,
     MIN_QUALITY,
-    RECIPE_OPTIONS,
+    MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
     parse_background,
@@ -33,6 +35,7 @@ from products.models.recipes import (
     recipe_problems,
 )
 from products.models.validators import validate_http_url
+from products.results.week import BYTES_SAVED
 
 #: What a column may hold, as it is chosen above the first rows of a refused file.
 ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
@@ -70,6 +73,27 @@ class RenditionsField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         return super().prepare_value(value) if value else ""
+
+
+class YesNoInput(forms.CheckboxInput):
+    """A checkbox whose field sees what was sent."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name, False)
+
+
+class YesNoField(forms.BooleanField):
+    """Yes as a browser sends it, or as `true` and `1`; no if it is left out, or as `false` and `0`."""
+
+    widget = YesNoInput
+
+    def to_python(self, value: Any) -> bool:
+        text = str(value or "false").lower()
+        if text in {"on", "true", "1"}:
+            return True
+        if text in {"false", "0"}:
+            return False
+        raise ValidationError(MUST_BE_YES_OR_NO, "invalid")
 
 
 class OptionsForm(forms.Form):
@@ -112,7 +136,7 @@ class OptionsForm(forms.Form):
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
     )
-    trim = forms.BooleanField(
+    trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
     )
     min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
@@ -133,12 +157,12 @@ class OptionsForm(forms.Form):
         help_text="Further sizes of every picture, as JSON. For example "
         "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
     )
-    strict = forms.BooleanField(
+    strict = YesNoField(
         label="Strict",
         required=False,
         help_text="Reject the file if it has any invalid row or cell. Otherwise those are marked as failed.",
     )
-    force = forms.BooleanField(
+    force = YesNoField(
         label="Fetch all pictures again",
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
@@ -161,7 +185,7 @@ class OptionsForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        if not any(name in self.errors for name in RECIPE_OPTIONS):
+        if not self.errors.keys() & OptionsForm.base_fields.keys():
             for option, sentence in recipe_problems(self.cleaned_options).items():
                 self.add_error(option, sentence)
         return data
@@ -268,6 +292,7 @@ class DraftForm(OptionsForm):
         label="Encoding",
         required=False,
         choices=[("", "Detect automatically"), *((name, name) for name in sorted(ENCODINGS))],
+        error_messages={"invalid_choice": UNKNOWN_ENCODING},
         help_text="Choose another encoding if letters look wrong in the preview.",
     )
     base_url = forms.CharField(
@@ -390,7 +415,7 @@ class ReplaceForm(RetryForm):
 class UrlForm(forms.Form):
     """A URL to fetch a picture from."""
 
-    url = forms.CharField(max_length=MAX_URL, validators=[validate_http_url])
+    url = forms.CharField(label="New URL", max_length=MAX_URL, validators=[validate_http_url])
 
 
 class CorrectionsForm(forms.Form):
@@ -438,8 +463,58 @@ class RunsForm(forms.Form):
 class RequestSearchForm(forms.Form):
     """Filters of the list of requests."""
 
+    #: The order of each choice of `sort`.
+    ORDERS: ClassVar[dict[str, list[str | OrderBy]]] = {
+        "newest": ["-created_at"],
+        "name": ["filename", "-created_at"],
+        "failed": ["-images_failed", "-created_at"],
+        "saved": [BYTES_SAVED.desc(), "-created_at"],
+    }
+
     q = forms.CharField(label="File name", required=False, max_length=MAX_SEARCH_LENGTH)
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any"), *RequestStatus.choices])
+    sort = forms.ChoiceField(
+        required=False, choices=[(name, name) for name in ORDERS], widget=forms.HiddenInput
+    )
+
+
+class BulkForm(forms.Form):
+    """What is to be done with several Requests."""
+
+    action = forms.ChoiceField(choices=[("cancel", "Cancel"), ("delete", "Delete")])
+    confirmed = forms.BooleanField(required=False)
+
+
+class PictureSearchForm(forms.Form):
+    """Filters and order of a Request's pictures."""
+
+    #: Formats of sources by the names that Images have.
+    FORMATS = ("jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "jpeg2000", "psd", "ico")
+    SORTS: ClassVar[dict[str, str]] = {
+        "": "As in the file",
+        "saved": "Most saved",
+        "largest": "Largest before",
+        "smallest": "Fewest pixels",
+    }
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=2048,
+        widget=forms.TextInput(attrs={"placeholder": "Part of the URL"}),
+    )
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any"), *ImageStatus.choices, ("unchanged", "Unchanged")],
+    )
+    format = forms.ChoiceField(
+        label="Format", required=False, choices=[("", "Any"), *((name, name.upper()) for name in FORMATS)]
+    )
+    host = forms.CharField(label="Host", required=False, max_length=300)
+    smaller = forms.IntegerField(label="Smaller than (px)", required=False, min_value=1, max_value=MAX_SIDE)
+    sort = forms.ChoiceField(label="Sort", required=False, choices=[*SORTS.items()])
+    start = forms.IntegerField(required=False, min_value=1, max_value=10_000_000, widget=forms.HiddenInput)
 
 
 class ProductSearchForm(forms.Form):

@@ -6,7 +6,14 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage, storages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+)
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 from django.views.static import serve
@@ -85,6 +92,22 @@ def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
     # The output of an Image never changes once it exists.
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
     return HttpResponse(data, content_type="image/webp", headers=headers)
+
+
+@require_safe
+@login_required
+def output(request: HttpRequest, pk: UUID) -> HttpResponseBase:
+    """Answer with an Image's output from this server, wherever it is stored, for pages that compare it."""
+    key = image_with_output(request, pk).output_key
+    try:
+        file = default_storage.open(key)
+    except STORAGE_ERRORS as error:
+        raise Http404 from error
+    headers = {
+        "Content-Security-Policy": MEDIA_POLICY,
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    return FileResponse(file, content_type=CONTENT_TYPES[key.rpartition(".")[2]], headers=headers)
 
 
 def image_with_output(request: HttpRequest, pk: UUID) -> Image:

@@ -57,7 +57,7 @@ def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
     code = query.get("code", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
-    places = _first_places(products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
+    places = _first_places(batch, products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
     has_pending = any(place.in_pending for of_row in places.values() for place in of_row)
     return {
         "form": form,
@@ -71,7 +71,9 @@ def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
     }
 
 
-def _first_places(products: list[Product], most: int, code: str) -> "defaultdict[UUID, list[Any]]":
+def _first_places(
+    batch: Request, products: list[Product], most: int, code: str
+) -> "defaultdict[UUID, list[Any]]":
     """Return the first places of each product, those that failed with the error `code` before others.
 
     Each says how many Images of its product are in each status, like `in_pending`. The database counts
@@ -84,7 +86,8 @@ def _first_places(products: list[Product], most: int, code: str) -> "defaultdict
         for status in ImageStatus
     }
     places = ProductImage.objects.filter(product__in=products).select_related("image")
-    places = places.prefetch_related("image__renditions")
+    if batch.renditions:
+        places = places.prefetch_related("image__renditions")
     found: defaultdict[UUID, list[Any]] = defaultdict(list)
     for place in places.annotate(rank=rank, **counts).filter(rank__lte=most).order_by("product_id", "rank"):
         found[place.product_id].append(place)

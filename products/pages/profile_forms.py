@@ -57,11 +57,6 @@ class SaveProfileForm(forms.Form):
             raise ValidationError(TOO_MANY_PROFILES, "too_many_profiles")
         return name
 
-    @property
-    def problems(self) -> list[str]:
-        """All errors as sentences."""
-        return [f"Profile name: {text}" for texts in self.errors.values() for text in texts]
-
     def save(self, options: Mapping[str, Any], header: Sequence[str] | None) -> Profile:
         """Create the profile of these options, for catalogues with this header if that is wanted."""
         return Profile.objects.create(

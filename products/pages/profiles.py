@@ -13,12 +13,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
 from products.catalogue import Catalogue, CatalogueError, Reading, read_head
-from products.models import Profile, Request
+from products.models import Profile
 from products.models.files import storage_checked
 from products.models.owned import is_granted
 from products.models.profile import MAX_PROFILES, NO_PUBLISHED_WEBHOOK, TOO_MANY_PROFILES
 from products.pages.profile_forms import ProfileForm, SaveProfileForm
 from products.pages.ready_made import READY_MADE
+from products.pages.requests import changeable
+from products.pages.tabs import tab_context
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -92,17 +94,15 @@ def publish(request: UserRequest, pk: UUID) -> HttpResponse:
     return redirect(found)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def save_from_request(request: UserRequest, pk: UUID) -> HttpResponse:
     """Save the options of a Request as a profile."""
-    rows = Request.objects
-    batch = get_permitted(rows.visible_to(request.user), rows.changeable_by(request.user), pk)
-    form = SaveProfileForm(request.user, request.POST)
-    if not form.is_valid():
-        for problem in form.problems:
-            messages.error(request, problem)
-        return redirect(batch)
+    batch = changeable(request, pk)
+    form = SaveProfileForm(request.user, request.POST if request.method == "POST" else None)
+    if not form.is_bound or not form.is_valid():
+        context = {**tab_context(request, batch, "profile"), "save_form": form}
+        return render(request, "pages/request_profile.html", context, status=400 if form.errors else 200)
     header, columns = None, batch.columns
     try:
         with storage_checked(), batch.source.open("rb") as source:

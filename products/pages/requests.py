@@ -1,45 +1,38 @@
-"""Pages of requests: the list, one request with its parts that poll, and its buttons."""
+"""The list of requests, and the buttons of one or several of them."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
+from django.db.models import Sum
 from django.forms.models import model_to_dict
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
-from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarget
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from products import lifecycle
-from products.accounts.authentication import HtmxRequest, UserRequest
-from products.accounts.rights import get_permitted, may
+from products.accounts.authentication import UserRequest
+from products.accounts.rights import get_permitted
 from products.catalogue import CatalogueError
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Request
+from products.models.ids import parse_uuid
 from products.pages.forms import (
+    BulkForm,
     DetailsForm,
     OptionsForm,
     RequestSearchForm,
     RetryForm,
-    RunsForm,
     describe_problems,
 )
-from products.pages.products import products_context
-from products.pages.profile_forms import SaveProfileForm
-from products.results.changes import State, count_changes
-from products.results.failures import failures_by_cause
+from products.pages.tabs import tab_context
+from products.results.week import BYTES_SAVED
 from products.throttling import LimitReached
 
 REQUESTS_PER_PAGE = 25
 STILL_ACTIVE = "This request is still being processed. Wait until it has finished."
-# Longer than an attempt and the longest pause before the next one together.
-STALLED_AFTER = timedelta(minutes=2)
-MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1, 15
 
 
 @require_safe
@@ -53,64 +46,43 @@ def requests(request: UserRequest) -> HttpResponse:
         own = own.filter(status=status)
     if words := query.get("q"):
         own = own.filter(filename__icontains=words)
-    page = Paginator(own, REQUESTS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {"form": form, "page": page, "is_search": any(query.values())}
+    total = own.aggregate(saved=Sum(BYTES_SAVED))["saved"] or 0
+    sort = query.get("sort") or "newest"
+    page = Paginator(own.order_by(*form.ORDERS[sort], "-id"), REQUESTS_PER_PAGE).get_page(
+        request.GET.get("page")
+    )
+    context = {
+        "form": form,
+        "page": page,
+        "is_search": bool(status or words),
+        "sort": sort,
+        "total_saved": total,
+        "has_active": any(batch.is_active for batch in page),
+    }
     return render(request, "pages/requests.html", context)
 
 
-@require_safe
+@require_POST
 @login_required
-def request_page(request: UserRequest, pk: UUID) -> HttpResponse:
-    """One Request: progress, results, failures and a page of its products."""
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
-    return render(request, "pages/request.html", _page_context(request, batch))
-
-
-@require_safe
-def request_progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
-    """The progress section, which polls while the Request is active.
-
-    A poll is answered with the whole page once the file has been read or the Request has finished, with a
-    notice if the Request was deleted, and with a reload if the user has logged out.
-    """
-    if not request.user.is_authenticated:
-        return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.path)
-    batch = Request.objects.visible_to(request.user).filter(pk=pk).first()
-    if batch is None:
-        if request.htmx:
-            # A reload would cancel the navigation of a user who has just clicked Delete.
-            return reswap(retarget(render(request, "pages/_gone.html"), "#main"), "innerHTML")
-        raise Http404
-    was_just_read = "reading" in request.GET and batch.ingested
-    if request.htmx and (was_just_read or not batch.is_active):
-        page = render(request, "pages/request.html", _page_context(request, batch))
-        return reselect(retarget(page, "#main"), "#main")
-    return render(request, "pages/_progress.html", {**_progress_context(batch), "is_poll": request.htmx})
-
-
-@require_safe
-@login_required
-def request_products(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The products section. Answers 204 if no picture has settled since the page's count `seen`."""
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
-    if request.GET.get("seen") == str(batch.images_settled):
-        return HttpResponse(status=204)
-    return render(request, "pages/_products.html", {"batch": batch, **products_context(request, batch)})
-
-
-@require_safe
-@login_required
-def request_causes(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The failures section. Answers 204 if no picture has failed since the page's count `seen`."""
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
-    if request.GET.get("seen") == str(batch.images_failed):
-        return HttpResponse(status=204)
-    context = {
-        "batch": batch,
-        "failures": failures_by_cause(batch),
-        "may_change": may(request.user, "change", batch),
-    }
-    return render(request, "pages/_failures.html", context)
+def bulk(request: UserRequest) -> HttpResponse:
+    """Cancel or delete the Requests that are ticked. A deletion is confirmed on a page of its own."""
+    form = BulkForm(request.POST)
+    ticked = list(filter(None, map(parse_uuid, request.POST.getlist("request")[:REQUESTS_PER_PAGE])))
+    own = list(Request.objects.present().filter(owner=request.user.pk, pk__in=ticked))
+    if not own or not form.is_valid():
+        messages.error(request, "Nothing was selected. Tick requests first.")
+        return redirect("requests")
+    noun = f"{len(own)} request{'' if len(own) == 1 else 's'}"
+    if form.cleaned_data["action"] == "cancel":
+        count = sum(lifecycle.cancel(batch) for batch in own)
+        messages.success(request, f"Canceled {count} of {noun}. Completed pictures are kept.")
+        return redirect("requests")
+    if not form.cleaned_data["confirmed"]:
+        return render(request, "pages/bulk_delete.html", {"batches": own})
+    for batch in own:
+        lifecycle.delete(batch)
+    messages.success(request, f"{noun} deleted.")
+    return redirect("requests")
 
 
 @require_POST
@@ -149,26 +121,29 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect(batch)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def details(request: UserRequest, pk: UUID) -> HttpResponse:
     """Change the name and the note of a Request."""
     batch = changeable(request, pk)
-    form = DetailsForm(request.POST)
-    if not form.is_valid():
-        context = {**_page_context(request, batch), "details_form": form}
-        return render(request, "pages/request.html", context, status=400)
+    form = DetailsForm(request.POST) if request.method == "POST" else DetailsForm(instance=batch)
+    if not form.is_bound or not form.is_valid():
+        context = {**tab_context(request, batch, "details"), "form": form}
+        return render(request, "pages/details.html", context, status=400 if form.errors else 200)
     Request.objects.filter(pk=batch.pk).update(**form.cleaned_data)
     messages.success(request, "Saved.")
     return redirect(batch)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def repeat(request: UserRequest, pk: UUID) -> HttpResponse:
     """Submit the file of a Request again with other options, and show the new Request."""
-    batch, form = changeable(request, pk), OptionsForm(request.POST)
-    limit: LimitReached | None = None
+    batch = changeable(request, pk)
+    if request.method != "POST":
+        initial = model_to_dict(batch, list(OptionsForm.base_fields))
+        return _repeat_page(request, batch, OptionsForm(initial=initial))
+    form = OptionsForm(request.POST)
     try:
         count_upload(request.user)
         check_open_work(request.user)
@@ -177,14 +152,19 @@ def repeat(request: UserRequest, pk: UUID) -> HttpResponse:
             messages.success(request, "This is a new request with the same file.")
             return redirect(again)
     except LimitReached as error:
-        limit = error
         form.add_error(None, error.detail)
+        return error.mark(_repeat_page(request, batch, form))
     except CatalogueError as error:
         for text in describe_problems(error.problems):
             form.add_error(None, text)
-    context = {**_page_context(request, batch), "options_form": form}
-    response = render(request, "pages/request.html", context, status=400)
-    return limit.mark(response) if limit else response
+    return _repeat_page(request, batch, form, status=400)
+
+
+def _repeat_page(
+    request: UserRequest, batch: Request, form: OptionsForm, *, status: int = 200
+) -> HttpResponse:
+    context: dict[str, Any] = {**tab_context(request, batch, "repeat"), "form": form}
+    return render(request, "pages/repeat.html", context, status=status)
 
 
 @require_POST
@@ -202,67 +182,3 @@ def changeable(request: HttpRequest, pk: UUID) -> Request:
     """Return a Request. Raises Http404 or PermissionDenied unless the user may change it."""
     requests = Request.objects
     return get_permitted(requests.visible_to(request.user), requests.changeable_by(request.user), pk)
-
-
-def _page_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
-    """Return the template context of the whole page."""
-    products = products_context(request, batch)
-    has_missing = batch.images_failed or batch.images_canceled or not batch.ingested
-    context = {
-        **_progress_context(batch),
-        **products,
-        "retryable": has_missing and not batch.is_active,
-        "failures": failures_by_cause(batch),
-        "may_change": may(request.user, "change", batch),
-        "may_delete": may(request.user, "delete", batch),
-        "details_form": DetailsForm(instance=batch),
-        "save_form": SaveProfileForm(request.user),
-        "options_form": OptionsForm(initial=model_to_dict(batch, list(OptionsForm.base_fields))),
-    }
-    is_first_page = not (products["is_search"] or products["has_previous"])
-    return context | _changes_context(request, batch, is_first_page=is_first_page)
-
-
-def _changes_context(request: HttpRequest, batch: Request, *, is_first_page: bool) -> dict[str, Any]:
-    """Return the template context of the changes: between two runs if the query string names them."""
-    is_chosen = "against_run" in request.GET
-    form = RunsForm(batch.run, request.GET if is_chosen else None)
-    context: dict[str, Any] = {"runs_form": form}
-    if form.is_valid():
-        run, against_run = form.cleaned_data["run"], form.cleaned_data["against_run"]
-        states = State.after_run(batch, run), State.after_run(batch, against_run)
-        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
-    # Counting changes reads two whole catalogues, so searches and later pages do without.
-    elif is_first_page and not batch.is_active and (earlier := batch.earlier):
-        context |= {"earlier": earlier, "changes": count_changes(State(batch), State(earlier))}
-    return context
-
-
-def _progress_context(batch: Request) -> dict[str, Any]:
-    """Return the template context of the progress section.
-
-    `done_at` is the estimated end or None, `quiet_since` the time of the last progress if that is long ago,
-    `pace` a text such as “12 pictures per second”. Pages poll less often the longer nothing has moved.
-    """
-    now = timezone.now()
-    seconds = batch.eta_seconds
-    moved_at = max(filter(None, [batch.created_at, batch.started_at, batch.last_progress_at]))
-    quiet = now - moved_at
-    poll_seconds = round(quiet.total_seconds() / 10)
-    return {
-        "batch": batch,
-        "done_at": None if seconds is None else now + timedelta(seconds=seconds),
-        "quiet_since": moved_at if batch.is_active and quiet > STALLED_AFTER else None,
-        "pace": _format_pace(batch.per_second),
-        "waiting": batch.images.waiting_by_host() if batch.is_active else [],
-        "poll_seconds": min(max(poll_seconds, MIN_POLL_SECONDS), MAX_POLL_SECONDS),
-    }
-
-
-def _format_pace(per_second: float) -> str:
-    """Return a rate in the smallest unit in which it is at least one picture, or an empty string."""
-    for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
-        count = per_second * seconds
-        if count >= 1:
-            return f"{count:,.0f} picture{'s' if count >= 1.5 else ''} per {unit}"
-    return ""

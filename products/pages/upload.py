@@ -1,12 +1,14 @@
 """Upload form and preview: from a catalogue file through a Draft to a Request."""
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.core.files import File
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -15,7 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, Reading, read_head
+from products.catalogue import CatalogueError, Head, Reading, read_head
 from products.catalogue.problems import shorten
 from products.lifecycle import IdempotencyConflict, OptionsRefused, check_catalogue, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
@@ -24,9 +26,12 @@ from products.models.files import storage_checked
 from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
 from products.pages.profile_forms import SaveProfileForm, with_profile
 from products.pages.profiles import header_and_columns
+from products.results.week import week_of
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
+#: Makes pictures of a catalogue: its owner, the file, the options.
+MakeTrial: TypeAlias = Callable[[User, "File[bytes]", dict[str, Any]], Any]
 #: Of the first rows of a file that is refused.
 MAX_SHOWN_COLUMNS, MAX_SHOWN_CHARS = 50, 100
 
@@ -55,7 +60,14 @@ def home(request: UserRequest) -> HttpResponse:
         form.add_problems(error.problems)
     form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
-    context = {"form": form, "batches": own[:RECENT_REQUESTS], "max_bytes": settings.UPLOAD_MAX_BYTES}
+    batches = list(own[:RECENT_REQUESTS])
+    context = {
+        "form": form,
+        "batches": batches,
+        "has_active": any(batch.is_active for batch in batches),
+        "week": week_of(request.user),
+        "max_bytes": settings.UPLOAD_MAX_BYTES,
+    }
     response = render(request, "pages/home.html", context, status=400 if form.errors else 200)
     return limit.mark(response) if limit else response
 
@@ -77,8 +89,10 @@ def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-def draft(request: UserRequest, pk: UUID) -> HttpResponse:
+def draft(request: UserRequest, pk: UUID, make_trial: MakeTrial) -> HttpResponse:
     """The preview of an uploaded catalogue, with a form to correct how it is read and to start the work.
+
+    `make_trial` makes some pictures as the options say, to be shown beside them.
 
     Once the draft has been started, redirects to its Request; starting it twice creates one Request.
     Each preview counts as an upload, and so does the start; answers 429 above the limit.
@@ -92,7 +106,7 @@ def draft(request: UserRequest, pk: UUID) -> HttpResponse:
             except LimitReached as error:
                 return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
             with storage_checked(), draft.file.open("rb") as file:
-                return _draft_page(request, draft, File(file, draft.filename))
+                return _draft_page(request, draft, File(file, draft.filename), make_trial)
     if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
         return redirect(batch)
     if draft is None:
@@ -106,34 +120,18 @@ def _idempotency_key(draft_pk: UUID) -> str:
     return f"draft {draft_pk}"
 
 
-def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> HttpResponse:
+def _draft_page(
+    request: UserRequest, draft: Draft, file: "File[bytes]", make_trial: MakeTrial
+) -> HttpResponse:
     """Render the preview, or start the draft and redirect to its Request."""
     profile, data = _profile(request, draft, file)
-    is_sent = request.method == "POST"
-    chosen = data if is_sent else (profile.options if profile else {})
-    sheet = chosen.get("sheet", "")
-    try:
-        head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
-    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
-        head = read_head(file)
-    given = [data.get("serial", ""), data.get("name", ""), *data.getlist("images")]
-    given += [key.removeprefix(ROLE) for key, role in data.items() if key.startswith(ROLE) and role]
-    # The columns chosen are those of another sheet: they are found again.
-    is_other_sheet = is_sent and sheet in head.sheets and not {*given} <= {"", *head.columns}
-    shown = str(profile.pk) if profile else ""
-    initial = {
-        **(profile.options if profile else lifecycle.usual_options(request.user)),
-        **({} if request.GET.get("profile") else draft.options),
-        **{"sheet": sheet, "profile": shown, "shown_profile": shown},
-    }
-    form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    head, form, reading = _draft_form(request, draft, file, profile, data)
     is_saving = data.get("step") == "save"
     save_form = SaveProfileForm(request.user, data if is_saving else None)
     limit: LimitReached | None = None
-    preview, problems = None, []
+    preview, trial, problems = None, None, []
     try:
         if not form.is_bound:
-            reading: Reading = {"sheet": sheet} if is_other_sheet else _reading_of(profile)
             preview = preview_catalogue(file, **reading)
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and data.get("step") == "start":
@@ -142,6 +140,8 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
             return _save_profile(request, draft, file, form, save_form)
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
+            if data.get("step") == "trial":
+                trial = make_trial(request.user, file, {**form.cleaned_options, **form.reading})
     except LimitReached as error:
         limit, problems = error, [error.detail]
     except CatalogueError as error:
@@ -153,6 +153,7 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
         "profile": profile,
         "save_form": save_form,
         "preview": preview,
+        "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
         "raw_rows": rows,
@@ -162,6 +163,36 @@ def _draft_page(request: UserRequest, draft: Draft, file: "File[bytes]") -> Http
     is_refused = form.is_bound and (form.errors or problems or save_form.errors)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response
+
+
+def _draft_form(
+    request: UserRequest, draft: Draft, file: "File[bytes]", profile: Profile | None, data: QueryDict
+) -> tuple[Head, DraftForm, Reading]:
+    """Return the head of the file, the form of its preview, and how it is read until that is sent.
+
+    The form is not bound before it was sent, and where the columns chosen are those of another sheet: they
+    are found again.
+    """
+    is_sent, options = request.method == "POST", profile.options if profile else {}
+    chosen = data if is_sent else options
+    sheet = chosen.get("sheet", "")
+    try:
+        head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
+    except (CatalogueError, LookupError, ValueError):  # a wrong encoding or sheet, which the form reports
+        head = read_head(file)
+    given = [data.get("serial", ""), data.get("name", ""), *data.getlist("images")]
+    given += [key.removeprefix(ROLE) for key, role in data.items() if key.startswith(ROLE) and role]
+    is_other_sheet = is_sent and sheet in head.sheets and not {*given} <= {"", *head.columns}
+    shown = str(profile.pk) if profile else ""
+    initial = {
+        **(options if profile else lifecycle.usual_options(request.user)),
+        **({} if request.GET.get("profile") else draft.options),
+        **{"sheet": sheet, "profile": shown, "shown_profile": shown},
+    }
+    form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    names = [name for name in Reading.__annotations__ if name in options]
+    reading = {"sheet": sheet} if is_other_sheet else {name: options[name] for name in names}
+    return head, form, cast(Reading, reading)
 
 
 def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[Profile | None, QueryDict]:
@@ -180,12 +211,6 @@ def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[P
         data = with_profile(data, profile)
         data["step"] = "preview"
     return profile, data
-
-
-def _reading_of(profile: Profile | None) -> Reading:
-    """Return the options of a profile for reading the file."""
-    options = profile.options if profile else {}
-    return cast(Reading, {name: options[name] for name in Reading.__annotations__ if name in options})
 
 
 def _save_profile(

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection, models
 
 from products.catalogue import escape_formula, quote_cell
-from products.models import Image, Request
+from products.models import Image, Rendition, Request
 from products.models.output_urls import OutputUrls
 
 HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error")
@@ -20,10 +20,10 @@ HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image
 # settled after its side's moment (`is_known` is false) had no output then: it had failed or was canceled.
 COMPARISON = """
 WITH now AS MATERIALIZED (
-  SELECT number, url, status, output_key, external_url, error_detail, {now_known} AS is_known
+  SELECT id, number, url, status, output_key, external_url, error_detail, {now_known} AS is_known
   FROM {table} WHERE {now}
 ), earlier AS MATERIALIZED (
-  SELECT number, url, output_key, external_url FROM {table} WHERE {earlier} AND {earlier_known}
+  SELECT id, number, url, output_key, external_url FROM {table} WHERE {earlier} AND {earlier_known}
 ), change AS (
   SELECT 0 AS place, now.number, now.url,
     CASE WHEN now.is_known THEN now.output_key ELSE '' END AS output_key,
@@ -34,7 +34,8 @@ WITH now AS MATERIALIZED (
       WHEN now.status = 'failed' OR NOT now.is_known THEN 'failing'
       WHEN now.status <> 'completed' THEN now.status
       WHEN COALESCE(earlier.output_key, '') = '' AND COALESCE(earlier.external_url, '') = '' THEN 'new'
-      WHEN now.output_key = earlier.output_key AND now.external_url = earlier.external_url THEN 'unchanged'
+      WHEN now.output_key = earlier.output_key AND now.external_url = earlier.external_url
+        AND {same_renditions} THEN 'unchanged'
       ELSE 'changed'
     END AS kind
   FROM now LEFT JOIN earlier ON earlier.url = now.url
@@ -42,6 +43,12 @@ WITH now AS MATERIALIZED (
   SELECT 1, earlier.number, earlier.url, '', '', '', earlier.output_key, earlier.external_url, 'gone'
   FROM earlier LEFT JOIN now ON now.url = earlier.url WHERE now.url IS NULL
 )
+"""
+# The condition that each rendition of one Image is one of the other.
+RENDITIONS_AMONG = """
+NOT EXISTS (SELECT 1 FROM {renditions} AS one WHERE one.image_id = {one}.id AND NOT EXISTS (
+  SELECT 1 FROM {renditions} AS other
+  WHERE other.image_id = {other}.id AND other.name = one.name AND other.key = one.key))
 """
 ROWS = """
 SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
@@ -103,9 +110,9 @@ class Change(NamedTuple):
 def changes(now: State, earlier: State | None) -> Iterator[Change]:
     """Yield the pictures of `now` in order of appearance, then those that only `earlier` had.
 
-    A picture is unchanged if its output is the same file. Other options therefore change every picture;
-    a source with different bytes may still give the same output. Pages are statements of their own: while
-    the reader takes its time, no cursor is open.
+    A picture is unchanged if its output and its renditions are the same files. Other options therefore
+    change every picture; a source with different bytes may still give the same output. Pages are statements
+    of their own: while the reader takes its time, no cursor is open.
     """
     addresses = OutputUrls()
 
@@ -157,12 +164,23 @@ def _select(
         now_known=now_known[0],
         earlier=of_earlier[0],
         earlier_known=earlier_known[0],
+        same_renditions=_same_renditions(now, earlier),
     )
     parameters = [*now_known[1], *of_now[1], *of_earlier[1], *earlier_known[1]]
     with connection.cursor() as cursor:
         cursor.execute(statement + rows, parameters if place is None else [*parameters, place])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
+
+
+def _same_renditions(now: State, earlier: State | None) -> str:
+    """Return the condition that two Images have the same renditions, in SQL."""
+    if not any(state.batch.renditions for state in (now, earlier) if state):
+        return "1 = 1"
+    table = connection.ops.quote_name(Rendition._meta.db_table)
+    pairs = (("now", "earlier"), ("earlier", "now"))
+    conditions = (RENDITIONS_AMONG.format(renditions=table, one=one, other=other) for one, other in pairs)
+    return " AND ".join(conditions)
 
 
 def _condition(state: State | None, urls: list[str] | None) -> tuple[str, list[Any]]:

@@ -8,9 +8,9 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from processing.http.transport import guarded_client
 from processing.webhooks.delivery_queue import drain
 from processing.webhooks.models import WebhookEndpoint
+from tests.support.clients import transport
 from tests.support.origin import Answer, Origin
 from tests.support.receivers import messages
 
@@ -30,9 +30,8 @@ def test_an_endpoint_is_added_tested_and_seen_to_have_got_the_test(
     site.get_by_role("button", name="Send test event").click()
     row = site.get_by_role("table", name="Newest first").get_by_role("row", name="test")
     expect(row).to_contain_text("Pending")
-    networks = [ip_network("127.0.0.0/8")]
-    with guarded_client(allowed_networks=networks, user_agent="test", max_connections=1) as client:
-        drain(WebhookEndpoint.objects.get().pk, client)
+    with transport("127.0.0.0/8") as guarded:
+        drain(WebhookEndpoint.objects.get().pk, guarded)
     expect(row).to_contain_text("Delivered")
     (message,) = messages(origin, "/hook", secret)
     assert message["type"] == "test"

@@ -3,11 +3,10 @@
 import gzip
 import zlib
 from collections.abc import Callable
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from processing.http.transport import guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError
+from tests.support.clients import fetch, transport
 from tests.support.origin import Handler, Origin
 from tests.support.pictures import photo_jpeg
 
@@ -117,14 +116,13 @@ def sending(data: bytes) -> Callable[[Handler], None]:
 
 
 def test_what_chromium_shows_is_read(page: "Page") -> None:
-    networks = [ip_network("127.0.0.1/32")]
-    with Origin() as origin, guarded_transport(allowed_networks=networks, max_connections=1) as transport:
+    with Origin() as origin, transport("127.0.0.1", max_connections=1) as guarded:
         page.goto(origin.add("/", b"a page"))
         seen = {}
         for number, (name, data) in enumerate((READ | REFUSED | SHOWN_ONLY).items()):
             url = origin.add(f"/{number}.jpg", sending(data))
             try:
-                is_read = fetch(transport, url, timeout=60, max_bytes=10_000).data == PICTURE
+                is_read = fetch(guarded, url, timeout=60, max_bytes=10_000).data == PICTURE
             except FetchError:
                 is_read = False
             seen[name] = page.evaluate(SHOW, url), is_read

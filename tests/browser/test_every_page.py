@@ -14,9 +14,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from processing.webhooks.models import WebhookEndpoint
 from products import lifecycle
+from products.accounts.first_account import make_first_account
 from products.accounts.models import ApiToken
 from products.feeds.models import Feed
-from products.models import Request
+from products.models import Profile, Request
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
 from tests.support.feeds import completed, make_feed
 from tests.support.watching import Watch
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("names")  # no resolver is asked for the so
 LONG = "a-name-that-goes-on-and-on-without-a-space" * 5
 LONG_URL = f"https://shop.example/{LONG}.jpg"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+COLUMNS = ("SKU", "Name", "Images")
 ROWS = ((1, "Chair", URL), (LONG, LONG, f"{OTHER_URL} {LONG_URL}"), (3, "Lamp", THIRD_URL))
 
 
@@ -55,6 +57,14 @@ def at_work(owner: User) -> Request:
     return settle(ingest(submit(owner, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: "dns"})
 
 
+def tab(batch: Request, name: str) -> str:
+    return f"{batch.get_absolute_url()}{name}/"
+
+
+def picture(batch: Request, url: str) -> str:
+    return f"{tab(batch, 'pictures')}{batch.images.get(url=url).pk}/"
+
+
 def draft(owner: User, header: tuple[str, ...]) -> str:
     data = ContentFile(make_csv(*ROWS, (4, "", "nope"), header=header), f"{LONG}.csv")
     return lifecycle.keep_draft(owner, data).get_absolute_url()
@@ -67,6 +77,11 @@ def endpoint(owner: User) -> WebhookEndpoint:
     of_test = {"event": "test", "payload": "{}", "attempts": [attempt], "request": finished(owner)}
     found.deliveries.create(**of_test, status="failed", next_attempt_at=None)
     return found
+
+
+def profile(owner: User) -> Profile:
+    options = {"quality": 70, "base_url": LONG_URL, "columns": {"images": ["Images"]}, "trim": True}
+    return Profile.objects.create(owner=owner, name=LONG[:100], options=options, header=[*COLUMNS])
 
 
 def account(owner: User) -> str:
@@ -89,6 +104,12 @@ def feed(owner: User) -> str:
     return found.get_absolute_url()
 
 
+def setup(owner: User) -> str:
+    path = make_first_account()
+    assert path
+    return path
+
+
 #: Each as the path of a page in a state, after making what it shows.
 PAGES: dict[str, Callable[[User], str]] = {
     "start, nothing yet": lambda ann: "/",
@@ -100,8 +121,15 @@ PAGES: dict[str, Callable[[User], str]] = {
     "request, unread": lambda ann: submit(ann).get_absolute_url(),
     "request at work": lambda ann: at_work(ann).get_absolute_url(),
     "request finished": lambda ann: finished(ann).get_absolute_url(),
-    "rows behind a failure": lambda ann: f"{finished(ann).get_absolute_url()}?code=dns&host=shop.example",
-    "request with two runs": lambda ann: f"{retried(ann).get_absolute_url()}?run=2&against_run=1",
+    "rows behind a failure": lambda ann: f"{tab(finished(ann), 'products')}?code=dns&host=shop.example",
+    "pictures": lambda ann: tab(finished(ann), "pictures"),
+    "pictures, none found": lambda ann: f"{tab(finished(ann), 'pictures')}?q=nothing",
+    "a picture": lambda ann: picture(finished(ann), URL),
+    "a picture that failed": lambda ann: picture(finished(ann), LONG_URL),
+    "changes between two runs": lambda ann: f"{tab(retried(ann), 'changes')}?run=2&against_run=1",
+    "runs": lambda ann: tab(retried(ann), "runs"),
+    "rename": lambda ann: tab(finished(ann), "details"),
+    "run again": lambda ann: tab(finished(ann), "repeat"),
     "failures": lambda ann: f"{finished(ann).get_absolute_url()}failures/",
     "failures of a group": lambda ann: (
         f"{finished(ann).get_absolute_url()}failures/?code=dns&host=shop.example"
@@ -114,10 +142,15 @@ PAGES: dict[str, Callable[[User], str]] = {
     "webhooks": lambda ann: (endpoint(ann), "/webhooks/")[-1],
     "endpoint": lambda ann: endpoint(ann).get_absolute_url(),
     "delivery": lambda ann: endpoint(ann).deliveries.get(event="test").get_absolute_url(),
-    "request with deliveries": lambda ann: (endpoint(ann), Request.objects.get().get_absolute_url())[-1],
+    "request with deliveries": lambda ann: (endpoint(ann), tab(Request.objects.get(), "deliveries"))[-1],
+    "profiles, none": lambda ann: "/profiles/",
+    "profiles": lambda ann: (profile(ann), "/profiles/")[-1],
+    "profile": lambda ann: profile(ann).get_absolute_url(),
+    "preview with a profile": lambda ann: (profile(ann), draft(ann, COLUMNS))[-1],
     "account": account,
     "password": lambda ann: "/account/password/",
     "login": lambda ann: "/login/",
+    "setup": setup,
     "not found": lambda ann: "/nothing-here/",
 }
 

@@ -85,6 +85,8 @@ def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_serv
     expect(site.get_by_label("0 of 1 picture done")).to_be_visible()
     settle(batch, {batch.images.get().url: "<script>mark()"})
     expect(site.get_by_role("heading", name="Failures")).to_be_visible()
+    site.get_by_role("link", name="Pictures").click()
+    site.get_by_role("link", name="Rows").click()
     expect(site.get_by_role("rowheader", name="<script>mark()</script>").first).to_be_visible()
     assert site.evaluate("marks") == []
 
@@ -121,6 +123,11 @@ def addresses(batch: Request) -> list[str]:
     token = f"/admin/accounts/apitoken/{rows['accounts/apitoken']}/delete/"
     return [
         *(failures, group_page),
+        *(
+            f"{batch.get_absolute_url()}{tab}/"
+            for tab in ("pictures", "products", "changes", "runs", "details")
+        ),
+        f"{batch.get_absolute_url()}pictures/{rows['products/image']}/",
         *("/", "/requests/", batch.get_absolute_url(), draft.get_absolute_url(), "/account/", "/admin/"),
         *(*lists, *changes, token, "/admin/accounts/apitoken/add/", "/admin/processing/worker/"),
     ]

@@ -48,8 +48,10 @@ def press(page: "Page", name: str) -> None:
 
 
 def download(page: "Page", name: str) -> "Download":
+    page.get_by_text("Download", exact=True).tap()
     with page.expect_download() as waited:
         page.get_by_role("link", name=name).tap()
+    page.keyboard.press("Escape")
     return waited.value
 
 
@@ -69,9 +71,11 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
     batch = settle(ingest(Request.objects.get()), {URL: JPEG})
     expect(phone.get_by_label("1 of 3 pictures done")).to_be_attached()
     settle(batch, {OTHER_URL: "timeout", THIRD_URL: JPEG})
+    phone.get_by_role("link", name="Download timed out").tap()
     expect(phone.get_by_role("heading", name="Download timed out · 1 picture")).to_be_visible()
     press(phone, "Retry pictures from")
     expect(phone.get_by_role("status").first).to_have_text("Retry started.")
+    phone.get_by_text("Actions", exact=True).tap()
     phone.get_by_text("Cancel this run").tap()
     press(phone, "Stop now")
     expect(phone.get_by_role("status").first).to_contain_text("Request canceled.")

@@ -129,7 +129,7 @@ def replace(site: "Page", find: str, by: str, *, preview: str) -> None:
 def corrected(site: "Page", good: str) -> dict[str, object]:
     """Download the failed rows and correct their URLs, as in a spreadsheet."""
     with site.expect_download() as waited:
-        site.get_by_role("link", name="Download failed rows").click()
+        site.get_by_role("link", name="Download failed rows").last.click()
     rows = list(csv.reader(io.StringIO(waited.value.path().read_text())))
     assert len(rows) == 1 + IN_FILE
     rows = [[cell.replace(".gone.example", f".{good}") for cell in row[:3]] + row[3:] for row in rows]
@@ -175,7 +175,8 @@ def repair_by_edit(site: "Page", batch: Request, good: str, pipeline: Pipeline) 
     for left in range(EDITED, 0, -1):
         failed = IN_FILE + left
         open_failures(site, failed)
-        row = site.get_by_role("row").filter(has=site.get_by_role("cell", name="typo.example"))
+        groups = site.get_by_role("table", name="By cause and host")
+        row = groups.get_by_role("row").filter(has=site.get_by_role("cell", name="typo.example"))
         row.first.get_by_role("link").click()
         site.get_by_text("Change URL").first.click()
         url = site.get_by_label("New URL").first
@@ -205,6 +206,7 @@ def repair_by_file(site: "Page", batch: Request, good: str, pipeline: Pipeline) 
 def expect_one_result(site: "Page", batch: Request) -> None:
     """Check that the result has the rows as they were, each with both of its outputs."""
     with site.expect_download() as waited:
+        site.get_by_text("Download", exact=True).click()
         site.get_by_role("link", name="Download results").click()
     header, *rows = csv.reader(io.StringIO(waited.value.path().read_text()))
     with batch.source.open() as source:

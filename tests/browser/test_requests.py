@@ -168,38 +168,54 @@ def test_an_open_page_follows_the_work_from_0_to_100_without_a_reload(
     expect(site.get_by_label("0 of 3 rows read")).to_be_visible()
     batch = ingest(batch)
     expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
-    expect(site.get_by_role("rowheader", name="3")).to_be_visible()
     expect(site).to_have_title("0 % · catalogue.csv – Image Extractor")
     settle(batch, {URL: JPEG})
     expect(site.get_by_label("1 of 3 pictures done")).to_be_attached()
     expect(site).to_have_title("33 % · catalogue.csv – Image Extractor")
-    expect(site.get_by_role("row", name="Chair").get_by_text("Completed")).to_be_visible()
     settle(batch, {OTHER_URL: "http_404"})
-    expect(site.get_by_role("heading", name="Picture not found (404) · 1 picture")).to_be_visible(
-        timeout=10_000
-    )
+    expect(site.get_by_role("link", name="Failures 1")).to_be_visible()
     settle(batch, {THIRD_URL: JPEG})
     expect(site).to_have_title("Completed with errors · catalogue.csv – Image Extractor")
     expect(site.get_by_text("Cancel this request")).to_have_count(0)
-    expect(site.get_by_role("img", name="Compressed picture 1 of row 3")).to_have_js_property(
+    expect(site.get_by_role("link", name="Picture not found (404)")).to_be_visible()
+    assert site.evaluate("isTheSame")
+
+
+def test_open_rows_and_failures_follow_the_work_without_a_reload(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    rows, failures = site, site.context.new_page()
+    rows.goto(f"{live_server.url}{batch.get_absolute_url()}products/")
+    failures.goto(f"{live_server.url}{batch.get_absolute_url()}failures/")
+    for page in (rows, failures):
+        page.evaluate("window.isTheSame = true")
+    settle(batch, {URL: JPEG, OTHER_URL: "http_404"})
+    expect(rows.get_by_role("row", name="Chair").get_by_text("Completed")).to_be_visible(timeout=10_000)
+    expect(failures.get_by_role("heading", name="Picture not found (404) · 1 picture")).to_be_visible(
+        timeout=20_000
+    )
+    expect(rows.get_by_role("img", name="Compressed picture 1 of row 1")).to_have_js_property(
         "naturalWidth", 32
     )
-    assert site.evaluate("isTheSame")
+    for page in (rows, failures):
+        assert page.evaluate("isTheSame")
 
 
 def test_what_failed_is_tried_again_and_completes(site: "Page", live_server: LiveServer, ann: User) -> None:
     batch = settle(ingest(submit(ann, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: "timeout", THIRD_URL: "dns"})
-    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}failures/")
     cause = site.locator(".cause", has_text="Download timed out")
     cause.get_by_role("link", name="Show rows").click()
     expect(site.locator(".products").get_by_role("rowheader")).to_have_text(["2"])
+    site.get_by_role("link", name="Failures").click()
     cause.get_by_role("button", name="Retry pictures from").click()
     expect(site.get_by_role("status").first).to_have_text("Retry started.")
     expect(site.get_by_label("2 of 3 pictures done")).to_be_attached()
     batch.refresh_from_db()
     settle(batch, {OTHER_URL: JPEG})
-    expect(site.locator(".cause")).to_have_count(1)
-    expect(site.locator(".cause")).to_contain_text("Server not found")
+    causes = site.get_by_role("region", name="Failures").get_by_role("rowheader")
+    expect(causes).to_have_text(["Server not found"])
 
 
 def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User) -> None:
@@ -207,6 +223,7 @@ def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User)
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
     stop = site.get_by_role("button", name="Stop now")
     expect(stop).to_be_hidden()
+    site.get_by_text("Actions", exact=True).click()
     site.get_by_text("Cancel this request").click()
     stop.click()
     expect(site.get_by_role("status").first).to_have_text("Request canceled. Completed pictures are kept.")
@@ -222,6 +239,7 @@ def test_a_request_is_deleted_after_a_confirmation(
     site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
     confirm = site.get_by_role("button", name="Delete permanently")
     expect(confirm).to_be_hidden()
+    site.get_by_text("Actions", exact=True).click()
     site.get_by_text("Delete this request").click()
     confirm.click()
     expect(site.get_by_role("status").first).to_have_text("catalogue.csv deleted.")
@@ -242,12 +260,15 @@ def test_a_page_that_asks_after_a_request_while_it_is_deleted_does_not_stop_the_
     monkeypatch.setattr(views, "redirect", redirect_later)
     site.goto(f"{live_server.url}{submit(ann).get_absolute_url()}")
     site.on("requestfinished", lambda done: has_asked.set() if "/progress/" in done.url else None)
+    site.get_by_text("Actions", exact=True).click()
     site.get_by_text("Delete this request").click()
     site.get_by_role("button", name="Delete permanently").click()
     expect(site.get_by_role("status").first).to_have_text("catalogue.csv deleted.")
 
 
 def download(page: "Page", name: str) -> "Download":
+    if not page.get_by_role("link", name=name).is_visible():
+        page.get_by_text("Download", exact=True).click()
     with page.expect_download() as waited:
         page.get_by_role("link", name=name).click()
     return waited.value

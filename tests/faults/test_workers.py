@@ -4,14 +4,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from threading import Event
 
 import psycopg
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.support.jobs import Job, Report, make_rows, watch
-from tests.support.origin import Origin
+from tests.support.jobs import Job, Report, make_rows, picture, watch
+from tests.support.origin import Answer, Handler, Origin, Route
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, wait_for
 
@@ -81,6 +83,35 @@ def test_new_workers_take_up_what_all_killed_ones_have_left(
         in_hand = job.in_hand()
         cluster.workers(2)
     assert job.count("crashes = 1") == in_hand
+
+
+def test_two_hundred_pictures_in_flight_survive_a_kill(
+    tmp_path: Path, own_redis: Redis, new_job: NewJob, origin: Origin, report: Report
+) -> None:
+    """Their origin answers none of them until the worker is dead."""
+    opened, asked = Event(), count(1)
+    in_flight = 0
+
+    def held(number: int) -> Route:
+        def answer(handler: Handler) -> None:
+            nonlocal in_flight
+            in_flight = next(asked)
+            opened.wait(120)
+            handler.answer(Answer(picture(number)))
+
+        return answer
+
+    with Cluster(tmp_path, redis_url=own_redis.url, FETCH_PER_HOST="256", **QUICK_TO_NOTICE) as cluster:
+        watch(cluster)
+        cluster.run(workers=1)
+        job = new_job(cluster, make_rows(origin, held)).submit()
+        wait_for(lambda: in_flight >= 200, "200 pictures are in flight")
+        with report.fault("a worker killed with 200 pictures in flight", job, done=0, pending=300):
+            cluster.end(cluster.processes[-1], signal.SIGKILL)
+            opened.set()
+            cluster.workers(1)
+        assert job.count("crashes = 1") >= 200 and job.count("crashes > 1") == 0
+        assert 200 <= job.refetched() <= job.count("crashes = 1"), "what was in hand is fetched again, once"
 
 
 def test_a_worker_asked_to_go_leaves_nothing_undone_and_nothing_done_twice(

@@ -1,14 +1,13 @@
 """Whatever bytes an origin sends over a connection: a picture's data within the limit, or a `FetchError`."""
 
 from contextlib import suppress
-from ipaddress import ip_network
 from socket import create_server, socket
 from threading import Thread
 
 from hypothesis import strategies as st
 
-from processing.http.transport import guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError
+from tests.support.clients import fetch, transport
 from tests.support.effort import fuzz
 
 MAX_BYTES = 1000
@@ -52,13 +51,12 @@ def answer_once(server: socket, answer: bytes) -> None:
 
 @fuzz(first=answers, following=answers)
 def test_any_bytes_of_an_origin(first: bytes, following: bytes) -> None:
-    transport = guarded_transport(allowed_networks=[ip_network("127.0.0.0/8")], max_connections=1)
-    with create_server(("127.0.0.1", 0)) as server, transport:
+    with create_server(("127.0.0.1", 0)) as server, transport("127.0.0.0/8", max_connections=1) as guarded:
         thread = Thread(target=answer_once, args=(server, first + following), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/lamp.jpg"
         try:
-            assert len(fetch(transport, url, timeout=20, max_bytes=MAX_BYTES).data) <= MAX_BYTES
+            assert len(fetch(guarded, url, timeout=20, max_bytes=MAX_BYTES).data) <= MAX_BYTES
         except FetchError as error:
             assert error.code
             assert error.detail.endswith(".")

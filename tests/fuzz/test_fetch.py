@@ -5,7 +5,8 @@ import gzip
 import httpx
 from hypothesis import strategies as st
 
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError
+from tests.support.clients import fetch
 from tests.support.effort import fuzz
 
 PIECES = [

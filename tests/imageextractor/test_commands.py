@@ -1,6 +1,8 @@
 """The command line: our commands first, and a database that no command finds unprepared."""
 
 import os
+import platform
+import re
 import sqlite3
 import subprocess
 import sys
@@ -8,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import call_command, get_commands
 from django.db import DatabaseError, OperationalError, ProgrammingError
 from psycopg.errors import UndefinedTable
 
+from imageextractor import __version__
 from imageextractor.checks import database_problem
 from imageextractor.commands import CommandLine
 from tests.support.stack import ROOT, Embedded
@@ -35,12 +38,38 @@ def manage(data_dir: Path, *arguments: str, **environment: str) -> subprocess.Co
 def test_our_commands_are_listed_first_with_what_they_do() -> None:
     text = CommandLine(["manage.py", "help"]).main_help_text()
     first, rest = text.split("All commands:")
-    ours = {name for name, app in get_commands().items() if str(app).startswith(("processing", "products"))}
+    ours = {
+        name
+        for name, app in get_commands().items()
+        if str(app).startswith(("imageextractor", "processing", "products"))
+    }
     listed = {words[0]: words[1:] for words in map(str.split, first.strip().splitlines()[1:])}
     assert listed.keys() == ours | {"rundramatiq"} >= {"extract", "serve", "recover", "prune", "create_token"}
     assert all(listed.values())
     assert "[auth]" in rest
     assert "Image Extractor" not in CommandLine(["manage.py", "help"]).main_help_text(commands_only=True)
+
+
+def test_the_version_is_the_same_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("version")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Image Extractor {__version__}"
+    assert printed[1].startswith(f"Python {platform.python_version()}, Django ")
+
+    def first(pattern: str, name: str) -> str:
+        found = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+        assert found, name
+        return found[1]
+
+    places = {
+        "pyproject.toml": r'^version = "(.+)"$',
+        "clients/python/pyproject.toml": r'^version = "(.+)"$',
+        "Dockerfile": r"^ARG VERSION=(.+)$",
+        "deploy/kubernetes/kustomization.yaml": r'newTag: "(.+)"$',
+        "CHANGELOG.md": r"^## \[(.+?)\]",
+    }
+    assert {first(pattern, name) for name, pattern in places.items()} == {__version__}
+    assert f"| {__version__}" in (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
 
 
 @PROCESSES

@@ -40,11 +40,12 @@ CALLS = {
         for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/", "feeds/")
     },
     **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles", "feeds")},
-    **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/")},
+    **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/", "/trial/")},
     **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password", "mail")},
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
+    ("POST", "requests/bulk/"): FOR_ONESELF,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
     ("POST", "requests/<uuid:pk>/details/"): "change_request",
@@ -54,6 +55,9 @@ CALLS = {
         for part in ("", "replace/", "corrections/", "<uuid:image>/")
     },
     ("POST", "requests/<uuid:pk>/delete/"): "delete_request",
+    ("POST", "requests/<uuid:pk>/share/"): "change_request",
+    ("POST", f"api/requests/{PK}/share/"): "change_request",
+    ("DELETE", f"api/requests/{PK}/share/"): "delete_request",
     ("POST", f"api/requests/{PK}/retry/"): "change_request",
     ("POST", f"api/requests/{PK}/cancel/"): "change_request",
     ("DELETE", f"api/requests/{PK}/"): "delete_request",

@@ -48,10 +48,15 @@ PUBLIC = {
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
     ),
     "feeds/<uuid:pk>/<str:secret>/latest.csv",
+    *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip")),
+    "trials/<uuid:pk>/<int:number>/<slug:side>.<slug:kind>",  # as pictures, for an hour
     "api/webhook",  # who may call it proves that by a signature
+    "account/setup/<uidb64>/<token>/",  # who may open it has read the log
 }
 #: Sums over everybody's work, for staff and tokens.
 TOTALS = "metrics"
+#: Parts of pages without anyone's data; 404 unless DEBUG is set.
+DESIGN = "design/"
 #: A form that shows nothing of whoever fills it in.
 PASSWORD = "account/password/"
 
@@ -106,6 +111,7 @@ class Anns:
             "drafts/": (self.draft.pk, uuid4()),
             "thumbnails/": (self.completed.pk, uuid4()),
             "sources/": (self.completed.pk, uuid4()),
+            "outputs/": (self.completed.pk, uuid4()),
             "status/": (self.batch.pk, uuid4()),
             "api/status/": (self.batch.pk, uuid4()),
             "account/tokens/": (self.token.pk, self.token.pk + 1),
@@ -190,7 +196,7 @@ def test_ones_own_is_found_by_at_least_one_method(anns: Anns, subtests: pytest.S
 
 def test_lists_show_nothing_of_somebody_else(anns: Anns) -> None:
     ann = client_of(anns.user)
-    for route in set(OWN) - {*WITH_ID, TOTALS, PASSWORD}:
+    for route in set(OWN) - {*WITH_ID, TOTALS, PASSWORD, DESIGN}:
         answer = anns.bob.get(anns.path(route))
         assert answer.status_code in {200, 405}, route
         assert SECRET not in answer.content.decode(), route

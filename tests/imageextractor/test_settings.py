@@ -71,6 +71,8 @@ def example_environment(directory: Path) -> dict[str, str]:
             "SECRET_KEY_FALLBACKS must be at least 50 random characters",
         ),
         ({"SECRET_KEY": ""} | PASSWORDS, "SECRET_KEY must be set"),
+        ({"ADMIN_EMAIL": "ann"}, "ADMIN_EMAIL must be an e-mail address"),
+        ({"ADMIN_PASSWORD": "correct horse battery"}, "ADMIN_PASSWORD needs ADMIN_EMAIL"),
         ({"ALLOWED_HOSTS": "images.example.com, *"}, "ALLOWED_HOSTS must name each host"),
         ({"DEBUG": "1", "SERVE_BIND": "0.0.0.0:8000"}, "DEBUG shows settings and source"),
         ({"DEBUG": "1", "SERVE_BIND": "192.0.2.1:8000"}, "DEBUG shows settings and source"),

@@ -1,6 +1,7 @@
 """`serve` with files, folders and addresses that it cannot use: one sentence, and it ends."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,3 +102,28 @@ def test_one_service_at_a_time_uses_a_database(tmp_path: Path) -> None:
         assert "is running in" in serve(first).stderr
     with Embedded(second, DATABASE_URL=f"sqlite:///{link}") as service:
         service.serve()
+
+
+def test_on_all_addresses_the_log_shows_how_to_log_in_first(tmp_path: Path) -> None:
+    """As in a container, whose only output is the log."""
+    with Embedded(tmp_path) as service:
+        process = service.start("manage.py", "serve", "--bind", f"0.0.0.0:{service.port}")
+        service.wait_until_up(process)
+        (link,) = re.findall(
+            rf"Nobody can log in yet\. .*: http://localhost:{service.port}(/\S+)", service.log()
+        )
+        with service.client(follow_redirects=True) as client:
+            assert str(client.get("/").url).endswith("/login/?next=/")
+            page = client.get(link)
+            token = client.cookies["csrftoken"]
+            password = {"new_password1": "correct horse battery", "new_password2": "correct horse battery"}
+            home = client.post(page.url, data={**password, "csrfmiddlewaretoken": token})
+            assert home.url.path == "/" and "Log out" in home.text
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_a_weak_password_of_the_first_account_ends_the_start(tmp_path: Path) -> None:
+    done = serve(tmp_path, OPEN_ACCESS="no", ADMIN_EMAIL="ann@shop.example", ADMIN_PASSWORD="password")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ADMIN_PASSWORD is refused: ")

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from products import lifecycle
 from products.models import Request
 from tests.support.factories import make_csv, upload
 
@@ -26,6 +28,7 @@ WRONG: list[tuple[dict[str, str], str, str]] = [
     ),
     *(({"quality": value}, "quality", QUALITY) for value in ("0", "96", "best")),
     ({"format": "gif"}, "format", "Use one of jpeg, webp, avif, original."),
+    ({"names": "url"}, "names", "Use one of hash, source."),
     ({"fit": "fill"}, "fit", "Use one of inside, pad, cover."),
     *(({"background": value}, "background", COLOUR) for value in ("white", "#fff", "#gggggg", "#ffffff00")),
     ({"width": "10", "max_width": "20"}, "width", BOTH),
@@ -57,6 +60,50 @@ def test_what_is_wrong_is_refused_with_one_sentence_everywhere(
         call_command("extract", str(catalogue), *arguments)
     assert str(caught.value).endswith(f"argument --{option.replace('_', '-')}: {sentence}")
     assert not Request.objects.exists()
+
+
+@pytest.mark.parametrize("option", ["trim", "strict", "force"])
+def test_what_is_neither_yes_nor_no_is_refused(api: Client, client: Client, ann: User, option: str) -> None:
+    answer = upload(api, make_csv(), **{option: "perhaps"})
+    (error,) = answer.json()["errors"]
+    assert (error["attr"], error["detail"]) == (option, "Use true or false.")
+    client.force_login(ann)
+    form = {"quality": "50", "format": "jpeg", "step": "start"}
+    for value, accepted in (("perhaps", None), ("0", False), ("false", False), ("1", True), ("on", True)):
+        file = SimpleUploadedFile("a.csv", make_csv())
+        answer = client.post("/", {"file": file, **form, option: value})
+        if accepted is None:
+            assert answer.context["form"].errors[option] == ["Use true or false."]
+        else:
+            assert getattr(Request.objects.order_by("-created_at")[0], option) is accepted
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("encoding", "klingon"),
+        ("base_url", "ftp://shop.example/"),
+        ("base_url", "shop"),
+        ("columns", "{"),
+        ("columns", '{"serial": 5}'),
+        ("columns", '{"price": "Price"}'),
+        ("columns", '{"images": []}'),
+    ],
+)
+def test_wrong_options_for_reading_are_refused_with_one_sentence_everywhere(
+    api: Client, client: Client, ann: User, option: str, value: str
+) -> None:
+    answer = upload(api, make_csv(), **{option: value})
+    assert answer.status_code == 400
+    error = answer.json()["errors"][0]
+    assert error["attr"].partition(".")[0] == option
+    with pytest.raises(CommandError) as caught:
+        call_command("extract", "catalogue.csv", f"--{option.replace('_', '-')}={value}")
+    assert error["detail"] in str(caught.value)
+    if option != "columns":  # whose names are chosen from those of the file
+        client.force_login(ann)
+        page = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv")).get_absolute_url()
+        assert client.post(page, {option: value}).context["form"].errors[option] == [error["detail"]]
 
 
 def test_options_are_kept_and_answered(api: Client, client: Client, ann: User) -> None:

@@ -107,3 +107,12 @@ def test_what_a_rendition_does_not_name_is_as_in_the_main_output() -> None:
     box = {name: outputs["small"][name] for name in ("width", "height", "fit", "quality", "format")}
     assert box == {"width": 200, "height": None, "fit": "inside", "quality": 60, "format": "webp"}
     assert outputs["padded"] == {**outputs[""], "fit": "pad", "format": "jpeg"}
+
+
+def test_a_rendition_can_have_no_background_where_the_main_output_has_one() -> None:
+    given = [{"name": "clear", "background": None, "width": None}, {"name": "same"}]
+    renditions = parse_renditions(given)
+    assert renditions == [{"name": "clear", "background": None}, {"name": "same"}]
+    outputs = outputs_of({"background": "#ffffff", "width": 100, "renditions": renditions})
+    assert [output["background"] for output in outputs.values()] == ["#ffffff", None, "#ffffff"]
+    assert outputs["clear"]["width"] == 100

@@ -8,6 +8,8 @@ from threading import Thread, current_thread
 from types import TracebackType
 from typing import Any, Self
 
+from processing import loop
+
 _watching: list["Canary"] = []
 
 
@@ -25,14 +27,16 @@ class Canary:
 
     `visitors` are those who connected. `attempts` are the addresses that anything in this process wanted to
     connect to, wherever they are: also such as nobody answers at here. Threads that earlier tests left
-    behind may go on with their own connections, to a Redis for example: they do not count.
+    behind may go on with their own connections, to a Redis for example: they do not count. The
+    thread of the event loop counts, although it may be older: all requests to addresses in catalogues and of
+    webhooks are made there.
     """
 
     def __init__(self) -> None:
         self.visitors: list[Any] = []
         self.attempts: list[str] = []
         self.port = 0
-        self._earlier = {*threading.enumerate()} - {current_thread()}
+        self._earlier = {*threading.enumerate()} - {current_thread(), loop.call(current_thread)}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

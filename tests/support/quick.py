@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from processing.compress.native import LIBRARY, library
 from tests.support.environment import clean_environment
 from tests.support.servers import Server
 
@@ -35,7 +36,9 @@ MARKERS = (
     "of each group of equal `by(value)`",
 )
 #: The programs without which `make test` had to start.
-MISSING = frozenset(filter(None, os.environ.get("MISSING_PROGRAMS", "").split(",")))
+MISSING = frozenset(filter(None, os.environ.get("MISSING_PROGRAMS", "").split(","))) | {LIBRARY.name}
+#: What the environment has although it may be missing: see scripts/bootstrap.
+PRESENT = frozenset({LIBRARY.name} if library() else ())
 #: How many tests did not run, by reason and module.
 LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
 
@@ -105,7 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        reasons = needs(item) if quick else needs(item) & MISSING
+        reasons = (needs(item) if quick else needs(item) & MISSING) - PRESENT
         if quick and not reasons and not sample.takes(item):
             reasons = {REPEATED}
         if reasons:

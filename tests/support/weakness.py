@@ -53,5 +53,5 @@ def make_weak_decoder(directory: Path) -> Path:
 
 
 def touching(weakness: str) -> bytes:
-    """A sound picture on which a weak decoder does this."""
-    return photo_jpeg(64, 48, comment=f"<{weakness}>".encode())
+    """A sound picture, one whose pixels have to be decoded, on which a weak decoder does this."""
+    return photo_jpeg(64, 48, subsampling="4:4:4", comment=f"<{weakness}>".encode())

@@ -28,8 +28,8 @@ class Command(BaseCommand):
             raise CommandError(f"--bind must be HOST:PORT, such as 127.0.0.1:8000, not {bind!r}.")
         if host in {"0.0.0.0", "[::]"} and "PUBLIC_URL" not in os.environ:  # noqa: S104 (only compared)
             self.stderr.write(
-                f"Browsers cannot open the address {bind}. Set PUBLIC_URL to the URL that people open: links "
-                "begin with it, and requests for its host are accepted."
+                f"Links begin with http://localhost:{port}, which other machines cannot open. Set PUBLIC_URL "
+                "to the URL that people open: links begin with it, and requests for its host are accepted."
             )
         if runtime.current.worker_in_web_process:
             if not embedded.lock_data_dir():

@@ -5,12 +5,14 @@ import random
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import simplejpeg
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.JpegImagePlugin import get_sampling
 
 from processing.compress import Compressed, CompressError, ImageInfo, Recipe, compress
+from processing.compress.native import LIBRARY
 from tests.support import pictures
 from tests.support.pictures import BLUE, GREEN, RED, YELLOW, decoded, difference, encoded, png_chunk
 from tests.support.reader import psnr
@@ -84,13 +86,32 @@ def test_both_ways_to_make_a_jpeg_are_as_close_to_the_source(size: tuple[int, in
     assert psnr(one, shown) >= psnr(other, shown) - 0.05
 
 
-def test_of_a_plain_jpeg_pillow_reads_the_header_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("pixels_only")
+def test_of_a_plain_jpeg_pillow_decodes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     source = pictures.photo_jpeg()
     with monkeypatch.context() as patch:
         patch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded by Pillow"))
+        result = made(source)
+    assert difference(decoded(result.data), decoded(source)) < 6
+
+
+@pytest.mark.needs(LIBRARY.name)
+def test_of_a_plain_jpeg_no_pixels_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = pictures.photo_jpeg()
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded by Pillow"))
+        patch.setattr(simplejpeg, "decode_jpeg", lambda *args, **options: pytest.fail("decoded"))
         patch.setattr(Image.Image, "save", lambda *args, **options: pytest.fail("encoded by Pillow"))
         result = made(source)
     assert difference(decoded(result.data), decoded(source)) < 6
+
+
+@pytest.mark.parametrize("quality", [90, 95])
+def test_grain_that_needs_much_room_is_encoded_all_the_same(quality: int) -> None:
+    """Pillow has too little room for it where Huffman codes are to be optimal."""
+    grain = np.random.default_rng(1).integers(0, 2, (400, 300, 3), np.uint8) * 255
+    result = made(encoded(Image.fromarray(grain), "PNG"), format="jpeg", quality=quality)
+    assert decoded(result.data).size == (300, 400)
 
 
 def test_an_srgb_profile_changes_nothing() -> None:

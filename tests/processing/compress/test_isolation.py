@@ -1,6 +1,7 @@
 """Pictures that kill what decodes them, in real child processes."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from pytest import LogCaptureFixture, MonkeyPatch
 from processing.compress import (
     Compressed,
     CompressError,
+    OutputOptions,
     Recipe,
     TimeLimitError,
     compress,
     compress_isolated,
 )
-from processing.compress.child_process import TIMEOUT_SECONDS
+from processing.compress.child_process import CPU_SECONDS, TIMEOUT_SECONDS
 from processing.work.claim import claim
 from processing.work.pipeline import Pipeline
 from products.models import Image, Request
@@ -100,6 +102,21 @@ def test_a_picture_that_cannot_be_read_is_refused_as_it_would_be_in_this_process
         compress(data, Recipe(), max_pixels=max_pixels)
     error = refused(data, max_pixels=max_pixels)
     assert (error.code, error.detail) == (code, expected.value.detail)
+
+
+def test_a_picture_with_renditions_has_more_time(monkeypatch: MonkeyPatch) -> None:
+    limits = list[tuple[float, int]]()
+    run_child = subprocess.run
+
+    def note(command: list[str], *, timeout: float, **options: Any) -> Any:
+        limits.append((timeout, json.loads(command[-1])["cpu_seconds"]))
+        return run_child(command, timeout=timeout, **options)
+
+    monkeypatch.setattr(subprocess, "run", note)
+    isolated(photo_jpeg())
+    isolated(photo_jpeg(), Recipe(renditions=(OutputOptions(max_width=50),) * 8))
+    # Nine pictures of 50 megapixels to AVIF take 225 seconds of CPU time.
+    assert limits == [(TIMEOUT_SECONDS, CPU_SECONDS), (TIMEOUT_SECONDS + 400, CPU_SECONDS + 400)]
 
 
 # --- What kills ---

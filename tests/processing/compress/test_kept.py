@@ -56,6 +56,7 @@ def test_no_picture_grows_in_its_own_format(stored: str, name: str, quality: int
         assert not result.kept or shows_the_same(result.data, source)
 
 
+@pytest.mark.usefixtures("jpeg_path")
 @pytest.mark.sample("name", keep=2)
 @pytest.mark.parametrize(("stored", "name"), STORED)
 def test_what_was_compressed_harder_is_kept_without_its_metadata(stored: str, name: str) -> None:
@@ -71,6 +72,7 @@ def test_what_was_compressed_harder_is_kept_without_its_metadata(stored: str, na
     assert decoded(result.data).tobytes() == decoded(plain).tobytes()
 
 
+@pytest.mark.usefixtures("jpeg_path")
 @pytest.mark.sample("name", keep=2)
 @pytest.mark.parametrize(("stored", "name"), STORED)
 def test_an_output_made_a_source_again_does_not_grow(stored: str, name: str) -> None:
@@ -122,6 +124,7 @@ def jpeg(**options: object) -> bytes:
     return encoded(pictures.photo(96, 64), "JPEG", quality=5, **options)
 
 
+@pytest.mark.usefixtures("jpeg_path")
 @pytest.mark.parametrize(
     "options",
     [
@@ -141,6 +144,7 @@ def test_every_kind_of_jpeg_is_kept(options: dict[str, object]) -> None:
     assert shows_the_same(result.data, source)
 
 
+@pytest.mark.usefixtures("jpeg_path")
 @pytest.mark.parametrize("trailer", [b"garbage" * 999, jpeg(), b"\xff\xd9", b"\xff\xff"])
 def test_what_follows_a_jpeg_goes(trailer: bytes) -> None:
     result = made(jpeg() + trailer, "jpeg", quality=95)
@@ -148,6 +152,7 @@ def test_what_follows_a_jpeg_goes(trailer: bytes) -> None:
     assert result.data == jpeg()
 
 
+@pytest.mark.usefixtures("jpeg_path")
 def test_what_is_odd_about_a_jpeg_does_not_stay() -> None:
     source = jpeg()[:-2] + b"stray\xff\xd9"
     result = made(source, "jpeg", quality=50)
@@ -155,6 +160,7 @@ def test_what_is_odd_about_a_jpeg_does_not_stay() -> None:
     assert b"stray" not in result.data
 
 
+@pytest.mark.usefixtures("jpeg_path")
 def test_a_thumbnail_within_jfif_goes() -> None:
     plain = jpeg()
     assert plain[2:6] == b"\xff\xe0\0\x10"
@@ -163,6 +169,7 @@ def test_a_thumbnail_within_jfif_goes() -> None:
     assert made(source, "jpeg", quality=95).data == plain
 
 
+@pytest.mark.usefixtures("jpeg_path")
 def test_metadata_between_the_scans_of_a_progressive_jpeg_goes() -> None:
     plain = jpeg(progressive=True)
     second = plain.index(b"\xff\xc4", plain.index(b"\xff\xda"))

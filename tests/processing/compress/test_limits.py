@@ -189,6 +189,7 @@ def test_frames_and_pages_beyond_the_first_may_be_damaged(format: str) -> None:
 # --- Decoders that fail ---
 
 
+@pytest.mark.usefixtures("pixels_only")
 @pytest.mark.sample("error", keep=2)
 @pytest.mark.parametrize(
     "error", [BufferError, RecursionError, KeyError, OSError, SystemError, ZeroDivisionError]

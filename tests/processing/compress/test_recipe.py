@@ -15,6 +15,7 @@ from processing.compress import (
     compress,
     compress_isolated,
 )
+from processing.compress.scaling import Pixels
 from tests.support import pictures
 from tests.support.pictures import decoded, difference, encoded
 
@@ -277,6 +278,7 @@ def test_outputs_are_the_same_alone_and_together() -> None:
 SMALL = tuple(OutputOptions(95, width=side, height=side, fit="pad") for side in (300, 200, 100, 50))
 
 
+@pytest.mark.usefixtures("pixels_only")
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
     ("recipe", "times"),
@@ -307,6 +309,22 @@ def test_a_jpeg_is_decoded_once_where_that_is_faster_and_as_good(
         assert difference(decoded(one.data), decoded(other.data)) < 2
 
 
+def test_many_large_outputs_are_not_all_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 0
+    scaled = Pixels.scaled
+
+    def counted(pixels: Pixels, size: tuple[int, int]) -> Image.Image:
+        nonlocal most
+        image = scaled(pixels, size)
+        most = max(most, sum(level.image.width * level.image.height for level in pixels._levels))
+        return image
+
+    monkeypatch.setattr(Pixels, "scaled", counted)
+    renditions = tuple(OutputOptions(max_width=width) for width in range(399, 40, -20))
+    made(png(pictures.photo(400, 300)), Recipe(renditions=renditions))
+    assert 400 * 300 < most <= 2 * 400 * 300
+
+
 def test_a_child_process_makes_the_same() -> None:
     source = pictures.photo_jpeg(320, 240)
     renditions = (OutputOptions(width=100, height=90, fit="pad", format="webp"), OutputOptions(max_width=50))
@@ -325,6 +343,23 @@ def test_recipes_that_make_the_same_have_the_same_canonical_form() -> None:
     assert both.only([1]).canonical == both.canonical[1:]
 
 
+@pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "original"])
+@pytest.mark.parametrize("fit", ["inside", "cover", "pad"])
+@pytest.mark.parametrize("background", ["#ffffff", "#0000ff"])
+def test_a_background_is_in_the_canonical_form_exactly_if_it_can_be_seen(
+    format: str, fit: str, background: str
+) -> None:
+    plain_recipe = Recipe(format=format, width=30, height=30, fit=fit)
+    other = replace(plain_recipe, background=background)
+    sources = [encoded(pictures.photo(60, 40).convert("RGBA"), form) for form in ("PNG", "WEBP")]
+    sources += [png(plain(60, 40, (255, 0, 0, 0), "RGBA")), pictures.photo_jpeg(60, 40)]
+    are_alike = all(made(source, plain_recipe).data == made(source, other).data for source in sources)
+    if format == "original" and fit != "pad" and background == "#0000ff":
+        assert are_alike, "only a HEIC with transparency would show it"
+    else:
+        assert (other.canonical == plain_recipe.canonical) == are_alike
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -334,7 +369,7 @@ def test_recipes_that_make_the_same_have_the_same_canonical_form() -> None:
         Recipe(height=50),
         Recipe(width=50, height=50, fit="pad"),
         Recipe(width=50, height=50, fit="cover"),
-        Recipe(background="#ffffff"),
+        Recipe(background="#fffffe"),
         Recipe(trim=True),
     ],
 )

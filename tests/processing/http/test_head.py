@@ -1,14 +1,14 @@
 """Heads of responses that strict parsers refuse and browsers read. Chromium and curl got the same bytes."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
 
 import httpx
 import pytest
 
 from processing.http.connection import MAX_HEAD_BYTES
 from processing.http.head import tidied
-from processing.http.transport import guarded_client
+from tests.support.clients import Client
+from tests.support.clients import client as guarded_client
 from tests.support.origin import Handler, Origin
 
 PICTURE = bytes(range(256)) * 4
@@ -18,9 +18,8 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
-def client() -> Iterator[httpx.Client]:
-    networks = [ip_network("127.0.0.1/32")]
-    with guarded_client(allowed_networks=networks, user_agent="tests/1", max_connections=4) as client:
+def client() -> Iterator[Client]:
+    with guarded_client("127.0.0.1") as client:
         yield client
 
 
@@ -48,7 +47,7 @@ def sending(data: bytes, *, closing: bool = False) -> Callable[[Handler], None]:
 )
 @pytest.mark.parametrize("position", ["before", "after"])
 def test_lines_that_browsers_do_not_mind_are_not_minded(
-    origin: Origin, client: httpx.Client, fields: bytes, position: str
+    origin: Origin, client: Client, fields: bytes, position: str
 ) -> None:
     head = fields + LENGTH if position == "before" else LENGTH + fields
     url = origin.add("/", sending(OK + head + b"Content-Type: image/png\r\n\r\n" + PICTURE))
@@ -57,7 +56,7 @@ def test_lines_that_browsers_do_not_mind_are_not_minded(
         assert (response.content, response.headers["Content-Type"]) == (PICTURE, "image/png")
 
 
-def test_a_line_that_continues_nothing_is_left_out(origin: Origin, client: httpx.Client) -> None:
+def test_a_line_that_continues_nothing_is_left_out(origin: Origin, client: Client) -> None:
     url = origin.add("/", sending(OK + b" continues nothing\r\n" + LENGTH + b"\r\n" + PICTURE))
     assert client.get(url).content == PICTURE
 
@@ -75,9 +74,7 @@ def test_a_line_that_continues_nothing_is_left_out(origin: Origin, client: httpx
         *(b"HTTP/1.1 200", b"HTTP/2 200 OK", b"HTTP/2.0 200 OK", b"HTTP 200 OK", b"HTTP/1.0 200 OK"),
     ],
 )
-def test_status_lines_that_browsers_read_are_read(
-    origin: Origin, client: httpx.Client, status: bytes
-) -> None:
+def test_status_lines_that_browsers_read_are_read(origin: Origin, client: Client, status: bytes) -> None:
     url = origin.add("/", sending(status + b"\r\n" + LENGTH + b"\r\n" + PICTURE))
     for _ in range(2):
         response = client.get(url)
@@ -94,14 +91,14 @@ def test_status_lines_that_browsers_read_are_read(
         b"TRANSFER-ENCODING: chunked\r\nContent-Length: 3\r\n",
     ],
 )
-def test_a_transfer_encoding_may_be_said_twice(origin: Origin, client: httpx.Client, codings: bytes) -> None:
+def test_a_transfer_encoding_may_be_said_twice(origin: Origin, client: Client, codings: bytes) -> None:
     url = origin.add("/", sending(OK + codings + b"\r\n" + CHUNKED))
     assert client.get(url).content == PICTURE
 
 
 @pytest.mark.parametrize("length", [b"", b"abc", b"-1", b"+4", b"1024;"])
 def test_without_a_number_for_its_length_a_body_ends_with_the_connection(
-    origin: Origin, client: httpx.Client, length: bytes
+    origin: Origin, client: Client, length: bytes
 ) -> None:
     head = OK + b"Content-Length: " + length + b"\r\n\r\n"
     assert client.get(origin.add("/", sending(head + PICTURE, closing=True))).content == PICTURE
@@ -121,9 +118,7 @@ def test_without_a_number_for_its_length_a_body_ends_with_the_connection(
         b"X Y: a\0b\r\nContent-Length: 4\r\n",
     ],
 )
-def test_what_may_end_elsewhere_for_others_is_refused(
-    origin: Origin, client: httpx.Client, fields: bytes
-) -> None:
+def test_what_may_end_elsewhere_for_others_is_refused(origin: Origin, client: Client, fields: bytes) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(origin.add("/", sending(OK + fields + b"\r\nhalf")))
 
@@ -132,7 +127,7 @@ def test_what_may_end_elsewhere_for_others_is_refused(
     "fields", [b"X-Cache : HIT\r\n", b"X Y: z\r\n", b"Transfer-Encoding: identity\r\n", b" x\r\n"]
 )
 def test_after_an_irregular_head_the_connection_is_not_used_again(
-    origin: Origin, client: httpx.Client, fields: bytes
+    origin: Origin, client: Client, fields: bytes
 ) -> None:
     """Another reader of the head may have seen the body end elsewhere."""
     odd = origin.add("/odd", sending(OK + fields + LENGTH + b"\r\n" + PICTURE))
@@ -144,7 +139,7 @@ def test_after_an_irregular_head_the_connection_is_not_used_again(
 
 @pytest.mark.parametrize("coding", [b"Transfer-Encoding: chunked", b"Transfer-Encoding:Chunked"])
 def test_after_a_chunked_response_the_connection_is_used_again(
-    origin: Origin, client: httpx.Client, coding: bytes
+    origin: Origin, client: Client, coding: bytes
 ) -> None:
     """The order of nginx: other fields follow."""
     fields = b"Server: nginx\r\n" + coding + b"\r\nConnection: keep-alive\r\nVary: Accept\r\n\r\n"
@@ -154,26 +149,26 @@ def test_after_a_chunked_response_the_connection_is_used_again(
     assert len(origin.clients) == 1
 
 
-def test_interim_responses_are_mended_as_well(origin: Origin, client: httpx.Client) -> None:
+def test_interim_responses_are_mended_as_well(origin: Origin, client: Client) -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink : x\r\nno colon\r\n\r\n"
     url = origin.add("/", sending(hints + b"HTTP/1.1 100\r\n\r\n" + OK + LENGTH + b"\r\n" + PICTURE))
     assert client.get(url).content == PICTURE
 
 
-def test_interim_responses_have_an_end(origin: Origin, client: httpx.Client) -> None:
+def test_interim_responses_have_an_end(origin: Origin, client: Client) -> None:
     url = origin.add("/", sending(b"HTTP/1.1 100 Continue\r\n\r\n" * 5_000))
     with pytest.raises(httpx.RemoteProtocolError, match="interim"):
         client.get(url)
 
 
-def test_a_head_is_bounded_whatever_is_wrong_with_it(origin: Origin, client: httpx.Client) -> None:
+def test_a_head_is_bounded_whatever_is_wrong_with_it(origin: Origin, client: Client) -> None:
     url = origin.add("/", sending(OK + b"no colon\r\n" * MAX_HEAD_BYTES))
     with pytest.raises(httpx.RemoteProtocolError, match="too long"):
         client.get(url)
 
 
 @pytest.mark.parametrize("cut", range(1, 60))
-def test_a_head_may_arrive_in_any_pieces(origin: Origin, client: httpx.Client, cut: int) -> None:
+def test_a_head_may_arrive_in_any_pieces(origin: Origin, client: Client, cut: int) -> None:
     data = b"http/1.1 200 OK\r\nX Y: z\r\n" + LENGTH + b"\r\n" + PICTURE
 
     def answer(handler: Handler) -> None:

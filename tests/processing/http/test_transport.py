@@ -2,6 +2,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from threading import Event
@@ -9,12 +10,15 @@ from threading import Event
 import httpx
 import pytest
 
-from processing.http.deadline import deadline
+from processing import loop
 from processing.http.guard import BlockedAddress, TLSError, UnknownName, UnresolvedName, is_permitted
-from processing.http.transport import GuardedTransport, guarded_client
+from processing.http.transport import GuardedTransport
 from tests.support.certificates import make_chain
+from tests.support.clients import Client
+from tests.support.clients import client as guarded_client
 from tests.support.names import Names
 from tests.support.origin import Answer, Handler, Origin
+from tests.support.parallel import wait_until
 
 LOOPBACK = ip_network("127.0.0.1/32")
 
@@ -39,16 +43,14 @@ AI+fnvbwuj7cGv50YuE4H+4BaIEgE2w5vldCwGY3yugd
 
 
 @pytest.fixture
-def client() -> Iterator[httpx.Client]:
-    with guarded_client(
-        allowed_networks=[LOOPBACK], user_agent="tests/1", max_connections=64, timeout=30
-    ) as client:
+def client() -> Iterator[Client]:
+    with guarded_client("127.0.0.1", max_connections=64) as client:
         yield client
 
 
 @pytest.fixture
-def strict_client() -> Iterator[httpx.Client]:
-    with guarded_client(allowed_networks=[], user_agent="tests/1", max_connections=4, timeout=30) as client:
+def strict_client() -> Iterator[Client]:
+    with guarded_client() as client:
         yield client
 
 
@@ -134,7 +136,7 @@ def test_an_allowed_network_permits_its_own_addresses_only() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0x7f.1", "[::ffff:127.0.0.1]"])
 def test_no_spelling_of_a_private_address_gets_a_connection(
-    origin: Origin, strict_client: httpx.Client, host: str
+    origin: Origin, strict_client: Client, host: str
 ) -> None:
     with pytest.raises(BlockedAddress):
         strict_client.get(origin.url("/", host=host))
@@ -142,7 +144,7 @@ def test_no_spelling_of_a_private_address_gets_a_connection(
 
 
 def test_a_name_that_leads_to_a_private_address_gets_no_connection(
-    origin: Origin, strict_client: httpx.Client, names: Names
+    origin: Origin, strict_client: Client, names: Names
 ) -> None:
     names["pictures.test"] = ["127.0.0.1"]
     with pytest.raises(BlockedAddress, match="pictures"):
@@ -151,7 +153,7 @@ def test_a_name_that_leads_to_a_private_address_gets_no_connection(
 
 
 def test_a_name_is_looked_up_once_and_that_address_connected_to(
-    origin: Origin, client: httpx.Client, names: Names
+    origin: Origin, client: Client, names: Names
 ) -> None:
     names["pictures.test"] = ["127.0.0.1"]
     url = origin.url("/", host="pictures.test")
@@ -160,9 +162,7 @@ def test_a_name_is_looked_up_once_and_that_address_connected_to(
     assert origin.received[0].headers["host"] == f"pictures.test:{origin.port}"
 
 
-def test_a_name_is_judged_anew_for_every_connection(
-    origin: Origin, client: httpx.Client, names: Names
-) -> None:
+def test_a_name_is_judged_anew_for_every_connection(origin: Origin, client: Client, names: Names) -> None:
     origin.add("/", Answer(headers={"Connection": "close"}))
     names["pictures.test"] = ["127.0.0.1"]
     client.get(origin.url("/", host="pictures.test"))
@@ -172,7 +172,7 @@ def test_a_name_is_judged_anew_for_every_connection(
 
 
 def test_of_several_addresses_only_the_permitted_are_used(
-    origin: Origin, client: httpx.Client, names: Names
+    origin: Origin, client: Client, names: Names
 ) -> None:
     names["pictures.test"] = ["10.0.0.1", "127.0.0.1"]
     assert client.get(origin.url("/", host="pictures.test")).status_code == 404
@@ -181,26 +181,23 @@ def test_of_several_addresses_only_the_permitted_are_used(
 
 def test_the_next_address_is_tried_when_one_does_not_answer(origin: Origin, names: Names) -> None:
     names["pictures.test"] = ["127.0.0.3", "127.0.0.1"]
-    networks = [ip_network("127.0.0.0/8")]
-    with guarded_client(allowed_networks=networks, user_agent="", max_connections=1, timeout=30) as client:
+    with guarded_client("127.0.0.0/8", max_connections=1) as client:
         assert client.get(origin.url("/", host="pictures.test")).status_code == 404
 
 
 def test_an_address_that_never_answers_leaves_time_for_the_next(origin: Origin, names: Names) -> None:
     names["pictures.test"] = ["127.0.0.3", "127.0.0.1"]
-    networks = [ip_network("127.0.0.0/8")]
     with (
         socket.create_server(("127.0.0.3", origin.port), backlog=0) as full,
         socket.create_connection(full.getsockname()),
-        guarded_client(allowed_networks=networks, user_agent="", max_connections=1, timeout=30) as client,
-        deadline(1),
+        guarded_client("127.0.0.0/8", max_connections=1) as client,
     ):
-        assert client.get(origin.url("/", host="pictures.test")).status_code == 404
+        assert client.get(origin.url("/", host="pictures.test"), within=10).status_code == 404
 
 
 @pytest.mark.parametrize("error", [socket.EAI_NONAME, socket.EAI_NODATA])
 def test_a_name_that_does_not_exist_is_told_from_a_lookup_that_failed(
-    client: httpx.Client, names: Names, error: int
+    client: Client, names: Names, error: int
 ) -> None:
     names["gone.test"] = socket.gaierror(error, "no such name")
     with pytest.raises(UnknownName):
@@ -212,32 +209,40 @@ def test_a_name_that_does_not_exist_is_told_from_a_lookup_that_failed(
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".test", "a..test"])
-def test_a_name_that_cannot_exist_is_unknown(client: httpx.Client, host: str) -> None:
+def test_a_name_that_cannot_exist_is_unknown(client: Client, host: str) -> None:
     with pytest.raises(UnknownName):
         client.get(f"http://{host}/")
 
 
-def test_a_refused_connection_is_a_connect_error(client: httpx.Client) -> None:
+def test_a_refused_connection_is_a_connect_error(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(httpx.ConnectError):
         client.get(f"http://127.0.0.1:{port}/")
 
 
-def test_a_body_that_breaks_off_is_a_protocol_error(origin: Origin, client: httpx.Client) -> None:
+def test_a_body_that_breaks_off_is_a_protocol_error(origin: Origin, client: Client) -> None:
     url = origin.add("/", Answer(b"half", headers={"Content-Length": "8", "Connection": "close"}))
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(url)
 
 
-def test_requests_to_an_origin_share_a_connection(origin: Origin, client: httpx.Client) -> None:
+def test_requests_to_an_origin_share_a_connection(origin: Origin, client: Client) -> None:
     for _ in range(3):
         client.get(origin.url("/"))
     assert len(origin.received) == 3
     assert len(origin.clients) == 1
 
 
-def test_sixty_four_threads_share_a_client(origin: Origin, client: httpx.Client) -> None:
+def test_a_connection_serves_again_after_a_large_body(origin: Origin, client: Client) -> None:
+    """aiohttp has paused reading it meanwhile."""
+    url = origin.add("/", bytes(3_000_000))
+    for _ in range(5):
+        assert len(client.get(url).content) == 3_000_000
+    assert len(origin.clients) == 1
+
+
+def test_sixty_four_threads_share_a_client(origin: Origin, client: Client) -> None:
     urls = [origin.add(f"/{number}", str(number).encode()) for number in range(256)]
     with ThreadPoolExecutor(64) as threads:
         bodies = list(threads.map(lambda url: client.get(url).text, urls))
@@ -248,25 +253,24 @@ def test_sixty_four_threads_share_a_client(origin: Origin, client: httpx.Client)
 def test_proxies_from_the_environment_are_ignored(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    with guarded_client(
-        allowed_networks=[LOOPBACK], user_agent="tests/1", max_connections=1, timeout=30
-    ) as client:
+    with guarded_client("127.0.0.1", max_connections=1) as client:
         client.get(origin.url("/"))
     assert origin.received[0].headers["user-agent"] == "tests/1"
 
 
-def test_cookies_are_not_kept(origin: Origin, client: httpx.Client) -> None:
+def test_cookies_are_not_kept(origin: Origin, client: Client) -> None:
     url = origin.add("/", Answer(headers={"Set-Cookie": "visitor=1"}))
     client.get(url)
     client.get(url)
     assert "cookie" not in origin.received[1].headers
 
 
-def trusting_client(certificate: Path) -> httpx.Client:
+@contextmanager
+def trusting_client(certificate: Path) -> Iterator[Client]:
     context = ssl.create_default_context(cafile=certificate)
-    return httpx.Client(
-        transport=GuardedTransport(allowed_networks=[LOOPBACK], max_connections=4, ssl_context=context)
-    )
+    transport = GuardedTransport(allowed_networks=[LOOPBACK], max_connections=4, ssl_context=context)
+    yield Client(transport)
+    loop.run(transport.aclose())
 
 
 def test_a_certificate_is_checked_against_the_name_and_not_the_address(
@@ -290,9 +294,7 @@ def test_the_server_is_told_the_name_that_is_wanted(certificate: Path, names: Na
     assert wanted == ["pictures.test"]
 
 
-def test_an_untrusted_certificate_is_a_tls_error(
-    secure_origin: Origin, client: httpx.Client, names: Names
-) -> None:
+def test_an_untrusted_certificate_is_a_tls_error(secure_origin: Origin, client: Client, names: Names) -> None:
     names["pictures.test"] = ["127.0.0.1"]
     with pytest.raises(TLSError, match="self-signed"):
         client.get(secure_origin.url("/", host="pictures.test"))
@@ -316,7 +318,7 @@ def test_a_missing_intermediate_certificate_is_called_that(tmp_path: Path, names
                     client.get(url)
 
 
-def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: Origin, client: httpx.Client) -> None:
+def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: Origin, client: Client) -> None:
     with pytest.raises(TLSError):
         client.get(f"https://127.0.0.1:{origin.port}/")
 
@@ -364,7 +366,7 @@ def hang_up(server: socket.socket) -> None:
     server.accept()[0].close()
 
 
-def test_a_connection_that_ends_during_the_handshake_is_no_tls_error(client: httpx.Client) -> None:
+def test_a_connection_that_ends_during_the_handshake_is_no_tls_error(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
         threads.submit(hang_up, server)
         with pytest.raises(httpx.ConnectError) as caught:
@@ -398,29 +400,38 @@ def say_nothing(handler: Handler) -> None:
 @pytest.mark.timeout(25)
 @pytest.mark.parametrize("behaviour", [drip_body, drip_headers, keep_announcing, say_nothing])
 def test_nothing_that_an_origin_does_outlasts_the_deadline(
-    origin: Origin, client: httpx.Client, behaviour: Callable[[Handler], None]
+    origin: Origin, client: Client, behaviour: Callable[[Handler], None]
 ) -> None:
     url = origin.add("/", behaviour)
-    with deadline(0.3), pytest.raises(httpx.TimeoutException):
-        client.get(url)
+    with pytest.raises(TimeoutError):
+        client.get(url, within=0.3)
 
 
 @pytest.mark.timeout(25)
-def test_a_tls_handshake_does_not_outlast_the_deadline(client: httpx.Client) -> None:
+def test_a_tls_handshake_does_not_outlast_the_deadline(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/"
-        with deadline(0.2), pytest.raises(httpx.TimeoutException):
-            client.get(url)
+        with pytest.raises(TimeoutError):
+            client.get(url, within=0.2)
 
 
 @pytest.mark.timeout(25)
 def test_waiting_for_a_free_connection_does_not_outlast_the_deadline(origin: Origin) -> None:
-    with guarded_client(
-        allowed_networks=[LOOPBACK], user_agent="tests/1", max_connections=1, timeout=30
-    ) as client:
-        url = origin.add("/", b"held until the block ends")
-        with client.stream("GET", url), deadline(0.2), pytest.raises(httpx.TimeoutException):
-            client.get(url)
+    gate = Event()
+
+    def wait(handler: Handler) -> None:
+        gate.wait(60)
+        handler.answer(Answer(b"late"))
+
+    with guarded_client("127.0.0.1", max_connections=1) as client, ThreadPoolExecutor(1) as threads:
+        url = origin.add("/", wait)
+        first = threads.submit(client.get, url)
+        wait_until(lambda: origin.clients)
+        with pytest.raises(TimeoutError):
+            client.get(url, within=0.2)
+        gate.set()
+        assert first.result().text == "late"
+    assert len(origin.clients) == 1
 
 
 def count_slowly(server: socket.socket, hurry: Event) -> int:
@@ -434,23 +445,74 @@ def count_slowly(server: socket.socket, hurry: Event) -> int:
 
 
 @pytest.mark.timeout(25)
-def test_a_server_that_takes_a_request_bit_by_bit_does_not_outlast_the_deadline(client: httpx.Client) -> None:
+def test_a_server_that_takes_a_request_bit_by_bit_does_not_outlast_the_deadline(client: Client) -> None:
     content = bytes(60_000_000)
     hurry = Event()
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
         received = threads.submit(count_slowly, server, hurry)
-        with deadline(0.3), pytest.raises(httpx.TimeoutException):
-            client.post(f"http://127.0.0.1:{server.getsockname()[1]}/", content=content)
+        with pytest.raises(TimeoutError):
+            client.post(f"http://127.0.0.1:{server.getsockname()[1]}/", content=content, within=0.3)
         hurry.set()
         assert received.result() < len(content)
 
 
-def test_a_deadline_ends_with_its_block(origin: Origin, client: httpx.Client) -> None:
-    with deadline(0), pytest.raises(httpx.TimeoutException):
-        client.get(origin.url("/"))
-    assert client.get(origin.url("/")).status_code == 404
+# --- Heads that browsers read, and bytes that nobody asked for ---
 
 
-def test_a_deadline_binds_its_own_thread_only(origin: Origin, client: httpx.Client) -> None:
-    with ThreadPoolExecutor(1) as threads, deadline(0):
-        assert threads.submit(client.get, origin.url("/")).result().status_code == 404
+def raw(*parts: bytes) -> Callable[[Handler], None]:
+    """Send these bytes, each part as soon as the one before has left."""
+
+    def answer(handler: Handler) -> None:
+        for part in parts:
+            handler.wfile.write(part)
+            handler.wfile.flush()
+
+    return answer
+
+
+BODY = b"Content-Length: 5\r\n\r\nfirst"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nX Powered By: y\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Cache : HIT\r\n",
+        b"HTTP/1.1 200 OK\r\nwithout colon\r\n",
+        b"http/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\nServer: old\n",
+        b"HTTP/1.1 200\r\n",
+        b"HTTP/1.1 200 OK\r\nServer: M\xf6bel\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nX Y: z\r\n",
+    ],
+)
+def test_a_head_is_read_as_browsers_do(origin: Origin, client: Client, head: bytes) -> None:
+    for parts in ([head + BODY], [bytes([byte]) for byte in head + BODY]):
+        response = client.get(origin.add("/", raw(*parts)))
+        assert (response.status_code, response.content) == (200, b"first")
+
+
+def test_two_lengths_that_differ_are_refused_however_they_are_written(origin: Origin, client: Client) -> None:
+    url = origin.add("/", raw(b"HTTP/1.1 200 OK\r\nContent-Length : 4\r\n" + BODY))
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(url)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_bytes_that_follow_a_response_close_the_connection(
+    certificate: Path, names: Names, scheme: str
+) -> None:
+    names["pictures.test"] = ["127.0.0.1"]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+    with (
+        Origin(tls=tls if scheme == "https" else None) as origin,
+        trusting_client(certificate) as client,
+    ):
+        origin.add("/second", b"second")
+        for number, rest in enumerate([forged, b"anything", b"HTTP/1.1 2"], 1):
+            origin.add("/first", raw(b"HTTP/1.1 200 OK\r\n" + BODY + rest))
+            assert client.get(origin.url("/first", host="pictures.test")).content == b"first"
+            assert client.get(origin.url("/second", host="pictures.test")).content == b"second"
+            assert len(origin.clients) == number + 1

@@ -67,6 +67,14 @@ def test_pictures_by_outcome_and_cause_and_their_bytes(scraper: Client) -> None:
     assert value(values, "bytes", direction="out") == (done.output_bytes or 0)
 
 
+def test_pictures_that_are_left_out_do_not_wait(scraper: Client) -> None:
+    batch = settle(ingested(*make_urls(3)), {1: "timeout", 2: "http_404"})
+    assert lifecycle.set_ignored(batch, batch.images.all()) == 2
+    values = scrape(scraper)
+    assert value(values, "images", status="ignored") == 2
+    assert value(values, "images", status="failed") == value(values, "images", status="pending") == 0
+
+
 def test_the_oldest_picture_that_waits(scraper: Client) -> None:
     assert value(scrape(scraper), "oldest_waiting_image_seconds") == 0
     batch = ingested(*make_urls(3))

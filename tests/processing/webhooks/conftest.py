@@ -1,7 +1,6 @@
 """Endpoints whose receivers are real servers on loopback."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -10,10 +9,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
 
-from processing.http.transport import guarded_client
-from processing.webhooks.delivery_attempt import USER_AGENT
 from processing.webhooks.events import send_test_event
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from tests.support.clients import transport
 from tests.support.factories import make_user
 from tests.support.origin import Answer, Origin, Route
 
@@ -28,12 +26,11 @@ def ann() -> User:
 
 
 @pytest.fixture
-def http(settings: Settings) -> Iterator[httpx.Client]:
-    """A client as workers use it, but allowed to connect to loopback, and with a timeout of a second."""
+def http(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
+    """A transport as workers use it, but allowed to connect to loopback, and with a timeout of a second."""
     settings.WEBHOOK_TIMEOUT = 1
-    networks = [ip_network("127.0.0.0/8")]
-    with guarded_client(allowed_networks=networks, user_agent=USER_AGENT, max_connections=8) as client:
-        yield client
+    with transport("127.0.0.0/8", max_connections=8) as guarded:
+        yield guarded
 
 
 @pytest.fixture

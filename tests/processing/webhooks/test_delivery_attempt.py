@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def test_a_receiver_verifies_the_message_and_its_response_is_stored(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(b"thanks", status=204))
     delivery = new_test_delivery(endpoint)
@@ -50,7 +50,7 @@ def test_a_receiver_verifies_the_message_and_its_response_is_stored(
 
 
 def test_the_payload_is_sent_byte_for_byte_as_it_is_stored(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK, events=[Event.CANCELED])
     lifecycle.cancel(submitted(*make_urls(1), name="Möbel “neu”.csv"))
@@ -62,7 +62,7 @@ def test_the_payload_is_sent_byte_for_byte_as_it_is_stored(
 
 
 def test_a_receiver_with_another_secret_rejects_the_message(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK)
     new_test_delivery(endpoint)
@@ -72,7 +72,7 @@ def test_a_receiver_with_another_secret_rejects_the_message(
 
 
 def test_after_a_rotation_both_the_old_and_the_new_secret_verify(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK)
     secrets = [endpoint.secret]
@@ -87,7 +87,7 @@ def test_after_a_rotation_both_the_old_and_the_new_secret_verify(
 
 
 def test_a_day_after_a_rotation_only_the_new_secret_signs(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = endpoint_for(OK)
     old = endpoint.secret
@@ -106,7 +106,7 @@ def test_a_day_after_a_rotation_only_the_new_secret_signs(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
 def test_a_redirect_is_a_failure_and_never_followed(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint, status: int
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, status: int
 ) -> None:
     elsewhere = origin.add("/elsewhere", OK)
     endpoint = endpoint_for(Answer(status=status, headers={"Location": elsewhere}))
@@ -118,7 +118,7 @@ def test_a_redirect_is_a_failure_and_never_followed(
 
 @pytest.mark.parametrize("location", ["http://[", "http://a:b:c/", "\x80//"])
 def test_a_redirect_to_a_malformed_location_is_a_failure(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint, location: str
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, location: str
 ) -> None:
     endpoint = endpoint_for(Answer(status=302, headers={"Location": location}))
     delivery = new_test_delivery(endpoint)
@@ -127,7 +127,7 @@ def test_a_redirect_to_a_malformed_location_is_a_failure(
 
 
 def test_no_more_of_a_large_response_is_read_than_is_stored(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     written: list[int] = []
     size = 200_000_000  # more than any buffer of a socket takes up
@@ -153,7 +153,7 @@ def test_no_more_of_a_large_response_is_read_than_is_stored(
 
 
 def test_the_beginning_of_a_response_of_a_megabyte_is_stored(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(b"\0\xff" + b"x" * 1_000_000))
     delivery = new_test_delivery(endpoint)
@@ -162,7 +162,7 @@ def test_the_beginning_of_a_response_of_a_megabyte_is_stored(
 
 
 def test_a_response_whose_body_never_ends_counts_by_its_status(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(b"thank you", stall_after=5))
     delivery = new_test_delivery(endpoint)
@@ -199,7 +199,7 @@ def certificate(directory: Path, name: str) -> ssl.SSLContext:
 
 
 def test_nothing_is_sent_to_a_receiver_with_an_invalid_certificate(
-    http: httpx.Client, ann: User, tmp_path: Path
+    http: httpx.AsyncBaseTransport, ann: User, tmp_path: Path
 ) -> None:
     with Origin(tls=certificate(tmp_path, "shop.example")) as receiver:
         endpoint = WebhookEndpoint.objects.create(owner=ann, url=receiver.add("/hook", OK))
@@ -210,7 +210,7 @@ def test_nothing_is_sent_to_a_receiver_with_an_invalid_certificate(
 
 
 def test_a_closed_port_an_unknown_name_and_a_private_address_have_codes_of_their_own(
-    http: httpx.Client, ann: User, origin: Origin
+    http: httpx.AsyncBaseTransport, ann: User, origin: Origin
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = server.getsockname()[1]
@@ -232,7 +232,7 @@ def test_loopback_is_refused_unless_it_is_allowed(
     endpoint = endpoint_for(OK)
     delivery = new_test_delivery(endpoint)
     assert settings.WEBHOOK_ALLOWED_NETWORKS == ()
-    delivery_attempt.shared_client.cache_clear()
-    drain(endpoint.pk, delivery_attempt.shared_client())
+    delivery_attempt.shared_transport.cache_clear()
+    drain(endpoint.pk, delivery_attempt.shared_transport())
     assert [a["error"] for a in reload(delivery).attempts] == ["blocked_address"]
     assert origin.clients == []

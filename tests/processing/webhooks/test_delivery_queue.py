@@ -66,7 +66,7 @@ def test_a_longer_retry_after_counts() -> None:
 
 @pytest.mark.usefixtures("standing_clock")
 def test_failures_are_retried_on_schedule_until_the_tenth(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(b"oh no", status=500))
     delivery = new_test_delivery(endpoint)
@@ -92,7 +92,7 @@ def test_failures_are_retried_on_schedule_until_the_tenth(
 
 @pytest.mark.usefixtures("standing_clock")
 def test_retry_after_pauses_all_deliveries_to_the_endpoint(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(status=429, headers={"Retry-After": "1000"}))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
@@ -107,7 +107,9 @@ def test_retry_after_pauses_all_deliveries_to_the_endpoint(
 
 
 @pytest.mark.usefixtures("standing_clock")
-def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+def test_a_timeout_pauses_the_endpoint(
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
+) -> None:
     endpoint = endpoint_for(Answer(delay=60))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
     following = drain(endpoint.pk, http)
@@ -122,7 +124,7 @@ def test_a_timeout_pauses_the_endpoint(origin: Origin, http: httpx.Client, endpo
 
 
 def test_410_disables_the_endpoint_and_notifies_its_owner(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(status=410))
     first, second = new_test_delivery(endpoint), new_test_delivery(endpoint)
@@ -143,7 +145,7 @@ def failing(endpoint: WebhookEndpoint, days: float) -> None:
 
 @pytest.mark.parametrize(("days", "enabled"), [(4.9, True), (5, False)])
 def test_an_endpoint_is_disabled_after_five_days_of_failure(
-    http: httpx.Client, endpoint_for: NewEndpoint, days: float, enabled: bool
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, days: float, enabled: bool
 ) -> None:
     endpoint = endpoint_for(Answer(status=500))
     failing(endpoint, days)
@@ -154,7 +156,9 @@ def test_an_endpoint_is_disabled_after_five_days_of_failure(
     assert len(mail.outbox) == (not enabled)
 
 
-def test_a_success_resets_the_time_of_failure(http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+def test_a_success_resets_the_time_of_failure(
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
+) -> None:
     endpoint = endpoint_for(OK)
     failing(endpoint, 6)
     new_test_delivery(endpoint)
@@ -163,7 +167,9 @@ def test_a_success_resets_the_time_of_failure(http: httpx.Client, endpoint_for: 
     assert (endpoint.enabled, endpoint.failing_since) == (True, None)
 
 
-def test_the_first_failure_starts_the_time_of_failure(http: httpx.Client, endpoint_for: NewEndpoint) -> None:
+def test_the_first_failure_starts_the_time_of_failure(
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
+) -> None:
     endpoint = endpoint_for(Answer(status=500))
     delivery = new_test_delivery(endpoint)
     drain(endpoint.pk, http)
@@ -177,7 +183,7 @@ def test_the_first_failure_starts_the_time_of_failure(http: httpx.Client, endpoi
 
 
 def test_a_secret_that_cannot_be_decrypted_is_a_failure_with_a_code_of_its_own(
-    http: httpx.Client, endpoint_for: NewEndpoint, origin: Origin
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, origin: Origin
 ) -> None:
     endpoint = endpoint_for(OK)
     delivery = new_test_delivery(endpoint)
@@ -191,7 +197,7 @@ def test_a_secret_that_cannot_be_decrypted_is_a_failure_with_a_code_of_its_own(
 
 
 def test_concurrent_turns_send_each_delivery_once(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(Answer(delay=0.01))
     deliveries = {str(new_test_delivery(endpoint).pk) for _ in range(20)}
@@ -200,7 +206,7 @@ def test_concurrent_turns_send_each_delivery_once(
 
 
 def test_a_delivery_that_falls_due_during_a_turn_is_sent_in_it(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     later: list[uuid.UUID] = []
 
@@ -219,7 +225,7 @@ def test_a_delivery_that_falls_due_during_a_turn_is_sent_in_it(
 
 
 def test_deleting_an_endpoint_during_an_attempt_is_no_error(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     def answer(handler: Handler) -> None:
         from django.db import connection
@@ -247,20 +253,20 @@ def is_delivered(endpoint: WebhookEndpoint) -> bool:
     return endpoint.deliveries.filter(status=DeliveryStatus.DELIVERED).exists()
 
 
-def deliver_slice(preferred: uuid.UUID, http: httpx.Client) -> None:
+def deliver_slice(preferred: uuid.UUID, http: httpx.AsyncBaseTransport) -> None:
     drain(preferred, http)
     connection.close()
 
 
 @pytest.fixture
-def patient_http(settings: Settings, http: httpx.Client) -> httpx.Client:
+def patient_http(settings: Settings, http: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
     settings.WEBHOOK_TIMEOUT = 60
     return http
 
 
 @pytest.mark.parametrize("shared", ["owner", "receiver"])
 def test_endpoints_in_hand_of_one_owner_or_receiver_are_bounded(
-    origin: Origin, patient_http: httpx.Client, gate: Gate, names: Names, shared: str
+    origin: Origin, patient_http: httpx.AsyncBaseTransport, gate: Gate, names: Names, shared: str
 ) -> None:
     names.update({f"{number}.test": ["127.0.0.1"] for number in range(10)})
     origin.add("/held", gate)
@@ -296,7 +302,7 @@ def test_a_free_thread_goes_to_the_owner_who_has_the_fewest_in_hand() -> None:
 
 
 def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_another(
-    http: httpx.Client, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paused, other = endpoint_for(OK, "/paused"), endpoint_for(OK, "/other")
     waiting, delivery = new_test_delivery(paused), new_test_delivery(other)
@@ -314,7 +320,7 @@ def test_an_endpoint_that_is_paused_while_it_is_chosen_leaves_the_turn_to_anothe
 
 
 def test_a_lease_that_a_clock_set_back_has_moved_is_released(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     def answer(handler: Handler) -> None:
         follow(-3600)
@@ -329,7 +335,7 @@ def test_a_lease_that_a_clock_set_back_has_moved_is_released(
 
 
 def test_an_endpoint_that_another_worker_has_leased_meanwhile_is_left_to_it(
-    http: httpx.Client, endpoint_for: NewEndpoint
+    http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     """As after a stop of this process for longer than its lease."""
     others, requests = uuid.uuid4(), list[str]()

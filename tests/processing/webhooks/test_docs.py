@@ -62,8 +62,8 @@ def service(live_server: LiveServer, ann: User) -> dict[str, str]:
 
 
 def test_there_are_no_other_snippets_than_those_that_are_executed_here() -> None:
-    assert [len(snippets(language)) for language in ("sh", "python", "json")] == [5, 1, 1]
-    assert TEXT.count("```") == 2 * 7
+    assert [len(snippets(language)) for language in ("sh", "python", "json")] == [5, 2, 1]
+    assert TEXT.count("```") == 2 * 8
 
 
 def test_registering_answers_the_endpoint_with_its_secret(service: dict[str, str], tmp_path: Path) -> None:
@@ -96,9 +96,16 @@ def test_the_message_has_the_shape_that_is_sent(ann: User) -> None:
     assert sent["type"] == shown["type"]
 
 
+def test_the_client_verifies_what_is_signed() -> None:
+    headers = signed_headers([SECRET], "m1", int(time.time()), BODY)
+    names: dict[str, Any] = {"SECRET": SECRET, "headers": headers, "body": BODY}
+    exec(snippets("python")[0], names)  # noqa: S102 (our own document)
+    assert names["event"] == json.loads(BODY)
+
+
 def test_the_function_verifies_what_is_signed_and_nothing_else() -> None:
     names: dict[str, Any] = {}
-    exec(snippets("python")[0], names)  # noqa: S102 (our own document)
+    exec(snippets("python")[1], names)  # noqa: S102 (our own document)
     verify, now = names["verify"], int(time.time())
     for headers in (
         signed_headers([new_secret(), SECRET], "m1", now, BODY),

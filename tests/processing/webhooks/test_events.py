@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def test_the_end_of_a_request_is_published_once_with_the_request_as_the_api_shows_it(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint, settings: Settings
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint, settings: Settings
 ) -> None:
     endpoint = endpoint_for(OK)
     batch = settle(ingested(*make_urls(3)), failed={2: "timeout"})
@@ -43,7 +43,7 @@ def test_the_end_of_a_request_is_published_once_with_the_request_as_the_api_show
 
 
 def test_each_run_is_an_event_and_a_cancel_goes_to_its_subscribers_only(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     completed, both = endpoint_for(OK, "/one"), endpoint_for(OK, "/two", events=[*Event.values[:2]])
     batch = settle(ingested(*make_urls(2)), failed={1: "timeout"})
@@ -65,7 +65,9 @@ def test_endpoints_of_other_users_receive_nothing(endpoint_for: NewEndpoint, ori
     assert not stranger.deliveries.exists()
 
 
-def test_the_webhook_url_of_an_upload_receives_that_request_only(origin: Origin, http: httpx.Client) -> None:
+def test_the_webhook_url_of_an_upload_receives_that_request_only(
+    origin: Origin, http: httpx.AsyncBaseTransport
+) -> None:
     batch = submitted(*make_urls(1), webhook_url=origin.add("/once", OK))
     other = submitted(*make_urls(2))
     for one in (batch, other):
@@ -103,7 +105,7 @@ def test_a_rollback_leaves_no_delivery(endpoint_for: NewEndpoint) -> None:
 
 
 def test_a_redelivery_has_the_same_id_and_body(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK)
     delivery = new_test_delivery(endpoint)
@@ -116,7 +118,7 @@ def test_a_redelivery_has_the_same_id_and_body(
 
 
 def test_failed_deliveries_since_a_time_and_missed_ones_are_redelivered(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK)
     old, failed, missed = (new_test_delivery(endpoint) for _ in range(3))
@@ -136,7 +138,7 @@ def test_failed_deliveries_since_a_time_and_missed_ones_are_redelivered(
 
 
 def test_events_are_kept_as_missed_while_an_endpoint_is_disabled(
-    origin: Origin, http: httpx.Client, endpoint_for: NewEndpoint
+    origin: Origin, http: httpx.AsyncBaseTransport, endpoint_for: NewEndpoint
 ) -> None:
     endpoint = endpoint_for(OK)
     waiting = new_test_delivery(endpoint)

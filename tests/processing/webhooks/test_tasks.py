@@ -36,9 +36,9 @@ OK = Answer(b"thanks")
 @pytest.fixture(autouse=True)
 def loopback(settings: Settings) -> Iterator[None]:
     settings.WEBHOOK_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-    delivery_attempt.shared_client.cache_clear()
+    delivery_attempt.shared_transport.cache_clear()
     yield
-    delivery_attempt.shared_client.cache_clear()
+    delivery_attempt.shared_transport.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -10,13 +10,11 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
-from ipaddress import ip_network
 from itertools import count
 
 import pytest
 
-from processing.http.transport import guarded_transport
-from processing.work.fetch import fetch
+from tests.support.clients import fetch, transport
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.stack import ROOT
 
@@ -28,15 +26,14 @@ OVERHEAD = 8_000_000
 
 # Fetches URLs at once, and tells each outcome and by how many bytes the process grew at most.
 PROGRAM = """
-import json, sys
-from concurrent.futures import ThreadPoolExecutor
+import asyncio, json, sys
 from ipaddress import ip_network
 from processing.work.fetch import FetchError, fetch
-from processing.http.transport import guarded_transport
+from processing.http.transport import GuardedTransport
 
-def outcome(url):
+async def outcome(transport, url):
     try:
-        return len(fetch(transport, url, timeout=timeout, max_bytes=max_bytes).data)
+        return len((await fetch(transport, url, timeout=timeout, max_bytes=max_bytes)).data)
     except FetchError as error:
         return error.code
 
@@ -44,15 +41,15 @@ def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
+async def main():
+    async with GuardedTransport(allowed_networks=[ip_network("127.0.0.1")], max_connections=64) as transport:
+        await asyncio.gather(*[outcome(transport, warm_up) for _ in range(64)])
+        before = peak()
+        outcomes = await asyncio.gather(*[outcome(transport, url) for url in urls])
+        print(json.dumps([outcomes, peak() - before]))
+
 timeout, max_bytes, warm_up, *urls = json.loads(sys.argv[1])
-with (
-    guarded_transport(allowed_networks=[ip_network("127.0.0.1")], max_connections=64) as transport,
-    ThreadPoolExecutor(64) as threads,
-):
-    list(threads.map(outcome, [warm_up] * 64))
-    before = peak()
-    outcomes = list(threads.map(outcome, urls))
-    print(json.dumps([outcomes, peak() - before]))
+asyncio.run(main())
 """
 
 
@@ -306,6 +303,6 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(origin: Origin) ->
             handler.wfile.write(answer % (1, b"1") + answer % (6, b"forged"))
 
     url = origin.add("/bomb", smuggle)
-    with guarded_transport(allowed_networks=[ip_network("127.0.0.1/32")], max_connections=1) as transport:
-        assert fetch(transport, url, timeout=20, max_bytes=100).data == b"1"
-        assert fetch(transport, url, timeout=20, max_bytes=100).data == b"second"
+    with transport("127.0.0.1", max_connections=1) as guarded:
+        assert fetch(guarded, url, timeout=20, max_bytes=100).data == b"1"
+        assert fetch(guarded, url, timeout=20, max_bytes=100).data == b"second"

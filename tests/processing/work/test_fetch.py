@@ -5,15 +5,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from ipaddress import ip_network
 from itertools import pairwise
 
 import httpx
 import pytest
 
 from processing.http.content_encoding import INFLATE_BYTES, Inflater
-from processing.http.transport import guarded_transport
-from processing.work.fetch import Fetched, FetchError, fetch
+from processing.work.fetch import Fetched, FetchError
+from tests.support.clients import fetch, transport
 from tests.support.origin import Answer, Handler, Origin
 
 URL = "http://shop.example/red.jpg"
@@ -21,35 +20,35 @@ PICTURE = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def real_transport() -> Iterator[httpx.BaseTransport]:
-    with guarded_transport(allowed_networks=[ip_network("127.0.0.1/32")], max_connections=4) as transport:
-        yield transport
+def real_transport() -> Iterator[httpx.AsyncBaseTransport]:
+    with transport("127.0.0.1") as guarded:
+        yield guarded
 
 
-def answering(answer: httpx.Response | Callable[[httpx.Request], httpx.Response]) -> httpx.BaseTransport:
+def answering(answer: httpx.Response | Callable[[httpx.Request], httpx.Response]) -> httpx.AsyncBaseTransport:
     return httpx.MockTransport(answer if callable(answer) else lambda _: answer)
 
 
-def fetched(transport: httpx.BaseTransport, url: str = URL) -> Fetched:
+def fetched(transport: httpx.AsyncBaseTransport, url: str = URL) -> Fetched:
     return fetch(transport, url, timeout=20, max_bytes=10_000, user_agent="tests/1")
 
 
 def failure(
-    transport: httpx.BaseTransport, url: str = URL, *, timeout: float = 20, max_bytes: int = 10_000
+    transport: httpx.AsyncBaseTransport, url: str = URL, *, timeout: float = 20, max_bytes: int = 10_000
 ) -> FetchError:
     with pytest.raises(FetchError) as caught:
         fetch(transport, url, timeout=timeout, max_bytes=max_bytes)
     return caught.value
 
 
-def raising(error: Exception) -> httpx.BaseTransport:
+def raising(error: Exception) -> httpx.AsyncBaseTransport:
     def answer(_: httpx.Request) -> httpx.Response:
         raise error
 
     return answering(answer)
 
 
-def redirecting(table: dict[str, str]) -> httpx.BaseTransport:
+def redirecting(table: dict[str, str]) -> httpx.AsyncBaseTransport:
     """Redirects each URL to what the table says; others answer with themselves."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -66,7 +65,9 @@ def test_a_picture_comes_with_the_url_it_was_found_at() -> None:
     assert (found.data, found.version.url) == (PICTURE, URL)
 
 
-def test_a_picture_is_asked_for_uncompressed(origin: Origin, real_transport: httpx.BaseTransport) -> None:
+def test_a_picture_is_asked_for_uncompressed(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
+) -> None:
     url = origin.add("/red.jpg", PICTURE)
     assert fetched(real_transport, url).data == PICTURE
     assert origin.received[0].headers["accept"] == "image/*,*/*;q=0.8"
@@ -152,7 +153,7 @@ def test_a_redirect_is_followed(location: str, final: str) -> None:
 
 
 def test_a_redirect_in_utf_8_is_followed_beside_a_header_in_latin_1(
-    origin: Origin, real_transport: httpx.BaseTransport
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
 ) -> None:
     def redirect(handler: Handler) -> None:
         handler.wfile.write(b"HTTP/1.1 302 Found\r\nX-Shop: M\xf6bel\r\nContent-Length: 0\r\n")
@@ -171,7 +172,9 @@ def ask_for_cookie(handler: Handler) -> None:
         handler.answer(Answer(status=302, headers=headers))
 
 
-def test_a_cookie_lives_as_long_as_the_redirects(origin: Origin, real_transport: httpx.BaseTransport) -> None:
+def test_a_cookie_lives_as_long_as_the_redirects(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
+) -> None:
     url = origin.add("/red.jpg", ask_for_cookie)
     for _ in range(2):
         assert fetched(real_transport, url).data == PICTURE
@@ -179,7 +182,7 @@ def test_a_cookie_lives_as_long_as_the_redirects(origin: Origin, real_transport:
     assert cookies == [None, "visitor=1"] * 2
 
 
-def test_a_cookie_goes_to_no_other_host(origin: Origin, real_transport: httpx.BaseTransport) -> None:
+def test_a_cookie_goes_to_no_other_host(origin: Origin, real_transport: httpx.AsyncBaseTransport) -> None:
     with Origin(host="localhost") as other:
         target = other.add("/blue.jpg", PICTURE)
         headers = {"Location": target, "Set-Cookie": "visitor=1"}
@@ -219,7 +222,7 @@ def test_five_redirects_are_followed_and_a_sixth_is_not() -> None:
 
 
 def test_a_redirect_into_a_private_network_is_blocked(
-    origin: Origin, real_transport: httpx.BaseTransport
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
 ) -> None:
     url = origin.add(
         "/red.jpg", Answer(status=302, headers={"Location": "http://127.0.0.2/latest/meta-data"})
@@ -286,7 +289,7 @@ def test_a_body_as_long_as_allowed_is_taken() -> None:
 
 
 def test_a_body_announced_as_too_long_is_not_read(
-    origin: Origin, real_transport: httpx.BaseTransport
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
 ) -> None:
     url = origin.add("/red.jpg", Answer(bytes(20_000), stall_after=0))
     error = failure(real_transport, url)
@@ -295,7 +298,7 @@ def test_a_body_announced_as_too_long_is_not_read(
 
 
 def test_a_body_of_unknown_length_is_cut_off_when_too_long(
-    origin: Origin, real_transport: httpx.BaseTransport
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
 ) -> None:
     def send_for_ever(handler: Handler) -> None:
         handler.send_response_only(200)
@@ -314,7 +317,7 @@ def test_a_body_of_unknown_length_is_cut_off_when_too_long(
     ],
 )
 def test_an_encoding_that_is_none_is_accepted(
-    origin: Origin, real_transport: httpx.BaseTransport, encoding: str
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str
 ) -> None:
     url = origin.add("/red.jpg", Answer(PICTURE, headers={"Content-Encoding": encoding}))
     assert fetched(real_transport, url).data == PICTURE
@@ -322,7 +325,7 @@ def test_an_encoding_that_is_none_is_accepted(
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
 def test_one_layer_of_gzip_is_undone(
-    origin: Origin, real_transport: httpx.BaseTransport, encoding: str
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str
 ) -> None:
     url = origin.add("/red.jpg", Answer(gzip.compress(PICTURE), headers={"Content-Encoding": encoding}))
     assert fetched(real_transport, url).data == PICTURE
@@ -336,7 +339,10 @@ def raw_deflate(data: bytes) -> bytes:
 @pytest.mark.parametrize("encoding", ["deflate", "Deflate, identity", "aws-chunked,deflate"])
 @pytest.mark.parametrize("compress", [zlib.compress, raw_deflate])
 def test_deflate_is_undone_with_and_without_the_header_of_zlib(
-    origin: Origin, real_transport: httpx.BaseTransport, encoding: str, compress: Callable[[bytes], bytes]
+    origin: Origin,
+    real_transport: httpx.AsyncBaseTransport,
+    encoding: str,
+    compress: Callable[[bytes], bytes],
 ) -> None:
     url = origin.add("/red.jpg", Answer(compress(PICTURE), headers={"Content-Encoding": encoding}))
     assert fetched(real_transport, url).data == PICTURE
@@ -358,7 +364,7 @@ def test_what_is_left_in_the_inflater_at_the_end_of_the_data_is_not_lost() -> No
 
 
 def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_memory(
-    origin: Origin, real_transport: httpx.BaseTransport
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
 ) -> None:
     bomb = gzip.compress(bytes(8_000_000))
     url = origin.add("/red.jpg", Answer(bomb, headers={"Content-Encoding": "gzip"}))
@@ -383,7 +389,7 @@ def test_gzip_that_inflates_beyond_the_limit_is_too_large_before_it_fills_the_me
     ],
 )
 def test_an_encoding_that_the_data_does_not_have_is_no_picture(
-    origin: Origin, real_transport: httpx.BaseTransport, encoding: str, body: bytes
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str, body: bytes
 ) -> None:
     url = origin.add("/red.jpg", Answer(body, headers={"Content-Encoding": encoding}))
     error = failure(real_transport, url)
@@ -394,7 +400,7 @@ def test_an_encoding_that_the_data_does_not_have_is_no_picture(
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "deflate, gzip", "gzip, br"])
 def test_an_encoding_that_is_not_supported_is_refused_by_name(
-    origin: Origin, real_transport: httpx.BaseTransport, encoding: str
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, encoding: str
 ) -> None:
     url = origin.add("/red.jpg", Answer(PICTURE, headers={"Content-Encoding": encoding}))
     error = failure(real_transport, url)
@@ -409,7 +415,7 @@ def test_an_empty_answer_is_not_an_image(status: int) -> None:
     assert error.permanent
 
 
-def test_the_time_counts_over_all_redirects(origin: Origin, real_transport: httpx.BaseTransport) -> None:
+def test_the_time_counts_over_all_redirects(origin: Origin, real_transport: httpx.AsyncBaseTransport) -> None:
     origin.add("/red.jpg", Answer(status=302, headers={"Location": "/red.jpg"}, delay=0.2))
     error = failure(real_transport, origin.url("/red.jpg"), timeout=0.5)
     assert error.code == "timeout"
@@ -417,7 +423,7 @@ def test_the_time_counts_over_all_redirects(origin: Origin, real_transport: http
     assert "0.5 seconds" in error.detail
 
 
-def test_a_stalled_body_is_a_timeout(origin: Origin, real_transport: httpx.BaseTransport) -> None:
+def test_a_stalled_body_is_a_timeout(origin: Origin, real_transport: httpx.AsyncBaseTransport) -> None:
     url = origin.add("/red.jpg", Answer(PICTURE, stall_after=100))
     assert failure(real_transport, url, timeout=0.2).code == "timeout"
 
@@ -457,14 +463,14 @@ def contradictory_lengths(handler: Handler) -> None:
     [short_body, broken_chunks, missing_chunk, no_answer, no_http, endless_header, contradictory_lengths],
 )
 def test_an_answer_that_is_broken_may_be_asked_for_again(
-    origin: Origin, real_transport: httpx.BaseTransport, behaviour: Callable[[Handler], None]
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, behaviour: Callable[[Handler], None]
 ) -> None:
     error = failure(real_transport, origin.add("/red.jpg", behaviour))
     assert error.code == "connect"
     assert not error.permanent
 
 
-def test_a_refused_connection_may_be_tried_again(real_transport: httpx.BaseTransport) -> None:
+def test_a_refused_connection_may_be_tried_again(real_transport: httpx.AsyncBaseTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     error = failure(real_transport, f"http://127.0.0.1:{port}/")
@@ -474,7 +480,7 @@ def test_a_refused_connection_may_be_tried_again(real_transport: httpx.BaseTrans
 
 @pytest.mark.parametrize(("reason", "permanent"), [(socket.EAI_NONAME, True), (socket.EAI_AGAIN, False)])
 def test_an_unknown_name_is_permanent_and_a_failed_lookup_is_not(
-    real_transport: httpx.BaseTransport, monkeypatch: pytest.MonkeyPatch, reason: int, permanent: bool
+    real_transport: httpx.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch, reason: int, permanent: bool
 ) -> None:
     def getaddrinfo(*_: object, **__: object) -> None:
         raise socket.gaierror(reason, "")
@@ -487,7 +493,7 @@ def test_an_unknown_name_is_permanent_and_a_failed_lookup_is_not(
 
 
 def test_a_server_without_tls_is_a_permanent_tls_failure(
-    origin: Origin, real_transport: httpx.BaseTransport
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
 ) -> None:
     error = failure(real_transport, f"https://127.0.0.1:{origin.port}/")
     assert error.code == "tls"
@@ -496,7 +502,7 @@ def test_a_server_without_tls_is_a_permanent_tls_failure(
 
 @pytest.mark.parametrize("status", [302, 404, 500])
 def test_the_connection_serves_again_after_an_answer_without_a_picture(
-    origin: Origin, real_transport: httpx.BaseTransport, status: int
+    origin: Origin, real_transport: httpx.AsyncBaseTransport, status: int
 ) -> None:
     origin.add("/red.jpg", Answer(b"moved or gone", status=status, headers={"Location": "/blue.jpg"}))
     origin.add("/blue.jpg", PICTURE)
@@ -509,7 +515,9 @@ def test_the_connection_serves_again_after_an_answer_without_a_picture(
 
 
 @pytest.mark.timeout(25)
-def test_an_endless_error_page_is_hung_up_on(origin: Origin, real_transport: httpx.BaseTransport) -> None:
+def test_an_endless_error_page_is_hung_up_on(
+    origin: Origin, real_transport: httpx.AsyncBaseTransport
+) -> None:
     def deny_for_ever(handler: Handler) -> None:
         handler.send_response_only(404)
         handler.end_headers()

@@ -5,6 +5,7 @@ allowed to them, directly and as the target of a redirect; some also to the page
 its output, which fetches in a web process.
 """
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ import pytest
 from django.urls import reverse
 from pytest_django import Settings
 
+from processing import loop
 from processing.http.guard import BlockedAddress, InvalidAddress
-from processing.http.transport import guarded_client, guarded_transport
-from processing.work.fetch import FetchError, fetch
+from processing.work.fetch import FetchError
 from tests.support.canary import Canary
+from tests.support.clients import Client, client, fetch, transport
 from tests.support.factories import JPEG, URL, client_of, ingest, make_user, settle, submit
 from tests.support.hostile_urls import BLOCKED, INSIDE, INVALID, NEVER_A_LOCATION
 from tests.support.names import Names
@@ -60,17 +62,15 @@ def receiver() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def pictures() -> Iterator[httpx.BaseTransport]:
-    with guarded_transport(allowed_networks=[ip_network(PICTURES)], max_connections=4) as transport:
-        yield transport
+def pictures() -> Iterator[httpx.AsyncBaseTransport]:
+    with transport(PICTURES) as guarded:
+        yield guarded
 
 
 @pytest.fixture
-def webhooks() -> Iterator[httpx.Client]:
-    with guarded_client(
-        allowed_networks=[ip_network(WEBHOOKS)], user_agent="tests/1", max_connections=4, timeout=20
-    ) as client:
-        yield client
+def webhooks() -> Iterator[Client]:
+    with client(WEBHOOKS) as posting:
+        yield posting
 
 
 @pytest.fixture
@@ -79,16 +79,16 @@ def compare(db: None, settings: Settings) -> Callable[[str], bytes]:
     settings.FETCH_ALLOWED_NETWORKS = [ip_network(PICTURES)]
     user = make_user()
     batch = settle(ingest(submit(user)), {URL: JPEG})
-    client, path = client_of(user), reverse("source-thumbnail", args=[batch.images.get().pk])
+    page, path = client_of(user), reverse("source-thumbnail", args=[batch.images.get().pk])
 
     def shown(url: str) -> bytes:
         batch.images.update(url=url)
-        return client.get(path).content
+        return page.get(path).content
 
     return shown
 
 
-def code_of(transport: httpx.BaseTransport, url: str) -> str:
+def code_of(transport: httpx.AsyncBaseTransport, url: str) -> str:
     """Fetch a picture and return its error."""
     with pytest.raises(FetchError) as caught:
         fetch(transport, url, timeout=20, max_bytes=10_000)
@@ -109,14 +109,14 @@ def test_the_table_is_as_long_as_promised() -> None:
 
 
 @pytest.mark.usefixtures("names")
-def test_no_picture_is_fetched_from_there(canary: Canary, pictures: httpx.BaseTransport) -> None:
+def test_no_picture_is_fetched_from_there(canary: Canary, pictures: httpx.AsyncBaseTransport) -> None:
     for url, code in [*ATTACKS, *((url, "invalid_url") for url in NEVER_A_LOCATION)]:
         assert code_of(pictures, url.replace("{port}", str(canary.port))) == code, url
         assert canary.take() == ([], []), url
 
 
 @pytest.mark.usefixtures("names")
-def test_no_webhook_is_posted_there(canary: Canary, webhooks: httpx.Client) -> None:
+def test_no_webhook_is_posted_there(canary: Canary, webhooks: Client) -> None:
     for url in [*(url for url, _ in ATTACKS), *NEVER_A_LOCATION]:
         with pytest.raises((BlockedAddress, InvalidAddress, httpx.InvalidURL)):
             pytest.fail(
@@ -126,7 +126,9 @@ def test_no_webhook_is_posted_there(canary: Canary, webhooks: httpx.Client) -> N
 
 
 @pytest.mark.usefixtures("names")
-def test_no_redirect_takes_a_fetch_there(canary: Canary, shop: Origin, pictures: httpx.BaseTransport) -> None:
+def test_no_redirect_takes_a_fetch_there(
+    canary: Canary, shop: Origin, pictures: httpx.AsyncBaseTransport
+) -> None:
     for number, (url, code) in enumerate(ATTACKS, 1):
         shop.add("/a.jpg", redirect_to(url.replace("{port}", str(canary.port))))
         assert code_of(pictures, shop.url("/a.jpg", host="shop.test")) == code, url
@@ -136,15 +138,10 @@ def test_no_redirect_takes_a_fetch_there(canary: Canary, shop: Origin, pictures:
 
 
 @pytest.mark.usefixtures("names")
-def test_no_redirect_takes_a_webhook_there(canary: Canary, receiver: Origin, webhooks: httpx.Client) -> None:
+def test_no_redirect_takes_a_webhook_there(canary: Canary, receiver: Origin, webhooks: Client) -> None:
     for number, (url, _code) in enumerate(ATTACKS, 1):
         receiver.add("/hook", redirect_to(url.replace("{port}", str(canary.port))))
-        try:
-            answer = webhooks.post(receiver.url("/hook", host="hooks.test"), content=b"{}")
-        except (httpx.RemoteProtocolError, httpx.InvalidURL, ValueError):
-            pass  # httpx looks at `Location` even when it is not to follow it
-        else:
-            assert answer.status_code == 307, url
+        assert webhooks.post(receiver.url("/hook", host="hooks.test"), content=b"{}").status_code == 307, url
         assert receiver.count("/hook") == number, url
         attempts, visitors = canary.take()
         assert set(attempts) <= {WEBHOOKS} and not visitors, url
@@ -166,7 +163,7 @@ def test_no_comparison_is_made_with_what_is_there(
 
 @pytest.mark.usefixtures("names")
 def test_what_is_allowed_to_one_is_not_to_the_other(
-    canary: Canary, shop: Origin, receiver: Origin, pictures: httpx.BaseTransport, webhooks: httpx.Client
+    canary: Canary, shop: Origin, receiver: Origin, pictures: httpx.AsyncBaseTransport, webhooks: Client
 ) -> None:
     assert code_of(pictures, shop.url("/", host="shop.test")) == "http_404"
     assert webhooks.post(receiver.url("/", host="hooks.test")).status_code == 404
@@ -178,7 +175,7 @@ def test_what_is_allowed_to_one_is_not_to_the_other(
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "::1", "169.254.169.254", "::ffff:10.0.0.1"])
 def test_a_name_that_changes_after_it_was_judged_changes_nothing(
-    canary: Canary, names: Names, shop: Origin, pictures: httpx.BaseTransport, inside: str
+    canary: Canary, names: Names, shop: Origin, pictures: httpx.AsyncBaseTransport, inside: str
 ) -> None:
     names.change("shop.test", [PICTURES], [inside])
     assert code_of(pictures, shop.url("/", host="shop.test")) == "http_404"
@@ -188,7 +185,7 @@ def test_a_name_that_changes_after_it_was_judged_changes_nothing(
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "::1", "169.254.169.254", "::ffff:10.0.0.1"])
 def test_a_name_that_has_changed_by_the_next_connection_is_blocked(
-    canary: Canary, names: Names, shop: Origin, pictures: httpx.BaseTransport, inside: str
+    canary: Canary, names: Names, shop: Origin, pictures: httpx.AsyncBaseTransport, inside: str
 ) -> None:
     names.change("shop.test", [PICTURES], [inside])
     back = shop.url("/b.jpg", host="shop.test")
@@ -199,7 +196,7 @@ def test_a_name_that_has_changed_by_the_next_connection_is_blocked(
 
 
 def test_a_name_that_changes_between_two_attempts_gets_no_webhook(
-    canary: Canary, names: Names, receiver: Origin, webhooks: httpx.Client
+    canary: Canary, names: Names, receiver: Origin, webhooks: Client
 ) -> None:
     names.change("hooks.test", [WEBHOOKS], ["127.0.0.1"])
     url = receiver.url("/hook", host="hooks.test")
@@ -211,7 +208,7 @@ def test_a_name_that_changes_between_two_attempts_gets_no_webhook(
 
 
 @pytest.mark.usefixtures("names")
-def test_escaped_line_ends_stay_escaped(shop: Origin, pictures: httpx.BaseTransport) -> None:
+def test_escaped_line_ends_stay_escaped(shop: Origin, pictures: httpx.AsyncBaseTransport) -> None:
     code_of(pictures, shop.url("/a%0d%0aX-Injected:%20y", host="shop.test"))
     (received,) = shop.received
     assert received.target == "/a%0d%0aX-Injected:%20y"
@@ -225,6 +222,18 @@ def test_the_canary_notices_who_connects() -> None:
         socket.create_connection(("::ffff:127.0.0.2", canary.port)).close()
         wait_for(lambda: len(canary.visitors) == 2, "both have been noticed")
     assert canary.attempts == ["127.0.0.1", "::ffff:127.0.0.2"]
+
+
+def test_the_canary_notices_connections_of_an_event_loop_that_is_older() -> None:
+    async def connect(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+    loop.call(lambda: None)  # it is running
+    with Canary() as canary:
+        loop.run(connect(canary.port))
+        wait_for(lambda: canary.visitors, "it has been noticed")
+    assert canary.attempts == ["127.0.0.1"]
 
 
 def test_the_canary_leaves_out_the_threads_of_earlier_tests() -> None:

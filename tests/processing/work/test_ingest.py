@@ -8,12 +8,14 @@ from django.core.files.storage import storages
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.work import ingest as ingestion
+from processing.work import lane, tasks
 from processing.work.tasks import dispatch
 from products import lifecycle
 from products.catalogue import Catalogue, Row
 from products.lifecycle import ingest as inserting
-from products.models import Image, Product, Request
-from tests.support.batches import catalogue, ingest, make_urls, submitted
+from products.models import Image, Product, ProductImage, Request
+from tests.processing.conftest import Broker
+from tests.support.batches import catalogue, counters, ingest, make_urls, submitted
 
 pytestmark = pytest.mark.django_db
 
@@ -55,9 +57,97 @@ def test_the_first_chunk_is_smaller_so_that_work_begins(monkeypatch: MonkeyPatch
 def test_rows_with_many_urls_make_smaller_chunks(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(ingestion, "CHUNK_ROWS", 100)
     monkeypatch.setattr(ingestion, "CHUNK_IMAGES", 3)
-    batch = submitted(make_urls(2), make_urls(2), make_urls(1), make_urls(5))
+    batch = submitted(make_urls(2), make_urls(2), make_urls(1), make_urls(3))
     assert [Request.objects.get().ingested_rows for _ in ingestion.run(batch)] == [2, 4]
-    assert batch.images_total == 5
+    assert batch.images_total == 3
+
+
+# --- A row with very many URLs ---
+
+
+@pytest.fixture
+def small_parts(monkeypatch: MonkeyPatch) -> None:
+    """Parts of a row with 3 Images or 6 places at most."""
+    monkeypatch.setattr(ingestion, "CHUNK_IMAGES", 3)
+    monkeypatch.setattr(ingestion, "PLACES_PER_IMAGE", 2)
+
+
+#: A row, one with 10 distinct URLs of 20, and another row, which shows some of them again.
+GIANT = (make_urls(1), make_urls(10) + make_urls(10)[::-1], [*make_urls(2), "http://shop.example/new.jpg"])
+
+
+def giant_contents() -> list[tuple[int, list[tuple[int, str]]]]:
+    """Rows as `contents` returns them, when everything is in."""
+    numbers = {url: number for number, url in enumerate(make_urls(10), 1)} | {GIANT[2][2]: 11}
+    return [(row, [(numbers[url], url) for url in urls]) for row, urls in enumerate(GIANT, 1)]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_row_with_very_many_urls_goes_in_by_parts_its_images_first() -> None:
+    batch = submitted(*GIANT)
+    steps = [
+        (complete, Request.objects.get().ingested_rows, Image.objects.count(), ProductImage.objects.count())
+        for complete in ingestion.run(batch)
+    ]
+    row_by_row = [(False, 1, 1, 1)]
+    images = [(False, 1, count, 1) for count in (4, 7, 10)]
+    places = [(False, 1, 10, 1 + count) for count in (6, 12, 18)] + [(False, 2, 10, 21)]
+    assert steps == [*row_by_row, *images, *places, (True, 3, 11, 24)]
+    assert contents(batch) == giant_contents()
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("steps_before", range(1, 9))
+def test_an_ingest_that_was_killed_within_such_a_row_goes_on_and_inserts_nothing_twice(
+    steps_before: int,
+) -> None:
+    first = ingestion.run(submitted(*GIANT))
+    for _ in range(steps_before):
+        next(first)
+    first.close()
+    batch = ingest(Request.objects.get())
+    assert contents(batch) == giant_contents()
+    assert counters(batch) == {"total": 11, "pending": 11}
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("ahead", range(1, 9))
+def test_of_two_ingests_of_such_a_row_nothing_is_inserted_twice(ahead: int) -> None:
+    batch = submitted(*GIANT)
+    one, other = ingestion.run(batch), ingestion.run(Request.objects.get())
+    for _ in range(ahead):
+        next(one)
+    ended = 0
+    while ended < 2:  # in turns
+        ended = sum(next(steps, None) is None for steps in (other, one))
+    assert contents(batch) == giant_contents()
+    assert counters(batch) == {"total": 11, "pending": 11}
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("steps_before", range(1, 9))
+def test_a_cancel_within_such_a_row_stops_the_ingest_and_settles_its_images(steps_before: int) -> None:
+    steps = ingestion.run(submitted(*GIANT))
+    for _ in range(steps_before):
+        next(steps)
+    lifecycle.cancel(batch := Request.objects.get())
+    there = Image.objects.count()
+    assert list(steps) == []
+    assert counters(batch) == {"total": there, "canceled": there}
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_each_slice_comes_further_within_such_a_row_and_lanes_start_with_the_first(
+    broker: Broker, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "INGEST_SECONDS", -1)  # one part at a time
+    batch = submitted(*GIANT[1:])
+    sent = []
+    while not Request.objects.get().ingested:
+        broker.flush_all()
+        tasks.ingest.fn(str(batch.pk), 1)
+        sent.append(broker.counts())
+    assert sent == [{"work": lane.LANES, "ingest": 1}, *[{"ingest": 1}] * 7, {}]
 
 
 def test_an_ingest_goes_on_where_the_last_one_stopped() -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 
 from processing.compress import compress
-from processing.http import conditions
+from processing.http import conditions, transport
 from processing.work import attempt, known_pictures
 from processing.work import models as work_models
 from processing.work.claim import claim
@@ -100,8 +100,13 @@ def compressions(monkeypatch: MonkeyPatch) -> list[bytes]:
     [{"etag": '"1"'}, {"etag": 'W/"1"'}, {"modified": MODIFIED}, {"etag": '"1"', "modified": MODIFIED}],
 )
 def test_what_the_origin_calls_unchanged_keeps_its_output_without_being_sent_or_decoded(
-    validators: dict[str, str], pipeline: Pipeline, origin: Origin, compressions: list[bytes]
+    validators: dict[str, str],
+    pipeline: Pipeline,
+    origin: Origin,
+    compressions: list[bytes],
+    monkeypatch: MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(transport, "KEEPALIVE_SECONDS", 60)
     route = shop(JPEG, **validators)
     url = origin.add("/lamp.jpg", route)
     first, second = run(url, pipeline), run(url, pipeline)
@@ -453,3 +458,12 @@ def test_known_pictures_are_written_by_one_statement_and_read_by_two(pipeline: P
         }
         for image in images
     }
+
+
+def test_two_images_fetched_from_one_url_are_known_as_one_picture(pipeline: Pipeline) -> None:
+    batch = ingested(*make_urls(2))
+    image, corrected = claim(batch, pipeline.worker_id, 2)
+    known_pictures.remember(
+        (batch, image.url, pk, Version(image.url, b"\0")) for pk in (image.id, corrected.id)
+    )
+    assert KnownPicture.objects.get().image_id == corrected.id

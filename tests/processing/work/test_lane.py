@@ -17,7 +17,6 @@ from processing.work import claim as claims
 from processing.work.claim import ClaimedImage, claim
 from processing.work.lane import NextSlice
 from processing.work.pipeline import Pipeline
-from processing.work.slots import Slots
 from processing.work.tasks import dispatch
 from products import lifecycle
 from products.models import Request
@@ -55,7 +54,10 @@ def pictures(origin: Origin, count: int, *, prefix: str = "picture") -> list[str
 
 
 @pytest.mark.parametrize(("pending", "lanes"), [(1, 1), (8, 1), (9, 2), (64, 8), (1000, 8)])
-def test_a_request_has_as_many_lanes_as_pools_that_it_could_fill(pending: int, lanes: int) -> None:
+def test_a_request_has_as_many_lanes_as_pools_that_it_could_fill(
+    pending: int, lanes: int, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "LANES", 8)  # as in a cluster
     batch = Request(products_total=1, ingested_rows=1, images_total=pending + 5, images_failed=5)
     assert lane.lanes_for(batch) == lanes
 
@@ -89,7 +91,7 @@ def test_a_lane_claims_no_more_images_than_there_are_slots(
     pipeline: Pipeline, origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.3)
-    pipeline.slots = Slots(8, 100, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots.per_host = 100
     batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(40)])
     lane.run(batch, pipeline)
     lane.run(batch, pipeline)
@@ -224,7 +226,7 @@ def test_a_lane_ends_with_its_epoch(end: Callable[[Request], object], pipeline: 
 def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_slots(
     pipeline: Pipeline, origin: Origin, endless: None, gate: Gate
 ) -> None:
-    pipeline.slots = Slots(8, 100, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots.per_host = 100
     large, small = (
         ingested(*[origin.add(f"/{count}/{number}.jpg", gate) for number in range(count)])
         for count in (100, 10)
@@ -232,7 +234,7 @@ def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_slots(
     lanes = [run_in_thread(large, pipeline)]
     wait_until(lambda: held() == 16)
     lanes.append(run_in_thread(small, pipeline))
-    wait_until(lambda: len(pipeline.slots._turns) == 2)
+    wait_until(lambda: len(pipeline._waiting_lanes) == 2)
     gate.let_through(16)  # one claim is for 8 Images at most
     wait_until(lambda: small.images.due().count() < 10)
     assert large.images.due().exists()

@@ -21,7 +21,6 @@ from processing.work.attempt import PATIENCE
 from processing.work.claim import claim
 from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
-from processing.work.slots import Slots
 from products import lifecycle
 from products.models import Image, Request
 from tests.support import rare_pictures
@@ -59,6 +58,43 @@ def the_image(pipeline: Pipeline, url: str) -> Image:
 
 def seconds_to_wait(image: Image) -> float:
     return (image.due_at - timezone.now()).total_seconds()
+
+
+# --- When outcomes are written ---
+
+
+def test_a_request_that_has_nothing_more_in_hand_is_written_at_once(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    """Whatever other requests have in hand."""
+    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1e6)
+    gate = Gate()
+    slow, quick = ingested(origin.add("/slow.jpg", gate)), ingested(origin.add("/quick.jpg", JPEG))
+    start(slow, pipeline)
+    wait_until(lambda: gate.waiting)
+    work_alone(quick, pipeline)
+    assert (completed(quick), completed(slow)) == (1, 0)
+    gate.open()
+    wait_until(lambda: completed(slow))
+
+
+def test_outcomes_of_a_request_that_goes_on_are_collected(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1e6)
+    gate = Gate()
+    batch = ingested(origin.add("/slow.jpg", gate), origin.add("/quick.jpg", JPEG))
+    start(batch, pipeline)
+    wait_until(lambda: pipeline._made and gate.waiting)
+    assert completed(batch) == 0
+    gate.open()
+    wait_until(lambda: completed(batch) == 2)
+
+
+def work_alone(batch: Request, pipeline: Pipeline) -> None:
+    """Make one attempt at each due Image, while others are under way."""
+    start(batch, pipeline)
+    wait_until(lambda: not batch.images.exclude(claimed_by=None).exists())
 
 
 # --- One picture ---
@@ -173,7 +209,8 @@ def test_after_a_day_pictures_of_a_host_that_asks_to_wait_fail_without_a_request
     batch.started_at = batch.last_progress_at = timezone.now() - 2 * PATIENCE
     host = batch.images.get().host
     pipeline.rate_limiter.learn([Pause(host, time.time() + 1000, 1, code)])
-    assert (host in pipeline.busy_hosts(batch)) is not is_given_up
+    with pipeline.claiming(batch, 60) as (_, busy):
+        assert (host in busy) is not is_given_up
     pipeline.submit(batch, claim(batch, pipeline.worker_id, 1))
     wait_until(lambda: not held())
     image = batch.images.get()
@@ -303,7 +340,7 @@ def test_pictures_that_stall_hold_up_no_others_of_their_host(
 ) -> None:
     stalling = set(range(5, 40, 10))
     urls = [origin.add(f"/{n}.jpg", gate if n in stalling else JPEG) for n in range(40)]
-    pipeline.slots = Slots(8, 6, pipeline.rate_limiter, pipeline.leases)
+    pipeline.slots.per_host = 6
     batch = ingested(*urls)
     start(batch, pipeline)
 

@@ -13,6 +13,7 @@ from django.test import Client
 from pytest import MonkeyPatch
 from python_calamine import CalamineWorkbook
 
+from processing import loop, measurements
 from processing.compress import compress_here
 from processing.storage.outputs import StorageError, store
 from processing.work import attempt
@@ -168,8 +169,24 @@ def test_a_rendition_that_is_added_is_made_alone(pipeline: Pipeline, origin: Ori
     batch = second.request
     assert batch.bytes_unchanged == first.request.bytes_output
     assert batch.bytes_output > batch.bytes_unchanged
+    added = second.renditions.get(name="thumb").bytes
+    assert batch.bytes_saved == -added, "what the main output saves was counted before"
     assert run(url, pipeline, renditions=[THUMB]).unchanged
     assert route.answered == [200, 200, 304]
+
+
+def test_metrics_count_each_output_that_is_stored_and_each_saving_once(
+    pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    saved, stored = list[tuple[Any, ...]](), list[float]()
+    monkeypatch.setattr(measurements, "count_bytes_saved", lambda *values: saved.append(values))
+    monkeypatch.setattr(measurements, "observe_store", stored.append)
+    url = origin.add("/lamp.jpg", shop(JPEG))
+    first = run(url, pipeline, renditions=[ZOOM])
+    counted = (len(JPEG), first.request.bytes_output, "jpeg", "compressed")
+    assert (saved, len(stored)) == ([counted], 2)
+    run(url, pipeline, renditions=[ZOOM, THUMB])
+    assert (saved, len(stored)) == ([counted], 3)
 
 
 def test_a_changed_size_of_one_rendition_leaves_the_other_outputs_as_they_were(
@@ -250,7 +267,7 @@ def test_an_output_that_was_deleted_meanwhile_is_not_taken_over(pipeline: Pipeli
     (image,) = claim(batch, pipeline.worker_id, 1)
     known = recall(batch, [url])[url]
     lifecycle.delete(first.request)
-    outcome = pipeline._attempts.make(replace(image, known=known)).outcome
+    outcome = loop.run(pipeline._attempts.make(replace(image, known=known))).outcome
     (written,) = lifecycle.record(batch.pk, [outcome], pipeline.worker_id)
     assert (written.status, written.renditions) == ("pending", ())
     assert not Rendition.objects.filter(image=image.id).exists()

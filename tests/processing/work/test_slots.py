@@ -1,4 +1,4 @@
-"""The number of Images that a worker claims: by its throughput, and limited for one host."""
+"""The number of Images that a worker claims, in all and of one host, and which of them start."""
 
 import uuid
 from types import SimpleNamespace
@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 from pytest import MonkeyPatch
 
-from processing.hosts.leases import Leases
+from processing.hosts.leases import Lease
 from processing.hosts.rate_limit import RateLimiter
 from processing.work import slots as module
 from processing.work.claim import ClaimedImage
-from processing.work.slots import MAX_AHEAD_PER_THREAD, Slots
+from processing.work.slots import BUSY_FACTOR, CLAIM_FACTOR, STALLED_SECONDS, Slots
 from products.models import Request
 
-THREADS, PER_HOST = 8, 4
+PLACES, PER_HOST = 64, 4
 
 
 class Clock:
@@ -33,59 +33,99 @@ def clock(monkeypatch: MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def slots(clock: Clock) -> Slots:
-    return Slots(THREADS, PER_HOST, RateLimiter(), Leases(None, uuid.uuid4()))
+    return Slots(PLACES, PER_HOST, RateLimiter())
 
 
 def images(host: str, count: int) -> list[ClaimedImage]:
     return [
-        ClaimedImage(uuid.uuid4(), f"http://{host}/", host, attempts=0, crashes=0, batch=Request())
+        ClaimedImage(uuid.uuid4(), f"http://{host}/", host, attempts=0, crashes=0, batch=Request(owner_id=1))
         for _ in range(count)
     ]
 
 
-def work_fast(slots: Slots, clock: Clock) -> None:
-    """Complete a hundred pictures within a second."""
-    for _ in range(100):
-        (image,) = slots.add(images("fast", 1))
-        clock.now += 0.01
-        slots.fetched(image)
-        slots.done(image)
-
-
-def room(slots: Slots) -> int:
-    with slots.claiming(0) as count:
-        return count
+def add(slots: Slots, host: str, count: int) -> list[ClaimedImage]:
+    """Hold Images of a host, with a lease of all its slots. Return those that start."""
+    requests = slots.lease_requests(slots.add(images(host, count)))
+    slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
+    return slots.start()
 
 
 def claims(slots: Slots) -> int:
-    """Fill the slots by claims that are each of another host. Return the number of claims."""
+    """Fill the slots by claims that are each of another host. Return the number of Images."""
     count = 0
-    while room(slots) == THREADS:
-        slots.add(images(f"host {count}", THREADS))
-        count += 1
-    assert room(slots) == 0
+    while room := slots.room():
+        add(slots, f"host {count}", room)
+        count += room
     return count
 
 
-def test_as_many_images_may_wait_as_there_are_threads(slots: Slots) -> None:
-    assert claims(slots) == 2
+WAITING = CLAIM_FACTOR * PER_HOST
 
 
-def test_more_images_may_wait_while_the_work_is_fast(slots: Slots, clock: Clock) -> None:
-    work_fast(slots, clock)
-    assert claims(slots) == 1 + MAX_AHEAD_PER_THREAD
+def test_as_many_images_wait_as_one_claim_may_bring(slots: Slots) -> None:
+    assert claims(slots) == PLACES + WAITING
 
 
-def test_the_throughput_of_a_minute_ago_does_not_count(slots: Slots, clock: Clock) -> None:
-    work_fast(slots, clock)
-    clock.now += 60
-    assert claims(slots) == 2
+def test_a_claim_is_for_a_few_times_the_slots_of_a_host(slots: Slots) -> None:
+    assert slots.room() == CLAIM_FACTOR * PER_HOST
 
 
 def test_a_claim_of_one_slow_host_leaves_room_for_other_hosts(slots: Slots, clock: Clock) -> None:
-    work_fast(slots, clock)
-    assert len(slots.add(images("slow", room(slots)))) == PER_HOST
+    slots._rate_limiter.answered("slow")
+    assert len(add(slots, "slow", slots.room())) == PER_HOST
     clock.now += 0.9
     assert slots.busy_hosts() == ["slow"]
     clock.now += 60
-    assert room(slots) >= THREADS - PER_HOST
+    assert slots.room() > 0
+
+
+def test_more_images_of_a_host_are_claimed_before_its_slots_run_dry(slots: Slots) -> None:
+    slots._rate_limiter.answered("fast")
+    running = add(slots, "fast", slots.room())
+    while slots.is_busy("fast"):
+        image = running.pop()
+        slots.fetched(image)
+        slots.done(image)
+        running += slots.start()
+    assert len(running) == PER_HOST
+    assert sum(map(len, slots._waiting.values())) == (BUSY_FACTOR - 1) * PER_HOST - 1
+
+
+def test_hosts_that_hang_leave_room_for_others_after_a_while(slots: Slots, clock: Clock) -> None:
+    hosts = [f"host {number}" for number in range(PLACES // PER_HOST)]
+    for host in hosts:
+        slots._rate_limiter.answered(host)
+        add(slots, host, slots.room())
+    assert slots.room() == 0
+    assert slots._running < PLACES // 2
+    clock.now += STALLED_SECONDS + 0.1
+    assert len(slots.drop_stalled()) == PLACES + WAITING - slots._running
+    assert slots.room() == WAITING
+
+
+def test_silent_hosts_of_one_owner_leave_places_to_others(slots: Slots) -> None:
+    for number in range(PLACES + WAITING):
+        add(slots, f"host {number}", 1)
+    assert slots._running == 3 * PLACES // 4
+    assert slots.room(owner=1) == 0
+    assert slots.room(owner=2) == WAITING
+
+
+def test_owners_of_images_of_one_host_take_turns(slots: Slots) -> None:
+    waiting = images("host", 12)
+    for number, image in enumerate(waiting):
+        image.batch.owner_id = 1 if number < 8 else 2
+    slots.per_host = 12
+    requests = slots.lease_requests(slots.add(waiting))
+    slots.keep_to(requests, {host: Lease(8) for host in requests})
+    assert [image.batch.owner_id for image in slots.start()] == [1, 2] * 4
+
+
+def test_a_picture_of_an_owner_without_a_share_holds_up_nobody_elses_of_the_same_host(slots: Slots) -> None:
+    for number in range(PLACES):
+        add(slots, f"host {number}", 1)
+    mine, others = images("host", 1), images("host", 1)
+    others[0].batch.owner_id = 2
+    requests = slots.lease_requests(slots.add(mine + others))
+    slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
+    assert slots.start() == others

@@ -172,7 +172,7 @@ def test_the_page_shows_both_side_by_side_once_a_comparison_is_opened(
     page: Client, ann: User, origin: Origin
 ) -> None:
     path = compared(ann, origin.add("/a.jpg", JPEG))
-    html = page.get(Image.objects.get().request.get_absolute_url()).content.decode()
+    html = page.get(f"{Image.objects.get().request.get_absolute_url()}products/").content.decode()
     assert f'<img src="{path}" alt="Original picture 1 of row 1" loading="lazy"' in html
     assert "<details open" not in html
     assert origin.received == []

@@ -272,6 +272,39 @@ def test_a_file_that_another_prune_has_deleted_is_no_error(monkeypatch: MonkeyPa
     assert prune(30).files == 1  # the catalogue
 
 
+def test_a_folder_that_another_prune_deletes_with_its_last_file_is_no_error(
+    monkeypatch: MonkeyPatch,
+) -> None:
+    chair, lamp = store(b"chair", "jpg", "chair"), store(b"lamp", "jpg", "lamp")
+    age_files()
+    scan = os.scandir
+
+    def scan_too_late(path: Any) -> Any:
+        if Path(path) == Path(default_storage.path(chair)).parent:
+            default_storage.delete(chair)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_too_late)
+    assert prune(30).files == 1
+    assert not default_storage.exists(lamp)
+
+
+def test_files_are_listed_a_folder_at_a_time(monkeypatch: MonkeyPatch) -> None:
+    """There may be millions of them."""
+    stored = [store(f"picture {number}".encode(), "jpg") for number in range(5)]
+    age_files()
+    listed = list[int]()
+    keys_below = LocalStorage.keys_below
+
+    def note(storage: LocalStorage, folder: str) -> list[str]:
+        listed.append(len(outputs()))
+        return keys_below(storage, folder)
+
+    monkeypatch.setattr(LocalStorage, "keys_below", note)
+    assert prune(30).files == len(stored)
+    assert (listed[0], listed[-1]) == (len(stored), 0)
+
+
 def test_where_nothing_was_ever_stored_there_is_nothing_to_prune(folder: Path) -> None:
     assert list(folder.iterdir()) == []
     assert prune(0) == NOTHING
@@ -326,7 +359,7 @@ def heart(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Heartbeat:
     """The heart of a worker that looks every moment whether a prune is due."""
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
     monkeypatch.setattr(worker, "PRUNE_CHECK_EVERY", timedelta(0))
-    return Heartbeat(Worker(), QueueProgress(1))
+    return Heartbeat(Worker(), QueueProgress(1, oldest=lambda: None))
 
 
 def run_until(heart: Heartbeat, condition: Callable[[], object]) -> None:

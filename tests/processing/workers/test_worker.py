@@ -260,7 +260,7 @@ def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, or
 
 def test_a_heart_beats_until_it_is_stopped(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
-    heart = Heartbeat(Worker(), QueueProgress(1))
+    heart = Heartbeat(Worker(), QueueProgress(1, oldest=lambda: None))
     heart.start()
     wait_until(Worker.objects.exists)
     first = Worker.objects.get().seen_at
@@ -281,7 +281,7 @@ def test_a_heart_goes_on_when_the_database_was_away(
         beat(row, served_until)
 
     monkeypatch.setattr(Worker, "beat", stumble)
-    heart = Heartbeat(Worker(), QueueProgress(1))
+    heart = Heartbeat(Worker(), QueueProgress(1, oldest=lambda: None))
     heart.start()
     wait_until(Worker.objects.exists)
     heart.stop()
@@ -298,7 +298,7 @@ def test_a_heart_beats_on_while_recovery_hangs(working: Pipeline, monkeypatch: M
 
     monkeypatch.setattr(worker, "HEARTBEAT", timedelta(0))
     monkeypatch.setattr(worker, "recover", hang)
-    heart = Heartbeat(Worker(), QueueProgress(1))
+    heart = Heartbeat(Worker(), QueueProgress(1, oldest=lambda: None))
     heart.start()
     assert hanging.wait(60)
     seen_at = Worker.objects.get().seen_at
@@ -310,7 +310,7 @@ def test_a_heart_beats_on_while_recovery_hangs(working: Pipeline, monkeypatch: M
 def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "RECOVERY_EVERY", timedelta(0))
     batch = ingested(*make_urls(2))
-    heart = Heartbeat(Worker(), QueueProgress(1))
+    heart = Heartbeat(Worker(), QueueProgress(1, oldest=lambda: None))
     heart.start()
     wait_until(Worker.objects.exists)
     for _ in range(2):
@@ -323,7 +323,7 @@ def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPat
 def test_a_worker_does_not_know_how_far_the_queue_is_after_a_clock_was_set_back() -> None:
     """Otherwise recovery would take every message for lost, again and again."""
     now = timezone.now()
-    progress = QueueProgress(threads=1)
+    progress = QueueProgress(1, oldest=lambda: None)
     progress.begin(round((now + timedelta(hours=1)).timestamp() * 1000))
     assert progress.until() is None
     progress.end()

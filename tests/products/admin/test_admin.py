@@ -1,5 +1,6 @@
 import re
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -15,7 +16,7 @@ from processing.timing import DEAD_AFTER
 from processing.workers.models import Worker
 from products.accounts.models import ApiToken
 from products.admin.base import CappedPaginator
-from products.models import Image, Product, Request
+from products.models import Image, Product, Rendition, Request
 from tests.support.factories import client_of, ingest, make_csv, make_user, settle, submit
 
 if TYPE_CHECKING:
@@ -183,6 +184,15 @@ def test_a_finished_image_leads_to_its_output(boss: Client, ann: User) -> None:
     settled(ann, PICTURE)
     image = Image.objects.get()
     assert f'<a href="{image.output_url}">{image.output_url}</a>' in body(boss.get(detail(image)))
+
+
+def test_a_finished_image_leads_to_its_renditions(boss: Client, ann: User) -> None:
+    settled(ann, PICTURE)
+    image = Image.objects.get()
+    facts = {"bytes": 2048, "width": 60, "height": 40, "format": "webp"}
+    thumb = Rendition.objects.create(pk=uuid4(), image=image, name="thumb", key="images/ab/ab.webp", **facts)
+    shown = f'<div>thumb: <a href="{thumb.path}">webp, 60 × 40, 2.0 KB</a></div>'
+    assert shown in body(boss.get(detail(image)))
 
 
 def test_a_product_shows_its_status_and_leads_to_its_images(boss: Client, ann: User) -> None:

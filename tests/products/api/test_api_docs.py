@@ -15,7 +15,7 @@ import pytest
 from tests.support.factories import make_csv
 from tests.support.origin import Origin
 from tests.support.pictures import photo_jpeg
-from tests.support.stack import Cluster
+from tests.support.stack import ROOT, Cluster
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,12 @@ def here(tmp_path: Path, origin: Origin) -> Path:
 
 
 def run(cluster: Cluster, here: Path, *command: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "SERVICE": cluster.url, "TOKEN": cluster.token()}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "clients" / "python" / "src"),
+        "SERVICE": cluster.url,
+        "TOKEN": cluster.token(),
+    }
     done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -59,12 +64,13 @@ def test_there_are_no_other_snippets() -> None:
 
 def test_the_job_with_curl(cluster: Cluster, here: Path) -> None:
     run(cluster, here, "bash", "-euo", "pipefail", "-c", "\n".join(snippets("sh")))
-    preview, request, failures, retried = (
+    preview, request, failures, retried, sized = (
         json.loads((here / f"{name}.json").read_text())
-        for name in ("preview", "request", "failures", "retried")
+        for name in ("preview", "request", "failures", "retried", "renditions")
     )
     assert preview["images"] == {"total": 3, "distinct": 2}
     assert request["options"]["format"] == "webp"
+    assert (sized["options"]["fit"], len(sized["options"]["renditions"])) == ("pad", 1)
     assert [group["code"] for group in failures["results"]] == ["http_404"]
     assert (retried["run"], retried["images"]["pending"]) == (2, 1)
     lamp, vase = outputs(here)

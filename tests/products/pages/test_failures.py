@@ -23,7 +23,8 @@ def failed(owner: User) -> Request:
 
 
 def failures_in(page: Client, batch: Request) -> str:
-    return body(page.get(address("request", batch))).partition('id="failures"')[2].partition("</section>")[0]
+    shown = body(page.get(address("request-failures", batch)))
+    return shown.partition('id="failures"')[2].partition("</section>")[0]
 
 
 def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_first(

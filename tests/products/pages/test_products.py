@@ -15,7 +15,7 @@ def rows(page: Client, path: str) -> list[int]:
 
 
 def test_products_come_in_pages_of_25_forwards_and_backwards(page: Client, ann: User) -> None:
-    path = address("request", ingested(ann, *pictures(60)))
+    path = address("request-products", ingested(ann, *pictures(60)))
     assert rows(page, path) == list(range(1, 26))
     assert rows(page, path + "?after=25") == list(range(26, 51))
     assert rows(page, path + "?after=50") == list(range(51, 61))
@@ -31,7 +31,7 @@ def test_products_come_in_pages_of_25_forwards_and_backwards(page: Client, ann: 
 
 def test_products_are_found_by_serial_number_name_or_the_whole_url(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(30), ("X-77", "Ärmelschoner", "https://shop.example/1.jpg"))
-    path = address("request", batch)
+    path = address("request-products", batch)
     assert rows(page, path + "?q=x-7") == [31]
     assert rows(page, path + "?q=Ärmel") == [31]
     assert rows(page, path + "?q=https://shop.example/1.jpg") == [1, 31]
@@ -44,7 +44,7 @@ def test_products_are_filtered_by_status_and_pages_keep_the_filter(page: Client,
     batch = ingested(ann, *pictures(60))
     outcomes: list[bytes | str] = [PICTURE, "dns"]
     settle(batch, *outcomes * 30)
-    path = address("request", batch)
+    path = address("request-products", batch)
     assert rows(page, path + "?status=failed") == list(range(2, 52, 2))
     shown = body(page.get(path + "?status=failed"))
     assert f'href="{path}?status=failed&amp;after=50#products" rel="next"' in shown
@@ -54,7 +54,7 @@ def test_products_are_filtered_by_status_and_pages_keep_the_filter(page: Client,
 
 @pytest.mark.parametrize("query", ["q=%00", "code=%00", "before=x", "status=processing", "after=" + "9" * 30])
 def test_a_search_that_cannot_be_is_none(page: Client, ann: User, query: str) -> None:
-    path = address("request", ingested(ann))
+    path = address("request-products", ingested(ann))
     assert page.get(f"{path}?{query}").status_code == 200
 
 
@@ -63,7 +63,7 @@ def test_of_many_pictures_the_first_three_are_shown_and_the_others_on_a_page_of_
 ) -> None:
     urls = [f"https://shop.example/{n}.jpg" for n in range(1, 8)]
     batch = ingested(ann, ("S1", "Chair", " ".join(urls)), ("S2", "Lamp", urls[0]))
-    path = address("request", batch)
+    path = address("request-products", batch)
     shown = body(page.get(path))
     assert urls[2] in shown and urls[3] not in shown
     assert f'href="{path}?row=1#products">4 more pictures<' in shown
@@ -77,5 +77,5 @@ def test_a_picture_behind_a_failure_is_shown_however_late_in_its_row_it_comes(
     urls = [f"https://shop.example/{n}.jpg" for n in range(1, 8)]
     batch = ingested(ann, ("S1", "Chair", " ".join(urls)))
     settle(batch, *[PICTURE] * 6, "dns")
-    shown = body(page.get(address("request", batch) + "?code=dns&host=shop.example"))
+    shown = body(page.get(address("request-products", batch) + "?code=dns&host=shop.example"))
     assert urls[6] in shown

@@ -86,7 +86,7 @@ def test_of_very_many_failures_the_rows_are_not_counted(
     monkeypatch.setattr("products.pages.failures.MAX_COUNTED_FAILURES", 1)
     text = shown(page.get(path(batch)))
     assert 'data-label="Pictures">1</td>' in text
-    assert "Rows</th>" not in text and 'data-label="Rows"' not in text
+    assert "Rows</th>" not in text.partition('id="groups"')[2] and 'data-label="Rows"' not in text
 
 
 def test_groups_that_have_no_room_are_on_the_next_page_and_are_retried_there(
@@ -174,5 +174,5 @@ def test_others_neither_see_nor_repair(batch: Request) -> None:
     bob, nora = client_of(make_user("bob")), client_of(make_user("nora", is_staff=True))
     assert bob.get(path(batch)).status_code == 404
     assert bob.post(path(batch), {"action": "retry"}).status_code == 404
-    assert "<button" not in shown(nora.get(path(batch))).partition("<main")[2]
+    assert "<button" not in shown(nora.get(path(batch))).partition("<main")[2].partition("</main>")[0]
     assert nora.post(path(batch), {"action": "retry"}).status_code == 403

@@ -66,11 +66,29 @@ def test_a_page_is_made_with_a_dozen_queries_and_less_than_100_kb(
     page: Client, ann: User, images: int
 ) -> None:
     batch = large(ann, images, Request.Status.PROCESSING)
+    rows = [f"products/{query}" for query in ("", "?code=http_501&host=cdn-1.example", "?q=SKU-1")]
+    found = [f"pictures/{query}" for query in ("", "?status=failed&sort=saved", "?host=cdn-7.example&q=2400")]
+    rows.append(f"products/?after={images // 5 - 26}")
+    picture = f"pictures/{batch.images.get(number=17).pk}/"
     for status in (Request.Status.PROCESSING, Request.Status.COMPLETED_WITH_ERRORS):
         Request.objects.filter(pk=batch.pk).update(status=status)
-        for query in ("", "?code=http_501&host=cdn-1.example", "?q=SKU-1", f"?after={images // 5 - 26}"):
+        for path in ("", *rows, *found, picture, "changes/", "runs/", "deliveries/"):
             with CaptureQueriesContext(connection) as asked:
-                answer = page.get(batch.get_absolute_url() + query)
-            assert len(asked) <= 12, (status, query)
-            assert answer.context["products"], (status, query)
-            assert len(answer.content) < MOST_BYTES, (status, query)
+                answer = page.get(batch.get_absolute_url() + path)
+            assert answer.status_code == 200, (status, path)
+            assert len(asked) <= 12, (status, path)
+            assert len(answer.content) < MOST_BYTES, (status, path)
+            for shown in ("products", "tiles"):
+                assert answer.context.get(shown, True), (status, path)
+
+
+def test_a_search_of_pictures_reads_the_range_by_an_index(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.pages.gallery.MAX_SEARCHED", 5_000)
+    batch = large(ann, 100_000, Request.Status.COMPLETED_WITH_ERRORS)
+    path = f"{batch.get_absolute_url()}pictures/"
+    for query in ("", "?q=17", "?format=jpeg&sort=saved", "?smaller=2000", "?status=unchanged", "?host=x"):
+        images = page.get(path + query).context["page"].paginator.object_list
+        for searched in (images, images.order_by()):
+            assert "Seq Scan" not in searched.explain(), query

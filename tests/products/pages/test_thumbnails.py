@@ -130,6 +130,6 @@ def test_what_was_made_elsewhere_has_no_thumbnail_and_is_not_hot_linked(page: Cl
     image = completed(ann, photo_jpeg())
     Image.objects.update(output_key="", external_url="https://cdn.example/new.jpg")
     assert page.get(address(image)).status_code == 404
-    shown = page.get(image.request.get_absolute_url()).content.decode()
+    shown = page.get(f"{image.request.get_absolute_url()}products/").content.decode()
     assert "<img" not in shown
     assert 'href="https://cdn.example/new.jpg"' in shown

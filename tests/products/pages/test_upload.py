@@ -86,7 +86,9 @@ def test_hostile_names_are_text(page: Client) -> None:
     batch = Request.objects.get()
     assert batch.filename == name
     settle(ingest(batch), "<u>")
-    shown = body(page.get("/")) + body(page.get(address("request", batch)))
+    shown = "".join(
+        body(page.get(path)) for path in ("/", address("request", batch), address("request-products", batch))
+    )
     for hostile in ("<script>alert", "<i>1", "<b>.jpg", "<u>"):
         assert hostile not in shown
     for text in (

@@ -3,14 +3,20 @@
 import csv
 import io
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from processing.storage.outputs import store
+from processing.work.claim import claim
 from products import lifecycle
+from products.lifecycle import PictureFacts, StoredRendition
 from products.models import Request
+from products.results.changes import State, count_changes
+from tests.support.batches import WORKER
 from tests.support.factories import HEADER as FACTORY_HEADER
 from tests.support.factories import (
     JPEG,
@@ -20,6 +26,7 @@ from tests.support.factories import (
     ingest,
     make_csv,
     make_user,
+    outcome_of,
     settle,
     submit,
 )
@@ -71,6 +78,38 @@ def test_each_picture_is_new_changed_unchanged_failing_or_gone() -> None:
         ["new", url("added"), became, "", ""],
         ["gone", url("left"), "", was, ""],
     ]
+
+
+@pytest.mark.parametrize("style", ["csv", "page"])
+def test_a_picture_with_another_rendition_has_changed(style: str) -> None:
+    ann, names = make_user(), ("same", "none", "other", "added", "removed")
+
+    def made(**thumbs: str) -> Request:
+        """A Request of five pictures, of which these have a rendition, by the content of its file."""
+        data = make_csv(*((number, "Lamp", url(name)) for number, name in enumerate(names, 1)))
+        batch = ingest(submit(ann, data, renditions=[{"name": "thumb", "width": 60}]))
+        outcomes = [
+            replace(
+                outcome_of(image, JPEG),
+                renditions=[
+                    StoredRendition("thumb", store(content.encode(), "webp"), PictureFacts(3, 60, 40, "webp"))
+                    for name, content in thumbs.items()
+                    if image.url == url(name)
+                ],
+            )
+            for image in claim(batch, WORKER, 10)
+        ]
+        lifecycle.record(batch.pk, outcomes, WORKER)
+        return Request.objects.get(pk=batch.pk)
+
+    before = made(same="1", other="1", removed="1")
+    now = made(same="1", other="2", added="1")
+    if style == "page":
+        assert count_changes(State(now), State(before)) == [("Changed", 3), ("Unchanged", 2)]
+        return
+    kinds = kinds_of(client_of(ann), now)
+    assert {name for name in names if kinds[name] == "changed"} == {"other", "added", "removed"}
+    assert kinds["same"] == kinds["none"] == "unchanged"
 
 
 def test_outputs_that_nobody_may_read_have_addresses_of_ours(settings: Settings) -> None:
@@ -165,9 +204,9 @@ def test_the_page_of_a_finished_request_counts_what_has_changed() -> None:
     ann = make_user()
     client = client_of(ann)
     before = finished(ann, same=JPEG, other=JPEG, left=JPEG)
-    assert "Changes" not in client.get(before.get_absolute_url()).content.decode()
+    assert "changes" not in client.get(f"{before.get_absolute_url()}changes/").context
     batch = finished(ann, same=JPEG, other=OTHER_JPEG, added=JPEG, broken=BROKEN)
-    answer = client.get(batch.get_absolute_url())
+    answer = client.get(f"{batch.get_absolute_url()}changes/")
     counts = {"New": 1, "Changed": 1, "Unchanged": 1, "Gone": 1, "Failing now": 1}
     assert dict(answer.context["changes"]) == counts
     page = answer.content.decode()
@@ -175,21 +214,21 @@ def test_the_page_of_a_finished_request_counts_what_has_changed() -> None:
     assert before.get_absolute_url() in page
 
 
-def test_what_has_changed_is_counted_for_no_search_and_no_further_rows() -> None:
+def test_what_has_changed_is_counted_on_its_tab_alone() -> None:
     ann = make_user()
     client = client_of(ann)
     finished(ann, a=JPEG)
     path = finished(ann, a=JPEG).get_absolute_url()
-    assert "changes" in client.get(path).context
-    for query in ("?q=a", "?status=completed", "?row=1", "?after=1"):
-        assert "changes" not in client.get(path + query).context, query
+    assert "changes" in client.get(f"{path}changes/").context
+    for other in ("", "?q=a", "?status=completed", "?row=1", "?after=1", "pictures/", "failures/", "runs/"):
+        assert "changes" not in client.get(path + other, follow=True).context, other
 
 
 def test_a_page_of_a_request_under_way_counts_nothing() -> None:
     ann = make_user()
     finished(ann, a=JPEG)
     batch = ingest(submit(ann, make_csv((1, "Lamp", url("a")))))
-    assert "changes" not in client_of(ann).get(batch.get_absolute_url()).context
+    assert "changes" not in client_of(ann).get(f"{batch.get_absolute_url()}changes/").context
 
 
 # --- Between runs ---
@@ -267,7 +306,7 @@ def test_a_request_of_one_run_is_said_to_have_one_run(repaired: Request) -> None
 
 
 def test_the_page_compares_two_runs(repaired: Request) -> None:
-    client, path = client_of(repaired.owner), repaired.get_absolute_url()
+    client, path = client_of(repaired.owner), f"{repaired.get_absolute_url()}changes/"
     answer = client.get(path, {"run": "2", "against_run": "1"})
     assert dict(answer.context["changes"]) == {"New": 1, "Unchanged": 1, "Failing now": 2, "Left out": 1}
     page = answer.content.decode()

@@ -1,0 +1,200 @@
+"""The tabs of a Request's page, each with an address of its own, and their parts that poll."""
+
+import time
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarget
+
+from products.accounts.authentication import HtmxRequest, UserRequest
+from products.accounts.rights import may
+from products.models import Request
+from products.models.request import PACE_SECONDS, PACE_STEP_SECONDS
+from products.pages.forms import ProductSearchForm, RunsForm
+from products.pages.products import products_context
+from products.results.changes import State, count_changes
+from products.results.failures import failures_by_cause
+from products.results.savings import savings_by_format
+
+# Longer than an attempt and the longest pause before the next one together.
+STALLED_AFTER = timedelta(minutes=2)
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1, 15
+#: Causes of failures that the overview lists.
+SHOWN_CAUSES = 5
+
+
+@require_safe
+@login_required
+def overview(request: UserRequest, pk: UUID) -> HttpResponse:
+    """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on."""
+    batch = visible(request, pk)
+    for fields, tab in (
+        (ProductSearchForm.base_fields, "request-products"),
+        (RunsForm.base_fields, "request-changes"),
+    ):
+        if query := {name: request.GET[name] for name in fields if name in request.GET}:
+            return redirect(f"{reverse(tab, args=[pk])}?{urlencode(query)}")
+    return render(request, "pages/overview.html", _overview_context(request, batch))
+
+
+@require_safe
+def progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
+    """The progress section, which polls while the Request is active.
+
+    A poll is answered with the whole page once the file has been read or the Request has finished, with a
+    notice if the Request was deleted, and with a reload if the user has logged out.
+    """
+    if not request.user.is_authenticated:
+        return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.path)
+    batch = Request.objects.visible_to(request.user).filter(pk=pk).first()
+    if batch is None:
+        if request.htmx:
+            # A reload would cancel the navigation of a user who has just clicked Delete.
+            return reswap(retarget(render(request, "pages/_gone.html"), "#main"), "innerHTML")
+        raise Http404
+    was_just_read = "reading" in request.GET and batch.ingested
+    if request.htmx and (was_just_read or not batch.is_active):
+        page = render(request, "pages/overview.html", _overview_context(request, batch))
+        return reselect(retarget(page, "#main"), "#main")
+    context = {**tab_context(request, batch, "overview"), **progress_context(batch), "is_poll": request.htmx}
+    return render(request, "pages/_progress.html", context)
+
+
+@require_safe
+@login_required
+def products(request: UserRequest, pk: UUID) -> HttpResponse:
+    """The rows of the catalogue with their pictures.
+
+    With `seen`, the table alone; 204 if no picture has settled since the page's count `seen`.
+    """
+    batch = visible(request, pk)
+    if "seen" in request.GET:
+        if request.GET["seen"] == str(batch.images_settled):
+            return HttpResponse(status=204)
+        return render(request, "pages/_products.html", {"batch": batch, **products_context(request, batch)})
+    context = {**tab_context(request, batch, "pictures"), **products_context(request, batch)}
+    return render(request, "pages/products.html", context)
+
+
+@require_safe
+@login_required
+def causes(request: UserRequest, pk: UUID) -> HttpResponse:
+    """The failures by cause. Answers 204 if no picture has failed since the page's count `seen`."""
+    batch = visible(request, pk)
+    if request.GET.get("seen") == str(batch.images_failed):
+        return HttpResponse(status=204)
+    context = {
+        "batch": batch,
+        "failures": failures_by_cause(batch),
+        "may_change": may(request.user, "change", batch),
+    }
+    return render(request, "pages/_failures.html", context)
+
+
+@require_safe
+@login_required
+def changes(request: UserRequest, pk: UUID) -> HttpResponse:
+    """Changes since the previous Request of the same catalogue, or between the runs in the query string."""
+    batch = visible(request, pk)
+    form = RunsForm(batch.run, request.GET if "against_run" in request.GET else None)
+    context: dict[str, Any] = {**tab_context(request, batch, "changes"), "runs_form": form}
+    if form.is_valid():
+        run, against_run = form.cleaned_data["run"], form.cleaned_data["against_run"]
+        states = State.after_run(batch, run), State.after_run(batch, against_run)
+        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
+    elif not batch.is_active and (earlier := batch.earlier):
+        context |= {"earlier": earlier, "changes": count_changes(State(batch), State(earlier))}
+    return render(request, "pages/changes.html", context)
+
+
+@require_safe
+@login_required
+def runs(request: UserRequest, pk: UUID) -> HttpResponse:
+    """Every run with its times and counts."""
+    batch = visible(request, pk)
+    return render(request, "pages/runs.html", tab_context(request, batch, "runs"))
+
+
+@require_safe
+@login_required
+def deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
+    """The latest webhook deliveries of the Request."""
+    batch = visible(request, pk)
+    return render(request, "pages/deliveries.html", tab_context(request, batch, "deliveries"))
+
+
+def visible(request: HttpRequest, pk: UUID) -> Request:
+    """Return a Request that the user may see. Raises Http404."""
+    return get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+
+
+def tab_context(request: HttpRequest, batch: Request, tab: str) -> dict[str, Any]:
+    """Return the template context of what all tabs share: head, tabs and menus."""
+    has_missing = batch.images_failed or batch.images_canceled or not batch.ingested
+    return {
+        "batch": batch,
+        "tab": tab,
+        "retryable": has_missing and not batch.is_active,
+        "may_change": may(request.user, "change", batch),
+        "may_delete": may(request.user, "delete", batch),
+    }
+
+
+def _overview_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
+    found = failures_by_cause(batch)
+    return {
+        **tab_context(request, batch, "overview"),
+        **progress_context(batch),
+        "failures": found[:SHOWN_CAUSES],
+        "more_causes": len(found) - SHOWN_CAUSES,
+        "savings": savings_by_format(batch),
+    }
+
+
+def progress_context(batch: Request) -> dict[str, Any]:
+    """Return the template context of the progress section.
+
+    `done_at` is the estimated end or None, `quiet_since` the time of the last progress if that is long ago,
+    `pace` a text such as “12 pictures per second”. Pages poll less often the longer nothing has moved.
+    """
+    now = timezone.now()
+    seconds = batch.eta_seconds
+    moved_at = max(filter(None, [batch.created_at, batch.started_at, batch.last_progress_at]))
+    quiet = now - moved_at
+    poll_seconds = round(quiet.total_seconds() / 10)
+    return {
+        "batch": batch,
+        "done_at": None if seconds is None else now + timedelta(seconds=seconds),
+        "quiet_since": moved_at if batch.is_active and quiet > STALLED_AFTER else None,
+        "pace": _format_pace(batch.per_second),
+        "sparkline": _sparkline(batch) if batch.is_active else [],
+        "waiting": batch.images.waiting_by_host() if batch.is_active else [],
+        "poll_seconds": min(max(poll_seconds, MIN_POLL_SECONDS), MAX_POLL_SECONDS),
+    }
+
+
+def _format_pace(per_second: float) -> str:
+    """Return a rate in the smallest unit in which it is at least one picture, or an empty string."""
+    for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
+        count = per_second * seconds
+        if count >= 1:
+            return f"{count:,.0f} picture{'s' if count >= 1.5 else ''} per {unit}"
+    return ""
+
+
+def _sparkline(batch: Request) -> list[tuple[int, float]]:
+    """Return the pace in each step of the last PACE_SECONDS as bars: places from 0, heights up to 20."""
+    latest = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
+    counts = dict(batch.recent_progress)
+    steps = range(latest - PACE_SECONDS, latest, PACE_STEP_SECONDS)  # the latest is not over yet
+    most = max(counts.values(), default=1)
+    return [(place, round(20 * counts.get(step, 0) / most, 1)) for place, step in enumerate(steps)]

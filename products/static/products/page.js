@@ -1,0 +1,113 @@
+// Small additions to every page, none of which is needed: local times, menus that close, copy buttons, shortcuts.
+
+const OFF = "shortcuts-off";
+
+/**
+ * Show absolute times in the reader's zone. Their title says them in UTC.
+ * @param {ParentNode} part
+ */
+function localizeTimes(part) {
+  for (const time of part.querySelectorAll("time[data-local]")) {
+    const moment = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
+    time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    time.removeAttribute("data-local");
+  }
+}
+
+/**
+ * Show the copy buttons; without scripts they would do nothing.
+ * @param {ParentNode} part
+ */
+function showCopyButtons(part) {
+  for (const button of part.querySelectorAll("button[data-copy]")) {
+    /** @type {HTMLButtonElement} */ (button).hidden = false;
+  }
+}
+
+/** @param {HTMLButtonElement} button */
+async function copy(button) {
+  await navigator.clipboard.writeText(button.dataset.copy ?? "");
+  const before = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = before; }, 2000);
+}
+
+/** @param {Element | null} except The menu that stays open. */
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (menu !== except) /** @type {HTMLDetailsElement} */ (menu).open = false;
+  }
+}
+
+/** @param {string} selector */
+function follow(selector) {
+  /** @type {HTMLElement | null} */ (document.querySelector(selector))?.click();
+}
+
+/** @type {Record<string, () => void>} */
+const SHORTCUTS = {
+  "?": () => /** @type {HTMLDialogElement} */ (document.getElementById("shortcuts")).showModal(),
+  "/": () => /** @type {HTMLElement | null} */ (document.querySelector("[role=search] input[type=text], [role=search] input[type=search]"))?.focus(),
+  u: () => follow("#nav-upload"),
+  r: () => follow("#nav-requests"),
+  j: () => follow("[data-key=next]"),
+  k: () => follow("[data-key=previous]"),
+};
+for (let number = 1; number <= 6; number += 1) {
+  SHORTCUTS[number] = () => follow(`.tabs a:nth-of-type(${number})`);
+}
+
+/** On a phone the tabs scroll sideways. */
+function showOpenTab() {
+  const tab = /** @type {HTMLElement | null} */ (document.querySelector(".tabs [aria-current]"));
+  const tabs = tab?.parentElement;
+  if (tab && tabs) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+}
+
+/** @param {KeyboardEvent} event */
+function onKey(event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key === "Escape") {
+    const menu = target.closest("details.menu[open]");
+    closeMenus(null);
+    /** @type {HTMLElement | null | undefined} */ (menu?.querySelector("summary"))?.focus();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
+  const action = SHORTCUTS[event.key];
+  if (!action || (localStorage.getItem(OFF) && event.key !== "?")) return;
+  event.preventDefault();
+  action();
+}
+
+function showSwitch() {
+  const button = document.getElementById("shortcuts-switch");
+  if (button) button.textContent = localStorage.getItem(OFF) ? "Turn shortcuts on" : "Turn shortcuts off";
+}
+
+/** @param {MouseEvent} event */
+function onClick(event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  closeMenus(target.closest("details.menu"));
+  const button = target.closest("button");
+  if (button?.dataset.copy) copy(button);
+  if (button?.id === "shortcuts-switch") {
+    if (localStorage.getItem(OFF)) localStorage.removeItem(OFF);
+    else localStorage.setItem(OFF, "1");
+    showSwitch();
+  }
+  if (target instanceof HTMLInputElement && target.dataset.ticks) {
+    for (const box of document.querySelectorAll(`input[name="${target.dataset.ticks}"]`)) {
+      /** @type {HTMLInputElement} */ (box).checked = target.checked;
+    }
+  }
+}
+
+document.addEventListener("keydown", onKey);
+document.addEventListener("click", onClick);
+document.addEventListener("htmx:afterSwap", () => { localizeTimes(document); showCopyButtons(document); });
+localizeTimes(document);
+showCopyButtons(document);
+showSwitch();
+showOpenTab();

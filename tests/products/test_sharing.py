@@ -1,0 +1,88 @@
+"""Requests that are shared by a link: what whoever has it sees, and until when."""
+
+import csv
+import io
+
+import pytest
+from django.test import Client
+
+from products.models import Request
+from tests.support.factories import client_of, make_user
+from tests.support.pages import PICTURE, address, body, ingested, pictures, settle
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def batch(db: None) -> Request:
+    batch = ingested(make_user("ann"), *pictures(2))
+    settle(batch, PICTURE, "dns")
+    return batch
+
+
+@pytest.fixture
+def owner(batch: Request) -> Client:
+    return client_of(batch.owner)
+
+
+def share(owner: Client, batch: Request) -> str:
+    answer = owner.post(f"/api/requests/{batch.pk}/share/")
+    assert answer.status_code == 200
+    url: str = answer.json()["url"]
+    return url
+
+
+def test_whoever_has_the_link_sees_progress_products_and_downloads(
+    owner: Client, batch: Request, client: Client
+) -> None:
+    url = share(owner, batch)
+    path = url[url.index("/share/") :]
+    answer = client.get(path)
+    assert answer.headers["X-Robots-Tag"] == "noindex"
+    shown = body(answer)
+    assert "1 of 2 pictures failed" in shown
+    assert '<th scope="row">S1</th>' in shown
+    assert "Actions" not in shown and "<form" not in shown.partition("<main")[2].partition("</main>")[0]
+    result = b"".join(client.get(f"{path}results.csv").streaming_content)  # type: ignore[attr-defined]
+    assert len(list(csv.DictReader(io.StringIO(result.decode())))) == 2
+    assert client.get(f"{path}images.zip").status_code == 200
+    assert client.post(path).status_code == 405
+
+
+def test_a_link_stays_the_same_until_it_ends_and_never_works_again(
+    owner: Client, batch: Request, client: Client
+) -> None:
+    url = share(owner, batch)
+    assert share(owner, batch) == url
+    path = url[url.index("/share/") :]
+    assert client.get(path).status_code == 200
+    assert owner.delete(f"/api/requests/{batch.pk}/share/").status_code == 204
+    assert client.get(path).status_code == 404
+    assert share(owner, batch) != url
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("key", ["x", "-", "_" * 22])
+def test_a_wrong_key_and_a_request_that_is_not_shared_are_not_found(
+    owner: Client, batch: Request, client: Client, key: str
+) -> None:
+    assert client.get(f"/share/{batch.pk}/{key}/").status_code == 404
+    share(owner, batch)
+    for part in ("", "results.csv", "images.zip"):
+        assert client.get(f"/share/{batch.pk}/{key}/{part}").status_code == 404
+
+
+def test_a_request_is_shared_and_unshared_on_its_page(owner: Client, batch: Request) -> None:
+    owner.post(address("request-share", batch))
+    batch.refresh_from_db()
+    assert batch.share_url in body(owner.get(address("request", batch)))
+    assert "Stop sharing" in body(owner.get(address("request", batch)))
+    owner.post(address("request-share", batch), {"stop": "1"})
+    batch.refresh_from_db()
+    assert batch.share_url == ""
+
+
+def test_others_do_not_share(batch: Request) -> None:
+    bob = client_of(make_user("bob"))
+    assert bob.post(f"/api/requests/{batch.pk}/share/").status_code == 404
+    assert bob.post(address("request-share", batch)).status_code == 404
