@@ -119,6 +119,7 @@ BODY = {
     "status": "failed",
     **{"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]},
     **{"quality": 50, "format": "jpeg", "step": "start"},
+    **{"time_zone": "UTC", "when_unchanged": "run"},
     **{"profile_name": "Spring", "ready_made": "amazon"},
     **{"action": "retry", "find": "a.jpg", "replacement": "b.jpg", "preview": "1"},
 }
