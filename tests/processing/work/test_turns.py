@@ -110,6 +110,8 @@ def test_a_user_leaves_threads_to_others_even_if_none_waits() -> None:
     assert queue.get_nowait().message.name == "b0"
     in_hand[0].finish()
     assert queue.get(timeout=60).message.name == "a3"
+    for hand in in_hand[1:]:
+        hand.finish()
 
 
 def test_a_thread_that_waits_gets_what_becomes_allowed() -> None:
