@@ -171,11 +171,11 @@ def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -
     with storage_checked():
         for side, content in (("source", data), ("output", made.data)):
             uploads_storage().save(trial.file_name(number, side), ContentFile(content))
-    paths = [
+    source_path, output_path = (
         reverse("trial-picture", args=[trial.pk, number, side, name if name in CONTENT_TYPES else "jpeg"])
         for side, name in (("source", made.source.format), ("output", made.output.format))
-    ]
-    return Tried(url, made, None, *paths, fetch_seconds=fetch_seconds)
+    )
+    return Tried(url, made, None, source_path, output_path, fetch_seconds)
 
 
 def _left(ends_at: float) -> float:

@@ -10,7 +10,7 @@ from django.core.files import File
 from products.catalogue import CatalogueError, read_head
 from products.models import Profile, RunOrigin
 from products.models.files import storage_checked
-from products.models.recipes import RECIPE_OPTIONS, recipe_problems
+from products.models.recipes import recipe_problems
 from products.models.request import Request
 
 
@@ -90,8 +90,7 @@ def usual_options(user: User) -> dict[str, Any]:
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise OptionsRefused for options of pictures that are right alone but not together."""
-    defaults = {name: Request._meta.get_field(name).get_default() for name in RECIPE_OPTIONS}
-    if problems := recipe_problems({**defaults, **options}):
+    if problems := recipe_problems({**Request().recipe_options, **options}):
         raise OptionsRefused(problems)
 
 

@@ -98,7 +98,10 @@ class ProfileForm(OptionsForm):
 
 
 def with_profile(data: QueryDict, profile: Profile | None) -> QueryDict:
-    """Return the data of a draft's form, with the options of a profile in place of those that it had."""
+    """Return the data of a draft's form, with the options of a profile in place of those that it had.
+
+    They are previewed, whatever button was used.
+    """
     data = data.copy()
     options = profile.options if profile else {}
     for name, field in OptionsForm.base_fields.items():
@@ -111,6 +114,7 @@ def with_profile(data: QueryDict, profile: Profile | None) -> QueryDict:
         _set(data, "serial", columns.get("serial"))
         _set(data, "name", columns.get("name"))
         data.setlist("images", columns.get("images", []))
+    _set(data, "step", "preview")
     for name in ("profile", "shown_profile"):
         _set(data, name, str(profile.pk) if profile else "")
     return data

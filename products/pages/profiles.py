@@ -103,7 +103,8 @@ def save_from_request(request: UserRequest, pk: UUID) -> HttpResponse:
     if not form.is_bound or not form.is_valid():
         context = {**tab_context(request, batch, "profile"), "save_form": form}
         return render(request, "pages/request_profile.html", context, status=400 if form.errors else 200)
-    header, columns = None, batch.columns
+    header: list[str] | None = None
+    columns: dict[str, Any] = batch.columns
     try:
         with storage_checked(), batch.source.open("rb") as source:
             header, columns = header_and_columns(File(source, batch.filename), batch.reading)

@@ -173,8 +173,9 @@ def _draft_form(
     The form is not bound before it was sent, and where the columns chosen are those of another sheet: they
     are found again.
     """
-    is_sent, options = request.method == "POST", profile.options if profile else {}
-    chosen = data if is_sent else options
+    is_sent = request.method == "POST"
+    options: dict[str, Any] = profile.options if profile else {}
+    chosen: Any = data if is_sent else options
     sheet = chosen.get("sheet", "")
     try:
         head = read_head(file, encoding=chosen.get("encoding", ""), sheet=sheet)
@@ -201,7 +202,8 @@ def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[P
     It is the one that was chosen with the upload, until another one is chosen here: by the address, or in the
     form, whose data then has the options of that one and is not started.
     """
-    is_sent, data = request.method == "POST", request.POST
+    is_sent = request.method == "POST"
+    data: QueryDict = request.POST
     wanted = data.get("profile", "") if is_sent else request.GET.get("profile", draft.options.get("profile"))
     try:
         profile = lifecycle.choose_profile(request.user, file, wanted)
@@ -209,7 +211,6 @@ def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[P
         profile = None
     if is_sent and wanted != data.get("shown_profile", wanted):
         data = with_profile(data, profile)
-        data["step"] = "preview"
     return profile, data
 
 
