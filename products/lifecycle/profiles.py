@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.files import File
 
 from products.catalogue import CatalogueError, read_head
-from products.models import Profile
+from products.models import Profile, RunOrigin
 from products.models.files import storage_checked
 from products.models.recipes import RECIPE_OPTIONS, recipe_problems
 from products.models.request import Request
@@ -83,7 +83,8 @@ def usual_options(user: User) -> dict[str, Any]:
     """Return the options with which a user's forms begin: the last used ones of a user without profiles."""
     if Profile.objects.owned_by(user).exists():
         return {}
-    latest = Request.objects.present().filter(owner=user).order_by("-created_at").first()
+    own = Request.objects.present().filter(owner=user).exclude(run_by=RunOrigin.FEED)
+    latest = own.order_by("-created_at").first()
     return {**latest.recipe_options, "strict": latest.strict} if latest else {}
 
 

@@ -18,6 +18,7 @@ from tests.support import pictures
 from tests.support.corpus import SOUND, ultra_hdr
 from tests.support.pictures import decoded, encoded
 from tests.support.reader import metadata, psnr
+from tests.support.sanitized import call_mutated
 
 pytestmark = pytest.mark.needs(native.LIBRARY.name)
 CAP = 50_000_000
@@ -233,3 +234,11 @@ def test_without_its_library_pixels_are_decoded(
     with pytest.raises(UnsuitableError):
         requantise(jpeg(), 50, CAP)
     assert made(jpeg(), 50) == by_pixels(jpeg(), 50)
+
+
+# --- Safety ---
+
+
+def test_no_damage_makes_it_err(tmp_path: Path) -> None:
+    sources = [SOUND[name].file() for name in JPEGS] + [make() for make in UNSUITABLE.values()]
+    assert "2000 calls" in call_mutated(sources, tmp_path, seconds=0, rounds=2000, seed=26)

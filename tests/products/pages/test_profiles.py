@@ -8,7 +8,7 @@ from django.test import Client
 from products import lifecycle
 from products.models import Profile, Request
 from products.models.recipes import recipe_problems
-from products.pages.ready_made import READY_MADE
+from products.pages.ready_made import READY_MADE, ReadyMade
 from tests.support.factories import HEADER, URL, client_of, make_csv, make_user, submit
 from tests.support.pages import body
 
@@ -106,12 +106,10 @@ def test_a_profile_is_copied_and_deleted(page: Client, ann: User) -> None:
 
 
 @pytest.mark.parametrize("one", READY_MADE, ids=lambda one: one.slug)
-def test_a_ready_made_profile_is_copied(page: Client, ann: User, one: object) -> None:
-    assert one in READY_MADE
-    ready = READY_MADE[READY_MADE.index(one)]  # type: ignore[arg-type]
-    page.post("/profiles/", {"ready_made": ready.slug})
+def test_a_ready_made_profile_is_copied(page: Client, ann: User, one: ReadyMade) -> None:
+    page.post("/profiles/", {"ready_made": one.slug})
     made = Profile.objects.get(owner=ann)
-    assert (made.name, made.options) == (ready.name, ready.options)
+    assert (made.name, made.options) == (one.name, one.options)
     assert page.get(made.get_absolute_url()).status_code == 200
     assert recipe_problems(submit(ann, **made.options).recipe_options) == {}
 
