@@ -52,11 +52,11 @@ def message_of(event: str, data: Mapping[str, Any], url: str) -> Message:
 
 def slack(message: Message) -> dict[str, Any]:
     """Return the body for an incoming webhook of Slack."""
-    lines = [f"*<{message.url}|{_escaped(message.title)}>*", _escaped(message.text)]
+    title, text = _cut(_escaped(message.title), MAX_TITLE), _cut(_escaped(message.text), MAX_TEXT)
+    lines = [f"*<{message.url}|{title}>*", text]
     lines += [" · ".join(f"{name} {value}" for name, value in message.facts)]
-    text = "\n".join(filter(None, lines))
-    section = {"type": "section", "text": {"type": "mrkdwn", "text": text}}
-    return {"text": _escaped(message.title), "blocks": [section], "unfurl_links": False}
+    section = {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(filter(None, lines))}}
+    return {"text": title, "blocks": [section], "unfurl_links": False}
 
 
 def teams(message: Message) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def teams(message: Message) -> dict[str, Any]:
 def discord(message: Message) -> dict[str, Any]:
     """Return the body for an incoming webhook of Discord. It mentions nobody."""
     fields = [{"name": name, "value": value, "inline": True} for name, value in message.facts]
-    embed = {"title": _plain(message.title), "url": message.url, "fields": fields}
+    embed = {"title": _cut(_plain(message.title), MAX_TITLE), "url": message.url, "fields": fields}
     if message.text:
         embed["description"] = _plain(message.text)
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}

@@ -34,7 +34,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
 
     def clean_kind(self) -> str:
         """Return the kind as it is if the form does not say one."""
-        return self.cleaned_data["kind"] or self.instance.kind
+        return str(self.cleaned_data["kind"] or self.instance.kind)
 
 
 class ReplayForm(forms.Form):

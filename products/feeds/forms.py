@@ -42,7 +42,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         required=False,
         help_text="For other times. Minute, hour, day of the month, month and day of the week.",
     )
-    time_zone = forms.ChoiceField(label="Time zone")
+    time_zone = forms.ChoiceField(label="Time zone", initial="UTC")
     header_lines = forms.CharField(
         label="Headers",
         required=False,
@@ -55,6 +55,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         model = Feed
         fields = ["name", "url", "profile", "time_zone", "when_unchanged"]
         labels = {"when_unchanged": "If the file has not changed"}
+        help_texts = {"when_unchanged": "A run finds pictures that have changed at the same URL."}
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -92,7 +92,7 @@ def account(owner: User) -> str:
 
 def feed(owner: User) -> str:
     """A feed with a history of runs, of which the last is held."""
-    found = make_feed(owner, name=LONG, url=f"https://shop.example/{LONG}", schedule="30 2 * * *")
+    found = make_feed(owner, name=LONG[:200], url=f"https://shop.example/{LONG}", schedule="30 2 * * *")
     found.headers = {"Authorization": "Bearer x"}
     Feed.objects.filter(pk=found.pk).update(
         next_run_at=timezone.now(), encrypted_headers=found.encrypted_headers

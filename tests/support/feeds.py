@@ -15,7 +15,7 @@ from tests.support.factories import make_csv, settle, submit
 WORKER = uuid.UUID("00000000-0000-4000-8000-000000000001")
 URL = "https://shop.example/catalogue.csv"
 #: A feed as the API answers it when only its name and URL were given.
-NEW = {
+NEW: dict[str, Any] = {
     **{"id": ANY, "name": "Spring", "url": URL, "profile": None, "schedule": None, "time_zone": "UTC"},
     **{"enabled": True, "when_unchanged": "run", "headers": [], "next_run_at": None, "last_run": None},
     "latest_url": ANY,

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from processing.feeds import attempt as attempts
 from processing.feeds import tasks
 from processing.feeds.attempt import attempt
-from processing.timing import RETRY_DELAYS_SECONDS
+from processing.timing import FETCH_LOST_AFTER, RETRY_DELAYS_SECONDS
 from processing.work.pipeline import Pipeline
 from processing.workers.models import Worker
 from processing.workers.recovery import recover, take_over
@@ -452,7 +452,7 @@ def test_by_a_clock_of_400_days_a_nightly_feed_has_400_runs(
     feed = make_feed(ann, schedule="30 2 * * *", time_zone=zone)
     Feed.objects.update(next_run_at=feed.next_after(start))
     clock = start
-    monkeypatch.setattr(tasks.timezone, "now", lambda: clock)
+    monkeypatch.setattr(timezone, "now", lambda: clock)
     started = 0
     days: list[str] = []
     while clock < start + timedelta(days=400):
@@ -536,7 +536,7 @@ def test_a_lost_message_is_sent_again(ann: User, broker: Broker) -> None:
     broker.flush_all()
     recover()
     assert broker.feeds() == []
-    FeedRun.objects.update(enqueued_at=timezone.now() - 2 * tasks.FETCH_LOST_AFTER)
+    FeedRun.objects.update(enqueued_at=timezone.now() - 2 * FETCH_LOST_AFTER)
     recover()
     assert broker.feeds() == [str(run.pk)]
 

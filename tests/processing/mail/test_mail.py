@@ -22,6 +22,7 @@ from products.models import Request
 from tests.support.batches import WORKER
 from tests.support.factories import JPEG, URL, client_of, make_csv, make_user, three_outcomes
 from tests.support.feeds import completed, make_feed
+from tests.support.stack import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,13 +44,10 @@ class Mailbox:
 def mailbox(settings: Settings, monkeypatch: MonkeyPatch) -> Iterator[Mailbox]:
     """An SMTP server, to which e-mails are sent as soon as their transaction commits."""
     mailbox = Mailbox()
-    server = Controller(mailbox, hostname="127.0.0.1", port=0)
-    # The controller connects to its own port to see that it is up, but does not find out a free one.
-    monkeypatch.setattr(server, "_trigger_server", lambda: None)
+    server = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     server.start()
-    assert server.server
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = server.server.sockets[0].getsockname()[:2]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = server.hostname, server.port
     monkeypatch.setattr(tasks, "can_send", lambda: True)
     monkeypatch.setattr(tasks.send_mail, "send", tasks.send_mail.fn)
     yield mailbox

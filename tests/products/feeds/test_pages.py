@@ -24,7 +24,8 @@ def post(client: Client, feed: Feed | None = None, **fields: Any) -> Any:
 
 
 def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User) -> None:
-    assert "No feeds yet." in body(api.get("/feeds/"))
+    empty = body(api.get("/feeds/"))
+    assert "No feeds yet." in empty and '<option value="UTC" selected>' in empty
     answer = post(api, every="30 2 * * *", time_zone="Europe/Berlin", header_lines="X-Shop: 7\nX-Key: a:b")
     feed = Feed.objects.get()
     assert answer.headers["Location"] == feed.get_absolute_url()
@@ -60,7 +61,7 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_field_says_so(api: Client, fields: dict[str, str], text: str) -> None:
+def test_a_wrong_field_says_so(api: Client, fields: dict[str, Any], text: str) -> None:
     answer = post(api, **fields)
     assert answer.status_code == 400
     assert text in body(answer) and "<title>Error: " in body(answer)
@@ -96,7 +97,7 @@ def test_a_feed_is_run_paused_resumed_and_deleted(api: Client, ann: User) -> Non
     feed.refresh_from_db()
     assert not feed.enabled and feed.next_run_at is None
     assert "Schedule resumed." in body(api.post(f"{page}resume/", follow=True))
-    feed.refresh_from_db()
+    feed = Feed.objects.get()
     assert feed.enabled and feed.next_run_at
     before = feed.latest_url
     assert "New address made." in body(api.post(f"{page}rotate/", follow=True))
