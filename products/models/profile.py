@@ -35,7 +35,7 @@ class ProfileQuerySet(OwnedQuerySet["Profile"]):
     def named(self, text: str) -> "Profile | None":
         """Return the first profile with this id or name."""
         pk = parse_uuid(text)
-        return self.filter(pk=pk).first() or self.filter(name=text).first()
+        return (self.filter(pk=pk).first() if pk else None) or self.filter(name=text).first()
 
 
 class Profile(models.Model):
@@ -75,4 +75,5 @@ class Profile(models.Model):
     @property
     def upload_options(self) -> dict[str, Any]:
         """The options that an upload gets from it, as fields of a Request."""
-        return self.options | ({"webhook_url": self.webhook_url} if self.webhook_url else {})
+        options: dict[str, Any] = self.options
+        return options | ({"webhook_url": self.webhook_url} if self.webhook_url else {})

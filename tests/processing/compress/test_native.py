@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ def without_last_scan(data: bytes) -> bytes:
     return data[: data.rindex(b"\xff\xc4", 0, last)] + b"\xff\xd9"
 
 
-def jpeg(**options: object) -> bytes:
+def jpeg(**options: Any) -> bytes:
     return pictures.photo_jpeg(64, 48, **options)
 
 
@@ -218,7 +218,7 @@ def test_an_output_that_would_be_much_larger_is_left_to_the_other_path() -> None
 
 def native_with_room(data: bytes, quality: int, room: int) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native.np, "empty", lambda size, kind: np.zeros(room, kind))
+        patch.setattr(f"{native.__name__}.np.empty", lambda size, kind: np.zeros(room, kind))
         return requantise(data, quality, CAP)
 
 
