@@ -114,11 +114,11 @@ def _missing(part: Chunk) -> tuple[list[tuple[str, int, str, str, str]], _Places
     """
     if not part.products:
         return [], []
-    row = Product.objects.filter(pk=uuid.UUID(part.products[0][0])).with_last_positions().first()
-    if row is None:
+    rows = Product.objects.filter(pk=uuid.UUID(part.products[0][0])).with_last_positions()
+    last: list[int | None] = list(rows.values_list("last_position", flat=True))
+    if not last:
         return part.products, part.places
-    last = -1 if row.last_position is None else row.last_position
-    return [], [place for place in part.places if place[2] > last]
+    return [], [place for place in part.places if last[0] is None or place[2] > last[0]]
 
 
 def _insert_images(batch: Request, images: Mapping[str, tuple[str, str, str | None]]) -> None:

@@ -63,10 +63,10 @@ class Hand(Thread):
 
 def hands(queue: OwnerQueue, count: int) -> list[Hand]:
     """Take so many messages, one after another, and keep them in hand."""
-    taken = []
+    taken: list[Hand] = []
     for _ in range(count):
-        taken.append(hand := Hand(queue))
-        wait_until(lambda hand=hand: hand.taken)
+        taken.append(Hand(queue))
+        wait_until(lambda: taken[-1].taken)
     return taken
 
 
@@ -179,7 +179,7 @@ def test_a_worker_that_stops_is_given_back_everything() -> None:
 
 @contextmanager
 def worker_with_turns(broker: StubBroker, threads: int) -> Iterator[None]:
-    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=50)
+    worker: Any = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=50)
     worker.work_queue, worker.queue_prefetch = OwnerQueue(threads), 1000
     worker.start()
     try:
