@@ -114,11 +114,11 @@ def _missing(part: Chunk) -> tuple[list[tuple[str, int, str, str, str]], _Places
     """
     if not part.products:
         return [], []
-    rows = Product.objects.filter(pk=uuid.UUID(part.products[0][0])).with_last_positions()
-    last: list[int | None] = list(rows.values_list("last_position", flat=True))
-    if not last:
+    places = ProductImage.objects.filter(product=uuid.UUID(part.products[0][0]))
+    last = places.order_by("-position").values_list("position", flat=True).first()
+    if last is None:  # the row comes with its first places
         return part.products, part.places
-    return [], [place for place in part.places if last[0] is None or place[2] > last[0]]
+    return [], [place for place in part.places if place[2] > last]
 
 
 def _insert_images(batch: Request, images: Mapping[str, tuple[str, str, str | None]]) -> None:
