@@ -114,11 +114,10 @@ def _missing(part: Chunk) -> tuple[list[tuple[str, int, str, str, str]], _Places
     """
     if not part.products:
         return [], []
-    row = Product.objects.filter(pk=uuid.UUID(part.products[0][0])).with_last_positions().first()
-    if row is None:
+    places = ProductImage.objects.filter(product=uuid.UUID(part.products[0][0]))
+    last = places.order_by("-position").values_list("position", flat=True).first()
+    if last is None:  # the row comes with its first places
         return part.products, part.places
-    position: int | None = getattr(row, "last_position", None)
-    last = -1 if position is None else position
     return [], [place for place in part.places if place[2] > last]
 
 

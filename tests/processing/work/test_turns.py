@@ -63,7 +63,7 @@ class Hand(Thread):
 
 def hands(queue: OwnerQueue, count: int) -> list[Hand]:
     """Take so many messages, one after another, and keep them in hand."""
-    taken = []
+    taken: list[Hand] = []
     for _ in range(count):
         taken.append(Hand(queue))
         wait_until(lambda: taken[-1].taken)
