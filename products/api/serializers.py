@@ -180,7 +180,7 @@ def side_field(help_text: str) -> serializers.IntegerField:
 
 def yes_or_no(help_text: str) -> serializers.BooleanField:
     """Return the field of an option that is off unless it is given."""
-    messages = {"invalid": MUST_BE_YES_OR_NO}
+    messages: dict[str, Any] = {"invalid": MUST_BE_YES_OR_NO}
     return serializers.BooleanField(default=False, error_messages=messages, help_text=help_text)
 
 
@@ -348,7 +348,9 @@ class ProfileSerializer(KnownFieldsMixin, serializers.ModelSerializer[Profile]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         checked: dict[str, Any] = super().validate(attrs)
         owner = self.instance.owner_id if self.instance else self.context["request"].user.pk
-        others = Profile.objects.filter(owner=owner).exclude(pk=self.instance and self.instance.pk)
+        others = Profile.objects.filter(owner=owner)
+        if self.instance:
+            others = others.exclude(pk=self.instance.pk)
         if "name" in checked and others.filter(name=checked["name"]).exists():
             raise serializers.ValidationError({"name": NAME_TAKEN}, "unique")
         if self.instance is None and others.count() >= MAX_PROFILES:

@@ -35,7 +35,8 @@ class ProfileQuerySet(OwnedQuerySet["Profile"]):
     def named(self, text: str) -> "Profile | None":
         """Return the first profile with this id or name."""
         pk = parse_uuid(text)
-        return self.filter(pk=pk).first() or self.filter(name=text).first()
+        by_id = self.filter(pk=pk).first() if pk else None
+        return by_id or self.filter(name=text).first()
 
 
 class Profile(models.Model):
@@ -75,4 +76,4 @@ class Profile(models.Model):
     @property
     def upload_options(self) -> dict[str, Any]:
         """The options that an upload gets from it, as fields of a Request."""
-        return self.options | ({"webhook_url": self.webhook_url} if self.webhook_url else {})
+        return {**self.options, **({"webhook_url": self.webhook_url} if self.webhook_url else {})}

@@ -208,7 +208,7 @@ def test_the_same_upload_is_the_first_one_again_though_its_profile_has_changed(
     api: Client, ann: User
 ) -> None:
     profile = make_profile(ann, header=list(HEADER))
-    key = {"HTTP_IDEMPOTENCY_KEY": "nightly"}
+    key: Any = {"HTTP_IDEMPOTENCY_KEY": "nightly"}
     send: Any = lambda **options: api.post(  # noqa: E731 (three calls)
         "/api/requests/", {"file": SimpleUploadedFile("a.csv", make_csv()), **options}, **key
     )
