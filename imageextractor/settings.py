@@ -143,6 +143,7 @@ INSTALLED_APPS = [
     "imageextractor",
     "products",
     "products.accounts",
+    "products.feeds",
     "processing",
     "processing.webhooks",
     "django.contrib.admin",
@@ -279,7 +280,7 @@ DRAMATIQ_BROKER = {
         "django_dramatiq.middleware.DbConnectionsMiddleware",
     ],
 }
-DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "work.tasks"]  # in each app
+DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "feeds.tasks", "mail.tasks", "work.tasks"]  # in each app
 DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its only actor cleans a table that is not used here
 # How long an idle Redis consumer sleeps, in ms. `rundramatiq` passes the environment to its workers.
 os.environ.setdefault("dramatiq_worker_timeout", "100")
@@ -371,6 +372,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
         **{name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
+        "FeedRunStatus": "products.feeds.serializers.STATUSES",
+        "WhenUnchanged": "products.feeds.models.WhenUnchanged",
         "DeliveryStatus": "processing.webhooks.models.DeliveryStatus",
         "ReportStatus": "processing.webhooks.serializers.REPORTED",
         "ReplayStatus": "processing.webhooks.serializers.REPLAYABLE",

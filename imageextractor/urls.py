@@ -15,6 +15,7 @@ from processing.work.host_warnings import host_warnings
 from processing.work.source_thumbnail import source_picture, source_thumbnail
 from processing.work.trial import make_trial, trial_picture
 from products.api.urls import request_urls
+from products.feeds import urls as feeds
 from products.pages.upload import draft
 
 handler400 = "products.pages.errors.bad_request"
@@ -33,6 +34,7 @@ def view_on_site(request: HttpRequest, content_type_id: str, object_id: str) -> 
 api_urls = [
     *request_urls(RequestViewSet, ProfileViewSet),
     *webhooks.api_urls,
+    *feeds.api_urls,
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
 ]
@@ -40,6 +42,7 @@ api_urls = [
 urlpatterns = [
     path("", include("products.pages.urls")),
     path("", include("products.accounts.urls")),
+    path("", include("products.feeds.urls")),
     path("", include("processing.webhooks.urls")),
     path("drafts/hosts/", host_warnings, name="host-warnings"),
     path("drafts/<uuid:pk>/", draft, {"make_trial": make_trial}, name="draft"),

@@ -9,6 +9,8 @@ class ProcessingConfig(AppConfig):
         """Connect what needs models, which exist only now."""
         import dramatiq  # noqa: PLC0415
 
+        from processing.feeds import receivers as feed_receivers  # noqa: F401, PLC0415
+        from processing.mail import receivers as mail_receivers  # noqa: F401, PLC0415
         from processing.work import receivers  # noqa: F401, PLC0415
         from processing.workers import worker  # noqa: PLC0415
 

@@ -6,6 +6,7 @@
 import inspect
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,9 +28,12 @@ ID_NAMES = {
     "images": "image_id",
     "webhooks": "endpoint_id",
     "deliveries": "delivery_id",
+    "feeds": "feed_id",
 }
 #: Monitoring calls these every few seconds.
 UNLOGGED_PATHS = {"/healthz", "/readyz", "/metrics"}
+#: Whoever has the address of a feed's latest result may read it.
+_SECRET_PATH = re.compile(r"(/feeds/[^/\s]+/)[^/\s]+(?=/latest\.csv)")
 #: Escapes of characters that end a line or move a terminal's cursor, by code point.
 CONTROL_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
@@ -58,7 +62,8 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in _subject.get().items())
-        return (super().formatMessage(record) + (f" [{ids}]" if ids else "")).translate(CONTROL_ESCAPES)
+        line = super().formatMessage(record) + (f" [{ids}]" if ids else "")
+        return _without_secrets(line).translate(CONTROL_ESCAPES)
 
 
 class JsonFormatter(logging.Formatter):
@@ -75,7 +80,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _without_secrets(json.dumps(line, ensure_ascii=False))
+
+
+def _without_secrets(line: str) -> str:
+    return _SECRET_PATH.sub(r"\1…", line)
 
 
 class AccessLogMiddleware:

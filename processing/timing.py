@@ -34,6 +34,10 @@ DELIVERY_SLICE_SECONDS = 5
 #: The lease of an endpoint is longer than a slice and its last attempt by this much.
 DELIVERY_LEASE_MARGIN_SECONDS = _scaled(10)
 
+# --- Feeds ---
+#: A message for a feed's run that has not been processed for so long counts as lost.
+FETCH_LOST_AFTER = timedelta(seconds=_scaled(30))
+
 # --- Slots of hosts ---
 #: How long a lease is valid without renewal. Redis expires keys by whole seconds.
 LEASE_SECONDS = math.ceil(_scaled(15))

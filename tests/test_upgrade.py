@@ -27,7 +27,7 @@ from tests.support.factories import JPEG, make_user
 from tests.support.origin import Answer, Origin
 from tests.support.parallel import wait_until
 
-OURS = ("products", "accounts", "processing", "webhooks")
+OURS = ("products", "accounts", "feeds", "processing", "webhooks")
 
 
 # --- Tables ---

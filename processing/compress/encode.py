@@ -37,7 +37,8 @@ def check_sides(size: tuple[int, int], target: str) -> None:
 
 def is_finer(image: JpegImageFile, quality: int) -> bool:
     """Return whether a JPEG of this quality rounds nothing more than the image's file, and something less."""
-    wanted, steps = _steps(quality), []
+    wanted = _steps(quality)
+    steps: list[tuple[int, int]] = []
     for number, (_, _, _, table) in enumerate(image.layer):
         steps += zip(wanted[min(number, 1)], image.quantization.get(table, [0] * 64), strict=True)
     return all(new <= old for new, old in steps) and any(new < old for new, old in steps)

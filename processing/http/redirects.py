@@ -1,6 +1,6 @@
 """The requests that one URL takes: redirects with their cookies, and conditions. Sends nothing itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import httpx
 
@@ -19,7 +19,9 @@ class RequestChain:
 
     The first request to `known_url` carries `conditions`, unless its host is one of `refusals`. If they may
     be the reason for an error, it is made again without. If that succeeds, `refusals` gets the host.
-    Cookies live as long as the chain. Raises InvalidAddress and httpx.TooManyRedirects.
+    `private_headers` are sent to the host of `url` only (host:port; also after a redirect to https at the
+    default ports, never to http from https). Cookies live as long as the chain. Raises InvalidAddress and
+    httpx.TooManyRedirects.
     """
 
     def __init__(
@@ -30,9 +32,11 @@ class RequestChain:
         known_url: str = "",
         conditions: Mapping[str, str] | None = None,
         refusals: ConditionRefusals | None = None,
+        private_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.first = self.url = _parsed(url)
         self._headers = headers
+        self._private_headers = private_headers or {}
         self._known_url = known_url
         self._known_conditions = conditions or {}
         self._refusals = ConditionRefusals() if refusals is None else refusals
@@ -52,7 +56,8 @@ class RequestChain:
         is_conditional = str(self.url) == self._known_url and self._host not in self._refusals
         self._conditions = self._known_conditions if is_conditional else {}
         # A client would double the time spent here, on hooks and merged headers.
-        request = httpx.Request("GET", self.url, headers={**self._headers, **self._conditions})
+        headers = [*self._sent_headers(), *self._conditions.items()]
+        request = httpx.Request("GET", self.url, headers=headers)
         if self._cookies:
             self._cookies.set_cookie_header(request)
         return request
@@ -83,6 +88,14 @@ class RequestChain:
         self.url, self._refused = _target(response, self.url), False
         return True
 
+    def _sent_headers(self) -> Iterable[tuple[str, str]]:
+        """Return the headers of the next request. Private ones replace others of the same name."""
+        if not (self._private_headers and _is_trusted(self.url, self.first)):
+            return self._headers.items()
+        own = {name.lower() for name in self._private_headers}
+        others = [(name, value) for name, value in self._headers.items() if name.lower() not in own]
+        return [*others, *self._private_headers.items()]
+
     @property
     def _host(self) -> str:
         return self.url.netloc.decode("ascii")
@@ -96,6 +109,13 @@ def _parsed(url: str) -> httpx.URL:
         return httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise InvalidAddress("The address is malformed.") from error
+
+
+def _is_trusted(url: httpx.URL, first: httpx.URL) -> bool:
+    """Return whether what is meant for `first` may be sent to `url`: it is the same host, and as secure."""
+    is_same = (url.scheme, url.raw_host, url.port) == (first.scheme, first.raw_host, first.port)
+    is_upgrade = first.scheme == "http" and url.scheme == "https" and url.port is first.port is None
+    return is_same or (is_upgrade and url.raw_host == first.raw_host)
 
 
 def _target(response: httpx.Response, url: httpx.URL) -> httpx.URL:

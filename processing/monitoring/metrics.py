@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from prometheus_client.registry import Collector
 
 from processing import measurements, runtime
+from processing.feeds.tasks import FEEDS
 from processing.webhooks.models import WebhookDelivery
 from processing.webhooks.tasks import WEBHOOKS
 from processing.work.tasks import QUEUE
@@ -95,7 +96,7 @@ def _work() -> Iterator[Metric]:
 def _queues() -> Metric:
     samples = [
         (queue, state, count)
-        for queue in (QUEUE, WEBHOOKS)
+        for queue in (QUEUE, WEBHOOKS, FEEDS)
         for state, count in runtime.current.queue_counts(queue).items()
     ]
     help_text = "Messages that wait, are delayed, or are being processed."

@@ -38,7 +38,8 @@ class WebhookEndpointAdmin(ActionAdmin):
     search_fields = ["url", "owner__username"]
     search_help_text = "Search by URL or owner."
     fields = [
-        *("owner", "of_request", "url", "description", "events", "enabled", "disabled_reason"),
+        *("owner", "of_request", "url", "kind", "description", "events", "enabled"),
+        "disabled_reason",
         *("failing_since", "resume_at", "created_at", "delivered"),
     ]
     readonly_fields = ["of_request", "delivered"]

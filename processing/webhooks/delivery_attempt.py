@@ -78,13 +78,16 @@ def shared_transport() -> httpx.AsyncBaseTransport:
 def send(
     transport: httpx.AsyncBaseTransport, url: str, secrets: list[str], message_id: str, body: bytes
 ) -> DeliveryAttempt:
-    """POST a signed message once, within WEBHOOK_TIMEOUT seconds. Redirects are not followed."""
+    """POST a message once, signed with each secret, within WEBHOOK_TIMEOUT seconds.
+
+    Redirects are not followed.
+    """
     at = timezone.now()
     headers = {
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": USER_AGENT,
-        **signed_headers(secrets, message_id, int(at.timestamp()), body),
+        **(signed_headers(secrets, message_id, int(at.timestamp()), body) if secrets else {}),
     }
     try:
         request = httpx.Request("POST", url, content=body, headers=headers)

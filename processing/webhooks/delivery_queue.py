@@ -23,8 +23,8 @@ from django.utils import timezone
 from processing.timing import DELIVERY_SLICE_SECONDS
 from processing.webhooks.delivery_attempt import DeliveryAttempt, send
 from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
-from processing.webhooks.secrets import UnreadableSecret
 from processing.webhooks.shares import MAX_PER_OWNER, Candidate, InHand
+from products.encryption import UnreadableSecret
 
 logger = logging.getLogger(__name__)
 

@@ -3,19 +3,24 @@
 Deliveries are written in the transaction that makes their event true (an outbox); messages follow on commit.
 """
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 
-from processing.webhooks.models import DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
+from processing.webhooks.chat import BODIES, message_of
+from processing.webhooks.models import DeliveryStatus, Event, Kind, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.tasks import enqueue_deliveries
 from products.api.serializers import RequestSerializer
+from products.feeds.models import Feed
+from products.feeds.serializers import FeedDataSerializer
 from products.models import Request, Run
 
 
@@ -25,10 +30,34 @@ def publish(batch: Request, run: Run) -> None:
     Call it in the transaction that ends the run. A delivery to a disabled endpoint is written as missed.
     """
     event = Event.CANCELED if run.canceled else Event.COMPLETED
-    body = payload(event, batch.finished_at or timezone.now(), RequestSerializer(batch).data)
+    data = RequestSerializer(batch).data
+    moment = batch.finished_at or timezone.now()
     endpoints = WebhookEndpoint.objects.subscribed_to(batch, event)
+    _write_deliveries(endpoints, event, moment, data, batch.get_absolute_url(), request=batch, run=batch.run)
+
+
+def publish_feed(feed: Feed, event: str) -> None:
+    """Write a delivery of an event of a feed for each subscribed endpoint.
+
+    Call it in the transaction that makes the event true.
+    """
+    data = FeedDataSerializer(feed).data
+    endpoints = WebhookEndpoint.objects.subscribed_to_feeds(feed.owner_id, event)
+    _write_deliveries(endpoints, event, timezone.now(), data, feed.get_absolute_url())
+
+
+def _write_deliveries(
+    endpoints: Sequence[WebhookEndpoint],
+    event: str,
+    moment: datetime,
+    data: Mapping[str, Any],
+    page: str,
+    **fields: Any,
+) -> None:
     rows = [
-        WebhookDelivery(endpoint=endpoint, event=event, payload=body, request=batch, run=batch.run)
+        WebhookDelivery(
+            endpoint=endpoint, event=event, payload=_body(endpoint, event, moment, data, page), **fields
+        )
         for endpoint in endpoints
     ]
     for row in rows:
@@ -57,7 +86,7 @@ def send_test_event(endpoint: WebhookEndpoint) -> WebhookDelivery | None:
     with transaction.atomic():
         if not WebhookEndpoint.objects.filter(pk=endpoint.pk).lock_enabled().first():
             return None
-        body = payload(Event.TEST, timezone.now(), data)
+        body = _body(endpoint, Event.TEST, timezone.now(), data, endpoint.get_absolute_url())
         delivery = WebhookDelivery.objects.create(endpoint=endpoint, event=Event.TEST, payload=body)
         _deliver_now([endpoint.pk])
         return delivery
@@ -80,6 +109,14 @@ def redeliver_all(deliveries: QuerySet[WebhookDelivery]) -> int:
         )
         _deliver_now(endpoint_ids)
         return count
+
+
+def _body(endpoint: WebhookEndpoint, event: str, moment: datetime, data: Mapping[str, Any], page: str) -> str:
+    """Return the body of a message in the form that the endpoint takes."""
+    if endpoint.kind == Kind.STANDARD:
+        return payload(event, moment, data)
+    message = message_of(event, data, f"{settings.PUBLIC_URL}{page}")
+    return json.dumps(BODIES[endpoint.kind](message), ensure_ascii=False)
 
 
 def payload(event: str, moment: datetime, data: Mapping[str, Any]) -> str:

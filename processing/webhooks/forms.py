@@ -2,7 +2,7 @@
 
 from django import forms
 
-from processing.webhooks.models import EVENT_CHOICES, DeliveryStatus, WebhookEndpoint, default_events
+from processing.webhooks.models import EVENT_CHOICES, DeliveryStatus, Kind, WebhookEndpoint, default_events
 from processing.webhooks.validators import validate_webhook_url
 from products.catalogue import MAX_URL
 
@@ -16,6 +16,11 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
         validators=[validate_webhook_url],
         help_text="Receives events as POST requests.",
     )
+    kind = forms.ChoiceField(
+        choices=Kind.choices,
+        required=False,
+        help_text="Messages of Slack, Microsoft Teams and Discord are not signed.",
+    )
     events = forms.MultipleChoiceField(
         choices=EVENT_CHOICES,
         initial=default_events,
@@ -24,8 +29,12 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the
 
     class Meta:
         model = WebhookEndpoint
-        fields = ["url", "description", "events"]
+        fields = ["url", "kind", "description", "events"]
         help_texts = {"description": "Only you see it."}
+
+    def clean_kind(self) -> str:
+        """Return the kind as it is if the form does not say one."""
+        return str(self.cleaned_data["kind"] or self.instance.kind)
 
 
 class ReplayForm(forms.Form):

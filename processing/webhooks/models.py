@@ -14,11 +14,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS, DELIVERY_SLICE_SECONDS
-from processing.webhooks.secrets import decrypt, encrypt
 from processing.webhooks.signing import new_secret
+from products.encryption import Encryption
 from products.models import Request
 from products.models.owned import OwnedQuerySet, is_granted
 
+#: Secrets of endpoints. They sign every delivery, so they cannot be stored as hashes.
+SECRETS = Encryption("processing.webhooks.secrets")
 #: After a rotation the previous secret signs for this long, beside the new one.
 ROTATION_OVERLAP = timedelta(hours=24)
 #: Registered endpoints of one user.
@@ -33,11 +35,23 @@ class Event(models.TextChoices):
 
     COMPLETED = "request.completed", "Request finished"
     CANCELED = "request.canceled", "Request canceled"
+    FEED_FAILED = "feed.failed", "Feed failed"
+    FEED_HELD = "feed.held", "Run of a feed held"
+    FEED_MISSED = "feed.missed", "Run of a feed missed"
     TEST = "test", "Test"
 
 
+class Kind(models.TextChoices):
+    """Services that an endpoint may belong to. Only standard messages are signed."""
+
+    STANDARD = "standard", "Standard Webhooks"
+    SLACK = "slack", "Slack"
+    TEAMS = "teams", "Microsoft Teams"
+    DISCORD = "discord", "Discord"
+
+
 #: Events that an endpoint can subscribe to. A test event goes to one endpoint, whatever it subscribes to.
-EVENT_CHOICES = [(event.value, event.label) for event in (Event.COMPLETED, Event.CANCELED)]
+EVENT_CHOICES = [(event.value, event.label) for event in Event if event != "test"]
 
 
 def default_events() -> list[str]:
@@ -46,7 +60,7 @@ def default_events() -> list[str]:
 
 def new_encrypted_secret() -> str:
     """Return a new secret, encrypted for the database."""
-    return encrypt(new_secret())
+    return SECRETS.encrypt(new_secret())
 
 
 def lease_time() -> timedelta:
@@ -86,8 +100,14 @@ class WebhookEndpointQuerySet(OwnedQuerySet["WebhookEndpoint"]):
 
         Their rows are locked, so that none is deleted, enabled or disabled before the transaction ends.
         """
-        candidates = self.filter(Q(request=None, owner=batch.owner_id) | Q(request=batch))
-        locked = candidates.order_by("pk").select_for_update(no_key=True)
+        return self._locked(Q(request=None, owner=batch.owner_id) | Q(request=batch), event)
+
+    def subscribed_to_feeds(self, owner_id: int, event: str) -> list["WebhookEndpoint"]:
+        """Return the endpoints to notify of an event of a user's feed, as `subscribed_to` does."""
+        return self._locked(Q(request=None, owner=owner_id), event)
+
+    def _locked(self, condition: Q, event: str) -> list["WebhookEndpoint"]:
+        locked = self.filter(condition).order_by("pk").select_for_update(no_key=True)
         return [endpoint for endpoint in locked if event in endpoint.events]
 
     def lock_enabled(self) -> Self:
@@ -135,6 +155,7 @@ class WebhookEndpoint(models.Model):
     )
     url = models.CharField("URL", max_length=2048)
     description = models.CharField(max_length=200, blank=True)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.STANDARD, db_default=Kind.STANDARD)
     events = models.JSONField(default=default_events)
     encrypted_secret = models.TextField(default=new_encrypted_secret, editable=False)
     previous_secrets = models.JSONField(
@@ -171,12 +192,17 @@ class WebhookEndpoint(models.Model):
     @property
     def secret(self) -> str:
         """The current secret. Raises UnreadableSecret."""
-        return decrypt(self.encrypted_secret)
+        return SECRETS.decrypt(self.encrypted_secret)
 
     @property
     def signing_secrets(self) -> list[str]:
-        """The secrets that sign deliveries now, newest first. Raises UnreadableSecret."""
-        return [self.secret, *(decrypt(encrypted) for encrypted, _expires_at in self._unexpired_secrets())]
+        """The secrets that sign deliveries now, newest first; none for chats. Raises UnreadableSecret."""
+        if self.kind != Kind.STANDARD:
+            return []
+        return [
+            self.secret,
+            *(SECRETS.decrypt(encrypted) for encrypted, _expires_at in self._unexpired_secrets()),
+        ]
 
     def rotate_secret(self) -> None:
         """Replace the secret. The previous one keeps signing for another 24 hours."""
@@ -240,9 +266,9 @@ class WebhookDeliveryQuerySet(OwnedQuerySet["WebhookDelivery"]):
         found = self.filter(status=status)
         return found.filter(created_at__gte=since) if since else found
 
-    def tests_before(self, moment: datetime) -> Self:
-        """Test events before `moment` that are no longer pending. Requests delete their own deliveries."""
-        return self.filter(event=Event.TEST, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
+    def of_no_request_before(self, moment: datetime) -> Self:
+        """Tests and events of feeds before `moment` that are not pending. Requests delete their own."""
+        return self.filter(request=None, created_at__lt=moment).exclude(status=DeliveryStatus.PENDING)
 
     def mark_missed(self) -> int:
         """Mark pending deliveries as missed, because their endpoint is disabled. Return their number."""

@@ -18,6 +18,7 @@ from processing.webhooks.forms import EndpointForm, ReplayForm
 from processing.webhooks.models import (
     TOO_MANY_ENDPOINTS,
     DeliveryStatus,
+    Kind,
     WebhookDelivery,
     WebhookEndpoint,
 )
@@ -40,7 +41,11 @@ def webhooks(request: UserRequest) -> HttpResponse:
         form.add_error("url", TOO_MANY_ENDPOINTS)
     if request.method == "POST" and form.is_valid():
         form.instance.owner = request.user
-        return _secret_page(request, form.save())
+        endpoint = form.save()
+        if endpoint.kind != Kind.STANDARD:
+            messages.success(request, "Endpoint added.")
+            return redirect(endpoint)
+        return _secret_page(request, endpoint)
     latest = WebhookDelivery.objects.filter(endpoint__owner=request.user.pk).select_related("endpoint")
     context = {
         "form": form,
@@ -67,7 +72,7 @@ def webhook(request: UserRequest, pk: UUID) -> HttpResponse:
         "may_change": endpoints.changeable_by(user).contains(endpoint),
         "may_delete": endpoints.deletable_by(user).contains(endpoint),
         "may_replay": endpoints.replayable_by(user).contains(endpoint),
-        "may_rotate": endpoints.owned_by(user).contains(endpoint),
+        "may_rotate": endpoint.kind == Kind.STANDARD and endpoints.owned_by(user).contains(endpoint),
         "form": form,
         "replay_form": ReplayForm(),
         "missed": endpoint.deliveries.filter(status=DeliveryStatus.MISSED).count(),

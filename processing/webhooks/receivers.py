@@ -4,8 +4,10 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from processing.webhooks.events import publish
+from processing.webhooks.events import publish, publish_feed
 from processing.webhooks.models import Event, WebhookEndpoint
+from products.feeds.models import Feed
+from products.feeds.signals import alerted
 from products.lifecycle.signals import request_finished, request_submitted
 from products.models import Request, Run
 
@@ -27,3 +29,9 @@ def create_endpoint(batch: Request, **_kwargs: Any) -> None:
 def publish_end(batch: Request, run: Run, **_kwargs: Any) -> None:
     """Publish the end of a run in the transaction that ends it."""
     publish(batch, run)
+
+
+@receiver(alerted)
+def publish_alert(feed: Feed, event: str, **_kwargs: Any) -> None:
+    """Publish an event of a feed in the transaction that makes it true."""
+    publish_feed(feed, event)

@@ -10,6 +10,7 @@ from processing.webhooks.inbound import split_urls
 from processing.webhooks.models import (
     EVENT_CHOICES,
     DeliveryStatus,
+    Kind,
     WebhookDelivery,
     WebhookEndpoint,
     default_events,
@@ -37,11 +38,16 @@ class EndpointSerializer(serializers.ModelSerializer[WebhookEndpoint]):
 
     url = serializers.CharField(max_length=MAX_URL, validators=[validate_webhook_url])
     events = serializers.MultipleChoiceField(choices=EVENT_CHOICES, allow_empty=False, required=False)
+    kind = serializers.ChoiceField(
+        Kind.choices,
+        required=False,
+        help_text="`slack`, `teams` and `discord` take messages of these services, which are not signed.",
+    )
     enabled = serializers.BooleanField(required=False)
 
     class Meta:
         model = WebhookEndpoint
-        fields = ["id", "url", "description", "events", "enabled", "disabled_reason", "created_at"]
+        fields = ["id", "url", "description", "kind", "events", "enabled", "disabled_reason", "created_at"]
         read_only_fields = ["disabled_reason", "created_at"]
 
     def validate_events(self, events: set[str]) -> list[str]:
@@ -67,11 +73,18 @@ class NewEndpointSerializer(EndpointSerializer):
     """An endpoint with its secret, which is only shown when it is created or rotated."""
 
     secret = serializers.CharField(
-        read_only=True, help_text="Verifies the signatures of messages; `whsec_` and base64."
+        required=False, read_only=True, help_text="Verifies the signatures of messages; `whsec_` and base64."
     )
 
     class Meta(EndpointSerializer.Meta):
         fields = [*EndpointSerializer.Meta.fields, "secret"]
+
+    def to_representation(self, instance: WebhookEndpoint) -> dict[str, Any]:
+        """Leave the secret out for services whose messages are not signed."""
+        shown = super().to_representation(instance)
+        if instance.kind != Kind.STANDARD:
+            del shown["secret"]
+        return shown
 
 
 class AttemptSerializer(serializers.Serializer[dict[str, Any]]):

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -84,13 +84,14 @@ async def fetch(
     user_agent: str = "",
     known: Version | None = None,
     refusals: ConditionRefusals | None = None,
+    private_headers: Mapping[str, str] | None = None,
     account: Account | None = None,
 ) -> Fetched:
     """Fetch `url` in at most `timeout` seconds, redirects included, and `max_bytes` bytes.
 
     The request is conditional if it goes to the URL that answered with `known` and its host is none of
-    `refusals`. The memory of the body is taken from `account`; time spent waiting for it does not count.
-    Raises FetchError.
+    `refusals`. `private_headers` are sent to the host of `url` alone. The memory of the body is taken from
+    `account`; time spent waiting for it does not count. Raises FetchError.
     """
     try:
         chain = RequestChain(
@@ -99,6 +100,7 @@ async def fetch(
             known_url=known.url if known else "",
             conditions=conditions(known.etag, known.last_modified) if known else {},
             refusals=refusals,
+            private_headers=private_headers,
         )
     except InvalidAddress as error:
         raise _invalid_url(str(error)) from error
@@ -124,17 +126,29 @@ async def fetch(
         raise failure from error
 
 
-def fetch_alone(url: str, *, timeout: float, max_bytes: int) -> bytes:
-    """Fetch `url` over a connection of its own, and return its data. Call it outside of the event loop."""
+def fetch_alone(
+    url: str,
+    *,
+    timeout: float,
+    max_bytes: int,
+    known: Version | None = None,
+    private_headers: Mapping[str, str] | None = None,
+) -> Fetched:
+    """Fetch `url` as `fetch` does, over a connection of its own. Call it outside of the event loop."""
 
-    async def fetch_in_loop() -> bytes:
+    async def fetch_in_loop() -> Fetched:
         async with GuardedTransport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1
         ) as transport:
-            fetched = await fetch(
-                transport, url, timeout=timeout, max_bytes=max_bytes, user_agent=settings.FETCH_USER_AGENT
+            return await fetch(
+                transport,
+                url,
+                timeout=timeout,
+                max_bytes=max_bytes,
+                user_agent=settings.FETCH_USER_AGENT,
+                known=known,
+                private_headers=private_headers,
             )
-        return fetched.data
 
     return loop.run(fetch_in_loop())
 

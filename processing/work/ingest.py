@@ -70,12 +70,14 @@ def _chunks(rows: Iterator[Row], chunk_rows: int, chunk_images: int) -> Iterator
     chunk: list[Row] = []
     images, max_rows = 0, min(FIRST_CHUNK_ROWS, chunk_rows)
     for row in rows:
-        is_giant = len(row.image_urls) > chunk_images
-        if chunk and (is_giant or len(chunk) >= max_rows or images >= chunk_images):
+        if chunk and len(row.image_urls) > chunk_images:
             yield chunk
             chunk, images, max_rows = [], 0, chunk_rows
         chunk.append(row)
         images += len(row.image_urls)
+        if len(chunk) >= max_rows or images >= chunk_images:
+            yield chunk
+            chunk, images, max_rows = [], 0, chunk_rows
     if chunk:
         yield chunk
 

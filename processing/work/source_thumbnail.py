@@ -60,7 +60,7 @@ def _answer(request: HttpRequest, pk: UUID, recipe: Recipe) -> HttpResponse:
 
 def _fetch(url: str, recipe: Recipe) -> Compressed:
     """Fetch a picture and make an output of it. The data is untrusted, so a separate process decodes it."""
-    data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES)
+    data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES).data
     with _decoding:
         return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS)
 

@@ -157,7 +157,7 @@ def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -
     started_at = time.monotonic()
     try:
         timeout = min(settings.FETCH_TIMEOUT, _left(ends_at))
-        data = fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES)
+        data = fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES).data
         fetch_seconds = time.monotonic() - started_at
         if not _decoding.acquire(timeout=_left(ends_at)):
             raise _too_late()

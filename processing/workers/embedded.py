@@ -12,14 +12,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
 
+from processing.feeds.tasks import FEEDS, MAX_FETCHES
 from processing.webhooks.tasks import WEBHOOKS
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.workers.recovery import take_over
 
-#: Threads of each queue. Queues that share threads would let slow webhook receivers delay pictures.
-THREADS = {QUEUE: 6, WEBHOOKS: 8}
-#: Seconds for deliveries under way at shutdown. Those that do not finish are made again, with the same id.
+#: Threads of each queue. Queues that share threads would let slow receivers and feeds delay pictures.
+THREADS = {QUEUE: 6, WEBHOOKS: 8, FEEDS: MAX_FETCHES}
+#: Seconds for deliveries and fetches of feeds under way at shutdown. Those that do not finish are made again.
 DELIVERY_GRACE_SECONDS = 2
 _running: list[dramatiq.Worker] = []
 
@@ -105,10 +106,10 @@ def stop() -> None:
     """Stop the workers after a few seconds for pictures and deliveries under way."""
     while _running:
         worker = _running.pop(0)
-        if worker.consumer_whitelist == {WEBHOOKS}:
-            worker.stop(timeout=DELIVERY_GRACE_SECONDS * 1000)
-        else:
+        if worker.consumer_whitelist == {QUEUE}:
             worker.stop()
+        else:
+            worker.stop(timeout=DELIVERY_GRACE_SECONDS * 1000)
 
 
 def is_started() -> bool:

@@ -23,6 +23,7 @@ from processing.webhooks.models import WebhookDelivery
 from processing.work.models import KnownPicture
 from processing.workers.clock import database_time
 from products import lifecycle
+from products.feeds.models import Feed
 from products.models import Image, Request
 
 #: Files stored within this time are kept. No worker holds an Image for as long.
@@ -50,14 +51,15 @@ class Pruned:
 def prune(days: int) -> Pruned:
     """Delete Requests that finished more than `days` days ago, then everything that no row refers to.
 
-    Webhook tests of that age are deleted as well. Raises one of `products.models.files.STORAGE_ERRORS` if the
+    Requests that feeds serve or hold are kept. Webhook deliveries of that age that belong to no Request are
+    deleted as well. Raises one of `products.models.files.STORAGE_ERRORS` if the
     storage fails; files deleted before that stay deleted.
     """
     # The clock of this machine may be ahead of the others, or behind. Times of local files are by its own.
     now = min(database_time(), timezone.now())
     moment = now - timedelta(days=min(days, MAX_DAYS))
     requests = _delete_requests(moment)
-    WebhookDelivery.objects.tests_before(moment).delete()
+    WebhookDelivery.objects.of_no_request_before(moment).delete()
     KnownPicture.objects.delete_orphaned()
     PausedHost.objects.over().delete()
     files = size = 0
@@ -74,7 +76,7 @@ def prune(days: int) -> Pruned:
 
 
 def _delete_requests(finished_before: datetime) -> int:
-    old = Request.objects.finished_before(finished_before)
+    old = Request.objects.finished_before(finished_before).exclude(pk__in=Feed.objects.requests_in_use())
     deleted = 0
     for pk in list(old.order_by("finished_at").values_list("pk", flat=True)):
         batch = old.filter(pk=pk).first()

@@ -1,4 +1,4 @@
-"""Recovery: release the claims of dead workers and send lost messages again.
+"""Recovery: release the claims of dead workers, send lost messages again, and start the feeds that are due.
 
 All messages can be sent again from the rows, so the broker may lose its whole content.
 It is safe when many workers run it at once: claims are released under row locks that others skip, and of
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from processing.feeds import tasks as feeds
 from processing.timing import MESSAGE_LOST_AFTER
 from processing.webhooks.models import WebhookEndpoint
 from processing.webhooks.tasks import enqueue_lost_deliveries
@@ -19,6 +20,8 @@ from processing.work.claim import release
 from processing.work.models import Trial
 from processing.work.tasks import dispatch
 from processing.workers.models import Maintenance, Worker
+from products.feeds import runs
+from products.feeds.models import FeedRun
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class Recovered:
 
 
 def recover() -> Recovered:
-    """Run one round: release the claims of dead workers, and resend messages for work that has stopped.
+    """Run one round: release the claims of dead workers, and send messages for what has stopped or is due.
 
     Trials that have expired are deleted.
     """
@@ -45,6 +48,9 @@ def recover() -> Recovered:
         claimed = claimed.exclude(claimed_by=pipeline.current().worker_id)
         dead = dead.exclude(pk=pipeline.current().worker_id)
     released = release(claimed, crashed=True)
+    living = set(alive.values_list("pk", flat=True))
+    runs.release(living | {pipeline.current().worker_id} if pipeline.is_worker() else living)
+    runs.end_deleted()
     died, _ = dead.delete()
     if died:
         # They may have been ingesting. An ingest that goes on in another worker loses a chunk at most.
@@ -56,6 +62,8 @@ def recover() -> Recovered:
         Maintenance.count_resent(sent)
         logger.info("Sent the messages of %d requests again, because no worker was working on them", sent)
     Trial.objects.delete_expired()
+    feeds.start_due()
+    feeds.enqueue_waiting()
     return Recovered(released, sent, enqueue_lost_deliveries())
 
 
@@ -64,6 +72,8 @@ def take_over() -> None:
     Worker.objects.all().delete()
     Request.objects.unsettled().update(dispatched_at=None)
     WebhookEndpoint.objects.all().release_leases()
+    runs.release([])
+    FeedRun.objects.fetching().update(enqueued_at=None)
 
 
 def _stranded() -> QuerySet[Request]:

@@ -27,6 +27,7 @@ from processing.workers.clock import ClockWatch, follow
 from processing.workers.models import Maintenance, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import recover
+from products.feeds import runs
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class WorkerMiddleware(dramatiq.Middleware):
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
         if _takes_pictures(worker):
             pipeline.current().close(GRACE_SECONDS)
+            runs.give_back(pipeline.current().worker_id)
             self._heartbeat.stop()
         elif not pipeline.is_worker():
             self._recovery.stop()

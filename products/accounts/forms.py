@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from products.accounts.login_limit import count_login
-from products.accounts.models import ApiToken
+from products.accounts.models import ApiToken, MailChoices
 from products.throttling import LimitReached
 
 
@@ -72,3 +72,16 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
     class Meta:
         model = ApiToken
         fields = ["name"]
+
+
+class MailForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """The occasions on which the user wants an e-mail."""
+
+    class Meta:
+        model = MailChoices
+        fields = ["finished", "finished_with_errors", "feed_failed"]
+        labels = {
+            "finished": "A request has finished",
+            "finished_with_errors": "A request has finished with errors",
+            "feed_failed": "A feed has failed, is held or is late",
+        }

@@ -67,3 +67,17 @@ class ApiToken(models.Model):
         """Generate the key of an unsaved token. Only its hash is stored."""
         self.key = KEY_PREFIX + secrets.token_urlsafe(32)
         self.digest, self.hint = _digest(self.key), self.key[: len(KEY_PREFIX) + 4]
+
+
+class MailChoices(models.Model):
+    """The occasions on which a user wants an e-mail. A user without a row wants none."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="mail_choices"
+    )
+    finished = models.BooleanField("a request has finished", default=False)
+    finished_with_errors = models.BooleanField("a request has finished with errors", default=False)
+    feed_failed = models.BooleanField("a feed has failed, is held or is late", default=False)
+
+    def __str__(self) -> str:
+        return f"Mail choices of {self.user}"

@@ -14,8 +14,8 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
 from products.accounts.authentication import UserRequest
-from products.accounts.forms import LoginForm, PasswordForm, TokenForm
-from products.accounts.models import ApiToken
+from products.accounts.forms import LoginForm, MailForm, PasswordForm, TokenForm
+from products.accounts.models import ApiToken, MailChoices
 
 MAX_TOKENS = 100
 
@@ -102,7 +102,19 @@ def revoke_token(request: UserRequest, pk: int) -> HttpResponse:
     return redirect("account")
 
 
+@require_POST
+@login_required
+def choose_mail(request: UserRequest) -> HttpResponse:
+    """Save the occasions on which the user wants an e-mail."""
+    choices, _ = MailChoices.objects.get_or_create(user=request.user)
+    MailForm(request.POST, instance=choices).save()
+    messages.success(request, "E-mail choices saved.")
+    return redirect("account")
+
+
 def _account_page(request: HttpRequest, form: TokenForm, *, key: str = "", status: int = 200) -> HttpResponse:
     tokens = ApiToken.objects.filter(user=request.user.pk)
-    context = {"form": form, "key": key, "tokens": tokens}
+    choices = MailChoices.objects.filter(user=request.user.pk).first()
+    mail_form = MailForm(instance=choices)
+    context = {"form": form, "key": key, "tokens": tokens, "mail_form": mail_form}
     return render(request, "accounts/account.html", context, status=status)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError as InvalidValue
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
-from django_filters.filters import CharFilter, ChoiceFilter, IsoDateTimeFilter
+from django_filters.filters import CharFilter, ChoiceFilter, IsoDateTimeFilter, UUIDFilter
 from django_filters.filterset import FilterSet
 from django_filters.rest_framework.backends import DjangoFilterBackend
 from rest_framework.exceptions import ValidationError
@@ -62,6 +62,7 @@ class RequestFilters(FilterSet):
     status = status_filter(RequestStatus)
     q = CharFilter("filename", "icontains", help_text="Part of the file name, in upper or lower case.")
     filename = CharFilter("filename", strip=False, help_text="The whole file name.")
+    feed = UUIDFilter("feed_run__feed", help_text="Only those that came from the feed with this id.")
     created_after = MomentFilter(
         "created_at", "gte", validators=[check_moment], help_text="Uploaded at this time or later (ISO 8601)."
     )

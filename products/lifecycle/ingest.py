@@ -117,7 +117,8 @@ def _missing(part: Chunk) -> tuple[list[tuple[str, int, str, str, str]], _Places
     row = Product.objects.filter(pk=uuid.UUID(part.products[0][0])).with_last_positions().first()
     if row is None:
         return part.products, part.places
-    last = -1 if row.last_position is None else row.last_position
+    position: int | None = getattr(row, "last_position", None)
+    last = -1 if position is None else position
     return [], [place for place in part.places if place[2] > last]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -42,6 +42,7 @@ def submit(
     strict: bool = False,
     idempotency_key: str | None = None,
     resume_since: datetime | None = None,
+    on_submitted: Callable[[Request], None] | None = None,
     profile: Profile | None = None,
     said: Mapping[str, Any] | None = None,
     **options: Any,
@@ -50,9 +51,10 @@ def submit(
 
     Returns the Request and whether it is new: the same `idempotency_key` with the same file and options
     returns the first Request again. With `resume_since`, the latest unfinished Request with the same file and
-    options that was created since then is returned. `options` are fields of the Request, those of its
-    `profile` among them (`choose_options`). What was `said` of them makes two submissions the same, not what
-    a profile had at the time; by default it is `options`.
+    options that was created since then is returned. `on_submitted` is called in the transaction that creates
+    the Request; what it raises undoes that. `options` are fields of the Request, those of its `profile` among
+    them (`choose_options`). What was `said` of them makes two submissions the same, not what a profile had at
+    the time; by default it is `options`.
 
     Raises CatalogueError where the file is refused, IdempotencyConflict where the key was used for another
     file or other options, and StorageUnavailable where it cannot be stored; nothing is stored then.
@@ -74,6 +76,8 @@ def submit(
     try:
         with storage_checked(), transaction.atomic():
             batch.save(force_insert=True)
+            if on_submitted:
+                on_submitted(batch)
             request_submitted.send(Request, batch=batch)
     except BaseException as error:
         discard(batch.source)

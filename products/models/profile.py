@@ -35,8 +35,7 @@ class ProfileQuerySet(OwnedQuerySet["Profile"]):
     def named(self, text: str) -> "Profile | None":
         """Return the first profile with this id or name."""
         pk = parse_uuid(text)
-        by_id = self.filter(pk=pk).first() if pk else None
-        return by_id or self.filter(name=text).first()
+        return (self.filter(pk=pk).first() if pk else None) or self.filter(name=text).first()
 
 
 class Profile(models.Model):
@@ -76,4 +75,5 @@ class Profile(models.Model):
     @property
     def upload_options(self) -> dict[str, Any]:
         """The options that an upload gets from it, as fields of a Request."""
-        return {**self.options, **({"webhook_url": self.webhook_url} if self.webhook_url else {})}
+        options: dict[str, Any] = self.options
+        return options | ({"webhook_url": self.webhook_url} if self.webhook_url else {})

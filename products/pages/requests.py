@@ -27,7 +27,7 @@ from products.pages.forms import (
     RetryForm,
     describe_problems,
 )
-from products.pages.tabs import tab_context
+from products.pages.tabs import tab_context, visible
 from products.results.week import BYTES_SAVED
 from products.throttling import LimitReached
 
@@ -125,7 +125,7 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 @login_required
 def details(request: UserRequest, pk: UUID) -> HttpResponse:
     """Change the name and the note of a Request."""
-    batch = changeable(request, pk)
+    batch = changeable(request, pk) if request.method == "POST" else visible(request, pk)
     form = DetailsForm(request.POST) if request.method == "POST" else DetailsForm(instance=batch)
     if not form.is_bound or not form.is_valid():
         context = {**tab_context(request, batch, "details"), "form": form}
@@ -139,7 +139,7 @@ def details(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def repeat(request: UserRequest, pk: UUID) -> HttpResponse:
     """Submit the file of a Request again with other options, and show the new Request."""
-    batch = changeable(request, pk)
+    batch = changeable(request, pk) if request.method == "POST" else visible(request, pk)
     if request.method != "POST":
         initial = model_to_dict(batch, list(OptionsForm.base_fields))
         return _repeat_page(request, batch, OptionsForm(initial=initial))

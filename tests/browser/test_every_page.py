@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.utils import timezone
 from playwright.sync_api import expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -15,8 +16,10 @@ from processing.webhooks.models import WebhookEndpoint
 from products import lifecycle
 from products.accounts.first_account import make_first_account
 from products.accounts.models import ApiToken
+from products.feeds.models import Feed
 from products.models import Profile, Request
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from tests.support.feeds import completed, make_feed
 from tests.support.watching import Watch
 
 if TYPE_CHECKING:
@@ -87,6 +90,20 @@ def account(owner: User) -> str:
     return "/account/"
 
 
+def feed(owner: User) -> str:
+    """A feed with a history of runs, of which the last is held."""
+    found = make_feed(owner, name=LONG[:200], url=f"https://shop.example/{LONG}", schedule="30 2 * * *")
+    found.headers = {"Authorization": "Bearer x"}
+    Feed.objects.filter(pk=found.pk).update(
+        next_run_at=timezone.now(), encrypted_headers=found.encrypted_headers
+    )
+    completed(
+        found, {URL: JPEG, OTHER_URL: "dns"}, make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "Table", URL))
+    )
+    completed(found, {URL: JPEG})
+    return found.get_absolute_url()
+
+
 def setup(owner: User) -> str:
     path = make_first_account()
     assert path
@@ -117,6 +134,10 @@ PAGES: dict[str, Callable[[User], str]] = {
     "failures of a group": lambda ann: (
         f"{finished(ann).get_absolute_url()}failures/?code=dns&host=shop.example"
     ),
+    "feeds, none": lambda ann: "/feeds/",
+    "feeds": lambda ann: (feed(ann), "/feeds/")[-1],
+    "feed, new": lambda ann: make_feed(ann).get_absolute_url(),
+    "feed": feed,
     "webhooks, none": lambda ann: "/webhooks/",
     "webhooks": lambda ann: (endpoint(ann), "/webhooks/")[-1],
     "endpoint": lambda ann: endpoint(ann).get_absolute_url(),

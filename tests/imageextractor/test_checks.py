@@ -7,6 +7,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
 
+from processing.compress import native
+
 
 @pytest.mark.parametrize(
     ("vendor", "version", "found"),
@@ -33,3 +35,13 @@ def test_the_service_does_not_start_on_a_sqlite_that_is_too_old(monkeypatch: pyt
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 32, 3))
     with pytest.raises(SystemCheckError, match=r"too old: 3\.33\.0 or later"):
         call_command("serve", skip_checks=False)
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_the_check_says_how_jpegs_are_recompressed(
+    has_library: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(native, "library", lambda: object() if has_library else None)
+    call_command("check")
+    expected = "JPEG codec: coefficients, by" if has_library else "JPEG codec: pixels, since"
+    assert expected in capsys.readouterr().out

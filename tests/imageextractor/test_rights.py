@@ -37,11 +37,11 @@ PK = "(?P<pk>[^/.]+)"
 CALLS = {
     **{
         ("POST", route): FOR_ONESELF
-        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/")
+        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/", "feeds/")
     },
-    **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles")},
+    **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles", "feeds")},
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/", "/trial/")},
-    **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password")},
+    **{("POST", f"account/{part}/"): FOR_ONESELF for part in ("tokens", "password", "mail")},
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
@@ -72,6 +72,13 @@ CALLS = {
     ("POST", "profiles/<uuid:pk>/copy/"): SEEN,
     ("POST", "profiles/<uuid:pk>/delete/"): "delete_profile",
     ("POST", "profiles/<uuid:pk>/publish/"): PUBLISH,
+    **{("POST", f"feeds/<uuid:pk>/{part}"): "change_feed" for part in ("", "run/", "rotate/", "confirm/")},
+    **{("POST", f"feeds/<uuid:pk>/{part}/"): "change_feed" for part in ("pause", "resume")},
+    ("POST", "feeds/<uuid:pk>/delete/"): "delete_feed",
+    **{("POST", f"api/feeds/{PK}/{part}/"): "change_feed" for part in ("run", "rotate", "confirm")},
+    ("PUT", f"api/feeds/{PK}/"): "change_feed",
+    ("PATCH", f"api/feeds/{PK}/"): "change_feed",
+    ("DELETE", f"api/feeds/{PK}/"): "delete_feed",
     ("PUT", f"api/profiles/{PK}/"): "change_profile",
     ("PATCH", f"api/profiles/{PK}/"): "change_profile",
     ("DELETE", f"api/profiles/{PK}/"): "delete_profile",
@@ -104,7 +111,7 @@ ADMIN_ACTIONS = {
     (WebhookEndpoint, "disable"): "change_webhookendpoint",
     (WebhookDelivery, "redeliver"): "change_webhookdelivery",
 }
-SHOWN = ("request", "profile", "webhookendpoint", "webhookdelivery")
+SHOWN = ("request", "profile", "feed", "webhookendpoint", "webhookdelivery")
 #: Everything that a page or a call may need to be accepted.
 BODY = {
     "url": "https://shop.example/changed",
@@ -112,6 +119,7 @@ BODY = {
     "status": "failed",
     **{"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]},
     **{"quality": 50, "format": "jpeg", "step": "start"},
+    **{"time_zone": "UTC", "when_unchanged": "run"},
     **{"profile_name": "Spring", "ready_made": "amazon"},
     **{"action": "retry", "find": "a.jpg", "replacement": "b.jpg", "preview": "1"},
 }
@@ -162,7 +170,8 @@ def expected(kind: str, user: User, right: str) -> int:
     if right == SEEN:
         return 0
     right = "change_profile" if right == PUBLISH else right
-    app = "products" if right.endswith(("_request", "_profile")) else "webhooks"
+    apps = {"request": "products", "profile": "products", "feed": "feeds"}
+    app = apps.get(right.rpartition("_")[2], "webhooks")
     return 0 if user.has_perm(f"{app}.{right}") else 403
 
 
@@ -176,6 +185,8 @@ def call(client: Client, anns: Anns, method: str, route: str) -> Any:
         last = re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", route).rstrip("/").rpartition("/")[2]
         if "requests" in path or "profiles" in path:
             wanted = BODIES.get(last, wanted)
+        if "feeds" in path:
+            wanted = {"name": "Spring", "url": BODY["url"]}
         return client.generic(method, path, json.dumps(wanted), "application/json")
     if method == "POST":
         picture = {"image": [str(anns.failed.pk)], "file": ContentFile(make_csv(), "corrected.csv")}
@@ -279,5 +290,5 @@ def test_the_admin_follows_the_same_permissions(anns: Anns, model: Any, action: 
 def test_staff_list_all_rows_and_other_users_their_own(anns: Anns) -> None:
     for kind, user in people(anns).items():
         sees = expected(kind, user, SECRET) != 404
-        for path in ("/api/requests/", "/api/profiles/", "/api/webhooks/"):
+        for path in ("/api/requests/", "/api/profiles/", "/api/feeds/", "/api/webhooks/"):
             assert len(client_of(user).get(path).json()["results"]) == sees, kind

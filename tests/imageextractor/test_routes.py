@@ -22,12 +22,16 @@ from processing.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
 from products import lifecycle
 from products.accounts.models import ApiToken
+from products.feeds.models import Feed, FeedRun, FeedRunStatus
 from products.models import Draft, Image, Product, Profile, Request
 from tests.support.factories import JPEG, client_of, ingest, make_csv, make_user, settle, submit
 
 pytestmark = pytest.mark.django_db
 
-MODELS = (Request, Product, Image, ApiToken, Draft, Profile, WebhookEndpoint, WebhookDelivery)
+MODELS = (
+    *(Request, Product, Image, ApiToken, Draft, Profile, Feed, FeedRun),
+    *(WebhookEndpoint, WebhookDelivery),
+)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 SECRET = "annssecret"
 #: A source that one of the addresses asks for, and that cannot be had without asking anybody.
@@ -43,6 +47,7 @@ PUBLIC = {
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+\.[a-z]+)",
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
     ),
+    "feeds/<uuid:pk>/<str:secret>/latest.csv",
     *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip")),
     "trials/<uuid:pk>/<int:number>/<slug:side>.<slug:kind>",  # as pictures, for an hour
     "api/webhook",  # who may call it proves that by a signature
@@ -88,6 +93,10 @@ class Anns:
         self.failed = self.batch.images.get(status="failed")
         self.draft = lifecycle.keep_draft(self.user, ContentFile(make_csv(*rows), f"{SECRET}.csv"))
         self.profile = Profile.objects.create(owner=self.user, name=f"{SECRET} profile")
+        address = f"https://shop.example/{SECRET}.csv"
+        self.feed = Feed.objects.create(owner=self.user, name=f"{SECRET} feed", url=address)
+        self.feed.last_run = self.feed.runs.create(request=self.batch, status=FeedRunStatus.HELD)
+        self.feed.save()
         ApiToken.objects.issue(self.user, f"{SECRET} token")
         self.token = ApiToken.objects.get()
         url = f"https://shop.example/{SECRET}"
@@ -108,6 +117,8 @@ class Anns:
             "account/tokens/": (self.token.pk, self.token.pk + 1),
             "profiles/": (self.profile.pk, uuid4()),
             "api/profiles/": (self.profile.pk, uuid4()),
+            "feeds/": (self.feed.pk, uuid4()),
+            "api/feeds/": (self.feed.pk, uuid4()),
             "webhooks/": (self.endpoint.pk, uuid4()),
             "api/webhooks/": (self.endpoint.pk, uuid4()),
             "deliveries/": (self.delivery.pk, uuid4()),

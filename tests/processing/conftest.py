@@ -10,6 +10,7 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 from pytest_django import Settings
 
+from processing.feeds.tasks import FEEDS
 from processing.webhooks.tasks import WEBHOOKS
 from processing.work.pipeline import Pipeline
 from processing.work.tasks import QUEUE
@@ -73,6 +74,10 @@ class Broker:
     def endpoints(self) -> list[str]:
         """The endpoint of every message of the webhooks' queue that is for now."""
         return [str(message.args[0]) for message in self._waiting(WEBHOOKS)]
+
+    def feeds(self) -> list[str]:
+        """The run of every message of the feeds' queue that is for now."""
+        return [str(message.args[0]) for message in self._waiting(FEEDS)]
 
     def delayed(self) -> list[tuple[str, str, int]]:
         """The messages that are for later only."""

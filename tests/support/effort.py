@@ -4,10 +4,12 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
+
+Test = TypeVar("Test", bound=Callable[..., None])
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 1000 if SECONDS else 100
@@ -15,6 +17,17 @@ EXAMPLES = 1000 if SECONDS else 100
 _tests: list[Callable[..., None]] = []
 #: No measure of speed, since an example takes milliseconds: what counts as a hang.
 HANGS_AFTER = timedelta(seconds=20)
+
+
+def timed(test: Test) -> Test:
+    """Mark a test that takes its share of the seconds by itself."""
+    _tests.append(test)
+    return test
+
+
+def seconds_each() -> float:
+    """Return the share of each test."""
+    return SECONDS / len(_tests)
 
 
 def fuzz(
@@ -38,7 +51,7 @@ def fuzz(
         _tests.append(test)
 
         def try_on() -> None:
-            ends_at = time.monotonic() + SECONDS / len(_tests)
+            ends_at = time.monotonic() + seconds_each()
             try_examples()
             while time.monotonic() < ends_at:
                 try_examples()

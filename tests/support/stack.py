@@ -295,7 +295,17 @@ class Cluster(Deployment):
         )
 
     def _start_workers(self, count: int) -> list[subprocess.Popen[bytes]]:
-        command = ("manage.py", "rundramatiq", "--processes", "1", "--threads", "8", "--queues", "images")
+        command = (
+            "manage.py",
+            "rundramatiq",
+            "--processes",
+            "1",
+            "--threads",
+            "8",
+            "--queues",
+            "images",
+            "feeds",
+        )
         return [self.start(*command) for _ in range(count)]
 
     def webhooks(self) -> subprocess.Popen[bytes]:

@@ -16,6 +16,10 @@
 
 #include <jpeglib.h>
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "requantise_block() reads bytes in the order of little-endian machines"
+#endif
+
 #define MAX_SCANS 100 /* programs write about ten */
 #define MAX_AC 1023
 #define MAX_VALUE 2047

@@ -8,7 +8,7 @@ from processing.compress import jpeg_codec
 
 
 class Command(check.Command):
-    def handle(self, *app_labels: str, **options: Any) -> None:
+    def handle(self, *app_labels: Any, **options: Any) -> None:
         super().handle(*app_labels, **options)
         if not options["list_tags"]:
             self.stdout.write(f"JPEG codec: {jpeg_codec()}")

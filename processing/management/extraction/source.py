@@ -7,21 +7,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.files import File
 
-from processing.work.fetch import FetchError, fetch_alone
+from processing.feeds.source import UnpackError, fetch_catalogue, name_in_url
+from processing.work.fetch import FetchError
 
 STANDARD_INPUT = "-"
-#: For a whole catalogue, redirects included; it may be much larger than a picture.
-FETCH_SECONDS = 300
 PIECE_BYTES = 65_536
-MAX_NAME_CHARACTERS = 100
 
 
 class SourceError(Exception):
@@ -61,19 +58,16 @@ def source_name(source: str) -> str:
     if not is_url(source):
         # The bytes of a file's name may be in any encoding, but only text can be stored.
         return Path(source).name.encode(errors="surrogateescape").decode(errors="replace")
-    try:
-        name = PurePosixPath(unquote(urlsplit(source).path)).name
-    except ValueError:  # not a URL after all, which fetching it reports
-        name = ""
-    name = "".join(character if character.isprintable() else "_" for character in name)
-    return name[-MAX_NAME_CHARACTERS:].lstrip(".") or "catalogue.csv"
+    return name_in_url(source)
 
 
 def _fetched(url: str) -> BytesIO:
     try:
-        return BytesIO(fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.UPLOAD_MAX_BYTES))
+        return BytesIO(fetch_catalogue(url).data or b"")
     except FetchError as error:
         raise SourceError(f"{url}: {error.detail}") from error
+    except UnpackError as error:
+        raise SourceError(f"{url}: {error}") from error
 
 
 @contextmanager

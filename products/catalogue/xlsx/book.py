@@ -7,12 +7,8 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 from xml.parsers import expat
-
-from openpyxl.styles.numbers import BUILTIN_FORMATS
-from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900
 
 from products.catalogue.xlsx.editing import Extent, RowEdit, SheetEditor, retargeted
 from products.catalogue.xlsx.package import (
@@ -27,7 +23,10 @@ from products.catalogue.xlsx.package import (
     without_calculation_chain,
 )
 from products.catalogue.xlsx.sheet import References, SheetReader, SheetRow
-from products.catalogue.xlsx.values import Formats, unescape
+from products.catalogue.xlsx.values import unescape
+
+if TYPE_CHECKING:
+    from products.catalogue.xlsx.formats import Formats
 
 MAX_SHEETS, MAX_FORMAT_CHARS = 1_000, 255
 _REFERENCES = re.compile(rb"(?:mergeCell|hyperlink)[\s/>]")
@@ -57,8 +56,9 @@ class Xlsx:
         relations = self.package.relations(self._main)
         by_kind = dict(reversed([*relations.values()]))
         self._calculation_chain = by_kind.get("calcchain", "")
-        self.sheets, epoch = self._read_sheets(self._main, relations)
-        self._formats = self._read_formats(by_kind.get("styles", "xl/styles.xml"), epoch)
+        self.sheets, since_1904 = self._read_sheets(self._main, relations)
+        styles = by_kind.get("styles", "xl/styles.xml")
+        self._formats = self._read_formats(styles, since_1904=since_1904)
         self._strings = self._read_strings(by_kind.get("sharedstrings", "xl/sharedstrings.xml"))
 
     def rows(self, sheet: Sheet) -> Iterator[SheetRow]:
@@ -130,16 +130,17 @@ class Xlsx:
             yield from package.copy_part(package.parts[links], target)
         yield
 
-    def _read_sheets(self, main: str, relations: dict[str, tuple[str, str]]) -> tuple[list[Sheet], datetime]:
+    def _read_sheets(self, main: str, relations: dict[str, tuple[str, str]]) -> tuple[list[Sheet], bool]:
+        """Return the sheets, and whether days are counted from 1904 on."""
         found: list[Attributes] = []
-        epoch = CALENDAR_WINDOWS_1900
+        since_1904 = False
 
         def start(name: str, attributes: Attributes) -> None:
-            nonlocal epoch
+            nonlocal since_1904
             if name == "sheet":
                 found.append(attributes)
             elif name == "workbookPr" and attributes.get("date1904") in {"1", "true"}:
-                epoch = CALENDAR_MAC_1904
+                since_1904 = True
 
         self.package.parse(main, Collector(start))
         sheets = []
@@ -148,10 +149,13 @@ class Xlsx:
             if kind == "worksheet" and part in self.package.parts:
                 visible = attributes.get("state", "visible") == "visible"
                 sheets.append(Sheet(attributes.get("name", ""), part, visible))
-        return sheets, epoch
+        return sheets, since_1904
 
-    def _read_formats(self, part: str, epoch: datetime) -> Formats:
-        codes, used = dict(BUILTIN_FORMATS), []
+    def _read_formats(self, part: str, *, since_1904: bool) -> "Formats":
+        from products.catalogue.xlsx.formats import Formats  # noqa: PLC0415  # imports openpyxl
+
+        codes: dict[int, str] = {}
+        used: list[int] = []
         is_cell_style = False
 
         def start(name: str, attributes: Attributes) -> None:
@@ -162,12 +166,12 @@ class Xlsx:
                 is_cell_style = name == "cellXfs"
             elif name == "xf" and is_cell_style:
                 number = attributes.get("numFmtId", "")
-                used.append(number if number.isdecimal() else "0")
+                used.append(int(number) if number.isdecimal() else 0)
 
         if part in self.package.parts:
             with suppress(expat.ExpatError):  # a format is no reason to refuse a file
                 self.package.parse(part, Collector(start))
-        return Formats([codes.get(int(one), "General") for one in used], epoch)
+        return Formats(codes, used, since_1904=since_1904)
 
     def _read_strings(self, part: str) -> list[str]:
         strings = _Strings()

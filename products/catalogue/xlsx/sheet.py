@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.parsers import expat
 
 from products.catalogue.xlsx.package import Attributes, Handler, relation_of, too_large
-from products.catalogue.xlsx.values import Formats, column_of, unescape
+from products.catalogue.xlsx.values import column_of, unescape
+
+if TYPE_CHECKING:
+    from products.catalogue.xlsx.formats import Formats
 
 #: Excel's limits.
 MAX_SHEET_ROWS, MAX_SHEET_COLUMNS = 1_048_576, 16_384
@@ -90,7 +93,7 @@ class SheetReader(Handler):
     def __init__(
         self,
         strings: list[str],
-        formats: Formats,
+        formats: "Formats",
         links: dict[tuple[int, int], str],
         merged: dict[tuple[int, int], int],
     ) -> None:

@@ -6,38 +6,9 @@ from functools import lru_cache
 from typing import Any
 from xml.sax.saxutils import escape
 
-from openpyxl.styles.numbers import is_date_format, is_timedelta_format
-from openpyxl.utils.datetime import from_excel
-
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _LIKE_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff\ud800-\udfff]")
-_ZEROS = re.compile(r'(?:"([^"]*)")?(0+)(?:"([^"]*)")?')
-
-
-class Formats:
-    """The number formats of a workbook by the index of a cell's style."""
-
-    def __init__(self, codes: list[str], epoch: datetime) -> None:
-        self._codes, self._epoch = codes, epoch
-        is_date, is_duration = lru_cache(is_date_format), lru_cache(is_timedelta_format)
-        self._dates = [is_date(code) for code in codes]
-        self._durations = [is_duration(code) for code in codes]
-        self.text = lru_cache(maxsize=20_000)(self._text)
-
-    def _text(self, value: str, style: str) -> str:
-        """Return a number as Excel shows it, a date as in ISO 8601."""
-        number = float(value)
-        index = int(style) if style.isdecimal() else -1
-        if 0 <= index < len(self._codes):
-            if self._dates[index] or self._durations[index]:
-                try:
-                    return text_of(from_excel(number, self._epoch, timedelta=self._durations[index]))
-                except (ValueError, OverflowError):
-                    return text_of(number)
-            if (zeros := _ZEROS.fullmatch(self._codes[index])) and number >= 0:
-                return f"{zeros[1] or ''}{text_of(round(number)).zfill(len(zeros[2]))}{zeros[3] or ''}"
-        return text_of(number)
 
 
 def text_of(value: Any) -> str:

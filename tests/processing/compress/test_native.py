@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from tests.support import pictures
 from tests.support.corpus import SOUND, ultra_hdr
 from tests.support.pictures import decoded, encoded
 from tests.support.reader import metadata, psnr
+from tests.support.sanitized import call_mutated
 
 pytestmark = pytest.mark.needs(native.LIBRARY.name)
 CAP = 50_000_000
@@ -162,7 +163,7 @@ def without_last_scan(data: bytes) -> bytes:
     return data[: data.rindex(b"\xff\xc4", 0, last)] + b"\xff\xd9"
 
 
-def jpeg(**options: object) -> bytes:
+def jpeg(**options: Any) -> bytes:
     return pictures.photo_jpeg(64, 48, **options)
 
 
@@ -217,7 +218,7 @@ def test_an_output_that_would_be_much_larger_is_left_to_the_other_path() -> None
 
 def native_with_room(data: bytes, quality: int, room: int) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native.np, "empty", lambda size, kind: np.zeros(room, kind))
+        patch.setattr(f"{native.__name__}.np.empty", lambda size, kind: np.zeros(room, kind))
         return requantise(data, quality, CAP)
 
 
@@ -233,3 +234,11 @@ def test_without_its_library_pixels_are_decoded(
     with pytest.raises(UnsuitableError):
         requantise(jpeg(), 50, CAP)
     assert made(jpeg(), 50) == by_pixels(jpeg(), 50)
+
+
+# --- Safety ---
+
+
+def test_no_damage_makes_it_err(tmp_path: Path) -> None:
+    sources = [SOUND[name].file() for name in JPEGS] + [make() for make in UNSUITABLE.values()]
+    assert "2000 calls" in call_mutated(sources, tmp_path, seconds=0, rounds=2000, seed=26)

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from processing.compress import native
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
 from products import lifecycle
@@ -209,6 +210,14 @@ def test_the_first_page_says_since_when_nobody_works(boss: Client, ann: User) ->
     shown = boss.get("/admin/").content.decode()
     assert "no worker has been seen since" not in shown
     assert "here:" in shown and "gone:" in shown
+
+
+def test_the_first_page_says_how_jpegs_are_recompressed(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for has_library, expected in ((True, "coefficients, by"), (False, "pixels, since")):
+        monkeypatch.setattr(native, "library", lambda found=has_library: found or None)
+        assert f"JPEG codec on this machine: {expected}" in boss.get(reverse("admin:index")).content.decode()
 
 
 def test_the_first_page_says_that_it_counts_the_latest_only(

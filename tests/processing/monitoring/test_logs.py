@@ -56,6 +56,16 @@ def test_a_traceback_is_part_of_its_line(lines: io.StringIO) -> None:
     assert line["exception"].endswith("ValueError: spilt")
 
 
+def test_the_secret_of_a_result_is_in_no_line(lines: io.StringIO) -> None:
+    path = "/feeds/1/hush/latest.csv"
+    with about(path=path):
+        logging.getLogger("shop").warning("GET %s", path)
+        record = logging.LogRecord("shop", logging.INFO, "", 1, "GET %s", (path,), None)
+        text = TextFormatter("%(message)s").format(record)
+    assert text == "GET /feeds/1/…/latest.csv [path=/feeds/1/…/latest.csv]"
+    assert "hush" not in lines.getvalue() and "/feeds/1/…/latest.csv" in lines.getvalue()
+
+
 def test_as_text_the_ids_follow_the_message() -> None:
     formatter = TextFormatter("%(levelname)s %(message)s")
     record = logging.makeLogRecord({"msg": "Done", "levelname": "INFO"})

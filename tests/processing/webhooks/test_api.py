@@ -19,7 +19,7 @@ from tests.support.factories import client_of, ingest, make_csv, make_user, subm
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 
 URL = "https://shop.example/hook"
-SHOWN = {"id", "url", "description", "events", "enabled", "disabled_reason", "created_at"}
+SHOWN = {"id", "url", "description", "kind", "events", "enabled", "disabled_reason", "created_at"}
 ATTEMPT = {"at": "2026-01-01T00:00:00Z", "status": 500, "ms": 7, "answer": "", "error": "http_500"}
 UNKNOWN = "6a1f7c1e-0f0b-4d52-9a53-2f1d6f0f9c11"
 

@@ -16,8 +16,7 @@ from pytest_django import Settings
 
 from processing.webhooks import delivery_queue
 from processing.webhooks.delivery_queue import drain, retry_delay
-from processing.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
-from processing.webhooks.secrets import encrypt
+from processing.webhooks.models import SECRETS, DeliveryStatus, WebhookDelivery, WebhookEndpoint
 from processing.webhooks.shares import Candidate, InHand
 from processing.workers.clock import follow
 from tests.processing.webhooks.conftest import OK, NewEndpoint, make_due, new_test_delivery, reload
@@ -188,7 +187,7 @@ def test_a_secret_that_cannot_be_decrypted_is_a_failure_with_a_code_of_its_own(
 ) -> None:
     endpoint = endpoint_for(OK)
     delivery = new_test_delivery(endpoint)
-    WebhookEndpoint.objects.update(encrypted_secret=encrypt("x")[:-4])
+    WebhookEndpoint.objects.update(encrypted_secret=SECRETS.encrypt("x")[:-4])
     drain(endpoint.pk, http)
     assert [a["error"] for a in reload(delivery).attempts] == ["secret"]
     assert origin.received == []

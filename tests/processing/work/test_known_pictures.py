@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest import MonkeyPatch
 
-from processing.compress import compress
+from processing.compress import compress, native
 from processing.http import conditions, transport
 from processing.work import attempt, known_pictures
 from processing.work import models as work_models
@@ -134,6 +134,21 @@ def test_an_animation_that_is_taken_over_is_still_called_one(pipeline: Pipeline,
     url = origin.add("/spin.gif", shop(frames("GIF")))
     first, second = run(url, pipeline), run(url, pipeline)
     assert (first.animated, second.animated, second.unchanged) == (True, True, True)
+
+
+@pytest.mark.needs(native.LIBRARY.name)
+@pytest.mark.parametrize("with_library", [(True, False), (False, True)])
+def test_workers_with_and_without_the_jpeg_library_take_over_each_others_outputs(
+    with_library: tuple[bool, bool], pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
+) -> None:
+    url, load, images = origin.add("/lamp.jpg", shop()), native.library, []
+    for has_library in with_library:
+        monkeypatch.setattr(native, "library", load if has_library else lambda: None)
+        images.append(run(url, pipeline))
+    forced = run(url, pipeline, force=True)
+    assert [image.unchanged for image in images] == [False, True]
+    assert images[0].output_key == images[1].output_key
+    assert run(url, pipeline).output_key == forced.output_key != images[0].output_key
 
 
 def test_the_third_request_takes_over_from_the_second(pipeline: Pipeline, origin: Origin) -> None:

@@ -65,8 +65,8 @@ def hands(queue: OwnerQueue, count: int) -> list[Hand]:
     """Take so many messages, one after another, and keep them in hand."""
     taken = []
     for _ in range(count):
-        taken.append(hand := Hand(queue))
-        wait_until(lambda hand=hand: hand.taken)
+        taken.append(Hand(queue))
+        wait_until(lambda: taken[-1].taken)
     return taken
 
 
@@ -110,6 +110,8 @@ def test_a_user_leaves_threads_to_others_even_if_none_waits() -> None:
     assert queue.get_nowait().message.name == "b0"
     in_hand[0].finish()
     assert queue.get(timeout=60).message.name == "a3"
+    for hand in in_hand[1:]:
+        hand.finish()
 
 
 def test_a_thread_that_waits_gets_what_becomes_allowed() -> None:
@@ -177,7 +179,7 @@ def test_a_worker_that_stops_is_given_back_everything() -> None:
 
 @contextmanager
 def worker_with_turns(broker: StubBroker, threads: int) -> Iterator[None]:
-    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=50)
+    worker: Any = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=50)
     worker.work_queue, worker.queue_prefetch = OwnerQueue(threads), 1000
     worker.start()
     try:

@@ -1,0 +1,93 @@
+"""The actor that fetches feeds, the messages for it, and the schedule.
+
+A message carries the id of a run. It may come twice or never: a run is claimed before it is fetched, and the
+schedule sends lost messages again.
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from threading import BoundedSemaphore
+
+import dramatiq
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from processing.feeds.attempt import attempt
+from processing.timing import FETCH_LOST_AFTER
+from processing.work import pipeline
+from processing.work.tasks import can_send
+from products.feeds import runs
+from products.feeds.models import Feed, FeedRun
+
+logger = logging.getLogger(__name__)
+
+#: The queue has separate worker threads: a slow feed occupies one for minutes.
+FEEDS = "feeds"
+#: Fetches of one user at a time, so that slow feeds leave threads for those of others.
+MAX_FETCHES_PER_OWNER = 2
+#: Fetches of one process at a time: in a cluster its threads are also those of pictures.
+MAX_FETCHES = 2
+_free = BoundedSemaphore(MAX_FETCHES)
+
+
+@dramatiq.actor(queue_name=FEEDS)
+def fetch_feed(run_id: str) -> None:
+    """Fetch the file of a run and submit it."""
+    try:
+        if not (pipeline.is_worker() and _free.acquire(blocking=False)):
+            runs.give_up_turn(uuid.UUID(run_id))
+            return
+        try:
+            run = runs.claim(uuid.UUID(run_id), pipeline.current().worker_id, MAX_FETCHES_PER_OWNER)
+            if run:
+                attempt(run)
+        finally:
+            _free.release()
+        if run:
+            enqueue_waiting()  # those that found no room
+    except Exception:
+        logger.exception("A message for run %s of a feed failed; it is sent again", run_id)
+
+
+def enqueue(run_ids: Sequence[uuid.UUID]) -> None:
+    """Send a message for each run when the transaction commits.
+
+    It is no error if the broker is down: the schedule sends them later.
+    """
+
+    def send() -> None:
+        for run_id in run_ids:
+            fetch_feed.send(str(run_id))
+
+    transaction.on_commit(send, robust=True)
+
+
+def enqueue_waiting() -> int:
+    """Send messages for runs that wait to be fetched and have no recent message. Return their number.
+
+    If several processes call this at the same time, only one of them sends a message for each run.
+    """
+    if not can_send():
+        return 0
+    now = timezone.now()
+    lost = Q(enqueued_at=None) | Q(enqueued_at__lte=now - FETCH_LOST_AFTER)
+    waiting = FeedRun.objects.waiting().filter(lost)
+    found = list(waiting.order_by("due_at").values_list("pk", flat=True))
+    mine = [pk for pk in found if waiting.filter(pk=pk).update(enqueued_at=now)]
+    enqueue(mine)
+    return len(mine)
+
+
+def start_due() -> int:
+    """Begin the runs that are due, and tell of those an hour past due. Return the number of new runs.
+
+    If several processes call this at the same time, only one of them begins each run.
+    """
+    now = timezone.now()
+    for feed in Feed.objects.filter(next_run_at__lte=now - runs.MISSED_AFTER):
+        runs.tell_missed(feed, now)
+    return sum(
+        runs.start_due(feed, now) is not None for feed in Feed.objects.due(now).order_by("next_run_at")
+    )

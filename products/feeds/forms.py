@@ -1,0 +1,112 @@
+"""The form of a feed."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from products.catalogue import MAX_URL
+from products.feeds.headers import check_headers
+from products.feeds.models import Feed
+from products.feeds.schedule import check_schedule, time_zones
+from products.feeds.serializers import save_settings
+from products.feeds.validators import validate_feed_url
+from products.models import Profile
+
+#: Schedules that the form offers; any other is entered as cron fields.
+BY_HAND, OTHER = "", "other"
+OFFERED = [
+    (BY_HAND, "Only by hand"),
+    ("0 * * * *", "Hourly"),
+    ("30 2 * * *", "Nightly, at 2:30"),
+    ("30 2 * * 1", "Weekly, on Monday at 2:30"),
+    (OTHER, "Other (cron fields)"),
+]
+
+
+class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """The settings of a feed. Headers are entered as lines and never shown again."""
+
+    url = forms.CharField(
+        label="URL",
+        max_length=MAX_URL,
+        validators=[validate_feed_url],
+        help_text="CSV, XLSX, XLS, ODS, XML or JSON, plain, gzipped or in a ZIP with one file.",
+    )
+    profile = forms.ModelChoiceField(Profile.objects.none(), required=False, empty_label="None")
+    every = forms.ChoiceField(label="Runs", choices=OFFERED, required=False)
+    cron = forms.CharField(
+        label="Cron fields",
+        required=False,
+        help_text="For other times. Minute, hour, day of the month, month and day of the week.",
+    )
+    time_zone = forms.ChoiceField(label="Time zone", initial="UTC")
+    header_lines = forms.CharField(
+        label="Headers",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="One in each line, such as Authorization: Bearer … We store them encrypted and never show "
+        "them again.",
+    )
+
+    class Meta:
+        model = Feed
+        fields = ["name", "url", "profile", "time_zone", "when_unchanged"]
+        labels = {"when_unchanged": "If the file has not changed"}
+        help_texts = {"when_unchanged": "A run finds pictures that have changed at the same URL."}
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["profile"].queryset = Profile.objects.usable_by(user)  # type: ignore[attr-defined]
+        self.fields["time_zone"].choices = [(name, name) for name in sorted(time_zones())]  # type: ignore[attr-defined]
+        schedule = self.instance.schedule
+        is_offered = schedule in dict(OFFERED)
+        self.fields["every"].initial = schedule if is_offered else OTHER
+        self.fields["cron"].initial = "" if is_offered else schedule
+        if names := self.instance.header_names:
+            text = f"{', '.join(names)}: stored. Enter all of them again to replace them."
+            self.fields["header_lines"].help_text = text
+            self.fields["remove_headers"] = forms.BooleanField(label="Remove the headers", required=False)
+
+    def clean_header_lines(self) -> dict[str, str] | None:
+        """Return the headers; None if none are entered."""
+        lines = [line for line in self.cleaned_data["header_lines"].splitlines() if line.strip()]
+        pairs = [line.partition(":") for line in lines]
+        if any(not colon for _name, colon, _value in pairs):
+            raise ValidationError("Write a name, a colon and a value in each line.", "invalid")
+        try:
+            return check_headers({name.strip(): value.strip() for name, _, value in pairs}) if pairs else None
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def clean(self) -> dict[str, Any]:
+        """Check the schedule, of which the form has two fields."""
+        data = super().clean() or {}
+        schedule = data.get("every", BY_HAND)
+        if schedule == OTHER:
+            try:
+                schedule = check_schedule(data.get("cron", ""))
+            except ValueError as error:
+                self.add_error("cron", ValidationError(str(error), "invalid"))
+        data["schedule"] = schedule
+        return data
+
+    def save(self, commit: bool = True) -> Feed:
+        """Save a new feed, or what the form has of an old one."""
+        feed: Feed = self.instance
+        changed = {name: self.cleaned_data[name] for name in (*self.Meta.fields, "schedule")}
+        if self.cleaned_data.get("remove_headers"):
+            changed["headers"] = {}
+        if headers := self.cleaned_data["header_lines"]:
+            changed["headers"] = headers
+        if not feed._state.adding:
+            stored = Feed.objects.get(pk=feed.pk)  # the form has changed the fields of `feed` already
+            save_settings(stored, changed)
+            return stored
+        for name, value in changed.items():
+            setattr(feed, name, value)
+        feed.next_run_at = feed.next_after(timezone.now())
+        feed.save()
+        return feed

@@ -1,0 +1,165 @@
+"""The JSON of feeds."""
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from products.api.serializers import KnownFieldsMixin, ProfileNameSerializer
+from products.catalogue import MAX_URL
+from products.feeds.headers import check_headers
+from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged
+from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, check_schedule, time_zones
+from products.feeds.validators import validate_feed_url
+from products.models import Profile, RequestStatus
+
+#: Every status that `last_run` may have.
+STATUSES = [*FeedRunStatus.choices, (RequestStatus.PENDING.value, RequestStatus.PENDING.label)]
+#: Fields that decide when a feed runs next.
+TIMING = ("schedule", "time_zone", "enabled")
+
+
+class ScheduleField(serializers.CharField):
+    """Five cron fields; null for none."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return check_schedule(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]  # null for none
+        return value or None
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+class HeadersField(serializers.Field[dict[str, str], Any, Any, Any]):
+    """Headers as an object."""
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        try:
+            return check_headers(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid") from error
+
+
+@extend_schema_field({"type": "string"})
+class ProfileField(serializers.Field[Profile, str, Any, Any]):
+    """A profile by its name or id."""
+
+    def to_internal_value(self, data: Any) -> Profile:
+        usable = Profile.objects.usable_by(self.context["request"].user)
+        if profile := usable.named(data) if isinstance(data, str) else None:
+            return profile
+        sentence = "There is no such profile. Use the name or the id of one of your profiles."
+        raise serializers.ValidationError(sentence, "unknown_profile")
+
+
+class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
+    """The latest run of a feed."""
+
+    request = serializers.UUIDField(source="request_id", allow_null=True)
+    status = serializers.ChoiceField(STATUSES, source="shown_status")
+    at = serializers.DateTimeField(source="started_at")
+    error = serializers.SerializerMethodField()
+
+    class Meta:
+        model = FeedRun
+        fields = ["request", "status", "at", "error"]
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_error(self, run: FeedRun) -> str | None:
+        return run.error or None
+
+
+class FeedDataSerializer(serializers.ModelSerializer[Feed]):
+    """A feed in webhooks: without `latest_url`, which whoever has it may read."""
+
+    profile = ProfileNameSerializer(allow_null=True)
+    schedule = ScheduleField(allow_null=True)
+    headers = serializers.ListField(
+        child=serializers.CharField(), source="header_names", help_text="Names of the headers."
+    )
+    last_run = LastRunSerializer(allow_null=True)
+
+    class Meta:
+        model = Feed
+        fields = [
+            *("id", "name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged"),
+            *("headers", "next_run_at", "last_run"),
+        ]
+
+
+class FeedSerializer(FeedDataSerializer):
+    """A feed."""
+
+    latest_url = serializers.CharField(help_text="Of the latest result, for whoever has this URL.")
+
+    class Meta(FeedDataSerializer.Meta):
+        fields = [*FeedDataSerializer.Meta.fields, "latest_url"]
+
+
+class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]):
+    """What is written of a feed. The answer is the whole feed."""
+
+    url = serializers.CharField(max_length=MAX_URL, validators=[validate_feed_url])
+    profile = ProfileField(
+        required=False,
+        allow_null=True,
+        help_text="Name or id of a profile. Its options are those of every run.",
+    )
+    schedule = ScheduleField(
+        required=False,
+        allow_null=True,
+        max_length=MAX_SCHEDULE_CHARACTERS,
+        help_text="Five cron fields, such as `30 2 * * *`; null: only by hand.",
+    )
+    time_zone = serializers.CharField(
+        required=False, help_text="Name of an IANA time zone, such as Europe/Paris."
+    )
+    enabled = serializers.BooleanField(required=False)
+    when_unchanged = serializers.ChoiceField(WhenUnchanged.choices, required=False)
+    headers = HeadersField(
+        required=False,
+        help_text="Sent with the fetch, but not to another host by a redirect. Answers have the names only.",
+    )
+
+    class Meta:
+        model = Feed
+        fields = [
+            *("name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged", "headers"),
+        ]
+
+    def validate_schedule(self, schedule: str | None) -> str:
+        return schedule or ""
+
+    def validate_time_zone(self, name: str) -> str:
+        if name not in time_zones():
+            raise serializers.ValidationError("There is no such time zone.", "invalid")
+        return name
+
+    def create(self, validated_data: dict[str, Any]) -> Feed:
+        feed = Feed(**validated_data)
+        feed.next_run_at = feed.next_after(timezone.now())
+        feed.save(force_insert=True)
+        return feed
+
+    def update(self, instance: Feed, validated_data: dict[str, Any]) -> Feed:
+        save_settings(instance, validated_data)
+        return instance
+
+    def to_representation(self, instance: Feed) -> dict[str, Any]:
+        return dict(FeedSerializer(instance, context=self.context).data)
+
+
+def save_settings(feed: Feed, changed: dict[str, Any]) -> None:
+    """Save these fields of a feed alone, since workers change others at the same time."""
+    before = [getattr(feed, name) for name in TIMING]
+    for name, value in changed.items():
+        setattr(feed, name, value)
+    fields = {"encrypted_headers" if name == "headers" else name for name in changed}
+    if [getattr(feed, name) for name in TIMING] != before:
+        feed.next_run_at = feed.next_after(timezone.now())
+        fields.add("next_run_at")
+    feed.save(update_fields=fields)

@@ -1,0 +1,149 @@
+"""Pages of feeds."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from products.feeds import runs
+from products.feeds.models import Feed, FeedRun, FeedRunStatus
+from products.models import Profile
+from tests.support.factories import JPEG, OTHER_URL, make_csv
+from tests.support.factories import URL as PICTURE
+from tests.support.feeds import URL, completed, make_feed, submitted
+from tests.support.pages import body
+
+pytestmark = pytest.mark.django_db
+FORM = {"name": "Spring", "url": URL, "every": "", "time_zone": "UTC", "when_unchanged": "run"}
+
+
+def post(client: Client, feed: Feed | None = None, **fields: Any) -> Any:
+    return client.post(feed.get_absolute_url() if feed else "/feeds/", FORM | fields)
+
+
+def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User) -> None:
+    empty = body(api.get("/feeds/"))
+    assert "No feeds yet." in empty and '<option value="UTC" selected>' in empty
+    answer = post(api, every="30 2 * * *", time_zone="Europe/Berlin", header_lines="X-Shop: 7\nX-Key: a:b")
+    feed = Feed.objects.get()
+    assert answer.headers["Location"] == feed.get_absolute_url()
+    assert (feed.owner, feed.schedule, feed.time_zone) == (ann, "30 2 * * *", "Europe/Berlin")
+    assert feed.headers == {"X-Shop": "7", "X-Key": "a:b"}
+    assert feed.next_run_at and feed.next_run_at > timezone.now()
+    page = body(api.get(feed.get_absolute_url()))
+    assert ", 02:30</time> Europe/Berlin" in page
+    assert "X-Shop, X-Key: stored." in page and "a:b" not in page
+    assert '<option value="30 2 * * *" selected>' in page
+    assert feed.latest_url in page
+    assert "Spring" in body(api.get("/feeds/"))
+
+
+def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
+    post(api, every="other", cron="*/5 * * * *")
+    feed = Feed.objects.get()
+    assert feed.schedule == "*/5 * * * *"
+    page = body(api.get(feed.get_absolute_url()))
+    assert '<option value="other" selected>' in page and 'value="*/5 * * * *"' in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"name": ""}, "This field is required."),
+        ({"url": "shop"}, "The URL does not start with http:// or https://."),
+        ({"every": "other", "cron": "0 0 30 2 *"}, "there is no such day"),
+        ({"every": "other"}, "Use five fields"),
+        ({"time_zone": "Mars"}, "Select a valid choice"),
+        ({"header_lines": "X-Shop"}, "Write a name, a colon and a value in each line."),
+        ({"header_lines": "Host: other"}, "Host is set by this service."),
+    ],
+    ids=str,
+)
+def test_a_wrong_field_says_so(api: Client, fields: dict[str, Any], text: str) -> None:
+    answer = post(api, **fields)
+    assert answer.status_code == 400
+    assert text in body(answer) and "<title>Error: " in body(answer)
+    assert not Feed.objects.exists()
+
+
+def test_the_form_changes_its_own_fields_alone(api: Client, ann: User) -> None:
+    profile = Profile.objects.create(owner=ann, name="shop")
+    feed = make_feed(ann, schedule="0 * * * *", next_run_at=timezone.now(), headers={"X-Shop": "7"})
+    answer = post(api, feed, name="Summer", every="0 * * * *", profile=str(profile.pk))
+    assert answer.status_code == 302
+    before, feed = feed, Feed.objects.get()
+    assert (feed.name, feed.profile, feed.headers) == ("Summer", profile, {"X-Shop": "7"})
+    assert feed.next_run_at == before.next_run_at
+    post(api, feed, remove_headers="on")
+    feed.refresh_from_db()
+    assert (feed.headers, feed.schedule, feed.next_run_at, feed.profile) == ({}, "", None, None)
+
+
+def test_a_refused_change_shows_the_feed_as_it_is(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    answer = post(api, feed, name="Summer", url="shop")
+    assert answer.status_code == 400
+    assert "<h1>Spring</h1>" in body(answer)
+
+
+def test_a_feed_is_run_paused_resumed_and_deleted(api: Client, ann: User) -> None:
+    feed = make_feed(ann, schedule="0 2 * * *", next_run_at=timezone.now())
+    page = feed.get_absolute_url()
+    assert "Fetching the file." in body(api.post(f"{page}run/", follow=True))
+    assert "A run is under way." in body(api.post(f"{page}run/", follow=True))
+    assert "Paused" in body(api.post(f"{page}pause/", follow=True))
+    feed.refresh_from_db()
+    assert not feed.enabled and feed.next_run_at is None
+    assert "Schedule resumed." in body(api.post(f"{page}resume/", follow=True))
+    feed = Feed.objects.get()
+    assert feed.enabled and feed.next_run_at
+    before = feed.latest_url
+    assert "New address made." in body(api.post(f"{page}rotate/", follow=True))
+    feed.refresh_from_db()
+    assert feed.latest_url != before
+    assert "Spring deleted." in body(api.post(f"{page}delete/", follow=True))
+    assert not Feed.objects.exists()
+
+
+def test_a_held_run_is_confirmed_on_its_page(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    rows = [(number, "Chair", PICTURE) for number in range(6)]
+    completed(feed, {PICTURE: JPEG}, make_csv(*rows))
+    completed(feed, {PICTURE: JPEG}, make_csv(*rows[:2]))
+    page = body(api.get(feed.get_absolute_url()))
+    assert "The last run is held" in page and "The file has 2 rows; the last one had 6." in page
+    page = body(api.post(f"{feed.get_absolute_url()}confirm/", follow=True))
+    assert "Run confirmed." in page and "The last run is held" not in page
+    page = body(api.post(f"{feed.get_absolute_url()}confirm/", follow=True))
+    assert "The last run is not held any more." in page
+
+
+def test_the_history_has_a_row_and_a_bar_for_each_run(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    rows = make_csv((1, "Chair", f"{PICTURE} {OTHER_URL}"))
+    completed(feed, {PICTURE: JPEG, OTHER_URL: JPEG}, rows)
+    completed(feed, {PICTURE: JPEG, OTHER_URL: "http_404"}, rows)
+    failed = runs.start(feed)
+    assert failed
+    FeedRun.objects.filter(pk=failed.pk).update(
+        status=FeedRunStatus.FAILED, error="127.0.0.1 answered 404 Not Found.", finished_at=timezone.now()
+    )
+    submitted(feed)
+    page = body(api.get(feed.get_absolute_url()))
+    assert page.count("<figure>") == 3
+    assert page.count('<rect class="all"') == 9 and page.count('<rect class="failed"') == 1
+    assert "2 pictures, 1 failed</title>" in page
+    assert page.count('<th scope="row">') == 4
+    assert "127.0.0.1 answered 404 Not Found." in page
+
+
+def test_a_long_history_is_paged(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    FeedRun.objects.bulk_create(
+        FeedRun(feed=feed, status=FeedRunStatus.UNCHANGED, finished_at=timezone.now()) for _ in range(30)
+    )
+    page = body(api.get(feed.get_absolute_url()))
+    assert "1 to 25 of 30" in page and "Older runs" in page
+    assert "26 to 30 of 30" in body(api.get(f"{feed.get_absolute_url()}?page=2"))
