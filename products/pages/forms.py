@@ -95,6 +95,13 @@ class YesNoField(forms.BooleanField):
             return False
         raise ValidationError(MUST_BE_YES_OR_NO, "invalid")
 
+    def bound_data(self, data: Any, initial: Any) -> bool:
+        """Return whether the checkbox is checked when the form is shown again."""
+        try:
+            return self.to_python(data)
+        except ValidationError:
+            return False
+
 
 class OptionsForm(forms.Form):
     """The options of a Request, by the names that `lifecycle.submit` takes."""

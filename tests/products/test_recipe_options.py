@@ -85,7 +85,7 @@ def test_what_is_neither_yes_nor_no_is_refused(api: Client, client: Client, ann:
         ("base_url", "ftp://shop.example/"),
         ("base_url", "shop"),
         ("columns", "{"),
-        ("columns", '{"serial": 5}'),
+        ("columns", '{"serial": [1]}'),
         ("columns", '{"price": "Price"}'),
         ("columns", '{"images": []}'),
     ],
