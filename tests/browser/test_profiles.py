@@ -106,13 +106,14 @@ def test_a_trial_is_compared_by_dragging_and_by_keyboard(
     slider.focus()
     site.keyboard.press("ArrowRight")
     expect(slider).to_have_value("51")
-    result.scroll_into_view_if_needed()
-    box = result.bounding_box()
+    layers = site.locator(".compare .layers")
+    layers.scroll_into_view_if_needed()
+    box = layers.bounding_box()
     assert box
     middle = box["y"] + box["height"] / 2
     site.mouse.move(box["x"] + 10, middle)
     site.mouse.down()
-    site.mouse.move(box["x"] + 150, middle)
+    site.mouse.move(box["x"] + box["width"] / 4, middle)
     site.mouse.up()
     expect(slider).to_have_value("25")
     check(site)
