@@ -161,6 +161,7 @@ class WebhookProfileSerializer(ProfileSerializer):
     )
 
 
+@extend_schema_serializer(component_name="TrialSubmission")
 class TrialSubmissionSerializer(WebhookSubmissionSerializer):
     """A catalogue whose options are tried, with the number of pictures."""
 

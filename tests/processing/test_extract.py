@@ -1,6 +1,5 @@
 """The progress that `manage.py extract` shows, without a process of its own."""
 
-import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -51,10 +50,8 @@ def test_what_is_waited_for_is_named_with_its_number_and_moment(
 
 
 def test_a_catalogue_that_cannot_be_read_is_not_blamed_on_the_result(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    caplog.set_level(logging.WARNING, "processing")  # as the command does; undone for other tests
-
     def unreadable(_batch: Request, **_form: bool) -> Iterator[bytes]:
         yield b"Serial Number"
         raise OSError("Unreadable block")

@@ -281,7 +281,7 @@ def test_a_preview_shows_the_options_of_a_profile_and_another_can_be_chosen(
     values = other.context["form"]
     assert (values["quality"].value(), values["trim"].value(), values["format"].value()) == (
         "10",
-        "on",
+        True,
         "jpeg",
     )
     assert values["shown_profile"].value() == str(small.pk)

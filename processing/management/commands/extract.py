@@ -103,9 +103,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        logging.getLogger("processing").setLevel(logging.WARNING)  # Progress shows what INFO would log
         self._batch: Request | None = None
         self._works_here = False
+        logger = logging.getLogger("processing")
+        level = logger.level
+        logger.setLevel(logging.WARNING)  # Progress shows what INFO would log
         try:
             status = self._extract(options)
         except KeyboardInterrupt:
@@ -113,6 +115,8 @@ class Command(BaseCommand):
             status = INTERRUPTED
         except StorageUnavailable as error:
             raise CommandError(error.detail, returncode=FAILED) from error
+        finally:
+            logger.setLevel(level)
         if status:
             sys.exit(status)
 

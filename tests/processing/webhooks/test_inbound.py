@@ -101,7 +101,7 @@ def test_the_result_has_the_reported_urls(ann: User, client: Client) -> None:
     images = client.get(f"{path}images/").json()["results"]
     assert [image["output_url"] for image in images] == [*DONE, "https://cdn.example/3.jpg"]
     assert client.get(f"{path}images.zip").status_code == 200
-    assert "https://cdn.example/1" in client.get(f"/requests/{batch.pk}/").content.decode()
+    assert "https://cdn.example/1" in client.get(f"/requests/{batch.pk}/products/").content.decode()
 
 
 def test_an_empty_url_is_a_failure() -> None:

@@ -154,8 +154,8 @@ def test_lists_and_pages_cost_as_many_queries_for_many_rows_as_for_one(
         f"{IMAGES}?q=dns": 5,
         PRODUCTS: 5,
         f"{PRODUCTS}{of_request}": 5,
-        # With its request, and the products that show it.
-        f"{IMAGES}{image.pk}/change/": 5,
+        # With its request, its renditions, and the products that show it.
+        f"{IMAGES}{image.pk}/change/": 6,
         # With its request, its places and its images.
         f"{PRODUCTS}{batch.products.all()[0].pk}/change/": 6,
     }

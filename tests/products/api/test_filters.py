@@ -219,7 +219,7 @@ def test_the_schema_describes_every_filter(api: Client) -> None:
     }
     paging = {"cursor", "page_size"}
     assert filters == {
-        "": {"status", "q", "filename", "created_after", "created_before", "profile"} | paging,
+        "": {"status", "q", "filename", "created_after", "created_before", "profile", "feed"} | paging,
         "{id}/products/": {"status", "q", "code", "host"} | paging,
         "{id}/images/": {"status", "q", "code", "host"} | paging,
     }
