@@ -16,13 +16,14 @@ from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from processing.feeds import attempt as attempts
-from processing.feeds import tasks
+from processing.feeds import source, tasks
 from processing.feeds.attempt import attempt
 from processing.timing import FETCH_LOST_AFTER, RETRY_DELAYS_SECONDS
 from processing.work.pipeline import Pipeline
 from processing.workers.models import Worker
 from processing.workers.recovery import recover, take_over
 from products import lifecycle
+from products.catalogue.xlsx import package
 from products.feeds import runs
 from products.feeds.models import Feed, FeedRun, FeedRunStatus
 from products.feeds.signals import alerted
@@ -91,9 +92,9 @@ def finished(run: FeedRun, result: bytes | str = JPEG) -> FeedRun:
     return FeedRun.objects.select_related("feed", "request").get(pk=run.pk)
 
 
-def zipped(**files: bytes) -> bytes:
+def zipped(method: int = zipfile.ZIP_DEFLATED, **files: bytes) -> bytes:
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(data, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return data.getvalue()
@@ -108,8 +109,8 @@ def test_a_file_is_fetched_and_becomes_a_request(ann: User, origin: Origin) -> N
     batch = run.request
     assert batch and run.status == FeedRunStatus.PROCESSING and run.claimed_by is None
     assert (batch.owner, batch.filename, batch.run_by) == (ann, "spring.csv", RunOrigin.FEED)
-    with batch.source.open("rb") as source:
-        assert source.read() == CATALOGUE
+    with batch.source.open("rb") as file:
+        assert file.read() == CATALOGUE
     assert origin.received[0].headers["x-shop"] == "7"
     run = finished(run)
     assert (run.status, run.products, run.images, run.images_failed) == ("completed", 1, 1, 0)
@@ -141,8 +142,20 @@ def test_a_run_has_the_options_of_the_profile(ann: User, origin: Origin) -> None
 def test_a_packed_file_is_unpacked(ann: User, origin: Origin, name: str, packed: bytes) -> None:
     batch = fetched(make_feed(ann, url=origin.add(f"/{name}", packed))).request
     assert batch and batch.filename == "spring.csv"
-    with batch.source.open("rb") as source:
-        assert source.read() == CATALOGUE
+    with batch.source.open("rb") as file:
+        assert file.read() == CATALOGUE
+
+
+def test_a_gzip_of_very_many_members_takes_no_longer_than_one_of_its_size() -> None:
+    members = gzip.compress(b"") * 500_000  # copies of the rest of the file for each would be 2.5 TB
+    assert source._unpacked(members + gzip.compress(CATALOGUE), 5_000) == CATALOGUE
+
+
+def test_a_zip_that_lists_many_files_is_refused_before_the_list_is_read(monkeypatch: MonkeyPatch) -> None:
+    many = zipped(**{f"file-{number}": b"" for number in range(100)})
+    monkeypatch.setattr(package, "MAX_DIRECTORY_BYTES", 1_000)
+    with pytest.raises(source.UnpackError, match="The ZIP has too many files"):
+        source._unpacked(many, 5_000)
 
 
 def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
@@ -160,6 +173,8 @@ def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
         (gzip.compress(CATALOGUE)[:-12], "The archive cannot be unpacked: it ends early."),
         (gzip.compress(bytes(10_000)), "The unpacked file is larger than the limit of 5,000 bytes."),
         (zipped(a=bytes(10_000)), "The unpacked file is larger than the limit of 5,000 bytes."),
+        (zipped(zipfile.ZIP_BZIP2, a=CATALOGUE), "it is compressed by another method than Deflate."),
+        (zipped(zipfile.ZIP_LZMA, a=CATALOGUE), "it is compressed by another method than Deflate."),
         (b"Name\nChair\n", "Missing columns"),
         (bytes(6_000), "sent more than 0.005 MB."),
         (b"", "sent an empty response."),
@@ -171,6 +186,8 @@ def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
         "damaged gzip",
         "gzip bomb",
         "bomb",
+        "bzip2",
+        "lzma",
         "columns",
         "size",
         "empty",
