@@ -173,20 +173,20 @@ def finish(batch: Request) -> None:
     A later run of the Request, such as a retry, changes the status of a run that is over, unless it is held.
     """
     run = FeedRun.objects.filter(request=batch).select_related("feed").first()
-    if run is None or run.status == FeedRunStatus.HELD:
+    if run is None:
         return
     is_first = run.status == FeedRunStatus.PROCESSING
-    reason = _reason_to_hold(run, batch) if is_first else ""
-    run.status = FeedRunStatus.HELD if reason else FeedRunStatus(batch.status)
-    run.error = reason
-    if batch.status == RequestStatus.FAILED:
-        run.error = batch.error or NO_PICTURE
     run.finished_at = batch.finished_at
     run.products, run.images = batch.products_total, batch.images_total
     run.images_failed, run.bytes_output = batch.images_failed, batch.bytes_output
+    if run.status != FeedRunStatus.HELD:
+        run.error = _reason_to_hold(run, batch) if is_first else ""
+        run.status = FeedRunStatus.HELD if run.error else FeedRunStatus(batch.status)
+        if batch.status == RequestStatus.FAILED:
+            run.error = batch.error or NO_PICTURE
     run.save()
     if is_first and run.status in (FeedRunStatus.HELD, FeedRunStatus.FAILED):
-        _alert(run.feed_id, HELD if reason else FAILED)
+        _alert(run.feed_id, HELD if run.status == FeedRunStatus.HELD else FAILED)
 
 
 def _reason_to_hold(run: FeedRun, batch: Request) -> str:

@@ -286,6 +286,32 @@ def test_a_file_is_not_skipped_unless_all_is_the_same(ann: User, origin: Origin,
     assert fetched(feed).status == FeedRunStatus.PROCESSING
 
 
+def test_a_file_is_run_again_after_its_request_was_deleted(ann: User, origin: Origin) -> None:
+    feed = make_feed(ann, url=origin.add("/a.csv", CATALOGUE), when_unchanged="skip")
+    finished(fetched(feed))
+    origin.add("/a.csv", CATALOGUE + b'2,Table,""\n')
+    second = finished(fetched(feed)).request
+    assert second and feed.latest == second
+    lifecycle.delete(second)
+    assert feed.latest != second
+    feed.refresh_from_db()
+    assert fetched(feed).status == FeedRunStatus.PROCESSING
+
+
+def test_without_a_profile_the_one_with_the_header_of_the_file_is_used(ann: User, origin: Origin) -> None:
+    header = CATALOGUE.decode().splitlines()[0].split(",")
+    profile = Profile.objects.create(owner=ann, name="shop", header=header, options={"quality": 60})
+    feed = make_feed(ann, url=origin.add("/a.csv.gz", gzip.compress(CATALOGUE)), when_unchanged="skip")
+    first = finished(fetched(feed)).request
+    assert first and (first.profile, first.quality) == (profile, 60)
+    feed.refresh_from_db()
+    assert fetched(feed).status == FeedRunStatus.UNCHANGED
+    profile.options = {"quality": 70}
+    profile.save()
+    second = fetched(feed).request
+    assert second and second.quality == 70
+
+
 # --- Failures ---
 
 
@@ -440,6 +466,21 @@ def test_a_retry_of_a_request_changes_the_status_of_its_run(ann: User) -> None:
     assert (run.status, run.images_failed) == ("completed", 0)
 
 
+def test_a_retry_of_a_held_run_corrects_its_counts_and_holds_it_on(ann: User) -> None:
+    feed = make_feed(ann)
+    run_of(feed, 40)
+    run = run_of(feed, 40, 3)
+    assert run.request and run.status == FeedRunStatus.HELD
+    lifecycle.retry(run.request)
+    run.request.refresh_from_db()
+    settle(run.request, {f"{PICTURE}?{number}": JPEG for number in range(3)})
+    run.refresh_from_db()
+    assert (run.status, run.images_failed) == (FeedRunStatus.HELD, 0)
+    assert run.error and runs.confirm(feed)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (FeedRunStatus.COMPLETED, "")
+
+
 def test_a_request_that_is_deleted_at_work_ends_its_run(ann: User) -> None:
     feed = make_feed(ann)
     run, batch = submitted(feed)
@@ -506,6 +547,13 @@ def test_a_run_that_is_due_while_another_is_under_way_waits_and_is_told_once_aft
     FeedRun.objects.update(status=FeedRunStatus.FAILED)
     assert tasks.start_due() == 1
     assert alerts == ["feed.missed"]
+
+
+def test_a_feed_that_cannot_be_begun_does_not_keep_others_from_their_turn(ann: User) -> None:
+    broken, feed = due_feed(ann, time_zone="Europe/Atlantis"), due_feed(ann)
+    Feed.objects.filter(pk=broken.pk).update(next_run_at=timezone.now() - timedelta(days=1))
+    assert tasks.start_due() == 1
+    assert FeedRun.objects.get().feed == feed
 
 
 def test_a_disabled_feed_does_not_run(ann: User) -> None:
