@@ -481,6 +481,20 @@ def test_a_retry_of_a_held_run_corrects_its_counts_and_holds_it_on(ann: User) ->
     assert (run.status, run.error) == (FeedRunStatus.COMPLETED, "")
 
 
+def test_a_failed_run_is_held_if_a_retry_makes_it_like_a_broken_export(ann: User, alerts: list[str]) -> None:
+    feed = make_feed(ann)
+    good = run_of(feed, 40)
+    run = run_of(feed, 3, 3)
+    assert run.request and run.status == FeedRunStatus.FAILED
+    lifecycle.retry(run.request)
+    run.request.refresh_from_db()
+    settle(run.request, {f"{PICTURE}?{number}": JPEG for number in range(3)})
+    run.refresh_from_db()
+    assert run.status == FeedRunStatus.HELD and feed.latest == good.request
+    assert alerts == ["feed.failed", "feed.held"]
+    assert runs.confirm(Feed.objects.get()) and feed.latest == run.request
+
+
 def test_a_request_that_is_deleted_at_work_ends_its_run(ann: User) -> None:
     feed = make_feed(ann)
     run, batch = submitted(feed)
