@@ -115,7 +115,8 @@ def _may_skip(run: FeedRun) -> bool:
     if last is None or latest is None or last.request_id != latest.pk:
         return False
     with storage_checked(), latest.source.open("rb") as file:
-        return last.options == _options(_profile(run.feed, file))
+        options = _options(_profile(run.feed, file))
+    return bool(last.options == options)
 
 
 def _version(feed: Feed) -> Version | None:

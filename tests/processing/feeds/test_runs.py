@@ -92,7 +92,7 @@ def finished(run: FeedRun, result: bytes | str = JPEG) -> FeedRun:
     return FeedRun.objects.select_related("feed", "request").get(pk=run.pk)
 
 
-def zipped(method: int = zipfile.ZIP_DEFLATED, **files: bytes) -> bytes:
+def zipped(method: int = zipfile.ZIP_DEFLATED, /, **files: bytes) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", method) as archive:
         for name, content in files.items():
