@@ -19,8 +19,8 @@ from products.encryption import UnreadableSecret
 from products.feeds import runs
 from products.feeds.models import Feed, FeedRun, WhenUnchanged
 from products.lifecycle.quotas import check_open_work
-from products.models import Request, RunOrigin
-from products.models.files import StorageUnavailable
+from products.models import Profile, Request, RunOrigin
+from products.models.files import StorageUnavailable, storage_checked
 from products.throttling import LimitReached
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,6 @@ def attempt(run: FeedRun) -> None:
 
 def _fetch_and_submit(run: FeedRun) -> None:
     feed = run.feed
-    run.options = _options(feed)
     known = _version(feed) if feed.when_unchanged == WhenUnchanged.SKIP and _may_skip(run) else None
     fetched = fetch_catalogue(feed.url, headers=feed.headers, known=known)
     if known and (fetched.data is None or fetched.version.sha256 == known.sha256):
@@ -86,30 +85,38 @@ def _submit(run: FeedRun, fetched: FetchedCatalogue) -> None:
 
     version = fetched.version
     file = File(BytesIO(fetched.data or b""), fetched.name)
+    profile = _profile(run.feed, file)
+    run.options = _options(profile)
     lifecycle.submit(
         run.feed.owner,
         file,
         on_submitted=hand_over,
-        profile=run.feed.profile,
+        profile=profile,
         run_by=RunOrigin.FEED,
         **run.options,
     )
 
 
-def _options(feed: Feed) -> dict[str, Any]:
-    """Return the options with which the file of a feed is run: those of its profile."""
-    return feed.profile.upload_options if feed.profile else {}
+def _profile(feed: Feed, file: "File[bytes]") -> Profile | None:
+    """Return the profile of a feed; without one, that whose header the file has."""
+    return feed.profile or lifecycle.choose_profile(feed.owner, file)
+
+
+def _options(profile: Profile | None) -> dict[str, Any]:
+    return profile.upload_options if profile else {}
 
 
 def _may_skip(run: FeedRun) -> bool:
-    """Return whether nothing but its file can tell this run from the last one that had a Request.
+    """Return whether a file that is the same as the last one would have the result that is served.
 
-    That one has completed with the same options, its result is there and not held.
+    The last file has completed, and would be run with the same options.
     """
-    last = run.feed.runs.exclude(request=None).select_related("request").first()
-    if last is None or last.request is None or last.status not in FeedRun.GOOD:
+    last, latest = run.feed.runs.with_file().first(), run.feed.latest
+    if last is None or latest is None or last.request_id != latest.pk:
         return False
-    return last.request.status in FeedRun.GOOD and last.options == run.options
+    with storage_checked(), latest.source.open("rb") as file:
+        options = _options(_profile(run.feed, file))
+    return bool(last.options == options)
 
 
 def _version(feed: Feed) -> Version | None:

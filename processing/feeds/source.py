@@ -12,11 +12,15 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 
 from processing.work.fetch import Version, fetch_alone
+from products.catalogue import CatalogueError
+from products.catalogue.xlsx import open_archive
 
 #: For a whole catalogue, redirects included; it may be much larger than a picture.
 FETCH_SECONDS = 300
 MAX_NAME_CHARACTERS = 100
 PIECE_BYTES = 256 * 1024
+#: What is given to zlib at once: it copies the rest of that at the end of each member.
+BLOCK_BYTES = 4096
 _GZIP_START, _ZIP_START = b"\x1f\x8b", b"PK\x03\x04"
 #: Members of a ZIP that is a workbook.
 _WORKBOOK_MEMBERS = frozenset(("[Content_Types].xml", "mimetype"))
@@ -79,20 +83,24 @@ def _unpacked(data: bytes, max_bytes: int) -> bytes:
 
 def _gunzipped(data: bytes) -> Iterator[bytes]:
     """Yield the data of all members of a gzip file."""
-    while data.startswith(_GZIP_START):
+    rest = memoryview(data)
+    while rest[:2] == _GZIP_START:
         inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         while not inflater.eof:
-            piece = inflater.decompress(data, PIECE_BYTES)
-            data = inflater.unconsumed_tail
-            if not piece and not inflater.eof:
+            block = rest[:BLOCK_BYTES]
+            piece = inflater.decompress(block, PIECE_BYTES)
+            rest = rest[len(block) - len(inflater.unconsumed_tail) - len(inflater.unused_data) :]
+            if not (block or piece or inflater.eof):
                 raise EOFError("it ends early")
             yield piece
-        data = inflater.unused_data
 
 
 def _archive(data: bytes) -> zipfile.ZipFile | None:
     """Return the ZIP; None if it is a workbook, which is read as it is."""
-    archive = zipfile.ZipFile(BytesIO(data))
+    try:
+        archive = open_archive(BytesIO(data))
+    except CatalogueError as error:
+        raise UnpackError("The ZIP has too many files. It must have one.") from error
     return None if _WORKBOOK_MEMBERS & {*archive.namelist()} else archive
 
 

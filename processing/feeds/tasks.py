@@ -86,8 +86,11 @@ def start_due() -> int:
     If several processes call this at the same time, only one of them begins each run.
     """
     now = timezone.now()
-    for feed in Feed.objects.filter(next_run_at__lte=now - runs.MISSED_AFTER):
-        runs.tell_missed(feed, now)
-    return sum(
-        runs.start_due(feed, now) is not None for feed in Feed.objects.due(now).order_by("next_run_at")
-    )
+    started = 0
+    for feed in Feed.objects.filter(next_run_at__lte=now).order_by("next_run_at"):
+        try:
+            runs.tell_missed(feed, now)
+            started += runs.start_due(feed, now) is not None
+        except Exception:
+            logger.exception("The run of feed %s that is due could not be started", feed.pk)
+    return started

@@ -10,7 +10,7 @@ import dramatiq
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.mail import EmailMultiAlternatives
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -37,13 +37,16 @@ TOP_CAUSES = 5
 
 @dramatiq.actor(queue_name=WEBHOOKS)
 def send_mail(event: str, row_id: str, tries: int = 1) -> None:
-    """Send the e-mail about an event of a Request or of a feed; try again if the mail server fails."""
+    """Send the e-mail about an event of a Request or of a feed.
+
+    Try again if the mail server or the database fails.
+    """
     try:
         is_request = event.startswith("request.")
         mail = _about_request(event, UUID(row_id)) if is_request else _about_feed(event, UUID(row_id))
         if mail:
             mail.send()
-    except OSError:  # the base class of smtplib's errors
+    except (OSError, OperationalError):  # OSError: the base class of smtplib's errors
         logger.exception("The e-mail about %s of %s could not be sent (try %d)", event, row_id, tries)
         if tries < MAX_TRIES:
             send_mail.send_with_options(args=(event, row_id, tries + 1), delay=RETRY_MILLISECONDS)

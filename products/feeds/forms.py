@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from products.catalogue import MAX_URL
-from products.feeds.headers import check_headers
+from products.feeds.headers import NAMED_TWICE, check_headers
 from products.feeds.models import Feed
 from products.feeds.schedule import check_schedule, time_zones
 from products.feeds.serializers import save_settings
@@ -35,7 +35,9 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         validators=[validate_feed_url],
         help_text="CSV, XLSX, XLS, ODS, XML or JSON, plain, gzipped or in a ZIP with one file.",
     )
-    profile = forms.ModelChoiceField(Profile.objects.none(), required=False, empty_label="None")
+    profile = forms.ModelChoiceField(
+        Profile.objects.none(), required=False, empty_label="The one with the header of the file"
+    )
     every = forms.ChoiceField(label="Runs", choices=OFFERED, required=False)
     cron = forms.CharField(
         label="Cron fields",
@@ -59,7 +61,8 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["profile"].queryset = Profile.objects.usable_by(user)  # type: ignore[attr-defined]
+        owner = user if self.instance._state.adding else self.instance.owner
+        self.fields["profile"].queryset = Profile.objects.usable_by(owner)  # type: ignore[attr-defined]
         self.fields["time_zone"].choices = [(name, name) for name in sorted(time_zones())]  # type: ignore[attr-defined]
         schedule = self.instance.schedule
         is_offered = schedule in dict(OFFERED)
@@ -73,11 +76,13 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
     def clean_header_lines(self) -> dict[str, str] | None:
         """Return the headers; None if none are entered."""
         lines = [line for line in self.cleaned_data["header_lines"].splitlines() if line.strip()]
-        pairs = [line.partition(":") for line in lines]
-        if any(not colon for _name, colon, _value in pairs):
+        if any(":" not in line for line in lines):
             raise ValidationError("Write a name, a colon and a value in each line.", "invalid")
+        headers = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if len(headers) < len(lines):
+            raise ValidationError(NAMED_TWICE, "invalid")
         try:
-            return check_headers({name.strip(): value.strip() for name, _, value in pairs}) if pairs else None
+            return check_headers(headers) if headers else None
         except ValueError as error:
             raise ValidationError(str(error), "invalid") from error
 

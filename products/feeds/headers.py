@@ -5,6 +5,7 @@ from typing import Any
 
 MAX_HEADERS = 20
 MAX_HEADER_CHARACTERS = 4096
+NAMED_TWICE = "A header is named twice."
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: Set by the client itself, or meaning something for the connection and not for the server's answer.
 _RESERVED = frozenset(
@@ -31,7 +32,7 @@ def check_headers(headers: Any) -> dict[str, str]:
     if len(headers) > MAX_HEADERS:
         raise ValueError(f"There are more than {MAX_HEADERS} headers.")
     if len({name.lower() for name in headers}) < len(headers):
-        raise ValueError("A header is named twice.")
+        raise ValueError(NAMED_TWICE)
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name[:100]!r} is not a header name.")

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -56,11 +56,6 @@ class FeedQuerySet(OwnedQuerySet["Feed"]):
     def has_reached_limit(self, user: User | AnonymousUser) -> bool:
         """Return whether `user` may add no more feeds."""
         return self.owned_by(user).count() >= MAX_FEEDS_PER_USER
-
-    def due(self, now: datetime) -> Self:
-        """Feeds whose next run is due and that have none under way."""
-        under_way = FeedRun.objects.active().filter(feed=OuterRef("pk"))
-        return self.filter(~Exists(under_way), next_run_at__lte=now)
 
     def requests_in_use(self) -> set[uuid.UUID]:
         """Return the ids of Requests whose results are served, or held until they are confirmed."""
@@ -113,7 +108,7 @@ class Feed(models.Model):
     class Meta:
         ordering = ["name", "id"]
         indexes = [
-            # FeedQuerySet.due()
+            # Those that are due.
             models.Index(fields=["next_run_at"], name="feed_due", condition=Q(next_run_at__isnull=False)),
             models.Index(fields=["owner", "-created_at", "-id"], name="feed_of_owner"),
         ]
@@ -191,6 +186,11 @@ class FeedRunQuerySet(OwnedQuerySet["FeedRun"]):
     def active(self) -> Self:
         """Runs that fetch, or whose Request is not finished. A feed has at most one."""
         return self.filter(status__in=FeedRun.ACTIVE)
+
+    def with_file(self) -> Self:
+        """Runs whose file became a Request, which may be deleted by now."""
+        is_fetch = Q(status=FeedRunStatus.FAILED, request=None, products=0)
+        return self.exclude(is_fetch).exclude(status__in=(FeedRunStatus.FETCHING, FeedRunStatus.UNCHANGED))
 
     def good(self) -> Self:
         """Runs that completed, with errors or not, and are not held."""

@@ -171,22 +171,25 @@ def finish(batch: Request) -> None:
     """End the run whose Request has finished, in the transaction that ends that.
 
     A later run of the Request, such as a retry, changes the status of a run that is over, unless it is held.
+    A result that was not published before is held like that of a first run.
     """
     run = FeedRun.objects.filter(request=batch).select_related("feed").first()
-    if run is None or run.status == FeedRunStatus.HELD:
+    if run is None:
         return
-    is_first = run.status == FeedRunStatus.PROCESSING
-    reason = _reason_to_hold(run, batch) if is_first else ""
-    run.status = FeedRunStatus.HELD if reason else FeedRunStatus(batch.status)
-    run.error = reason
-    if batch.status == RequestStatus.FAILED:
-        run.error = batch.error or NO_PICTURE
+    before = run.status
     run.finished_at = batch.finished_at
     run.products, run.images = batch.products_total, batch.images_total
     run.images_failed, run.bytes_output = batch.images_failed, batch.bytes_output
+    if before != FeedRunStatus.HELD:
+        run.error = "" if before in FeedRun.GOOD else _reason_to_hold(run, batch)
+        run.status = FeedRunStatus.HELD if run.error else FeedRunStatus(batch.status)
+        if batch.status == RequestStatus.FAILED:
+            run.error = batch.error or NO_PICTURE
     run.save()
-    if is_first and run.status in (FeedRunStatus.HELD, FeedRunStatus.FAILED):
-        _alert(run.feed_id, HELD if reason else FAILED)
+    if before != FeedRunStatus.HELD and run.status == FeedRunStatus.HELD:
+        _alert(run.feed_id, HELD)
+    elif before == FeedRunStatus.PROCESSING and run.status == FeedRunStatus.FAILED:
+        _alert(run.feed_id, FAILED)
 
 
 def _reason_to_hold(run: FeedRun, batch: Request) -> str:
@@ -194,7 +197,7 @@ def _reason_to_hold(run: FeedRun, batch: Request) -> str:
     if batch.status not in FeedRun.GOOD:
         return ""
     last = run.feed.runs.good().first()
-    if last is None:
+    if last is None or last.started_at > run.started_at:
         return ""
     if 2 * batch.products_total <= last.products:
         return f"The file has {batch.products_total:,} rows; the last one had {last.products:,}."

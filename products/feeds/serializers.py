@@ -46,11 +46,12 @@ class HeadersField(serializers.Field[dict[str, str], Any, Any, Any]):
 
 @extend_schema_field({"type": "string"})
 class ProfileField(serializers.Field[Profile, str, Any, Any]):
-    """A profile by its name or id."""
+    """One of the profiles of the feed's owner, by its name or id."""
 
     def to_internal_value(self, data: Any) -> Profile:
-        usable = Profile.objects.usable_by(self.context["request"].user)
-        if profile := usable.named(data) if isinstance(data, str) else None:
+        feed = getattr(self.root, "instance", None)
+        usable = Profile.objects.usable_by(feed.owner if feed else self.context["request"].user)
+        if isinstance(data, str) and "\0" not in data and (profile := usable.named(data)):
             return profile
         sentence = "There is no such profile. Use the name or the id of one of your profiles."
         raise serializers.ValidationError(sentence, "unknown_profile")
@@ -107,7 +108,7 @@ class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]
     profile = ProfileField(
         required=False,
         allow_null=True,
-        help_text="Name or id of a profile. Its options are those of every run.",
+        help_text="Name or id of a profile, whose options every run has; null: the one whose header matches.",
     )
     schedule = ScheduleField(
         required=False,

@@ -2,8 +2,18 @@
 
 from products.catalogue.xlsx.book import Sheet, Xlsx
 from products.catalogue.xlsx.editing import RowEdit
-from products.catalogue.xlsx.package import MAX_TOKEN_BYTES, too_large
+from products.catalogue.xlsx.package import MAX_TOKEN_BYTES, open_archive, too_large
 from products.catalogue.xlsx.sheet import MergedCells, SheetRow
 from products.catalogue.xlsx.values import text_of
 
-__all__ = ["MAX_TOKEN_BYTES", "MergedCells", "RowEdit", "Sheet", "SheetRow", "Xlsx", "text_of", "too_large"]
+__all__ = [
+    "MAX_TOKEN_BYTES",
+    "MergedCells",
+    "RowEdit",
+    "Sheet",
+    "SheetRow",
+    "Xlsx",
+    "open_archive",
+    "text_of",
+    "too_large",
+]

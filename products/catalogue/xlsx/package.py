@@ -41,6 +41,7 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>\s*")
 _ENTRY = re.compile(
     r"<(?:[\w.-]{1,100}:)?(?:Override|Relationship)\b[^<>]*+(?:(?<=/)>|>\s*+</[\w.:-]++\s*+>)"
 )
+_METHODS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
 #: The flag of parts whose sizes stand after them.
 _HAS_DATA_DESCRIPTOR = 0x08
 
@@ -98,7 +99,7 @@ class Package:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.archive = _open_archive(file)
+        self.archive = open_archive(file)
         self.parts = {_part_name(info.filename): info for info in reversed(self.archive.infolist())}
         size = file.seek(0, io.SEEK_END)
         if sum(info.compress_size for info in self.archive.infolist()) > size:
@@ -237,11 +238,19 @@ def _refuse_doctype(*_declaration: object) -> None:
     raise refusal("unreadable_workbook", detail)
 
 
-def _open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+    """Open a ZIP whose files can be read in bounded memory.
+
+    Raises CatalogueError if it lists too many files, BadZipFile if one is compressed by another method than
+    Deflate: zipfile unpacks whole blocks of those at once, of any size.
+    """
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     if end and end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
         raise too_large()
-    return zipfile.ZipFile(file)
+    archive = zipfile.ZipFile(file)
+    if any(info.compress_type not in _METHODS for info in archive.infolist()):
+        raise zipfile.BadZipFile("it is compressed by another method than Deflate")
+    return archive
 
 
 def _part_name(name: str) -> str:

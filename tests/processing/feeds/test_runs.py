@@ -16,13 +16,14 @@ from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from processing.feeds import attempt as attempts
-from processing.feeds import tasks
+from processing.feeds import source, tasks
 from processing.feeds.attempt import attempt
 from processing.timing import FETCH_LOST_AFTER, RETRY_DELAYS_SECONDS
 from processing.work.pipeline import Pipeline
 from processing.workers.models import Worker
 from processing.workers.recovery import recover, take_over
 from products import lifecycle
+from products.catalogue.xlsx import package
 from products.feeds import runs
 from products.feeds.models import Feed, FeedRun, FeedRunStatus
 from products.feeds.signals import alerted
@@ -91,9 +92,9 @@ def finished(run: FeedRun, result: bytes | str = JPEG) -> FeedRun:
     return FeedRun.objects.select_related("feed", "request").get(pk=run.pk)
 
 
-def zipped(**files: bytes) -> bytes:
+def zipped(method: int = zipfile.ZIP_DEFLATED, /, **files: bytes) -> bytes:
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(data, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return data.getvalue()
@@ -108,8 +109,8 @@ def test_a_file_is_fetched_and_becomes_a_request(ann: User, origin: Origin) -> N
     batch = run.request
     assert batch and run.status == FeedRunStatus.PROCESSING and run.claimed_by is None
     assert (batch.owner, batch.filename, batch.run_by) == (ann, "spring.csv", RunOrigin.FEED)
-    with batch.source.open("rb") as source:
-        assert source.read() == CATALOGUE
+    with batch.source.open("rb") as file:
+        assert file.read() == CATALOGUE
     assert origin.received[0].headers["x-shop"] == "7"
     run = finished(run)
     assert (run.status, run.products, run.images, run.images_failed) == ("completed", 1, 1, 0)
@@ -141,8 +142,20 @@ def test_a_run_has_the_options_of_the_profile(ann: User, origin: Origin) -> None
 def test_a_packed_file_is_unpacked(ann: User, origin: Origin, name: str, packed: bytes) -> None:
     batch = fetched(make_feed(ann, url=origin.add(f"/{name}", packed))).request
     assert batch and batch.filename == "spring.csv"
-    with batch.source.open("rb") as source:
-        assert source.read() == CATALOGUE
+    with batch.source.open("rb") as file:
+        assert file.read() == CATALOGUE
+
+
+def test_a_gzip_of_very_many_members_takes_no_longer_than_one_of_its_size() -> None:
+    members = gzip.compress(b"") * 500_000  # copies of the rest of the file for each would be 2.5 TB
+    assert source._unpacked(members + gzip.compress(CATALOGUE), 5_000) == CATALOGUE
+
+
+def test_a_zip_that_lists_many_files_is_refused_before_the_list_is_read(monkeypatch: MonkeyPatch) -> None:
+    many = zipped(**{f"file-{number}": b"" for number in range(100)})
+    monkeypatch.setattr(package, "MAX_DIRECTORY_BYTES", 1_000)
+    with pytest.raises(source.UnpackError, match="The ZIP has too many files"):
+        source._unpacked(many, 5_000)
 
 
 def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
@@ -160,6 +173,8 @@ def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
         (gzip.compress(CATALOGUE)[:-12], "The archive cannot be unpacked: it ends early."),
         (gzip.compress(bytes(10_000)), "The unpacked file is larger than the limit of 5,000 bytes."),
         (zipped(a=bytes(10_000)), "The unpacked file is larger than the limit of 5,000 bytes."),
+        (zipped(zipfile.ZIP_BZIP2, a=CATALOGUE), "it is compressed by another method than Deflate."),
+        (zipped(zipfile.ZIP_LZMA, a=CATALOGUE), "it is compressed by another method than Deflate."),
         (b"Name\nChair\n", "Missing columns"),
         (bytes(6_000), "sent more than 0.005 MB."),
         (b"", "sent an empty response."),
@@ -171,6 +186,8 @@ def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
         "damaged gzip",
         "gzip bomb",
         "bomb",
+        "bzip2",
+        "lzma",
         "columns",
         "size",
         "empty",
@@ -267,6 +284,32 @@ def test_a_file_is_not_skipped_unless_all_is_the_same(ann: User, origin: Origin,
         FeedRun.objects.update(status=FeedRunStatus.HELD)
     feed.save()
     assert fetched(feed).status == FeedRunStatus.PROCESSING
+
+
+def test_a_file_is_run_again_after_its_request_was_deleted(ann: User, origin: Origin) -> None:
+    feed = make_feed(ann, url=origin.add("/a.csv", CATALOGUE), when_unchanged="skip")
+    finished(fetched(feed))
+    origin.add("/a.csv", CATALOGUE + b'2,Table,""\n')
+    second = finished(fetched(feed)).request
+    assert second and feed.latest == second
+    lifecycle.delete(second)
+    assert feed.latest != second
+    feed.refresh_from_db()
+    assert fetched(feed).status == FeedRunStatus.PROCESSING
+
+
+def test_without_a_profile_the_one_with_the_header_of_the_file_is_used(ann: User, origin: Origin) -> None:
+    header = CATALOGUE.decode().splitlines()[0].split(",")
+    profile = Profile.objects.create(owner=ann, name="shop", header=header, options={"quality": 60})
+    feed = make_feed(ann, url=origin.add("/a.csv.gz", gzip.compress(CATALOGUE)), when_unchanged="skip")
+    first = finished(fetched(feed)).request
+    assert first and (first.profile, first.quality) == (profile, 60)
+    feed.refresh_from_db()
+    assert fetched(feed).status == FeedRunStatus.UNCHANGED
+    profile.options = {"quality": 70}
+    profile.save()
+    second = fetched(feed).request
+    assert second and second.quality == 70
 
 
 # --- Failures ---
@@ -423,6 +466,35 @@ def test_a_retry_of_a_request_changes_the_status_of_its_run(ann: User) -> None:
     assert (run.status, run.images_failed) == ("completed", 0)
 
 
+def test_a_retry_of_a_held_run_corrects_its_counts_and_holds_it_on(ann: User) -> None:
+    feed = make_feed(ann)
+    run_of(feed, 40)
+    run = run_of(feed, 40, 3)
+    assert run.request and run.status == FeedRunStatus.HELD
+    lifecycle.retry(run.request)
+    run.request.refresh_from_db()
+    settle(run.request, {f"{PICTURE}?{number}": JPEG for number in range(3)})
+    run.refresh_from_db()
+    assert (run.status, run.images_failed) == (FeedRunStatus.HELD, 0)
+    assert run.error and runs.confirm(feed)
+    run.refresh_from_db()
+    assert (run.status, run.error) == (FeedRunStatus.COMPLETED, "")
+
+
+def test_a_failed_run_is_held_if_a_retry_makes_it_like_a_broken_export(ann: User, alerts: list[str]) -> None:
+    feed = make_feed(ann)
+    good = run_of(feed, 40)
+    run = run_of(feed, 3, 3)
+    assert run.request and run.status == FeedRunStatus.FAILED
+    lifecycle.retry(run.request)
+    run.request.refresh_from_db()
+    settle(run.request, {f"{PICTURE}?{number}": JPEG for number in range(3)})
+    run.refresh_from_db()
+    assert run.status == FeedRunStatus.HELD and feed.latest == good.request
+    assert alerts == ["feed.failed", "feed.held"]
+    assert runs.confirm(Feed.objects.get()) and feed.latest == run.request
+
+
 def test_a_request_that_is_deleted_at_work_ends_its_run(ann: User) -> None:
     feed = make_feed(ann)
     run, batch = submitted(feed)
@@ -489,6 +561,13 @@ def test_a_run_that_is_due_while_another_is_under_way_waits_and_is_told_once_aft
     FeedRun.objects.update(status=FeedRunStatus.FAILED)
     assert tasks.start_due() == 1
     assert alerts == ["feed.missed"]
+
+
+def test_a_feed_that_cannot_be_begun_does_not_keep_others_from_their_turn(ann: User) -> None:
+    broken, feed = due_feed(ann, time_zone="Europe/Atlantis"), due_feed(ann)
+    Feed.objects.filter(pk=broken.pk).update(next_run_at=timezone.now() - timedelta(days=1))
+    assert tasks.start_due() == 1
+    assert FeedRun.objects.get().feed == feed
 
 
 def test_a_disabled_feed_does_not_run(ann: User) -> None:

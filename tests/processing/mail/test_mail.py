@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.utils import timezone
 from pytest import MonkeyPatch
 from pytest_django import Settings
@@ -144,6 +145,18 @@ def test_a_mail_server_that_is_down_is_tried_again(
     assert sent == [{"args": ("feed.failed", str(feed.pk), 2), "delay": 60_000}]
     tasks.send_mail.fn("feed.failed", str(feed.pk), tasks.MAX_TRIES)
     assert len(sent) == 1
+
+
+def test_an_email_is_tried_again_after_a_lock_of_the_database(ann: User, monkeypatch: MonkeyPatch) -> None:
+    def locked(*_args: Any) -> None:
+        raise OperationalError("database is locked")
+
+    sent: list[Any] = []
+    monkeypatch.setattr(tasks, "_about_feed", locked)
+    monkeypatch.setattr(tasks.send_mail, "send_with_options", lambda **options: sent.append(options))
+    feed = make_feed(ann)
+    tasks.send_mail.fn("feed.failed", str(feed.pk))
+    assert [options["args"][2] for options in sent] == [2]
 
 
 def test_choices_are_made_on_the_account_page(ann: User) -> None:

@@ -273,6 +273,16 @@ STRINGS = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main
 ENTITY = f'<!DOCTYPE a [<!ENTITY b "{"x" * 40_000}">]>'
 
 
+def packed(method: int) -> bytes:
+    """Return a small workbook whose sheet is compressed by a method without bounds in zipfile."""
+    book = zipfile.ZipFile(io.BytesIO(make_workbook(HEADER, [1, "Lamp", URL])))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in book.namelist():
+            archive.writestr(part, book.read(part), method if part == SHEET else None)
+    return file.getvalue()
+
+
 @cache
 def hostile_workbooks() -> dict[str, tuple[bytes, str]]:
     """Return small workbooks that take gigabytes or minutes, each with the code of its refusal."""
@@ -280,6 +290,8 @@ def hostile_workbooks() -> dict[str, tuple[bytes, str]]:
     wide = "".join(f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(2, 5000))
     entity_rows = "<row><c><v>&b;</v></c></row>" * 1000
     return {
+        "bzip2": (packed(zipfile.ZIP_BZIP2), "unreadable_workbook"),
+        "LZMA": (packed(zipfile.ZIP_LZMA), "unreadable_workbook"),
         "an entity": (
             with_part(SHEET, f"{ENTITY}<worksheet>{entity_rows}</worksheet>"),
             "unreadable_workbook",

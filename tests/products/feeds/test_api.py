@@ -123,6 +123,8 @@ def test_headers_survive_a_new_secret_key_as_long_as_the_old_one_is_a_fallback(
         ("schedule", "invalid", {"schedule": "0 0 * * " + "1," * 100 + "1"}),
         ("time_zone", "invalid", {"time_zone": "Europe/Atlantis"}),
         ("time_zone", "invalid", {"time_zone": "../etc/passwd"}),
+        ("profile", "unknown_profile", {"profile": "shop\0"}),
+        ("profile", "unknown_profile", {"profile": ["shop"]}),
         ("when_unchanged", "invalid_choice", {"when_unchanged": "wait"}),
         ("headers", "invalid", {"headers": ["Authorization"]}),
         ("headers", "invalid", {"headers": {"X": 1}}),

@@ -10,7 +10,7 @@ from django.utils import timezone
 from products.feeds import runs
 from products.feeds.models import Feed, FeedRun, FeedRunStatus
 from products.models import Profile
-from tests.support.factories import JPEG, OTHER_URL, make_csv
+from tests.support.factories import JPEG, OTHER_URL, client_of, make_csv
 from tests.support.factories import URL as PICTURE
 from tests.support.feeds import URL, completed, make_feed, submitted
 from tests.support.pages import body
@@ -57,6 +57,7 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
         ({"every": "other"}, "Use five fields"),
         ({"time_zone": "Mars"}, "Select a valid choice"),
         ({"header_lines": "X-Shop"}, "Write a name, a colon and a value in each line."),
+        ({"header_lines": "X-Shop: 1\nX-Shop: 2"}, "A header is named twice."),
         ({"header_lines": "Host: other"}, "Host is set by this service."),
     ],
     ids=str,
@@ -79,6 +80,22 @@ def test_the_form_changes_its_own_fields_alone(api: Client, ann: User) -> None:
     post(api, feed, remove_headers="on")
     feed.refresh_from_db()
     assert (feed.headers, feed.schedule, feed.next_run_at, feed.profile) == ({}, "", None, None)
+
+
+def test_staff_keep_the_profile_of_the_feed_of_another_user(ann: User) -> None:
+    profile = Profile.objects.create(owner=ann, name="shop")
+    feed = make_feed(ann, profile=profile)
+    root = User.objects.create_superuser("root")
+    staff = client_of(root)
+    Profile.objects.create(owner=root, name="other")
+    page = body(staff.get(feed.get_absolute_url()))
+    assert f'<option value="{profile.pk}" selected>shop</option>' in page and ">other</option>" not in page
+    assert post(staff, feed, profile=str(profile.pk)).status_code == 302
+    feed.refresh_from_db()
+    assert feed.profile == profile
+    for name, status in (("shop", 200), ("other", 400)):
+        answer = staff.patch(f"/api/feeds/{feed.pk}/", {"profile": name}, "application/json")
+        assert answer.status_code == status
 
 
 def test_a_refused_change_shows_the_feed_as_it_is(api: Client, ann: User) -> None:
