@@ -24,6 +24,7 @@ from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
 from products import lifecycle
 from products.models import Image, Request
+from products.models.image import ImageQuerySet
 from tests.support import rare_pictures
 from tests.support.batches import JPEG, Gate, completed, held, ingested
 from tests.support.corpus import WHOLE, frames
@@ -495,13 +496,16 @@ def test_at_the_end_pictures_in_work_are_finished_though_others_cannot_be_given_
     start(batch, pipeline)
     wait_until(lambda: gate.waiting == 4)
 
-    def fail(*_: object, **__: object) -> int:
-        monkeypatch.setattr(pipelines, "release", release)
-        gate.open()
-        raise OperationalError
+    def release_at_the_end(images: ImageQuerySet, *, crashed: bool) -> int:
+        if not pipeline._closed:
+            raise OperationalError
+        return release(images, crashed=crashed)
 
-    monkeypatch.setattr(pipelines, "release", fail)
-    pipeline.close(2)
+    monkeypatch.setattr(pipelines, "release", release_at_the_end)
+    with pytest.raises(OperationalError):
+        pipeline.stop()
+    gate.open()
+    pipeline.close(20)
     assert completed(batch) == 4
     rest = batch.images.pending().values_list("claimed_by", "attempts", "crashes", "error_code")
     assert list(rest) == [(None, 0, 0, "")] * 6
