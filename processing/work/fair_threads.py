@@ -84,6 +84,8 @@ class FairThreads:
                     result = call.context.run(call.function)
             except BaseException as raised:  # of which the caller is told
                 error = raised
+            if isinstance(error, StopIteration):  # which a future does not take
+                error = RuntimeError(repr(error))
             self._finished.append((call, result, error))
             with self._changed:
                 self._used[call.owner] = self._used.get(call.owner, self._start) + self._clock() - start

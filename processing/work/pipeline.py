@@ -168,7 +168,7 @@ class Pipeline:
 
     def close(self, grace_seconds: float) -> None:
         """Finish what has started within `grace_seconds`, write it, and release the rest."""
-        self.stop()
+        call(self.slots.stop)  # without a release, which could fail: all is released at the end
         run(self._close(grace_seconds))
         self._flush_thread.submit(connections.close_all)
         for threads in (self._flush_thread, self._lease_thread):

@@ -54,7 +54,8 @@ class Slots:
         self._fetching: Counter[str] = Counter()
         self._running = 0
         self._shares = FetchShares(places)
-        self._silent: dict[UUID, Hashable] = {}  # the owner of each Image being fetched from a silent host
+        # Images being fetched from silent hosts. One that was released and claimed again is fetched twice.
+        self._silent: Counter[UUID] = Counter()
         self._waiting: dict[tuple[str, Hashable], deque[ClaimedImage]] = {}  # by host and owner
         self._leased: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
@@ -158,7 +159,8 @@ class Slots:
         """Free the host slot of an Image."""
         _decrement(self._fetching, image.host)
         if image.id in self._silent:
-            self._shares.end(self._silent.pop(image.id))
+            _decrement(self._silent, image.id)
+            self._shares.end(image.batch.owner_id)
 
     def done(self, image: ClaimedImage) -> None:
         """Free the place of an Image."""
@@ -247,7 +249,7 @@ class Slots:
         self._fetching[image.host] += 1
         self._started_at[image.host] = time.monotonic()
         if not self._rate_limiter.has_answered(image.host):
-            self._silent[image.id] = image.batch.owner_id
+            self._silent[image.id] += 1
             self._shares.begin(image.batch.owner_id)
 
     def _has_share(self, host: str, owner: Hashable) -> bool:

@@ -50,6 +50,7 @@ def ingest(request_id: str, epoch: int) -> None:
 @dramatiq.actor(queue_name=QUEUE)
 def work(request_id: str, epoch: int, forwards: int = 0) -> None:
     """Run a lane for a slice of time, then go to the end of the queue."""
+    batch = None
     try:
         batch = _active(request_id, epoch)
         following = lane.run(batch, pipeline.current(), forwards) if batch else None
@@ -57,7 +58,8 @@ def work(request_id: str, epoch: int, forwards: int = 0) -> None:
             _send_again(work, batch, following.delay_seconds, following.forwards)
     except Exception:
         logger.exception("A lane of %s failed; it runs again in a second", request_id)
-        work.send_with_options(args=(request_id, epoch), delay=round(lane.IDLE_SECONDS * 1000))
+        owner = batch.owner_id if batch else None
+        work.send_with_options(args=(request_id, epoch), owner=owner, delay=round(lane.IDLE_SECONDS * 1000))
 
 
 @dramatiq.actor(queue_name=QUEUE)

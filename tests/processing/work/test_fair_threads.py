@@ -82,6 +82,17 @@ def test_an_error_is_raised_where_the_result_is_waited_for_and_the_thread_goes_o
     asyncio.run(main())
 
 
+def test_an_error_that_a_future_does_not_take_stops_nobody() -> None:
+    async def main() -> None:
+        threads = FairThreads(1, "test")
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(threads.run("a", lambda: next(iter(()))), 30)
+        assert await asyncio.wait_for(threads.run("a", lambda: 1), 30) == 1
+        threads.close()
+
+    asyncio.run(main())
+
+
 def test_what_is_cancelled_while_it_waits_is_not_begun() -> None:
     begun: list[str] = []
 

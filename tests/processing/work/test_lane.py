@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest import MonkeyPatch
 
 from processing.storage.outputs import StorageError
-from processing.work import attempt, lane, slots
+from processing.work import attempt, lane, slots, tasks
 from processing.work import claim as claims
 from processing.work.claim import ClaimedImage, claim
 from processing.work.lane import NextSlice
@@ -20,6 +20,7 @@ from processing.work.pipeline import Pipeline
 from processing.work.tasks import dispatch
 from products import lifecycle
 from products.models import Request
+from tests.processing.conftest import Broker
 from tests.support.batches import JPEG, Gate, chunk, completed, held, ingested, make_urls, settle, submitted
 from tests.support.origin import Origin
 from tests.support.parallel import wait_until
@@ -48,6 +49,21 @@ def run_in_thread(batch: Request, pipeline: Pipeline) -> Thread:
 
 def pictures(origin: Origin, count: int, *, prefix: str = "picture") -> list[str]:
     return [origin.add(f"/{prefix}/{number}.jpg", JPEG) for number in range(count)]
+
+
+def test_a_lane_that_fails_runs_again_in_the_turn_of_its_owner(
+    pipeline: Pipeline, broker: Broker, monkeypatch: MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NextSlice:
+        raise OperationalError
+
+    batch = ingested("http://example.com/1.jpg")
+    broker.flush_all()
+    monkeypatch.setattr(lane, "run", fail)
+    tasks.work.fn(str(batch.pk), batch.epoch)
+    (message,) = broker._waiting(f"{tasks.QUEUE}.DQ")
+    assert message.args == (str(batch.pk), batch.epoch)
+    assert message.options["owner"] == batch.owner_id
 
 
 # --- The number of lanes ---

@@ -19,11 +19,12 @@ from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work import attempt, known_pictures, slots
 from processing.work import pipeline as pipelines
 from processing.work.attempt import PATIENCE
-from processing.work.claim import claim
+from processing.work.claim import claim, release
 from processing.work.models import KnownPicture
 from processing.work.pipeline import Pipeline
 from products import lifecycle
 from products.models import Image, Request
+from products.models.image import ImageQuerySet
 from tests.support import rare_pictures
 from tests.support.batches import JPEG, Gate, completed, held, ingested
 from tests.support.corpus import WHOLE, frames
@@ -485,6 +486,29 @@ def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, 
     assert completed(batch) == 1
     image = batch.images.pending().get()
     assert (image.claimed_by, image.attempts, image.crashes) == (None, 0, 0)
+
+
+def test_at_the_end_pictures_in_work_are_finished_though_others_cannot_be_given_back_yet(
+    origin: Origin, gate: Gate, monkeypatch: MonkeyPatch
+) -> None:
+    pipeline = Pipeline(uuid.uuid4())
+    batch = ingested(*[origin.add(f"/{number}.jpg", gate) for number in range(10)])
+    start(batch, pipeline)
+    wait_until(lambda: gate.waiting == 4)
+
+    def release_at_the_end(images: ImageQuerySet, *, crashed: bool) -> int:
+        if not pipeline._closed:
+            raise OperationalError
+        return release(images, crashed=crashed)
+
+    monkeypatch.setattr(pipelines, "release", release_at_the_end)
+    with pytest.raises(OperationalError):
+        pipeline.stop()
+    gate.open()
+    pipeline.close(20)
+    assert completed(batch) == 4
+    rest = batch.images.pending().values_list("claimed_by", "attempts", "crashes", "error_code")
+    assert list(rest) == [(None, 0, 0, "")] * 6
 
 
 def test_a_process_that_is_no_worker_has_no_pipeline(monkeypatch: MonkeyPatch) -> None:

@@ -103,6 +103,19 @@ def test_hosts_that_hang_leave_room_for_others_after_a_while(slots: Slots, clock
     assert slots.room() == WAITING
 
 
+def test_an_image_that_is_claimed_again_while_it_is_fetched_frees_both_shares(slots: Slots) -> None:
+    """As when another worker took this one for dead and released the Image."""
+    for number in range(PLACES):
+        image = images(f"silent {number}", 1)[0]
+        for _ in range(2):
+            requests = slots.lease_requests(slots.add([image]))
+            slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
+            assert slots.start() == [image]
+        for _ in range(2):
+            slots.fetched(image)
+            slots.done(image)
+
+
 def test_silent_hosts_of_one_owner_leave_places_to_others(slots: Slots) -> None:
     for number in range(PLACES + WAITING):
         add(slots, f"host {number}", 1)
