@@ -293,7 +293,7 @@ class Report:
         self, name: str, job: Job, struck_at: datetime, failed: Mapping[str, str] | None = None
     ) -> None:
         """Wait until a job that was struck has finished, see that all is well, and note what it has cost."""
-        job.wait_until_finished(seconds=200)
+        job.wait_until_finished(seconds=600)
         assert_intact(job, failed)
         state = job.client.get(f"/api/requests/{job.id}/").json()
         took = datetime.fromisoformat(state["finished_at"]) - struck_at
