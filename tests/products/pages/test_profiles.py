@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.base import ContentFile
 from django.test import Client
+from django.utils.html import escape
 
 from products import lifecycle
 from products.models import Profile, Request
@@ -176,3 +177,22 @@ def test_a_profile_that_is_no_text_is_none(page: Client, ann: User) -> None:
     draft = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv")).get_absolute_url()
     assert page.get(f"{draft}?profile=a%00b").status_code == 200
     assert page.post(draft, {**FORM, **COLUMNS, "step": "preview", "profile": "\0"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9" * 5000, "[" * 50_000, r'[{"name": "\ud800"}]', r'[{"name": "a", "\ud800": 1}]', "{", '{"a": 1}'],
+    ids=["number", "nesting", "surrogate", "surrogate option", "no JSON", "object"],
+)
+def test_invalid_renditions_are_shown_again_as_they_were_sent(page: Client, ann: User, text: str) -> None:
+    profile = Profile.objects.create(owner=ann, name="Shop")
+    draft = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv"))
+    for path, data in (
+        (profile.get_absolute_url(), {"name": "Shop"}),
+        (draft.get_absolute_url(), {**COLUMNS, "step": "preview"}),
+        ("/", {"file": ContentFile(make_csv(), "a.csv")}),
+    ):
+        answer = page.post(path, {**FORM, **data, "renditions": text})
+        assert answer.status_code == 400
+        assert answer.context["form"]["renditions"].errors
+        assert escape(text) in body(answer)
