@@ -3,7 +3,6 @@
 from typing import cast
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
 from django_filters.filterset import FilterSet
 from rest_framework import viewsets
 from rest_framework.exceptions import ValidationError
@@ -11,7 +10,7 @@ from rest_framework.serializers import BaseSerializer
 
 from products.api.serializers import ProfileSerializer
 from products.api.views import FilteredViewSet, Pagination
-from products.models.profile import NAME_TAKEN, Profile, ProfileQuerySet
+from products.models.profile import NAME_TAKEN, NameTaken, Profile, ProfileQuerySet
 
 
 class NewestFirst(Pagination):
@@ -41,7 +40,6 @@ class ProfileViewSet(FilteredViewSet[Profile], viewsets.ModelViewSet[Profile]):
 
     def _save(self, serializer: BaseSerializer[Profile], **fields: User) -> None:
         try:
-            with transaction.atomic():
-                serializer.save(**fields)
-        except IntegrityError as error:  # the same name at the same time
+            serializer.save(**fields)
+        except NameTaken as error:  # at the same time
             raise ValidationError({"name": NAME_TAKEN}, "unique") from error

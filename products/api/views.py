@@ -124,7 +124,7 @@ class FilteredViewSet(viewsets.GenericViewSet[Row]):
         """Return the rows on which the user may call this action, which is not one that only shows them."""
         rows = cast(OwnedQuerySet[Row], self.get_queryset())
         user = self.request.user
-        return rows.deletable_by(user) if self.request.method == "DELETE" else rows.changeable_by(user)
+        return rows.deletable_by(user) if self.action == "destroy" else rows.changeable_by(user)
 
     def list_response(self, rows: QuerySet[Any]) -> Response:
         """Return a page of `rows`, filtered and paginated as the action says."""

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import Case, Q, Value, When
 from django.urls import reverse
 from django.utils import timezone
@@ -21,6 +21,10 @@ NAME_TAKEN = "You already have a profile with this name."
 NO_PUBLISHED_WEBHOOK = "A profile with a webhook URL cannot be published to all users."
 
 
+class NameTaken(Exception):
+    """The owner has another profile with this name."""
+
+
 class ProfileQuerySet(OwnedQuerySet["Profile"]):
     def visible_to(self, user: User | AnonymousUser) -> Self:
         """Rows that `user` may see: staff all, other users their own and those published."""
@@ -34,6 +38,8 @@ class ProfileQuerySet(OwnedQuerySet["Profile"]):
 
     def named(self, text: str) -> "Profile | None":
         """Return the first profile with this id or name."""
+        if "\0" in text:  # which PostgreSQL does not accept
+            return None
         pk = parse_uuid(text)
         return (self.filter(pk=pk).first() if pk else None) or self.filter(name=text).first()
 
@@ -66,8 +72,15 @@ class Profile(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the profile. Raises NameTaken, also where the other one was saved at the same time."""
         self.header_hash = hash_of_header(self.header) if self.header else ""
-        super().save(*args, **kwargs)
+        try:
+            with transaction.atomic():
+                super().save(*args, **kwargs)
+        except IntegrityError as error:
+            if not Profile.objects.filter(owner=self.owner_id, name=self.name).exclude(pk=self.pk).exists():
+                raise
+            raise NameTaken from error
 
     def get_absolute_url(self) -> str:
         return reverse("profile", args=[self.pk])

@@ -71,7 +71,13 @@ class RenditionsField(forms.JSONField):
         except ValueError as error:
             raise ValidationError(str(error), "invalid") from error
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return the text as it was sent. Django's own method would read it, and fail where it is invalid."""
+        return data
+
     def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
         return super().prepare_value(value) if value else ""
 
 

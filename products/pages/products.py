@@ -1,13 +1,13 @@
 """The products table of a Request's page: search, filters and pagination."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Case, Count, F, Q, When, Window
 from django.db.models.functions import RowNumber
-from django.http import HttpRequest
 
 from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
 from products.models.product import leading_rows
@@ -46,13 +46,13 @@ class ProductRow:
         )
 
 
-def products_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
+def products_context(query_string: Mapping[str, str], batch: Request) -> dict[str, Any]:
     """Return the template context of the products table.
 
     It shows up to PRODUCTS_PER_PAGE products that match the query string. `polls` is true while their
     pictures may still change.
     """
-    form = ProductSearchForm(request.GET)
+    form = ProductSearchForm(query_string)
     query = form.cleaned_data if form.is_valid() else {}
     code = query.get("code", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))

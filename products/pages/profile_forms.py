@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from products.catalogue import Reading
 from products.models import Profile
-from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES
+from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
 from products.pages.forms import ROLE, OptionsForm
 
 MAX_NAME = 100
@@ -57,14 +57,21 @@ class SaveProfileForm(forms.Form):
             raise ValidationError(TOO_MANY_PROFILES, "too_many_profiles")
         return name
 
-    def save(self, options: Mapping[str, Any], header: Sequence[str] | None) -> Profile:
-        """Create the profile of these options, for catalogues with this header if that is wanted."""
-        return Profile.objects.create(
-            owner=self._user,
-            name=self.cleaned_data["profile_name"],
-            options=chosen(options),
-            header=header if self.cleaned_data["for_header"] else None,
-        )
+    def save(self, options: Mapping[str, Any], header: Sequence[str] | None) -> Profile | None:
+        """Create the profile of these options, for catalogues with this header if that is wanted.
+
+        Returns None, with an error of the form, if its name has been taken since the form was checked.
+        """
+        try:
+            return Profile.objects.create(
+                owner=self._user,
+                name=self.cleaned_data["profile_name"],
+                options=chosen(options),
+                header=header if self.cleaned_data["for_header"] else None,
+            )
+        except NameTaken:
+            self.add_error("profile_name", ValidationError(NAME_TAKEN, "unique"))
+            return None
 
 
 class ProfileForm(OptionsForm):
@@ -87,14 +94,22 @@ class ProfileForm(OptionsForm):
             raise ValidationError(NAME_TAKEN, "unique")
         return name
 
-    def save(self) -> None:
-        """Save the name and the options that are not as they are by default."""
+    def save(self) -> bool:
+        """Save the name and the options that are not as they are by default.
+
+        Returns False, with an error of the form, if the name has been taken since the form was checked.
+        """
         profile = self._profile
         profile.name = self.cleaned_data["name"]
         profile.options = chosen({**profile.options, **self.cleaned_options})
         if not self.cleaned_data.get("for_header"):
             profile.header = None
-        profile.save(update_fields=["name", "options", "header", "header_hash"])
+        try:
+            profile.save(update_fields=["name", "options", "header", "header_hash"])
+        except NameTaken:
+            self.add_error("name", ValidationError(NAME_TAKEN, "unique"))
+            return False
+        return True
 
 
 def with_profile(data: QueryDict, profile: Profile | None) -> QueryDict:

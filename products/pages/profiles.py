@@ -1,5 +1,7 @@
 """Pages of profiles: the list, one profile with its options, and its buttons."""
 
+from contextlib import suppress
+from itertools import chain, count
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from products.catalogue import Catalogue, CatalogueError, Reading, read_head
 from products.models import Profile
 from products.models.files import storage_checked
 from products.models.owned import is_granted
-from products.models.profile import MAX_PROFILES, NO_PUBLISHED_WEBHOOK, TOO_MANY_PROFILES
+from products.models.profile import MAX_PROFILES, NO_PUBLISHED_WEBHOOK, TOO_MANY_PROFILES, NameTaken
 from products.pages.profile_forms import ProfileForm, SaveProfileForm
 from products.pages.ready_made import READY_MADE
 from products.pages.requests import changeable
@@ -44,8 +46,7 @@ def profile(request: UserRequest, pk: UUID) -> HttpResponse:
     else:
         found = get_object_or_404(rows.visible_to(user), pk=pk)
     form = ProfileForm(found, request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        form.save()
+    if request.method == "POST" and form.is_valid() and form.save():
         messages.success(request, "Profile saved.")
         return redirect(found)
     form.focus_first_error()
@@ -81,11 +82,11 @@ def delete(request: UserRequest, pk: UUID) -> HttpResponse:
 @require_POST
 @login_required
 def publish(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Publish a profile to all users, or end that. For staff who may change all profiles."""
+    """Publish a profile to all users, or with `stop` end that. For staff who may change all profiles."""
     rows = Profile.objects
     permitted = rows.all() if is_granted(request.user, Profile, "change") else rows.none()
     found = get_permitted(rows.visible_to(request.user), permitted, pk)
-    wanted = not found.is_published
+    wanted = "stop" not in request.POST
     # A webhook URL that was set meanwhile is refused as well.
     if rows.filter(pk=pk, webhook_url="").update(is_published=wanted):
         messages.success(request, "All users can choose it." if wanted else "Only its owner can choose it.")
@@ -100,19 +101,19 @@ def save_from_request(request: UserRequest, pk: UUID) -> HttpResponse:
     """Save the options of a Request as a profile."""
     batch = changeable(request, pk)
     form = SaveProfileForm(request.user, request.POST if request.method == "POST" else None)
-    if not form.is_bound or not form.is_valid():
-        context = {**tab_context(request, batch, "profile"), "save_form": form}
-        return render(request, "pages/request_profile.html", context, status=400 if form.errors else 200)
-    header: list[str] | None = None
-    columns: dict[str, Any] = batch.columns
-    try:
-        with storage_checked(), batch.source.open("rb") as source:
-            header, columns = header_and_columns(File(source, batch.filename), batch.reading)
-    except (CatalogueError, FileNotFoundError):  # the options alone are saved
-        pass
-    saved = form.save({**batch.options, "columns": columns}, header)
-    messages.success(request, "Saved as a profile.")
-    return redirect(saved)
+    if form.is_valid():
+        header: list[str] | None = None
+        columns: dict[str, Any] = batch.columns
+        try:
+            with storage_checked(), batch.source.open("rb") as source:
+                header, columns = header_and_columns(File(source, batch.filename), batch.reading)
+        except (CatalogueError, FileNotFoundError):  # the options alone are saved
+            pass
+        if saved := form.save({**batch.options, "columns": columns}, header):
+            messages.success(request, "Saved as a profile.")
+            return redirect(saved)
+    context = {**tab_context(request, batch, "profile"), "save_form": form}
+    return render(request, "pages/request_profile.html", context, status=400 if form.errors else 200)
 
 
 def header_and_columns(file: "File[bytes]", reading: Reading) -> tuple[list[str], dict[str, Any]]:
@@ -137,9 +138,11 @@ def _copied(request: UserRequest, name: str, **fields: Any) -> HttpResponse:
     if own.count() >= MAX_PROFILES:
         messages.error(request, TOO_MANY_PROFILES)
         return redirect("profiles")
-    names, number, free = {*own.values_list("name", flat=True)}, 2, name
-    while free in names:
-        free, number = f"{name[:90]} {number}", number + 1
-    made = Profile.objects.create(owner=request.user, name=free, **fields)
-    messages.success(request, f"{free} is your own profile now. Change it as you like.")
+    names = {*own.values_list("name", flat=True)}
+    numbered = (f"{name[:90]} {number}" for number in count(2))
+    for free in (one for one in chain([name], numbered) if one not in names):
+        with suppress(NameTaken):  # since then
+            made = Profile.objects.create(owner=request.user, name=free, **fields)
+            break
+    messages.success(request, f"{made} is your own profile now. Change it as you like.")
     return redirect(made)

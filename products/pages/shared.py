@@ -42,7 +42,9 @@ def _shared(view: View) -> Callable[[HttpRequest, UUID, str], HttpResponseBase]:
 @_shared
 def shared(request: HttpRequest, batch: Request) -> HttpResponse:
     """Progress, downloads and a page of products."""
-    context = {**progress_context(batch), **products_context(request, batch), "is_shared": True}
+    # Searches of a large catalogue are for users.
+    rows = {name: request.GET[name] for name in ("after", "before") if name in request.GET}
+    context = {**progress_context(batch), **products_context(rows, batch), "is_shared": True}
     return render(request, "pages/shared.html", context)
 
 

@@ -80,8 +80,10 @@ def products(request: UserRequest, pk: UUID) -> HttpResponse:
     if "seen" in request.GET:
         if request.GET["seen"] == str(batch.images_settled):
             return HttpResponse(status=204)
-        return render(request, "pages/_products.html", {"batch": batch, **products_context(request, batch)})
-    context = {**tab_context(request, batch, "pictures"), **products_context(request, batch)}
+        return render(
+            request, "pages/_products.html", {"batch": batch, **products_context(request.GET, batch)}
+        )
+    context = {**tab_context(request, batch, "pictures"), **products_context(request.GET, batch)}
     return render(request, "pages/products.html", context)
 
 

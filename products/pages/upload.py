@@ -136,8 +136,9 @@ def _draft_page(
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and data.get("step") == "start":
             return redirect(_start(request, draft, file, form, profile))
-        elif form.is_valid() and data.get("step") == "save" and save_form.is_valid():
-            return _save_profile(request, draft, file, form, save_form)
+        elif form.is_valid() and save_form.is_valid() and (saved := _save_profile(file, form, save_form)):
+            messages.success(request, f"Saved as the profile {saved}.")
+            return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
             if data.get("step") == "trial":
@@ -214,14 +215,10 @@ def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[P
     return profile, data
 
 
-def _save_profile(
-    request: UserRequest, draft: Draft, file: "File[bytes]", form: DraftForm, save_form: SaveProfileForm
-) -> HttpResponse:
-    """Save the options of the page as a profile, and show the preview with it."""
+def _save_profile(file: "File[bytes]", form: DraftForm, save_form: SaveProfileForm) -> Profile | None:
+    """Save the options of the page as a profile, as `SaveProfileForm.save` does."""
     header, columns = header_and_columns(file, form.reading)
-    saved = save_form.save({**form.cleaned_options, **form.reading, "columns": columns}, header)
-    messages.success(request, f"Saved as the profile {saved}.")
-    return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
+    return save_form.save({**form.cleaned_options, **form.reading, "columns": columns}, header)
 
 
 def _start(

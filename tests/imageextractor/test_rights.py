@@ -57,7 +57,7 @@ CALLS = {
     ("POST", "requests/<uuid:pk>/delete/"): "delete_request",
     ("POST", "requests/<uuid:pk>/share/"): "change_request",
     ("POST", f"api/requests/{PK}/share/"): "change_request",
-    ("DELETE", f"api/requests/{PK}/share/"): "delete_request",
+    ("DELETE", f"api/requests/{PK}/share/"): "change_request",
     ("POST", f"api/requests/{PK}/retry/"): "change_request",
     ("POST", f"api/requests/{PK}/cancel/"): "change_request",
     ("DELETE", f"api/requests/{PK}/"): "delete_request",

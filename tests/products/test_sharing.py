@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from products.models import Request
@@ -80,6 +82,44 @@ def test_a_request_is_shared_and_unshared_on_its_page(owner: Client, batch: Requ
     owner.post(address("request-share", batch), {"stop": "1"})
     batch.refresh_from_db()
     assert batch.share_url == ""
+
+
+def test_strangers_page_through_all_rows_and_do_not_search_them(
+    owner: Client, batch: Request, client: Client
+) -> None:
+    url = share(owner, batch)
+    path = url[url.index("/share/") :]
+    for query in ("q=S1", "status=failed", "code=dns&host=", "row=1"):
+        assert len(client.get(f"{path}?{query}").context["products"]) == 2
+    assert [row.row_number for row in client.get(f"{path}?after=1").context["products"]] == [2]
+
+
+def test_the_page_tells_strangers_nothing_of_its_owner(owner: Client, batch: Request, client: Client) -> None:
+    Request.objects.update(note="Ask Bob", name="Spring")
+    User.objects.update(email="ann@shop.example", first_name="Annabel")
+    url = share(owner, batch)
+    path = url[url.index("/share/") :]
+    answer = client.get(path)
+    shown = body(answer)
+    assert "Spring" in shown
+    for secret in ("Ask Bob", "ann", "Annabel", "/api/requests/", "/thumbnails/", f"/requests/{batch.pk}"):
+        assert not re.search(rf"{re.escape(secret)}\b", shown)
+    assert "hx-get" not in shown
+    for one in (answer, client.get(f"{path}results.csv"), client.get(f"{path}images.zip")):
+        assert one["Cache-Control"] == "no-store"
+        assert one["X-Robots-Tag"] == "noindex"
+        assert one["Referrer-Policy"] == "same-origin"
+
+
+def test_staff_who_may_change_requests_end_sharing(owner: Client, batch: Request) -> None:
+    url = share(owner, batch)
+    staff = make_user("staff", is_staff=True)
+    office = client_of(staff)
+    assert office.delete(f"/api/requests/{batch.pk}/share/").status_code == 403
+    assert office.post(address("request-share", batch), {"stop": "1"}).status_code == 403
+    assert url not in body(office.get(address("request", batch)))
+    staff.user_permissions.add(Permission.objects.get(codename="change_request"))
+    assert office.delete(f"/api/requests/{batch.pk}/share/").status_code == 204
 
 
 def test_others_do_not_share(batch: Request) -> None:

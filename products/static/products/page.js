@@ -15,10 +15,11 @@ function localizeTimes(part) {
 }
 
 /**
- * Show the copy buttons; without scripts they would do nothing.
+ * Show the copy buttons; without scripts they would do nothing, nor where the page came over plain HTTP.
  * @param {ParentNode} part
  */
 function showCopyButtons(part) {
+  if (!navigator.clipboard) return;
   for (const button of part.querySelectorAll("button[data-copy]")) {
     /** @type {HTMLButtonElement} */ (button).hidden = false;
   }

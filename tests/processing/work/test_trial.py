@@ -3,6 +3,7 @@
 from datetime import timedelta
 from io import BytesIO
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,6 +131,32 @@ def test_what_takes_too_long_is_left_out_within_the_time_of_a_trial(
     rows = [(n, "Chair", origin.add(f"/{n}.jpg", Answer(PHOTO, stall_after=10))) for n in range(8)]
     pictures = post(api, make_csv(*rows)).json()["pictures"]
     assert {one["error"]["code"] for one in pictures} == {"timeout"}
+
+
+def test_reading_the_catalogue_twice_is_part_of_the_time_of_a_trial(
+    api: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, choose = [0.0], trial._chosen
+
+    def slowly(*arguments: Any) -> Any:
+        now[0] += trial.TRIAL_SECONDS / 2
+        return choose(*arguments)
+
+    monkeypatch.setattr(trial, "_chosen", slowly)
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    (picture,) = post(api, make_csv((1, "Chair", origin.add("/a.jpg", Answer(PHOTO))))).json()["pictures"]
+    assert picture["error"]["code"] == "timeout"
+    assert origin.count("/a.jpg") == 0
+
+
+def test_only_pictures_of_the_trial_are_shown(api: Client, origin: Origin) -> None:
+    (picture,) = post(api, make_csv((1, "Chair", origin.add("/a.jpg", Answer(PHOTO))))).json()["pictures"]
+    url = picture["output_url"]
+    assert Client().get(url).status_code == 200
+    for number in ("1", "9" * 300):
+        assert Client().get(url.replace("/0/output", f"/{number}/output")).status_code == 404
+    assert Client().get(url.replace("/output.jpeg", "/../secret.jpeg")).status_code == 404
+    assert Client().get(url.replace("/output.jpeg", "/output.svg")).status_code == 404
 
 
 def test_a_refused_file_is_refused_and_nothing_is_fetched(api: Client) -> None:

@@ -4,10 +4,13 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.base import ContentFile
 from django.test import Client
+from django.utils.html import escape
 
 from products import lifecycle
 from products.models import Profile, Request
+from products.models.profile import ProfileQuerySet
 from products.models.recipes import recipe_problems
+from products.pages.profile_forms import ProfileForm, SaveProfileForm
 from products.pages.ready_made import READY_MADE, ReadyMade
 from tests.support.factories import HEADER, URL, client_of, make_csv, make_user, submit
 from tests.support.pages import body
@@ -128,10 +131,68 @@ def test_staff_with_the_right_share_a_profile_with_all_users(page: Client, ann: 
     shown = body(page.get(path))
     assert "All users can choose this profile." in shown
     assert "Share with all users" not in shown and "Delete" not in shown
-    office.post(f"{path}publish/")
+    office.post(f"{path}publish/")  # a double click
+    assert page.get(path).status_code == 200
+    assert 'name="stop"' in body(office.get(path))
+    office.post(f"{path}publish/", {"stop": "1"})
     assert page.get(path).status_code == 404
 
     Profile.objects.update(webhook_url="https://shop.example/hook")
     answer = office.post(f"{path}publish/", follow=True)
     assert "A profile with a webhook URL cannot be published to all users." in body(answer)
     assert not Profile.objects.get().is_published
+
+
+def test_a_name_that_is_taken_at_the_same_time_is_refused(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Profile.objects.create(owner=ann, name="Other")
+    Profile.objects.create(owner=ann, name="Shop")
+    # The forms find it free.
+    monkeypatch.setattr(SaveProfileForm, "clean_profile_name", lambda form: form.cleaned_data["profile_name"])
+    monkeypatch.setattr(ProfileForm, "clean_name", lambda form: form.cleaned_data["name"])
+    form = {**FORM, "profile": "", "shown_profile": "", "step": "save", "profile_name": "Shop"}
+    draft = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv"))
+    for path, data in (
+        (draft.get_absolute_url(), {**form, **COLUMNS}),
+        (f"/requests/{submit(ann).pk}/profile/", {"profile_name": "Shop"}),
+        (other.get_absolute_url(), {**FORM, "name": "Shop"}),
+    ):
+        answer = page.post(path, data)
+        assert answer.status_code == 400
+        assert NAME_TAKEN in body(answer)
+    assert Profile.objects.count() == 2
+
+
+def test_a_copy_gets_the_next_name_that_is_free(
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = Profile.objects.create(owner=ann, name="Shop")
+    monkeypatch.setattr(ProfileQuerySet, "values_list", lambda rows, *_names, **_options: rows.none())
+    page.post(f"{profile.get_absolute_url()}copy/")
+    assert {*Profile.objects.filter(name="Shop 2")} == {*Profile.objects.exclude(pk=profile.pk)} != set()
+
+
+def test_a_profile_that_is_no_text_is_none(page: Client, ann: User) -> None:
+    draft = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv")).get_absolute_url()
+    assert page.get(f"{draft}?profile=a%00b").status_code == 200
+    assert page.post(draft, {**FORM, **COLUMNS, "step": "preview", "profile": "\0"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9" * 5000, "[" * 50_000, r'[{"name": "\ud800"}]', r'[{"name": "a", "\ud800": 1}]', "{", '{"a": 1}'],
+    ids=["number", "nesting", "surrogate", "surrogate option", "no JSON", "object"],
+)
+def test_invalid_renditions_are_shown_again_as_they_were_sent(page: Client, ann: User, text: str) -> None:
+    profile = Profile.objects.create(owner=ann, name="Shop")
+    draft = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv"))
+    for path, data in (
+        (profile.get_absolute_url(), {"name": "Shop"}),
+        (draft.get_absolute_url(), {**COLUMNS, "step": "preview"}),
+        ("/", {"file": ContentFile(make_csv(), "a.csv")}),
+    ):
+        answer = page.post(path, {**FORM, **data, "renditions": text})
+        assert answer.status_code == 400
+        assert answer.context["form"]["renditions"].errors
+        assert escape(text) in body(answer)
