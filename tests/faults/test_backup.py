@@ -98,7 +98,7 @@ def test_what_is_restored_goes_on_where_the_backup_was_made(
         assert cluster.query(pending)[0][0] > 0, "the dump was made in the middle"
         cluster.run(workers=2)
         finished = "SELECT 1 FROM products_request WHERE status = 'completed'"
-        wait_for(lambda: cluster.query(finished), "the restored job comes to its end", seconds=200)
+        wait_for(lambda: cluster.query(finished), "the restored job comes to its end", seconds=600)
         assert cluster.query(pending) == [(0,)]
         keys = {key for (key,) in cluster.query("SELECT output_key FROM products_image")}
         assert keys <= set(account.keys(after.bucket)), "every picture is in the restored bucket"

@@ -92,7 +92,7 @@ def test_a_picture_has_all_of_its_outputs_or_none_when_its_worker_is_killed(
         kill_serving_process(job)
         assert job.count(f"{of_image} <> 2 * (status = 'completed')") == 0
 
-    job.wait_until_finished(seconds=200)
+    job.wait_until_finished(seconds=600)
     assert job.count("crashes > 0") > 0, "pictures were in hand"
     assert job.count(f"status = 'completed' AND {of_image} = 2") == job.count("TRUE")
     ((outputs,),) = job.images("sum(output_bytes)")

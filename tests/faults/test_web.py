@@ -35,7 +35,7 @@ def retry(job: Job, key: str) -> Job:
     answer = upload(again.client, again.rows, key)
     assert answer.status_code == 201, answer.text
     again.id = answer.json()["id"]
-    again.wait_until_finished(seconds=200)
+    again.wait_until_finished(seconds=600)
     assert_intact(again)
     return again
 
