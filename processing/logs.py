@@ -32,8 +32,8 @@ ID_NAMES = {
 }
 #: Monitoring calls these every few seconds.
 UNLOGGED_PATHS = {"/healthz", "/readyz", "/metrics"}
-#: Whoever has the address of a feed's latest result may read it.
-_SECRET_PATH = re.compile(r"(/feeds/[^/\s]+/)[^/\s]+(?=/latest\.csv)")
+#: Whoever has the address of a feed's latest result or of a shared request may open it.
+_SECRET_PATH = re.compile(r"(/feeds/[^/\s]+/)[^/\s]+(?=/latest\.csv)|(/share/[^/\s]+/)[^/\s]+")
 #: Escapes of characters that end a line or move a terminal's cursor, by code point.
 CONTROL_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
@@ -84,7 +84,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _without_secrets(line: str) -> str:
-    return _SECRET_PATH.sub(r"\1…", line)
+    return _SECRET_PATH.sub(r"\1\2…", line)
 
 
 class AccessLogMiddleware:

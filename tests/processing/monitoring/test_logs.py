@@ -56,14 +56,20 @@ def test_a_traceback_is_part_of_its_line(lines: io.StringIO) -> None:
     assert line["exception"].endswith("ValueError: spilt")
 
 
-def test_the_secret_of_a_result_is_in_no_line(lines: io.StringIO) -> None:
-    path = "/feeds/1/hush/latest.csv"
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/feeds/1/hush/latest.csv", "/feeds/1/…/latest.csv"),
+        ("/share/1/hush/images.zip", "/share/1/…/images.zip"),
+    ],
+)
+def test_the_secret_of_an_address_is_in_no_line(lines: io.StringIO, path: str, shown: str) -> None:
     with about(path=path):
         logging.getLogger("shop").warning("GET %s", path)
         record = logging.LogRecord("shop", logging.INFO, "", 1, "GET %s", (path,), None)
         text = TextFormatter("%(message)s").format(record)
-    assert text == "GET /feeds/1/…/latest.csv [path=/feeds/1/…/latest.csv]"
-    assert "hush" not in lines.getvalue() and "/feeds/1/…/latest.csv" in lines.getvalue()
+    assert text == f"GET {shown} [path={shown}]"
+    assert "hush" not in lines.getvalue() and shown in lines.getvalue()
 
 
 def test_as_text_the_ids_follow_the_message() -> None:
