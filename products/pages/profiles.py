@@ -22,7 +22,7 @@ from products.models.profile import MAX_PROFILES, NO_PUBLISHED_WEBHOOK, TOO_MANY
 from products.pages.profile_forms import ProfileForm, SaveProfileForm
 from products.pages.ready_made import READY_MADE
 from products.pages.requests import changeable
-from products.pages.tabs import tab_context
+from products.pages.tabs import tab_context, visible
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -99,7 +99,7 @@ def publish(request: UserRequest, pk: UUID) -> HttpResponse:
 @login_required
 def save_from_request(request: UserRequest, pk: UUID) -> HttpResponse:
     """Save the options of a Request as a profile."""
-    batch = changeable(request, pk)
+    batch = changeable(request, pk) if request.method == "POST" else visible(request, pk)
     form = SaveProfileForm(request.user, request.POST if request.method == "POST" else None)
     if form.is_valid():
         header: list[str] | None = None

@@ -105,6 +105,8 @@ def feed(owner: User) -> str:
 
 
 def setup(owner: User) -> str:
+    owner.set_unusable_password()
+    owner.save()
     path = make_first_account()
     assert path
     return path

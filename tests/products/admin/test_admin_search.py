@@ -1,5 +1,6 @@
 """Search in the admin: results, indexes and numbers of queries."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -171,7 +172,7 @@ def test_products_that_show_an_image_are_named_up_to_a_number(
     monkeypatch.setattr("products.admin.rows.NAMED_PRODUCTS", 2)
     batch = ingest(submit(ann, make_csv(*[(number, f"Chair {number}", URL) for number in range(4)])))
     shown = boss.get(f"{IMAGES}{batch.images.get().pk}/change/").content.decode()
-    assert shown.count('">1: Chair') + shown.count('">2: Chair') + shown.count('">3: Chair') == 2
+    assert len(re.findall(r'">\d: Chair', shown)) == 2
     assert "and others" in shown
 
 
