@@ -24,7 +24,7 @@ MAX_BORDER_DIFFERENCE = 10
 
 
 class Plan(NamedTuple):
-    """How an output comes out of a picture: scaled, then its middle cut or padded to ``size``."""
+    """Sizes of an output: of the scaled picture, and of its middle part or of the canvas around it."""
 
     scaled: Size
     size: Size

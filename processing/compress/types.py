@@ -30,7 +30,7 @@ def unsupported(what: str) -> CompressError:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """What one output is to be.
+    """Options of one output.
 
     ``format`` is ``jpeg``, ``webp``, ``avif`` or ``original``. Sizes are in pixels: ``width`` and ``height``
     are the box wanted, ``max_width`` and ``max_height`` the same for ``fit="inside"``. ``fit`` is ``inside``,
@@ -55,7 +55,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True)
 class Recipe(OutputOptions):
-    """What is to be made of a picture: an output as the inherited fields say, and further ``renditions``.
+    """Options of all outputs: the inherited fields are of the main one, ``renditions`` of the others.
 
     ``trim`` cuts off uniform borders. A picture smaller than ``min_width`` or ``min_height`` is refused.
     """

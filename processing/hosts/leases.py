@@ -101,7 +101,7 @@ class Leases:
 
     @property
     def are_shared(self) -> bool:
-        """Whether `renew` asks Redis, and may take a second."""
+        """True if leases are kept in Redis: then `renew` may take a second."""
         return self._script is not None
 
     def renew(self, requests: Mapping[str, LeaseRequest], limit: int) -> dict[str, Lease]:

@@ -208,7 +208,7 @@ class TriedSerializer(serializers.Serializer[Tried]):
 
 
 class EstimateSerializer(serializers.Serializer[TrialResult]):
-    """What a run of the whole catalogue would take, if all pictures were like these."""
+    """Estimated output size and duration of the whole catalogue, from the pictures of the trial."""
 
     bytes = serializers.IntegerField(help_text="Size of all outputs.")
     seconds = serializers.IntegerField(help_text="Duration of the run.")

@@ -73,7 +73,7 @@ class Attempt:
 
 
 class Made(NamedTuple):
-    """What was made of a picture, and the keys of the outputs if they are stored already."""
+    """A compressed picture, and the storage keys of its outputs; None if they are not stored yet."""
 
     result: Compressed
     keys: list[str] | None

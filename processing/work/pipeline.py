@@ -44,7 +44,7 @@ CLAIM_CHECK_SECONDS = 0.02
 
 
 class Room(NamedTuple):
-    """How many Images a lane may claim now, 0 if it has waited in vain, and of which hosts none."""
+    """The number of Images that a lane may claim now, 0 after a timeout, and the hosts to leave out."""
 
     images: int
     busy_hosts: list[str]

@@ -15,7 +15,7 @@ DEFAULT_NAME = "admin"
 
 
 def make_first_account() -> str | None:
-    """Make an administrator if nobody has a password to log in with.
+    """Create an administrator if no user has a password.
 
     Without ADMIN_PASSWORD, return the path of a page on which to choose one. The link ends with its use, and
     after PASSWORD_RESET_TIMEOUT. Raises ImproperlyConfigured for a password that is too weak.

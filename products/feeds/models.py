@@ -28,7 +28,7 @@ TOO_MANY_FEEDS = f"You have reached the limit of {MAX_FEEDS_PER_USER} feeds. Del
 
 
 class WhenUnchanged(models.TextChoices):
-    """What to do with a file that is the same as at the last run."""
+    """Action for a file that has not changed since the last run."""
 
     RUN = "run", "Run it"
     SKIP = "skip", "Skip it"

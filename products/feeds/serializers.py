@@ -102,7 +102,7 @@ class FeedSerializer(FeedDataSerializer):
 
 
 class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]):
-    """What is written of a feed. The answer is the whole feed."""
+    """Writable fields of a feed. The answer is the whole feed."""
 
     url = serializers.CharField(max_length=MAX_URL, validators=[validate_feed_url])
     profile = ProfileField(

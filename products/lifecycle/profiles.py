@@ -54,7 +54,11 @@ def choose_profile(
     """
     profiles = Profile.objects.usable_by(user)
     if wanted is None:
-        return _with_header(profiles.exclude(header_hash=""), file, encoding, sheet) if file else None
+        return (
+            _with_header(profiles.exclude(header_hash="").defer("header"), file, encoding, sheet)
+            if file
+            else None
+        )
     if not wanted:
         return None
     if found := profiles.named(wanted):

@@ -159,7 +159,7 @@ class Outcome:
 
     @property
     def bytes_taken(self) -> int:
-        """Those of `output_bytes` that were taken over."""
+        """The part of `output_bytes` that was taken over from earlier Images."""
         main = self.output.bytes if self.output and self.taken_from else 0
         return main + sum(one.output.bytes for one in self.renditions if one.taken_from)
 

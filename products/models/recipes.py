@@ -28,7 +28,7 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 
 
 class Fit(models.TextChoices):
-    """How a picture comes into its box."""
+    """Ways to fit a picture into its box of `width` and `height`."""
 
     INSIDE = "inside", "Fit inside"
     PAD = "pad", "Fit inside and pad"
@@ -36,7 +36,7 @@ class Fit(models.TextChoices):
 
 
 class Names(models.TextChoices):
-    """What the file names of outputs are made from."""
+    """Sources of the file names of outputs."""
 
     HASH = "hash", "Content hash"
     SOURCE = "source", "Source file name"

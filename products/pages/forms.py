@@ -231,7 +231,7 @@ class ProfileField(forms.CharField):
 
 def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bool:
     """Set the choices of a form's profile. Return whether there is any to choose."""
-    profiles = Profile.objects.usable_by(user)
+    profiles = Profile.objects.usable_by(user).only("name", "owner")
     names = [
         (str(one.pk), one.name if one.owner_id == user.pk else f"{one.name} (published)") for one in profiles
     ]
@@ -492,7 +492,7 @@ class RequestSearchForm(forms.Form):
 
 
 class BulkForm(forms.Form):
-    """What is to be done with several Requests."""
+    """An action on several Requests."""
 
     action = forms.ChoiceField(choices=[("cancel", "Cancel"), ("delete", "Delete")])
     confirmed = forms.BooleanField(required=False)

@@ -53,7 +53,7 @@ def api_of(batch: Request) -> Client:
 
 @pytest.fixture
 def made(monkeypatch: MonkeyPatch) -> list[int]:
-    """How many outputs each picture that was compressed has got."""
+    """The number of outputs of each picture that was compressed."""
     seen: list[int] = []
     here = compress_here
 

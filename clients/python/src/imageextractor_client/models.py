@@ -1,4 +1,4 @@
-"""What the API answers, as immutable values. Fields that this version does not know are ignored."""
+"""Answers of the API as immutable values. Fields that this version does not know are ignored."""
 
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
