@@ -8,10 +8,10 @@ from django.core.management import load_command_class
 
 from processing.compress import OutputOptions, Recipe
 from processing.work.known_pictures import known_picture_ids
-from products.api.serializers import SubmissionSerializer
+from products.api.options import SubmissionSerializer
 from products.catalogue import Reading
 from products.models import Request
-from products.pages.forms import DraftForm, OptionsForm, UploadForm
+from products.pages.upload_forms import DraftForm, OptionsForm, UploadForm
 
 READING = set(Reading.__annotations__)
 API = set(SubmissionSerializer().fields) - {"file"}

@@ -17,14 +17,8 @@ from processing.webhooks.models import (
 )
 from processing.webhooks.validators import validate_webhook_url
 from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, Tried
-from products.api.serializers import (
-    WEBHOOK_URL_HELP,
-    OptionsSerializer,
-    PictureFactsSchema,
-    ProfileSerializer,
-    RequestSerializer,
-    SubmissionSerializer,
-)
+from products.api.options import WEBHOOK_URL_HELP, OptionsSerializer, SubmissionSerializer
+from products.api.serializers import PictureFactsSchema, ProfileSerializer, RequestSerializer
 from products.catalogue import MAX_URL
 from products.models import Request
 from products.models.recipes import number_errors

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from rest_framework import serializers
 
-from products.api.serializers import KnownFieldsMixin
+from products.api.options import KnownFieldsMixin
 from products.models import Request
 
 

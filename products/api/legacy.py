@@ -14,7 +14,8 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 
-from products.api.serializers import CatalogueField, RequestSerializer
+from products.api.options import CatalogueField
+from products.api.serializers import RequestSerializer
 from products.api.views import UPLOAD_ERRORS, submit
 from products.catalogue import Catalogue
 from products.models import Image, Product, Request, RequestStatus

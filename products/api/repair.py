@@ -12,14 +12,9 @@ from rest_framework.response import Response
 
 from products import lifecycle
 from products.api.errors import Conflict
+from products.api.options import CatalogueField, KnownFieldsMixin, OptionsSerializer
 from products.api.schema import ErrorsSerializer
-from products.api.serializers import (
-    CatalogueField,
-    ImageSerializer,
-    KnownFieldsMixin,
-    OptionsSerializer,
-    RequestSerializer,
-)
+from products.api.serializers import ImageSerializer, RequestSerializer
 from products.catalogue import MAX_URL
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, Request

@@ -24,17 +24,11 @@ from rest_framework.views import APIView
 from products import lifecycle
 from products.api.downloads import ResultQuerySerializer, WorkbookResultQuerySerializer
 from products.api.filters import FilterBackend, ImageFilters, ProductFilters, RequestFilters
+from products.api.options import OptionsSerializer, SubmissionSerializer
 from products.api.parsers import JSONParser
 from products.api.repair import DetailsSerializer, RepairMixin
 from products.api.schema import ErrorsSerializer
-from products.api.serializers import (
-    ImageSerializer,
-    OptionsSerializer,
-    PreviewSerializer,
-    ProductSerializer,
-    RequestSerializer,
-    SubmissionSerializer,
-)
+from products.api.serializers import ImageSerializer, PreviewSerializer, ProductSerializer, RequestSerializer
 from products.api.sharing import ShareMixin
 from products.catalogue import Problem, Reading
 from products.lifecycle import preview_catalogue

@@ -6,7 +6,8 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from products.api.serializers import KnownFieldsMixin, ProfileNameSerializer
+from products.api.options import KnownFieldsMixin
+from products.api.serializers import ProfileNameSerializer
 from products.catalogue import MAX_URL
 from products.feeds.headers import check_headers
 from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged

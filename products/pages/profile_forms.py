@@ -12,7 +12,7 @@ from django.http import QueryDict
 from products.catalogue import Reading
 from products.models import Profile
 from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
-from products.pages.forms import ROLE, OptionsForm
+from products.pages.upload_forms import ROLE, OptionsForm
 
 MAX_NAME = 100
 

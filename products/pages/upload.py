@@ -23,9 +23,10 @@ from products.lifecycle import IdempotencyConflict, OptionsRefused, check_catalo
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Profile, Request
 from products.models.files import storage_checked
-from products.pages.forms import ROLE, DraftForm, UploadForm, describe_problems
+from products.pages.forms import describe_problems
 from products.pages.profile_forms import SaveProfileForm, with_profile
 from products.pages.profiles import header_and_columns
+from products.pages.upload_forms import ROLE, DraftForm, UploadForm
 from products.results.week import week_of
 from products.throttling import LimitReached
 

@@ -31,7 +31,7 @@ from processing.management.extraction.source import (
 from processing.workers import embedded
 from products import lifecycle
 from products.accounts.authentication import local_user
-from products.api.serializers import BaseUrlField, ColumnsField, EncodingField
+from products.api.options import BaseUrlField, ColumnsField, EncodingField
 from products.catalogue import CatalogueError, Reading
 from products.lifecycle import OptionsRefused
 from products.models import Request

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import BooleanField, Field, empty
 
-from products.api.serializers import OptionsSerializer
+from products.api.options import OptionsSerializer
 from products.models import Fit, Format, Names
 from products.models.recipes import RECIPE_OPTIONS
 

@@ -1,0 +1,384 @@
+"""Forms of the upload and the preview, with the options of an upload."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django import forms
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from products.catalogue import (
+    ENCODINGS,
+    UNKNOWN_ENCODING,
+    ColumnNames,
+    Head,
+    Problem,
+    Reading,
+    check_base_url,
+)
+from products.lifecycle import OptionsRefused, choose_profile
+from products.models import Fit, Format, Names, Profile
+from products.models.recipes import (
+    MAX_QUALITY,
+    MAX_SIDE,
+    MIN_QUALITY,
+    MUST_BE_YES_OR_NO,
+    choice_errors,
+    number_errors,
+    parse_background,
+    parse_renditions,
+    recipe_problems,
+)
+from products.pages.forms import describe_problems
+
+#: What a column may hold, as it is chosen above the first rows of a refused file.
+ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
+ROLE = "role "
+#: Most columns to choose from. Thousands would make a page of megabytes.
+MAX_COLUMN_CHOICES = 500
+#: A profile is chosen by the columns of the file.
+BY_HEADER = "by-header"
+
+
+class SideField(forms.IntegerField):
+    """A width or height in pixels, which may be left empty."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label,
+            min_value=1,
+            max_value=MAX_SIDE,
+            required=False,
+            error_messages=number_errors(1, MAX_SIDE),
+            help_text=help_text,
+        )
+
+
+class RenditionsField(forms.JSONField):
+    """Renditions as JSON text; an empty list for none."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the list of renditions."""
+        try:
+            return parse_renditions(value)
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return the text as it was sent. Django's own method would read it, and fail where it is invalid."""
+        return data
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        return super().prepare_value(value) if value else ""
+
+
+class YesNoInput(forms.CheckboxInput):
+    """A checkbox whose field sees what was sent."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name, False)
+
+
+class YesNoField(forms.BooleanField):
+    """Yes as a browser sends it, or as `true` and `1`; no if it is left out, or as `false` and `0`."""
+
+    widget = YesNoInput
+
+    def to_python(self, value: Any) -> bool:
+        text = str(value or "false").lower()
+        if text in {"on", "true", "1"}:
+            return True
+        if text in {"false", "0"}:
+            return False
+        raise ValidationError(MUST_BE_YES_OR_NO, "invalid")
+
+    def bound_data(self, data: Any, initial: Any) -> bool:
+        """Return whether the checkbox is checked when the form is shown again."""
+        try:
+            return self.to_python(data)
+        except ValidationError:
+            return False
+
+
+class OptionsForm(forms.Form):
+    """The options of a Request, by the names that `lifecycle.submit` takes."""
+
+    quality = forms.IntegerField(
+        label="Quality",
+        min_value=MIN_QUALITY,
+        max_value=MAX_QUALITY,
+        initial=50,
+        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
+        help_text="From 1 (smallest files) to 95 (best quality).",
+    )
+    format = forms.ChoiceField(
+        label="Format",
+        choices=Format.choices,
+        initial=Format.JPEG,
+        error_messages=choice_errors(Format),
+        help_text="File format of the compressed pictures.",
+    )
+    max_width = SideField(
+        "Maximum width", "In pixels. Wider pictures are scaled down. Leave empty for no limit."
+    )
+    max_height = SideField(
+        "Maximum height", "In pixels. Taller pictures are scaled down. Leave empty for no limit."
+    )
+    width = SideField("Width", "In pixels. Use it instead of the maximum width, with a fit.")
+    height = SideField("Height", "In pixels. Use it instead of the maximum height, with a fit.")
+    fit = forms.ChoiceField(
+        label="Fit",
+        choices=Fit.choices,
+        initial=Fit.INSIDE,
+        required=False,
+        error_messages=choice_errors(Fit),
+        help_text="How a picture is brought to this width and height. No picture is enlarged.",
+    )
+    background = forms.CharField(
+        label="Background",
+        required=False,
+        help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
+        "where the format can be, else white.",
+    )
+    trim = YesNoField(
+        label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
+    )
+    min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
+    min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
+    names = forms.ChoiceField(
+        label="File names",
+        choices=Names.choices,
+        initial=Names.HASH,
+        required=False,
+        error_messages=choice_errors(Names),
+        help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
+    )
+    renditions = RenditionsField(
+        label="Renditions",
+        required=False,
+        initial=list,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Further sizes of every picture, as JSON. For example "
+        "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
+    )
+    strict = YesNoField(
+        label="Strict",
+        required=False,
+        help_text="Reject the file if it has any invalid row or cell. Otherwise those are marked as failed.",
+    )
+    force = YesNoField(
+        label="Fetch all pictures again",
+        required=False,
+        help_text="Otherwise pictures that have not changed since your last request are reused.",
+    )
+
+    def clean_fit(self) -> str:
+        fit: str = self.cleaned_data["fit"]
+        return fit or Fit.INSIDE.value
+
+    def clean_names(self) -> str:
+        names: str = self.cleaned_data["names"]
+        return names or Names.HASH.value
+
+    def clean_background(self) -> str:
+        colour: str = self.cleaned_data["background"]
+        try:
+            return parse_background(colour) if colour else ""
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors.keys() & OptionsForm.base_fields.keys():
+            for option, sentence in recipe_problems(self.cleaned_options).items():
+                self.add_error(option, sentence)
+        return data
+
+    @property
+    def options(self) -> list[forms.BoundField]:
+        """The fields of this class, without those of subclasses."""
+        return [self[name] for name in OptionsForm.base_fields]
+
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The values of `options`."""
+        return {name: self.cleaned_data[name] for name in OptionsForm.base_fields}
+
+    def focus_first_error(self) -> None:
+        """Set the keyboard focus of the page to the first invalid field."""
+        for name in self.fields:
+            if name in self.errors:
+                self.fields[name].widget.attrs["autofocus"] = True
+                return
+
+
+class ProfileField(forms.CharField):
+    """The name or id of a profile; empty for none."""
+
+    def __init__(self, help_text: str, **kwargs: Any) -> None:
+        widget = forms.Select()
+        super().__init__(label="Profile", required=False, help_text=help_text, widget=widget, **kwargs)
+
+
+def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bool:
+    """Set the choices of a form's profile. Return whether there is any to choose."""
+    profiles = Profile.objects.usable_by(user).only("name", "owner")
+    names = [
+        (str(one.pk), one.name if one.owner_id == user.pk else f"{one.name} (published)") for one in profiles
+    ]
+    cast(forms.Select, form.fields["profile"].widget).choices = [*others, ("", "None"), *names]
+    return bool(names)
+
+
+class UploadForm(OptionsForm):
+    """A catalogue with its options."""
+
+    file = forms.FileField(
+        label="Catalogue",
+        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
+        allow_empty_file=True,  # reading the catalogue gives a better error message
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
+    )
+    profile = ProfileField(
+        "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+        self.chosen: Profile | None = None
+        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "The one for the columns of the file"))
+
+    @property
+    def wanted(self) -> str | None:
+        """The profile that is asked for, as in `choose_profile`."""
+        name = self.cleaned_data.get("profile", "")
+        return None if name == BY_HEADER or "profile" not in self.data else name
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            self.chosen = choose_profile(self._user, self.cleaned_data.get("file"), self.wanted)
+        except OptionsRefused as error:
+            self.add_error("profile", error.problems["profile"])
+        return super().clean()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were changed in the form."""
+        changed = [name for name in self.changed_data if name in OptionsForm.base_fields]
+        is_box = {name: isinstance(field, forms.BooleanField) for name, field in self.fields.items()}
+        return {name: self.cleaned_data[name] for name in changed if name in self.data or is_box[name]}
+
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The options of the form. Those of the chosen profile replace what was not changed."""
+        options = super().cleaned_options
+        return {**options, **self.chosen.upload_options, **self.given} if self.chosen else options
+
+    def add_problems(self, problems: list[Problem]) -> None:
+        """Show the problems of a refused catalogue as errors of the file field."""
+        self.add_error("file", [ValidationError(text) for text in describe_problems(problems)])
+
+
+class DraftForm(OptionsForm):
+    """The options for reading an uploaded catalogue, and those of its Request.
+
+    Columns are chosen by the fields `serial`, `name` and `images`, or by a role for each column, whose field
+    is `role ` and the name of the column. Roles count first.
+    """
+
+    serial = forms.ChoiceField(label="Serial number", required=False)
+    name = forms.ChoiceField(label="Product name", required=False)
+    images = forms.MultipleChoiceField(
+        label="Picture URLs", widget=forms.CheckboxSelectMultiple, help_text="Select one or more columns."
+    )
+    encoding = forms.ChoiceField(
+        label="Encoding",
+        required=False,
+        choices=[("", "Detect automatically"), *((name, name) for name in sorted(ENCODINGS))],
+        error_messages={"invalid_choice": UNKNOWN_ENCODING},
+        help_text="Choose another encoding if letters look wrong in the preview.",
+    )
+    base_url = forms.CharField(
+        label="Base URL",
+        required=False,
+        max_length=2000,
+        help_text="Added in front of relative paths. With https://shop.example/media, the path /a/chair.jpg "
+        "becomes https://shop.example/media/a/chair.jpg.",
+    )
+    sheet = forms.ChoiceField(label="Sheet", required=False)
+    profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The profile whose options the page shows.
+    shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, user: User, head: Head, data: QueryDict | None = None, **kwargs: Any) -> None:
+        names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
+        self._ambiguous: list[str] = []
+        super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
+        self.has_profiles = offer_profiles(self, user)
+        self._has_sheets = len(head.sheets) > 1
+        sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
+        cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
+        columns = [(name, name) for name in names]
+        for field in ("serial", "name"):
+            cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
+        cast(forms.MultipleChoiceField, self.fields["images"]).choices = columns
+
+        for index, name in enumerate(dict.fromkeys(names)):
+            role = forms.ChoiceField(label=name, required=False, choices=[*ROLES.items()])
+            role.widget.attrs["id"] = f"role-{index}"
+            self.fields[ROLE + name] = role
+
+    def _with_roles(self, data: QueryDict, names: Sequence[str]) -> QueryDict:
+        """Return the data with the columns that are chosen by their roles, and with roles for the others."""
+        data = data.copy()
+        for field in ("serial", "name", "images"):
+            if chosen := [name for name in dict.fromkeys(names) if data.get(ROLE + name) == field]:
+                data.setlist(field, chosen)
+                if field != "images" and len(chosen) > 1:
+                    self._ambiguous.append(field)
+            for name in filter(None, data.getlist(field)):
+                data.setdefault(ROLE + name, field)
+        return data
+
+    def clean(self) -> dict[str, Any]:
+        for field in self._ambiguous:
+            self.add_error(field, ValidationError("Choose this for one column only.", "ambiguous"))
+        return super().clean()
+
+    def roles(self, columns: Sequence[str]) -> list[tuple[str, forms.BoundField | None]]:
+        """Return each column with the field for its role; None without a name, or with an earlier one's."""
+        fields = {name: self[ROLE + name] for name in columns if ROLE + name in self.fields}
+        return [(name, fields.pop(name, None)) for name in columns]
+
+    def clean_base_url(self) -> str:
+        url: str = self.cleaned_data["base_url"]
+        try:
+            return check_base_url(url) if url else ""
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid_url") from error
+
+    @property
+    def sheets(self) -> list[forms.BoundField]:
+        """The field for the sheet where there are several."""
+        return [self["sheet"]] if self._has_sheets else []
+
+    @property
+    def columns(self) -> list[forms.BoundField]:
+        """The fields that assign columns."""
+        return [self["serial"], self["name"], self["images"]]
+
+    @property
+    def reading(self) -> Reading:
+        """The options for reading the file, by the names that `lifecycle.submit` takes."""
+        data = self.cleaned_data
+        columns: ColumnNames = {"serial": data["serial"], "name": data["name"], "images": data["images"]}
+        return {
+            "encoding": data["encoding"],
+            "columns": columns,
+            "base_url": data["base_url"],
+            "sheet": data["sheet"],
+        }
