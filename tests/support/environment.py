@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
-KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_", "COVERAGE_")
+KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_", "COVERAGE_")
 
 
 def clean_environment(data_dir: str) -> dict[str, str]:
