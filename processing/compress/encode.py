@@ -90,7 +90,9 @@ def encode(
 
 def with_smallest_scans(jpeg: bytes) -> bytes:
     """Return a JPEG with the same pixels in progressive scans, if that is smaller."""
-    return min(jpeg, mozjpeg.optimize(jpeg), key=len)
+    with suppress(ValueError):  # which it has for lack of memory
+        jpeg = min(jpeg, mozjpeg.optimize(jpeg), key=len)
+    return jpeg
 
 
 def _saved(image: Image.Image, format: str, **settings: object) -> bytes:
