@@ -8,10 +8,12 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.management.color import Style
 from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import override_settings
 
 from tests.support.names import Names
 
@@ -28,16 +30,27 @@ def required(variable: str) -> str:
     return pytest.exit(f"{variable} is not set: run `make test`, which starts the servers", returncode=4)
 
 
-@pytest.fixture(autouse=True)
-def plain_static_files(settings: "Settings") -> None:
-    """Static files as they lie: nothing has collected them for a test.
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_all_tests(django_test_environment: None) -> Iterator[None]:
+    """Static files as they lie, since nothing has collected them for a test, and passwords that cost nothing.
 
     They are looked up when asked for, since each client of a test would list them all.
     """
-    settings.WHITENOISE_AUTOREFRESH = True
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
+    static_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(
+        WHITENOISE_AUTOREFRESH=True,
+        STORAGES=django_settings.STORAGES | {"staticfiles": static_files},
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+    ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unrecorded_templates() -> Iterator[None]:
+    """No test asks which templates an answer was made of. To copy their contexts takes time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.test.client.store_rendered_templates", lambda *_arguments, **_options: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +109,8 @@ def django_db_modify_db_settings(
     if pytestconfig.option.quick:
         # A file and not memory: threads have connections of their own, which wait for each other's locks.
         connection.settings_dict["TEST"]["NAME"] = str(Path(os.environ["DATA_DIR"], "test.sqlite3"))
+        # The file need not outlive a power failure, so that nothing waits for the disk.
+        connection.settings_dict["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
     else:
         required("DATABASE_URL")
         required("REDIS_URL")

@@ -307,8 +307,10 @@ class Pipeline:
                 return
 
     async def _wait_for_end(self) -> None:
-        """Wait until one of the Requests of which attempts were made has nothing in hand."""
-        while all(self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made):
+        """Wait until a Request of which attempts were made has nothing in hand, or the pipeline closes."""
+        while not self._closed and all(
+            self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made
+        ):
             self.slots.ended.clear()
             await self.slots.ended.wait()
 
@@ -327,6 +329,7 @@ class Pipeline:
         await self._renew(self.slots.wanted())  # of nothing, which returns the leases
         self._closed = True
         self._flush_is_due.set()
+        self.slots.ended.set()
         await asyncio.wait([self._flusher], timeout=max(FLUSH_SECONDS, ends_at - _now()))
         self._flusher.cancel()
         await self._attempts.close()
