@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -13,7 +13,7 @@ from django.core.management.color import Style
 from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.test import override_settings
+from django.test import client, override_settings
 
 from tests.support.names import Names
 
@@ -46,10 +46,16 @@ def settings_of_all_tests(django_test_environment: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def unrecorded_templates() -> Iterator[None]:
-    """No test asks which templates an answer was made of. To copy their contexts takes time."""
+def contexts_of_answers() -> Iterator[None]:
+    """The `context` of an answer is that of its own template: to copy those of all its widgets takes time."""
+    record = client.store_rendered_templates
+
+    def record_first(store: dict[str, Any], *arguments: Any, **options: Any) -> None:
+        if "context" not in store:
+            record(store, *arguments, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.test.client.store_rendered_templates", lambda *_arguments, **_options: None)
+        patch.setattr(client, "store_rendered_templates", record_first)
         yield
 
 
