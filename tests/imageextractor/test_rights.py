@@ -224,6 +224,7 @@ def test_every_call_that_changes_something_has_a_line(anns: Anns) -> None:
     assert {route for _method, route in CALLS} <= set(OWN)
 
 
+@pytest.mark.needs("more time")
 def test_a_call_is_accepted_from_those_who_have_the_right_alone(
     anns: Anns, client: Client, subtests: pytest.Subtests
 ) -> None:
@@ -258,6 +259,7 @@ def assert_accepted(answer: Any, kind: str, route: str, right: str) -> None:
         assert ("whsec_" in answer.content.decode()) == (right == SECRET), kind
 
 
+@pytest.mark.needs("more time")
 def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_refused(
     anns: Anns, subtests: pytest.Subtests
 ) -> None:

@@ -82,12 +82,15 @@ def test_what_is_neither_yes_nor_no_is_refused(api: Client, client: Client, ann:
     ("option", "value"),
     [
         ("encoding", "klingon"),
+        ("encoding", "utf-7"),
+        ("base_url", "/p"),
         ("base_url", "ftp://shop.example/"),
         ("base_url", "shop"),
         ("columns", "{"),
         ("columns", '{"serial": [1]}'),
         ("columns", '{"price": "Price"}'),
         ("columns", '{"images": []}'),
+        ("columns", '{"image": []}'),
     ],
 )
 def test_wrong_options_for_reading_are_refused_with_one_sentence_everywhere(
@@ -99,6 +102,7 @@ def test_wrong_options_for_reading_are_refused_with_one_sentence_everywhere(
     assert error["attr"].partition(".")[0] == option
     with pytest.raises(CommandError) as caught:
         call_command("extract", "catalogue.csv", f"--{option.replace('_', '-')}={value}")
+    assert f"argument --{option.replace('_', '-')}: " in str(caught.value)
     assert error["detail"] in str(caught.value)
     if option != "columns":  # whose names are chosen from those of the file
         client.force_login(ann)

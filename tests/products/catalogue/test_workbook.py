@@ -202,7 +202,7 @@ def test_rows_that_are_wider_than_all_sense_add_up_to_too_much(monkeypatch: pyte
     assert refusal_of(with_rows(wide)) == "workbook_too_large"
 
 
-@pytest.mark.sample("rows", keep=1)
+@pytest.mark.needs("more time")
 @pytest.mark.parametrize(
     "rows",
     [
@@ -236,6 +236,7 @@ def repeated(count: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.needs("more time")
 def test_a_text_that_many_rows_share_counts_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbook, "MAX_TEXT_CHARS", 5_000_000)
     data = repeated(60)
@@ -246,6 +247,7 @@ def test_a_text_that_many_rows_share_counts_in_each(monkeypatch: pytest.MonkeyPa
     assert [problem.code for problem in refused.value.problems] == ["workbook_too_large"]
 
 
+@pytest.mark.needs("more time")
 def test_columns_are_found_in_a_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[list[str]] = []
 
