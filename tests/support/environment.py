@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
+#: To compile all tests takes each process seconds, so that bytecode is always written.
+DROPPED_VARIABLES = ("PYTHONDONTWRITEBYTECODE",)
 KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_", "COVERAGE_")
 
 
@@ -16,7 +18,7 @@ def clean_environment(data_dir: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
+        if (name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)) and name not in DROPPED_VARIABLES
     }
     return kept | {
         "DATA_DIR": data_dir,
