@@ -126,7 +126,7 @@ def django_db_modify_db_settings(
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """After a test with transactions of its own all rows go but those that Django itself has made.
 
-    To make content types and permissions anew was a quarter of what such a test took, and to truncate all tables,
+    To make content types and permissions anew was a quarter of what such a test took. To truncate all tables,
     most of them empty, makes PostgreSQL write a hundred files.
     """
     from django.contrib.auth.models import Permission
