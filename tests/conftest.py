@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ def required(variable: str) -> str:
     if value := os.environ.get(variable):
         return value
     return pytest.exit(f"{variable} is not set: run `make test`, which starts the servers", returncode=4)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the garbage collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
