@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from processing import measurements
@@ -30,8 +31,10 @@ from processing.compress import (
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
 from processing.http.transport import GuardedTransport
+from processing.storage.direct_puts import DirectPuts
 from processing.storage.names import readable_name
-from processing.storage.outputs import StorageError, is_local, is_stored, store
+from processing.storage.outputs import StorageError, is_local, is_stored, output_key, save, store
+from processing.storage.s3 import PictureStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import Account, ByteBudget
 from processing.work.claim import ClaimedImage
@@ -102,12 +105,15 @@ class AttemptMaker:
         self._codec = FairThreads(cpus, "codec")
         self._children = FairThreads(max(1, cpus // 2), "child")
         self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
+        self._puts = DirectPuts(default_storage) if isinstance(default_storage, PictureStorage) else None
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
         self._bytes = ByteBudget(MAX_BYTES_IN_HAND)
 
     async def close(self) -> None:
         """Close kept connections, and start nothing more in threads."""
         await self._transport.aclose()
+        if self._puts:
+            await self._puts.close()
         self._codec.close()
         self._children.close()
         self._storage_threads.shutdown(wait=False, cancel_futures=True)
@@ -181,7 +187,7 @@ class AttemptMaker:
         if missing := [index for index, name in enumerate(names) if name not in taken]:
             result, keys = await self._compress(image, data, recipe.only(missing))
             if keys is None:
-                keys = await _in(self._storage_threads, _store, image, result)
+                keys = await self._upload(image, result)
             stored = self._stored(result, keys)
             outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
             if "" not in taken:  # else the saving was counted when the main output was made
@@ -239,6 +245,18 @@ class AttemptMaker:
                 if timeouts == MAX_TIMEOUTS:
                     raise
 
+    async def _upload(self, image: ClaimedImage, result: Compressed) -> list[str]:
+        """Store all outputs of a picture on S3 and return their keys. Raises StorageError."""
+        keys = []
+        for made in result.outputs:
+            start = time.monotonic()
+            key = output_key(made.data, made.extension, _name(image))
+            if not (self._puts and await self._puts.put(key, made.data)):
+                await _in(self._storage_threads, save, key, made.data)
+            measurements.observe_store(time.monotonic() - start)
+            keys.append(key)
+        return keys
+
     def _stored(self, result: Compressed, keys: list[str]) -> list[StoredOutput]:
         """Return the outputs that were stored under these keys."""
         self._slots.resume_claims()
@@ -262,14 +280,17 @@ def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Ma
 
 
 def _store(image: ClaimedImage, result: Compressed) -> list[str]:
-    """Store all outputs of a picture and return their keys. Raises StorageError."""
-    name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+    """Store all outputs of a picture in local files and return their keys. Raises StorageError."""
     keys = []
     for made in result.outputs:
         start = time.monotonic()
-        keys.append(store(made.data, made.extension, name))
+        keys.append(store(made.data, made.extension, _name(image)))
         measurements.observe_store(time.monotonic() - start)
     return keys
+
+
+def _name(image: ClaimedImage) -> str:
+    return readable_name(image.url) if image.batch.names == Names.SOURCE else ""
 
 
 async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:

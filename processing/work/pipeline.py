@@ -87,6 +87,11 @@ class Pipeline:
         """True once the worker claims nothing more."""
         return self.slots.stopping
 
+    @property
+    def is_idle(self) -> bool:
+        """True if no Image is held and no lane feeds."""
+        return self.slots.empty.is_set()
+
     @contextmanager
     def fed_with(self, batch: Request) -> Iterator[bool]:
         """Yield whether this thread is the only lane of a Request in this process.
