@@ -99,6 +99,7 @@ class PictureStorage(FileStorage):
         data, parameters = content.read(), self._get_write_parameters(name, content)
         self.client.put_object(Bucket=self.bucket_name, Key=name, Body=data, **parameters)
         self._templates[name.rpartition(".")[2]] = Template.of(self._sent.request, name, data)
+        del self._sent.request  # which holds the picture
         return name
 
     def _note_request(self, request: Any, **_: Any) -> None:

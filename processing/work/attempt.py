@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
+from processing.http.guard import note_lookups
 from processing.http.transport import GuardedTransport
 from processing.storage.direct_puts import DirectPuts
 from processing.storage.names import readable_name
@@ -140,6 +141,7 @@ class AttemptMaker:
         return Attempt(image, outcome)
 
     async def _make(self, image: ClaimedImage) -> Attempt:
+        lookups = note_lookups()
         with self._bytes.account() as account:
             try:
                 known = image.known or {}
@@ -147,10 +149,22 @@ class AttemptMaker:
                     known = await _in(self._storage_threads, _still_stored, known)
                 fetched = await self._fetch(image, _common_version(known, image.batch), account)
             finally:
-                self._on_fetched(image)
+                self._end_fetch(image, lookups)
             version = fetched.version
             taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
             return Attempt(image, await self._complete(image, fetched.data, taken), version)
+
+    def _end_fetch(self, image: ClaimedImage, lookups: list[Future[Any]]) -> None:
+        """Free the slot of a host, as soon as the threads that look up names for it are free as well.
+
+        So names that a nameserver does not answer for leave threads to other hosts and other owners.
+        """
+        going_on = [asyncio.wrap_future(lookup) for lookup in lookups if not lookup.done()]
+        if going_on:
+            ended = asyncio.gather(*going_on, return_exceptions=True)
+            ended.add_done_callback(lambda _: self._on_fetched(image))
+        else:
+            self._on_fetched(image)
 
     async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
         start = time.monotonic()
