@@ -78,11 +78,11 @@ class WorkerMiddleware(dramatiq.Middleware):
             self._progress.end()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
-        if _takes_pictures(worker):
-            pipeline.current().stop()
         for thread in worker.workers:
             thread.stop()  # before they are woken, so that they do not wait again
         worker.work_queue.close()
+        if _takes_pictures(worker):
+            pipeline.current().stop()
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
         if _takes_pictures(worker):
