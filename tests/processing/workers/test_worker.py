@@ -256,6 +256,19 @@ def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, or
     assert batch.images.filter(crashes=1).count() == 3
 
 
+@pytest.mark.needs("Redis")
+def test_a_worker_whose_claims_cannot_be_released_stops_all_the_same(
+    broker: Broker, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    def fail(pipeline: Pipeline) -> None:
+        raise OperationalError
+
+    with dramatiq_worker():
+        monkeypatch.setattr(Pipeline, "stop", fail)
+    assert "OperationalError" in caplog.text
+    assert not Worker.objects.exists()
+
+
 # --- The heart ---
 
 
