@@ -18,7 +18,13 @@ from processing.webhooks.models import (
 from processing.webhooks.validators import validate_webhook_url
 from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, Tried
 from products.api.options import WEBHOOK_URL_HELP, OptionsSerializer, SubmissionSerializer
-from products.api.serializers import PictureFactsSchema, ProfileSerializer, RequestSerializer
+from products.api.serializers import (
+    SOURCE_FACTS,
+    OutputFactsSchema,
+    PictureFactsSchema,
+    ProfileSerializer,
+    RequestSerializer,
+)
 from products.catalogue import MAX_URL
 from products.models import Request
 from products.models.recipes import number_errors
@@ -180,9 +186,10 @@ class TriedSerializer(serializers.Serializer[Tried]):
 
     @extend_schema_field(PictureFactsSchema)
     def get_source(self, picture: Tried) -> dict[str, Any] | None:
-        return asdict(picture.made.source) if picture.made else None
+        made = picture.made
+        return {name: getattr(made.source, name) for name in SOURCE_FACTS} if made else None
 
-    @extend_schema_field(PictureFactsSchema)
+    @extend_schema_field(OutputFactsSchema)
     def get_output(self, picture: Tried) -> dict[str, Any] | None:
         return asdict(picture.made.output) if picture.made else None
 

@@ -18,11 +18,10 @@ from products.catalogue import (
     check_base_url,
 )
 from products.lifecycle import OptionsRefused, choose_profile
-from products.models import Fit, Format, Names, Profile
+from products.models import Effort, Fit, Format, Names, Profile
+from products.models.quality import DEFAULT_QUALITY, QualityFormField
 from products.models.recipes import (
-    MAX_QUALITY,
     MAX_SIDE,
-    MIN_QUALITY,
     MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
@@ -106,13 +105,11 @@ class YesNoField(forms.BooleanField):
 class OptionsForm(forms.Form):
     """The options of a Request, by the names that `lifecycle.submit` takes."""
 
-    quality = forms.IntegerField(
+    quality = QualityFormField(
         label="Quality",
-        min_value=MIN_QUALITY,
-        max_value=MAX_QUALITY,
-        initial=50,
-        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
-        help_text="From 1 (smallest files) to 95 (best quality).",
+        initial=DEFAULT_QUALITY,
+        help_text="From 1 (smallest files) to 95 (best quality). With auto, each picture gets the lowest at "
+        "which it still looks like its source.",
     )
     format = forms.ChoiceField(
         label="Format",
@@ -142,6 +139,14 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
+    )
+    effort = forms.ChoiceField(
+        label="Effort",
+        choices=Effort.choices,
+        initial=Effort.BALANCED,
+        required=False,
+        error_messages=choice_errors(Effort),
+        help_text="Smaller files take longer. Pictures look the same.",
     )
     trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
@@ -178,6 +183,10 @@ class OptionsForm(forms.Form):
     def clean_fit(self) -> str:
         fit: str = self.cleaned_data["fit"]
         return fit or Fit.INSIDE.value
+
+    def clean_effort(self) -> str:
+        effort: str = self.cleaned_data["effort"]
+        return effort or Effort.BALANCED.value
 
     def clean_names(self) -> str:
         names: str = self.cleaned_data["names"]
