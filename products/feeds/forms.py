@@ -5,13 +5,12 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from products.catalogue import MAX_URL
 from products.feeds.headers import NAMED_TWICE, check_headers
 from products.feeds.models import Feed
 from products.feeds.schedule import check_schedule, time_zones
-from products.feeds.serializers import save_settings
+from products.feeds.serializers import save_new, save_settings
 from products.feeds.validators import validate_feed_url
 from products.models import Profile
 
@@ -112,6 +111,4 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
             return stored
         for name, value in changed.items():
             setattr(feed, name, value)
-        feed.next_run_at = feed.next_after(timezone.now())
-        feed.save()
-        return feed
+        return save_new(feed)

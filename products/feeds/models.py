@@ -18,7 +18,7 @@ from django.utils.crypto import constant_time_compare
 from products.encryption import Encryption, UnreadableSecret
 from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, next_moment
 from products.models import Profile, Request, RequestStatus
-from products.models.owned import OwnedQuerySet
+from products.models.owned import OwnedQuerySet, save_fields
 from products.models.states import Sweep
 
 #: Headers may carry passwords, and `latest_url` shows the secret: both are needed again as they were.
@@ -158,7 +158,7 @@ class Feed(models.Model):
     def rotate_secret(self) -> None:
         """Replace the secret of `latest_url`. The previous URL is invalid from then on."""
         self.encrypted_secret = new_encrypted_secret()
-        self.save(update_fields=["encrypted_secret"])
+        save_fields(self, ["encrypted_secret"])
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return when the feed runs next after `moment`; None while it is disabled or has no schedule."""
@@ -168,9 +168,13 @@ class Feed(models.Model):
 
     @property
     def latest(self) -> Request | None:
-        """The Request whose result is served: that of the latest run that is completed and not held."""
-        good = (RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS)
-        runs = self.runs.good().filter(request__status__in=good).exclude(request__sweep=Sweep.DELETE)
+        """The Request whose result is served: that of the latest run that is completed and not held.
+
+        While it is retried it stays the one, with the result that it had before.
+        """
+        bad = (RequestStatus.FAILED, RequestStatus.CANCELED)
+        present = self.runs.good().exclude(request=None).exclude(request__sweep=Sweep.DELETE)
+        runs = present.exclude(request__status__in=bad)
         run = runs.select_related("request").first()
         return run.request if run else None
 

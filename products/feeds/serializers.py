@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -14,6 +15,7 @@ from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged
 from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, check_schedule, time_zones
 from products.feeds.validators import validate_feed_url
 from products.models import Profile, RequestStatus
+from products.models.owned import save_fields
 
 #: Every status that `last_run` may have.
 STATUSES = [*FeedRunStatus.choices, (RequestStatus.PENDING.value, RequestStatus.PENDING.label)]
@@ -142,10 +144,7 @@ class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]
         return name
 
     def create(self, validated_data: dict[str, Any]) -> Feed:
-        feed = Feed(**validated_data)
-        feed.next_run_at = feed.next_after(timezone.now())
-        feed.save(force_insert=True)
-        return feed
+        return save_new(Feed(**validated_data))
 
     def update(self, instance: Feed, validated_data: dict[str, Any]) -> Feed:
         save_settings(instance, validated_data)
@@ -155,8 +154,20 @@ class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]
         return dict(FeedSerializer(instance, context=self.context).data)
 
 
+def save_new(feed: Feed) -> Feed:
+    """Save a new feed, whose first run is the next one of its schedule."""
+    feed.next_run_at = feed.next_after(timezone.now())
+    with transaction.atomic():
+        feed.profile = Profile.objects.kept(feed.profile)
+        feed.save(force_insert=True)
+    return feed
+
+
 def save_settings(feed: Feed, changed: dict[str, Any]) -> None:
-    """Save these fields of a feed alone, since workers change others at the same time."""
+    """Save these fields of a feed alone, since workers change others at the same time.
+
+    Raises ObjectDoesNotExist if it has been deleted.
+    """
     before = [getattr(feed, name) for name in TIMING]
     for name, value in changed.items():
         setattr(feed, name, value)
@@ -164,4 +175,6 @@ def save_settings(feed: Feed, changed: dict[str, Any]) -> None:
     if [getattr(feed, name) for name in TIMING] != before:
         feed.next_run_at = feed.next_after(timezone.now())
         fields.add("next_run_at")
-    feed.save(update_fields=fields)
+    with transaction.atomic():
+        feed.profile = Profile.objects.kept(feed.profile)
+        save_fields(feed, fields)

@@ -40,6 +40,12 @@ def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User)
     assert "Spring" in body(api.get("/feeds/"))
 
 
+def test_the_page_of_a_feed_is_one_of_feeds_in_the_navigation(api: Client, ann: User) -> None:
+    link = '<a id="nav-feeds" href="/feeds/" aria-current="{}">Feeds</a>'
+    assert link.format("page") in body(api.get("/feeds/"))
+    assert link.format("true") in body(api.get(make_feed(ann).get_absolute_url()))
+
+
 def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
     post(api, every="other", cron="*/5 * * * *")
     feed = Feed.objects.get()
