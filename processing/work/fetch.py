@@ -173,17 +173,16 @@ async def _answer(transport: httpx.AsyncBaseTransport, chain: RequestChain) -> A
     except httpx.TooManyRedirects as error:
         raise FetchError("too_many_redirects", str(error), permanent=True) from error
     except httpx.HTTPError as error:
-        raise _fetch_error(error, request.url.host) from error
+        raise fetch_error(error, request.url.host) from error
 
 
-def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
+def fetch_error(error: httpx.HTTPError, host: str, allowed_by: str = "FETCH_ALLOWED_NETWORKS") -> FetchError:
+    """Return an error of httpx as a FetchError. `allowed_by` is the setting that allows private addresses."""
     code, permanent = classify(error)
     match code:
         case "blocked_address":
-            detail = (
-                f"{host} is in a private network. The operator of this service can allow it with "
-                "FETCH_ALLOWED_NETWORKS."
-            )
+            operator = f"The operator of this service can allow it with {allowed_by}."
+            detail = f"{host} is in a private network. {operator}"
         case "dns" if permanent:
             detail = f"There is no host named {host}."
         case "dns":
@@ -213,7 +212,7 @@ async def _body(
     host = response.request.url.host
     if not response.is_success:
         await _drain(response)
-        raise _status_error(response, host)
+        raise status_error(response, host)
     length = response.headers.get("Content-Length", "0")
     received, body = 0, BytesIO()  # a list of pieces would hold the data twice when joined
     try:
@@ -258,7 +257,8 @@ def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(cast(httpx.AsyncByteStream, response.stream))
 
 
-def _status_error(response: httpx.Response, host: str) -> FetchError:
+def status_error(response: httpx.Response, host: str) -> FetchError:
+    """Return the error of a response that is no success."""
     status = response.status_code
     status_line = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
     return FetchError(

@@ -1,6 +1,7 @@
 """The API of feeds, and the download of their latest result."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 from django.conf import settings
@@ -24,7 +25,7 @@ from products.api.errors import Conflict
 from products.api.schema import ErrorsSerializer
 from products.api.views import FilteredViewSet, Pagination
 from products.feeds import runs
-from products.feeds.latest import latest_result, version_of
+from products.feeds.latest import ResultChanged, latest_result, version_of
 from products.feeds.models import TOO_MANY_FEEDS, Feed
 from products.feeds.serializers import FeedSerializer, FeedSettingsSerializer
 from products.results import download, download_name
@@ -108,9 +109,17 @@ def latest_csv(request: HttpRequest, pk: Any, secret: str) -> HttpResponseBase:
     )
     response: HttpResponseBase | None = get_conditional_response(request, etag=etag)
     if response is None:
-        pieces = latest_result(batch, replace=style == "replace")
+        pieces = _breaking_off(latest_result(batch, replace=style == "replace"))
         response = download(pieces, download_name(batch, "replaced" if style else "result"), "text/csv")
     response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"
     response["X-Robots-Tag"] = "noindex, nofollow"
     return response
+
+
+def _breaking_off(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a result. Break the connection if it was changed, so that the client has no whole file."""
+    try:
+        yield from pieces
+    except ResultChanged as error:
+        raise ConnectionAbortedError(str(error)) from error

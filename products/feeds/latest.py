@@ -6,15 +6,15 @@ from products.models import Request
 from products.results.result_csv import result_csv
 
 
-class ResultChanged(ConnectionAbortedError):
+class ResultChanged(Exception):
     """The Request was changed while its result was read, which may therefore be a mixture."""
 
 
 def latest_result(batch: Request, *, replace: bool = False) -> Iterator[bytes]:
     """Yield the result of a Request, as it was before a retry that is under way.
 
-    Raises ResultChanged, so that a connection breaks, if the Request was changed meanwhile. A client then has
-    an incomplete response, not a file of which one half is older than the other.
+    Raises ResultChanged at its end if the Request was changed meanwhile: one half may be older than the
+    other.
     """
     return _whole(batch, _state_of(batch), result_csv(batch, replace=replace, before_run=True))
 

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from products.feeds import deliveries
 from products.feeds.models import Feed, FeedRun, FeedRunQuerySet, FeedRunStatus
 from products.feeds.signals import alerted, run_started
 from products.models import Request, RequestStatus
@@ -188,6 +189,8 @@ def finish(batch: Request) -> None:
         if batch.status == RequestStatus.FAILED:
             run.error = batch.error or NO_PICTURE
     run.save()
+    if run.status in FeedRun.GOOD:
+        deliveries.plan(run.feed_id)
     if before != FeedRunStatus.HELD and run.status == FeedRunStatus.HELD:
         _alert(run.feed_id, HELD)
     elif before == FeedRunStatus.PROCESSING and run.status == FeedRunStatus.FAILED:
@@ -220,6 +223,7 @@ def confirm(feed: Feed) -> bool:
         run = held.select_related("request").first()
         if run is None or run.request is None or run.request.is_active:
             return False
+        deliveries.plan(feed.pk)
         return held.update(status=run.request.status, error="") == 1
 
 

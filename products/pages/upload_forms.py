@@ -294,7 +294,7 @@ class UploadForm(OptionsForm):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that count instead of those of the profile: all that it shows, else what was changed."""
+        """The options that count instead of those of the profile: all it shows, else what was changed."""
         is_shown = self.wanted is not None and self.cleaned_data.get("shown_profile") == self.wanted
         options = {}
         for name in OptionsForm.base_fields:

@@ -53,6 +53,10 @@ ROWS = """
 SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
 FROM change WHERE place = %s ORDER BY number
 """
+SOME = """
+SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM change
+WHERE kind IN ({kinds}) AND (place, number) > (%s, %s) ORDER BY place, number LIMIT %s
+"""
 #: Pictures of one statement.
 PAGE_IMAGES = 1000
 COUNTS = "SELECT kind, COUNT(*) FROM change GROUP BY kind"
@@ -108,6 +112,28 @@ class Change(NamedTuple):
     earlier_output_url: str
     error: str
     renditions: dict[str, tuple[str, str]]
+
+
+class ChangedPicture(NamedTuple):
+    """A picture that changed. Its place in the order of all is `place`, then `number`.
+
+    `has_output` and `had_output` say whether there is a stored output now, and was one before.
+    """
+
+    place: int
+    number: int
+    kind: str
+    url: str
+    has_output: bool
+    had_output: bool
+
+
+def changed_pictures(
+    now: State, earlier: State, kinds: Sequence[Kind], after: tuple[int, int], limit: int
+) -> list[ChangedPicture]:
+    """Return the first pictures with these kinds of change after a place and number, (0, 0) for the first."""
+    some = SOME.format(kinds=", ".join(["%s"] * len(kinds)))
+    return [ChangedPicture(*row) for row in _select(some, now, earlier, None, *kinds, *after, limit)]
 
 
 def changes(now: State, earlier: State | None) -> Iterator[Change]:
@@ -193,9 +219,9 @@ def _cells(change: Change) -> list[str]:
 
 
 def _select(
-    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, place: int | None = None
+    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, *parameters: object
 ) -> list[tuple[Any, ...]]:
-    """Return the rows that a SELECT finds in the comparison, of these URLs or of all."""
+    """Return the rows that a SELECT with parameters finds in the comparison, of these URLs or of all."""
     of_now, of_earlier = (_condition(state, urls) for state in (now, earlier))
     now_known = now.is_known
     earlier_known = earlier.is_known if earlier else ("1 = 1", [])
@@ -207,9 +233,9 @@ def _select(
         earlier_known=earlier_known[0],
         same_renditions=_same_renditions(now, earlier),
     )
-    parameters = [*now_known[1], *of_now[1], *of_earlier[1], *earlier_known[1]]
+    of_states = [*now_known[1], *of_now[1], *of_earlier[1], *earlier_known[1]]
     with connection.cursor() as cursor:
-        cursor.execute(statement + rows, parameters if place is None else [*parameters, place])
+        cursor.execute(statement + rows, [*of_states, *parameters])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 

@@ -296,7 +296,8 @@ def test_what_is_switched_off_before_the_preview_is_off_in_it(client: Client, an
 
 def test_options_that_the_form_shows_count_though_they_are_the_defaults(client: Client, ann: User) -> None:
     """A script has put the options of the profile into the form, and the user has changed them back."""
-    shop = make_profile(ann, options={**MINE, "width": 100, "height": 100})
+    options = {"quality": 70, "format": "webp", "width": 100, "height": 100}
+    shop = make_profile(ann, options=options)
     client.force_login(ann)
     form = {"quality": "50", "format": "jpeg", "width": "", "height": "", "step": "start"}
     chosen = {"profile": str(shop.pk), "shown_profile": str(shop.pk)}
