@@ -350,7 +350,8 @@ class DraftForm(OptionsForm):
         help_text="Added in front of relative paths. With https://shop.example/media, the path /a/chair.jpg "
         "becomes https://shop.example/media/a/chair.jpg.",
     )
-    sheet = forms.ChoiceField(label="Sheet", required=False)
+    # Any name or number: whoever reads the file says which sheets it has.
+    sheet = forms.CharField(label="Sheet", required=False, max_length=255, widget=forms.Select)
     profile = ProfileField("Choose another one and update the preview to see its options.")
     #: The profile whose options the page shows.
     shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -361,8 +362,9 @@ class DraftForm(OptionsForm):
         super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
         self.has_profiles = offer_profiles(self, user)
         self._has_sheets = len(head.sheets) > 1
-        sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
-        cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
+        names_of_sheets = dict.fromkeys(filter(None, [*head.sheets, str(self["sheet"].value() or "")]))
+        sheets = [("", "Detect automatically"), *((name, name) for name in names_of_sheets)]
+        cast(forms.Select, self.fields["sheet"].widget).choices = sheets
         columns = [(name, name) for name in names]
         for field in ("serial", "name"):
             cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
