@@ -151,7 +151,7 @@ def test_a_repeat_is_checked_together_with_the_options_that_it_keeps(api: Client
 
 @pytest.mark.parametrize("sheet", ["Prices", "9"])
 def test_a_sheet_that_is_not_in_the_workbook_is_refused_with_one_sentence_everywhere(
-    api: Client, client: Client, ann: User, sheet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    api: Client, ann: User, sheet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_workbook(HEADER, (1, "Chair", URL))
     answer = upload(api, data, "a.xlsx", sheet=sheet)
@@ -163,10 +163,9 @@ def test_a_sheet_that_is_not_in_the_workbook_is_refused_with_one_sentence_everyw
     with pytest.raises(SystemExit):
         call_command("extract", str(path), f"--sheet={sheet}")
     assert error["detail"] in capsys.readouterr().err
-    client.force_login(ann)
     page = lifecycle.keep_draft(ann, ContentFile(data, "a.xlsx")).get_absolute_url()
     form = {"quality": "50", "format": "jpeg", "images": HEADER[2], "step": "start", "sheet": sheet}
-    answer = client.post(page, form)
+    answer = api.post(page, form)
     assert (answer.status_code, answer.context["problems"]) == (400, [error["detail"]])
     assert not Request.objects.exists()
 

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import socket
 import stat
 import uuid
 from collections.abc import Iterator
@@ -175,22 +176,21 @@ def test_a_result_that_changes_while_it_is_read_is_read_again(
     [
         (Answer(status=403), "127.0.0.1 answered 403 Forbidden."),
         (Answer(status=302, headers={"Location": "/b.csv"}), "127.0.0.1 answered 302 Found."),
-        (None, "127.0.0.1 closed the connection before the response was complete."),
+        (None, ""),
     ],
     ids=["status", "redirect", "connection"],
 )
 def test_a_failed_delivery_is_said_and_tried_again_as_webhooks_are(
     ann: User, origin: Origin, answer: Answer | None, error: str
 ) -> None:
-    url = origin.add("/a.csv", answer or (lambda handler: handler.connection.close()))
+    url = origin.add("/a.csv", answer or (lambda handler: handler.connection.shutdown(socket.SHUT_RDWR)))
     feed = feed_to(ann, url)
     completed(feed, {PICTURE: JPEG})
     api = client_of(ann)
     for number, seconds in enumerate(RETRY_DELAYS_SECONDS, 1):
         before = timezone.now()
         delivery = attempt(feed)
-        if answer:
-            assert delivery.error == error
+        assert delivery.error == error or not answer
         assert delivery.failures == number and delivery.error and delivery.due_at
         assert delivery.due_at >= before + timedelta(seconds=seconds)
         if number == 2:
