@@ -174,6 +174,7 @@ MIDDLEWARE = [
     "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "products.pages.errors.DeletedRowMiddleware",
 ]
 ROOT_URLCONF = "imageextractor.urls"
 WSGI_APPLICATION = "imageextractor.wsgi.application"

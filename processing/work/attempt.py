@@ -37,7 +37,7 @@ from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_local, is_stored, output_key, save, store
 from processing.storage.s3 import PictureStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
-from processing.work.byte_budget import Account, ByteBudget
+from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_threads import FairThreads
 from processing.work.fetch import Fetched, FetchError, Version, fetch
@@ -53,8 +53,6 @@ logger = logging.getLogger(__name__)
 PATIENCE = timedelta(hours=24)
 #: A picture that uses up its time limit this often has failed: once may be the machine's fault.
 MAX_TIMEOUTS = 2
-#: Bytes of fetched pictures that may wait for the codec; more are fetched one after another.
-MAX_BYTES_IN_HAND = 128_000_000
 #: Outputs that are stored at once: they mostly wait for the storage.
 STORAGE_THREADS = 16
 
