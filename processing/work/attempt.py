@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import astuple, dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.conf import settings
 from django.utils import timezone
 
-from processing import measurements
+from processing import measurements, tracing
 from processing.compress import (
     Compressed,
     CompressError,
@@ -94,8 +95,10 @@ class AttemptMaker:
         self._slots = slots
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
-        self._transport = GuardedTransport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+        self._transport = tracing.traced(
+            GuardedTransport(
+                allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+            )
         )
         self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
@@ -139,7 +142,8 @@ class AttemptMaker:
                 known = image.known or {}
                 if known:
                     known = await _in(self._storage_threads, _still_stored, known)
-                fetched = await self._fetch(image, _common_version(known, image.batch), account)
+                with tracing.span("fetch"):
+                    fetched = await self._fetch(image, _common_version(known, image.batch), account)
             finally:
                 self._on_fetched(image)
             version = fetched.version
@@ -256,7 +260,8 @@ def _still_stored(known: KnownOutputs) -> KnownOutputs:
 def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
     """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
     start = time.monotonic()
-    result = compress()
+    with tracing.span("compress"):
+        result = compress()
     measurements.observe_compress(time.monotonic() - start, result.output.format)
     return Made(result, _store(image, result) if is_local() else None)
 
@@ -267,13 +272,15 @@ def _store(image: ClaimedImage, result: Compressed) -> list[str]:
     keys = []
     for made in result.outputs:
         start = time.monotonic()
-        keys.append(store(made.data, made.extension, name))
+        with tracing.span("store"):
+            keys.append(store(made.data, made.extension, name))
         measurements.observe_store(time.monotonic() - start)
     return keys
 
 
 async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
+    call = partial(copy_context().run, function, *args)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 def _common_version(known: KnownOutputs, batch: Request) -> Version | None:
