@@ -11,7 +11,7 @@ from typing import cast
 import httpx
 from django.conf import settings
 
-from processing import loop
+from processing import loop, tracing
 from processing.http.conditions import ConditionRefusals, conditions
 from processing.http.content_encoding import CodingError, UnsupportedCoding, inflater_for
 from processing.http.errors import classify, retry_after
@@ -142,9 +142,8 @@ def fetch_alone(
     """Fetch `url` as `fetch` does, over a connection of its own. Call it outside of the event loop."""
 
     async def fetch_in_loop() -> Fetched:
-        async with GuardedTransport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1
-        ) as transport:
+        guarded = GuardedTransport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+        async with tracing.traced(guarded) as transport:
             return await fetch(
                 transport,
                 url,
