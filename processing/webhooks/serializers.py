@@ -27,6 +27,7 @@ from products.api.serializers import (
 )
 from products.catalogue import MAX_URL
 from products.models import Request
+from products.models.owned import save_fields
 from products.models.recipes import number_errors
 
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]
@@ -60,7 +61,7 @@ class EndpointSerializer(serializers.ModelSerializer[WebhookEndpoint]):
         enabled = validated_data.pop("enabled", instance.enabled)
         for name, value in validated_data.items():
             setattr(instance, name, value)
-        instance.save(update_fields=[*validated_data])
+        save_fields(instance, validated_data)
         if enabled != instance.enabled:
             instance.enable() if enabled else instance.disable()
         return instance
