@@ -16,9 +16,20 @@ from processing.webhooks.models import WebhookEndpoint
 from products import lifecycle
 from products.accounts.first_account import make_first_account
 from products.accounts.models import ApiToken
-from products.feeds.models import Feed
+from products.feeds.deliveries import set_target
+from products.feeds.models import Feed, FeedDelivery
 from products.models import Profile, Request
-from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from tests.support.factories import (
+    JPEG,
+    OTHER_JPEG,
+    OTHER_URL,
+    THIRD_URL,
+    URL,
+    ingest,
+    make_csv,
+    settle,
+    submit,
+)
 from tests.support.feeds import completed, make_feed
 from tests.support.watching import Watch
 
@@ -101,7 +112,9 @@ def feed(owner: User) -> str:
     completed(
         found, {URL: JPEG, OTHER_URL: "dns"}, make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "Table", URL))
     )
-    completed(found, {URL: JPEG})
+    completed(found, {URL: OTHER_JPEG})
+    set_target(found, f"https://ann:secret@shop.example/{LONG}?key")
+    FeedDelivery.objects.update(error=LONG, due_at=timezone.now())
     return found.get_absolute_url()
 
 
@@ -141,6 +154,7 @@ PAGES: dict[str, Callable[[User], str]] = {
     "feeds": lambda ann: (feed(ann), "/feeds/")[-1],
     "feed, new": lambda ann: make_feed(ann).get_absolute_url(),
     "feed": feed,
+    "changes of a feed": lambda ann: f"{feed(ann)}changes/",
     "webhooks, none": lambda ann: "/webhooks/",
     "webhooks": lambda ann: (endpoint(ann), "/webhooks/")[-1],
     "endpoint": lambda ann: endpoint(ann).get_absolute_url(),

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
 #: To compile all tests takes each process seconds, so that bytecode is always written.
 DROPPED_VARIABLES = ("PYTHONDONTWRITEBYTECODE",)
-KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_S3_", "COVERAGE_")
+KEPT_PREFIXES = ("LC_", "PYTEST_", "PYTHON", "TEST_S3_", "BENCH_", "COVERAGE_")
 
 
 def clean_environment(data_dir: str) -> dict[str, str]:

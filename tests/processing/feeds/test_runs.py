@@ -223,6 +223,14 @@ def test_the_headers_of_a_feed_replace_those_of_the_client(ann: User, origin: Or
     assert (received.headers["user-agent"], received.headers["accept"]) == ("shop", "x")
 
 
+def test_a_catalogue_is_asked_for_as_one(ann: User, origin: Origin) -> None:
+    fetched(make_feed(ann, url=origin.add("/a.csv", CATALOGUE)))
+    (received,) = origin.received
+    accepted = received.headers["accept"].split(",")
+    assert {"text/csv", "application/xml", "application/json"} < {*accepted}
+    assert accepted[-1] == "*/*;q=0.8" and not any(one.startswith("image/") for one in accepted)
+
+
 def test_a_private_address_is_refused(ann: User, origin: Origin, settings: Settings) -> None:
     settings.FETCH_ALLOWED_NETWORKS = []
     run = fetched(make_feed(ann, url=origin.add("/a.csv", CATALOGUE)))
@@ -440,6 +448,29 @@ def test_a_result_like_that_of_a_broken_export_is_held(
     assert feed.latest == (first if held else run).request
     assert runs.confirm(feed) == held
     assert feed.latest == run.request
+
+
+@pytest.mark.parametrize(
+    ("before", "failed", "held"),
+    [
+        ([4, 0, 0, 0, 0], 3, True),  # 0.8 on average
+        ([8, 0], 3, False),  # 4 on average, though none in the last one
+        ([0, 8], 9, True),
+        ([30, 2, 2, 2, 2, 2], 5, True),  # the first one is too long ago
+    ],
+    ids=str,
+)
+def test_failures_are_compared_with_the_mean_of_the_last_five_good_runs(
+    ann: User, before: list[int], failed: int, held: bool
+) -> None:
+    feed = make_feed(ann)
+    for number in before:
+        run = run_of(feed, 40, number)
+        FeedRun.objects.filter(pk=run.pk).update(status=FeedRunStatus.COMPLETED_WITH_ERRORS)
+    run = run_of(feed, 40, failed)
+    assert (run.status == FeedRunStatus.HELD) == held
+    if held:
+        assert f"{failed} pictures failed; " in run.error and "on average." in run.error
 
 
 def test_a_held_run_does_not_keep_the_next_one_from_its_turn(ann: User) -> None:
