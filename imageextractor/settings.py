@@ -21,6 +21,7 @@ from redis import ConnectionPool
 
 from imageextractor import error_reports, storage_settings
 from imageextractor.environment import env
+from processing import tracing
 from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -174,6 +175,7 @@ MIDDLEWARE = [
     "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "products.pages.errors.DeletedRowMiddleware",
 ]
 ROOT_URLCONF = "imageextractor.urls"
 WSGI_APPLICATION = "imageextractor.wsgi.application"
@@ -407,5 +409,19 @@ if SENTRY_DSN:
         error_reports.start(SENTRY_DSN)
     except ImproperlyConfigured as error:
         env.refuse(str(error))
+
+# --- Traces ----------------------------------------------------------------------------------------------
+# By the standard variables of OpenTelemetry, which its libraries read themselves.
+TRACES = tracing.is_wanted()
+if TRACES:
+    try:
+        from imageextractor import traces
+
+        traces.start()
+    except ImportError:
+        env.refuse("OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install 'imageextractor[otel]'.")
+    except ImproperlyConfigured as error:
+        env.refuse(str(error))
+    DRAMATIQ_BROKER["MIDDLEWARE"].insert(1, "imageextractor.traces.MessageMiddleware")
 
 env.check()

@@ -45,7 +45,7 @@ class LocalStorage(FileSystemStorage):
         temporary = path.with_name(f".{random.getrandbits(64):016x}")
         try:
             with _created(temporary) as file:
-                os.fchmod(file.fileno(), 0o644)
+                os.fchmod(file.fileno(), self.file_permissions_mode or 0o644)
                 for chunk in content.chunks():
                     file.write(chunk)
             temporary.replace(path)

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import astuple, dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from processing import measurements
+from processing import measurements, tracing
 from processing.compress import (
     Compressed,
     CompressError,
@@ -37,7 +38,7 @@ from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_local, is_stored, output_key, save, store
 from processing.storage.s3 import PictureStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
-from processing.work.byte_budget import Account, ByteBudget
+from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_threads import FairThreads
 from processing.work.fetch import Fetched, FetchError, Version, fetch
@@ -53,8 +54,6 @@ logger = logging.getLogger(__name__)
 PATIENCE = timedelta(hours=24)
 #: A picture that uses up its time limit this often has failed: once may be the machine's fault.
 MAX_TIMEOUTS = 2
-#: Bytes of fetched pictures that may wait for the codec; more are fetched one after another.
-MAX_BYTES_IN_HAND = 128_000_000
 #: Outputs that are stored at once: they mostly wait for the storage.
 STORAGE_THREADS = 16
 
@@ -98,8 +97,10 @@ class AttemptMaker:
         self._slots = slots
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
-        self._transport = GuardedTransport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+        self._transport = tracing.traced(
+            GuardedTransport(
+                allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+            )
         )
         self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
@@ -147,7 +148,8 @@ class AttemptMaker:
                 known = image.known or {}
                 if known:
                     known = await _in(self._storage_threads, _still_stored, known)
-                fetched = await self._fetch(image, _common_version(known, image.batch), account)
+                with tracing.span("fetch"):
+                    fetched = await self._fetch(image, _common_version(known, image.batch), account)
             finally:
                 self._end_fetch(image, lookups)
             version = fetched.version
@@ -265,8 +267,9 @@ class AttemptMaker:
         for made in result.outputs:
             start = time.monotonic()
             key = output_key(made.data, made.extension, _name(image))
-            if not (self._puts and await self._puts.put(key, made.data)):
-                await _in(self._storage_threads, save, key, made.data)
+            with tracing.span("store"):
+                if not (self._puts and await self._puts.put(key, made.data)):
+                    await _in(self._storage_threads, save, key, made.data)
             measurements.observe_store(time.monotonic() - start)
             keys.append(key)
         return keys
@@ -288,7 +291,8 @@ def _still_stored(known: KnownOutputs) -> KnownOutputs:
 def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
     """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
     start = time.monotonic()
-    result = compress()
+    with tracing.span("compress"):
+        result = compress()
     measurements.observe_compress(time.monotonic() - start, result.output.format)
     return Made(result, _store(image, result) if is_local() else None)
 
@@ -298,7 +302,8 @@ def _store(image: ClaimedImage, result: Compressed) -> list[str]:
     keys = []
     for made in result.outputs:
         start = time.monotonic()
-        keys.append(store(made.data, made.extension, _name(image)))
+        with tracing.span("store"):
+            keys.append(store(made.data, made.extension, _name(image)))
         measurements.observe_store(time.monotonic() - start)
     return keys
 
@@ -308,7 +313,8 @@ def _name(image: ClaimedImage) -> str:
 
 
 async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
+    call = partial(copy_context().run, function, *args)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 def _common_version(known: KnownOutputs, batch: Request) -> Version | None:

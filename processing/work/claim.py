@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.db.models import F
@@ -20,7 +21,8 @@ class ClaimedImage:
     """An Image that this worker has claimed, with everything that an attempt at it needs to know.
 
     `batch` is shared by the Images of one claim and is only read. `known` has the outputs made of the
-    same picture by earlier Requests, by name. `lane` names the lane that claimed it, for the log.
+    same picture by earlier Requests, by name. `context` is that of the lane that claimed it: ids of log
+    lines, and the current span.
     """
 
     id: uuid.UUID
@@ -30,7 +32,7 @@ class ClaimedImage:
     crashes: int
     batch: Request
     known: KnownOutputs | None = None
-    lane: str | None = None
+    context: Context | None = field(default=None, compare=False)
 
     @property
     def request_id(self) -> uuid.UUID:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import close_old_connections, connections
 
-from processing import logs
+from processing import logs, tracing
 from processing.compress import configure_malloc
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
@@ -146,8 +146,8 @@ class Pipeline:
     def submit(self, batch: Request, images: list[ClaimedImage]) -> None:
         """Take claimed Images of a Request."""
         known = known_pictures.recall(batch, (image.url for image in images))
-        lane = logs.subject().get("lane")
-        images = [replace(image, known=known.get(image.url), lane=lane) for image in images]
+        context = copy_context()
+        images = [replace(image, known=known.get(image.url), context=context) for image in images]
         self._release(run(self._take(images, has_lost_patience=has_lost_patience(batch))))
 
     # --- Rounds, in the thread of the heartbeat ---
@@ -263,7 +263,8 @@ class Pipeline:
 
     def _start(self) -> None:
         for image in self.slots.start():
-            task = asyncio.create_task(self._work(image), name=image.url)
+            context = image.context.copy() if image.context else None
+            task = asyncio.create_task(self._work(image), name=image.url, context=context)
             self._works.add(task)
             task.add_done_callback(self._works.discard)
 
@@ -286,8 +287,12 @@ class Pipeline:
 
     async def _work(self, image: ClaimedImage) -> None:
         try:
-            with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
+            ids = {"request_id": image.request_id, "image_id": image.id}
+            with logs.about(**ids), tracing.span("picture") as span:
                 attempt = await self._attempts.make(image)
+                if span:
+                    span.set_attribute("imageextractor.status", attempt.outcome.status)
+                    span.set_attribute("error.type", attempt.outcome.error_code)
                 if attempt.outcome.status == ImageStatus.FAILED:
                     logger.info("Failed: %s", attempt.outcome.error_code)
             self._add_attempt(attempt)
@@ -327,8 +332,10 @@ class Pipeline:
                 return
 
     async def _wait_for_end(self) -> None:
-        """Wait until one of the Requests of which attempts were made has nothing in hand."""
-        while all(self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made):
+        """Wait until a Request of which attempts were made has nothing in hand, or the pipeline closes."""
+        while not self._closed and all(
+            self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made
+        ):
             self.slots.ended.clear()
             await self.slots.ended.wait()
 
@@ -347,6 +354,7 @@ class Pipeline:
         await self._renew(self.slots.wanted())  # of nothing, which returns the leases
         self._closed = True
         self._flush_is_due.set()
+        self.slots.ended.set()
         await asyncio.wait([self._flusher], timeout=max(FLUSH_SECONDS, ends_at - _now()))
         self._flusher.cancel()
         await self._attempts.close()

@@ -27,7 +27,7 @@ from processing.workers.clock import ClockWatch, follow
 from processing.workers.models import Maintenance, Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import recover
-from products.feeds import runs
+from products.feeds import deliveries, runs
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class WorkerMiddleware(dramatiq.Middleware):
         if _takes_pictures(worker):
             pipeline.current().close(GRACE_SECONDS)
             runs.give_back(pipeline.current().worker_id)
+            deliveries.give_back(pipeline.current().worker_id)
             self._heartbeat.stop()
         elif not pipeline.is_worker():
             self._recovery.stop()
