@@ -450,6 +450,15 @@ def test_a_result_like_that_of_a_broken_export_is_held(
     assert feed.latest == run.request
 
 
+def test_an_export_with_3_rows_of_3000_is_held_until_it_is_confirmed(ann: User, alerts: list[str]) -> None:
+    feed = make_feed(ann)
+    whole = completed(feed, {PICTURE: JPEG}, make_csv(*((n, "Chair", PICTURE) for n in range(3000))))
+    run = completed(feed, {PICTURE: JPEG}, make_csv(*((n, "Chair", PICTURE) for n in range(3))))
+    assert (run.status, run.error) == (FeedRunStatus.HELD, "The file has 3 rows; the last one had 3,000.")
+    assert feed.latest == whole.request and alerts == ["feed.held"]
+    assert runs.confirm(Feed.objects.get()) and feed.latest == run.request
+
+
 @pytest.mark.parametrize(
     ("before", "failed", "held"),
     [
