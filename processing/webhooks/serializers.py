@@ -18,7 +18,7 @@ from processing.webhooks.models import (
 from processing.webhooks.validators import validate_webhook_url
 from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, Tried
 from products.api.options import WEBHOOK_URL_HELP, OptionsSerializer, SubmissionSerializer
-from products.api.serializers import PictureFactsSchema, ProfileSerializer, RequestSerializer
+from products.api.serializers import ErrorSchema, PictureFactsSchema, ProfileSerializer, RequestSerializer
 from products.catalogue import MAX_URL
 from products.models import Request
 from products.models.recipes import number_errors
@@ -186,7 +186,7 @@ class TriedSerializer(serializers.Serializer[Tried]):
     def get_output(self, picture: Tried) -> dict[str, Any] | None:
         return asdict(picture.made.output) if picture.made else None
 
-    @extend_schema_field({"type": "object", "nullable": True})
+    @extend_schema_field(ErrorSchema)
     def get_error(self, picture: Tried) -> dict[str, str] | None:
         return dict(zip(("code", "detail"), picture.error, strict=True)) if picture.error else None
 
@@ -247,3 +247,9 @@ class ReportSerializer(serializers.Serializer[Request]):
     request_id = serializers.UUIDField(help_text="Id of the product.")
     status = serializers.ChoiceField(REPORTED)
     output_image_urls = UrlsField(required=False, allow_null=True, default=list)
+
+
+class ReportTakenSerializer(serializers.Serializer[Request]):
+    """The answer to a report, as the earlier system gave it."""
+
+    message = serializers.CharField()

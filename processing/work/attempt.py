@@ -29,14 +29,13 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
-from processing.http.transport import GuardedTransport
 from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_local, is_stored, store
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_threads import FairThreads
-from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.fetch import Fetched, FetchError, PictureTransport, Version, fetch
 from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
 from products.lifecycle import Outcome, PictureFacts, StoredRendition
@@ -94,7 +93,7 @@ class AttemptMaker:
         self._slots = slots
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
-        self._transport = GuardedTransport(
+        self._transport = PictureTransport(
             allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
         )
         self._refusals = ConditionRefusals()

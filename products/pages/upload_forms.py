@@ -233,14 +233,35 @@ def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bo
     return bool(names)
 
 
+class FilesInput(forms.FileInput):
+    """An input of several files, of which a form takes one."""
+
+    allow_multiple_selected = True
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return files.get(name)
+
+
 class UploadForm(OptionsForm):
-    """A catalogue with its options."""
+    """A catalogue with its options. The view makes a form for each file that is sent."""
+
+    use_required_attribute = False  # of file and URLs, one is enough
 
     file = forms.FileField(
         label="Catalogue",
         help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
         allow_empty_file=True,  # reading the catalogue gives a better error message
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
+        widget=FilesInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv", "multiple": True}
+        ),
+    )
+    urls = forms.CharField(
+        label="Picture URLs",
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 4, "spellcheck": "false", "placeholder": "https://shop.example/chair.jpg"}
+        ),
+        help_text="One row for each line, numbered from 1.",
     )
     profile = ProfileField(
         "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER

@@ -243,7 +243,7 @@ def test_so_is_the_answer_when_something_goes_wrong(
     site: "Page", live_server: LiveServer, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.expect("500 (Internal Server Error)")
-    monkeypatch.delattr("products.pages.upload.UploadForm")
+    monkeypatch.delattr("products.pages.home.UploadForm")
     site.goto(live_server.url)
     expect(site.get_by_role("heading", level=1)).to_have_text("Something went wrong")
     check(site)
