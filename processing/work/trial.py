@@ -21,10 +21,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from processing.compress import Compressed, CompressError, Recipe, compress_isolated
-from processing.work.fetch import FetchError, fetch_alone
+from processing.compress import Compressed, CompressError, compress_isolated
+from processing.work.fetch import FetchError
 from processing.work.known_pictures import recipe_of
 from processing.work.models import Trial
+from processing.work.uploaded import picture_data
 from products.catalogue import Catalogue, host_of, url_problem
 from products.models import Request
 from products.models.files import storage_checked, uploads_storage
@@ -112,9 +113,7 @@ def make_trial(
         ends_at = started_at + TRIAL_SECONDS - (time.monotonic() - started_at)
         trial = Trial.objects.create(pictures=len(urls))
         with ThreadPoolExecutor(FETCHES, "trial") as threads:
-            tries = [
-                threads.submit(_try, trial, place, recipe_of(batch), ends_at) for place in enumerate(urls)
-            ]
+            tries = [threads.submit(_try, batch, trial, place, ends_at) for place in enumerate(urls)]
             pictures = [one.result() for one in tries]
     finally:
         _trials.release()
@@ -150,22 +149,23 @@ def _chosen(catalogue: Catalogue, sample: int) -> tuple[list[str], Counter[str]]
     return chosen, hosts
 
 
-def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -> Tried:
+def _try(batch: Request, trial: Trial, place: tuple[int, str], ends_at: float) -> Tried:
     """Fetch and make one picture, and keep its source and output. Failures of it become its error.
 
     `place` is its number and its URL.
     """
     number, url = place
+    recipe, max_pixels = recipe_of(batch), settings.IMAGE_MAX_PIXELS
     started_at = time.monotonic()
     try:
         timeout = min(settings.FETCH_TIMEOUT, _left(ends_at))
-        data = fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES).data
+        data = picture_data(batch, url, timeout)
         fetch_seconds = time.monotonic() - started_at
         if not _decoding.acquire(timeout=_left(ends_at)):
             raise _too_late()
         try:
             seconds = max(1, min(DECODE_SECONDS, int(_left(ends_at))))
-            made = compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=seconds)
+            made = compress_isolated(data, recipe, max_pixels=max_pixels, seconds=seconds)
         finally:
             _decoding.release()
     except (FetchError, CompressError) as error:

@@ -8,8 +8,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 
-#: The groups of calls in the reference, in their order, each with parts of paths; the last part that a path has
-#: in any of them counts.
+#: The groups of calls in the reference, in their order, each with parts of paths. The last part of a path
+#: that is in any group counts.
 TAGS: dict[str, tuple[str, ...]] = {
     "Requests": ("requests",),
     "Results": ("products", "images", "images.zip", "results.csv", "results.xlsx", "failures", "share"),

@@ -13,6 +13,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from products.catalogue import ARCHIVE_URL
 from products.models.ids import image_id
 from products.models.output_urls import OutputUrls
 from products.models.request import Request
@@ -239,6 +240,12 @@ class Image(models.Model):
     def source_url(self) -> str:
         """The URL that is fetched: the corrected one if there is one."""
         return self.fetched_from or self.url
+
+    @property
+    def uploaded_path(self) -> str:
+        """Path of the picture in the ZIP that was uploaded; "" if it is fetched."""
+        url = self.source_url
+        return url.removeprefix(ARCHIVE_URL).lstrip("/") if url.startswith(ARCHIVE_URL) else ""
 
     @property
     def output_path(self) -> str:

@@ -19,7 +19,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, read_head
+from products.catalogue import ARCHIVE_URL, CatalogueError, is_picture_archive, read_head
 from products.lifecycle import check_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
@@ -97,14 +97,25 @@ def pasted(text: str) -> "list[ContentFile[bytes]]":
 def _save(request: UserRequest, form: UploadForm) -> Draft | Request:
     """Create a Request, or a Draft if the user wants a preview or has to choose columns.
 
-    Raises CatalogueError.
+    Of a ZIP with a catalogue and its pictures, both are stored. Raises CatalogueError.
     """
-    file = form.cleaned_data["file"]
+    file: File[bytes] = form.cleaned_data["file"]
+    if not is_picture_archive(file):
+        return _save_catalogue(request, form, file)
+    with lifecycle.stored_archive(file) as (catalogue, archive):
+        return _save_catalogue(request, form, catalogue, archive)
+
+
+def _save_catalogue(
+    request: UserRequest, form: UploadForm, file: "File[bytes]", archive: str = ""
+) -> Draft | Request:
     is_preview = request.POST.get("step") == "preview"
+    stored = {"archive": archive, "base_url": ARCHIVE_URL} if archive else {}
     try:
         if not is_preview:
-            return lifecycle.submit(request.user, file, profile=form.chosen, **form.cleaned_options)[0]
-        check_catalogue(file)
+            options = {**form.cleaned_options, **stored}
+            return lifecycle.submit(request.user, file, profile=form.chosen, **options)[0]
+        check_catalogue(file, base_url=ARCHIVE_URL if archive else "")
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
@@ -112,7 +123,7 @@ def _save(request: UserRequest, form: UploadForm) -> Draft | Request:
             raise
     file.seek(0)
     wanted = {} if form.wanted is None else {"profile": form.wanted}
-    return lifecycle.keep_draft(request.user, file, **form.given, **wanted)
+    return lifecycle.keep_draft(request.user, file, **form.given, **wanted, **stored)
 
 
 def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:

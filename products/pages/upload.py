@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, Head, Reading, read_head
+from products.catalogue import ARCHIVE_URL, CatalogueError, Head, Reading, host_of, read_head
 from products.catalogue.problems import shorten
 from products.lifecycle import IdempotencyConflict, OptionsRefused, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
@@ -88,7 +88,8 @@ def _draft_page(
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
             if data.get("step") == "trial":
-                trial = make_trial(request.user, file, {**form.cleaned_options, **form.reading})
+                options = {**form.cleaned_options, **form.reading, "archive": form.archive}
+                trial = make_trial(request.user, file, options)
     except LimitReached as error:
         limit, problems = error, [error.detail]
     except CatalogueError as error:
@@ -100,6 +101,7 @@ def _draft_page(
         "profile": profile,
         "save_form": save_form,
         "preview": preview,
+        "archive_host": host_of(ARCHIVE_URL),
         "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
@@ -138,8 +140,11 @@ def _draft_form(
         **{"sheet": sheet, "profile": shown, "shown_profile": shown},
     }
     form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    form.archive = draft.options.get("archive", "")
     names = [name for name in Reading.__annotations__ if name in options]
     reading = {"sheet": sheet} if is_other_sheet else {name: options[name] for name in names}
+    if form.archive:
+        reading["base_url"] = ARCHIVE_URL
     return head, form, cast(Reading, reading)
 
 
@@ -172,7 +177,7 @@ def _start(
 ) -> Request:
     """Submit the draft as a Request and delete it. Raises CatalogueError or LimitReached."""
     check_open_work(request.user)
-    options = {**form.cleaned_options, **form.reading}
+    options = {**form.cleaned_options, **form.reading, "archive": form.archive}
     if profile and profile.webhook_url:
         options["webhook_url"] = profile.webhook_url
     batch, _is_new = lifecycle.submit(

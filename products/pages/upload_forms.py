@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from products.catalogue import (
+    ARCHIVE_URL,
     ENCODINGS,
     UNKNOWN_ENCODING,
     ColumnNames,
@@ -249,10 +250,11 @@ class UploadForm(OptionsForm):
 
     file = forms.FileField(
         label="Catalogue",
-        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
+        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs, or a "
+        "ZIP of it with its pictures.",
         allow_empty_file=True,  # reading the catalogue gives a better error message
         widget=FilesInput(
-            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv", "multiple": True}
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,.zip,text/csv", "multiple": True}
         ),
     )
     urls = forms.CharField(
@@ -332,6 +334,8 @@ class DraftForm(OptionsForm):
     )
     sheet = forms.ChoiceField(label="Sheet", required=False)
     profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The ZIP with the pictures that was uploaded with the file.
+    archive = ""
     #: The profile whose options the page shows.
     shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -400,6 +404,6 @@ class DraftForm(OptionsForm):
         return {
             "encoding": data["encoding"],
             "columns": columns,
-            "base_url": data["base_url"],
+            "base_url": ARCHIVE_URL if self.archive else data["base_url"],
             "sheet": data["sheet"],
         }

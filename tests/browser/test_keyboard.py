@@ -69,7 +69,8 @@ def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", w
     site.keyboard.press("Enter")
     field = site.get_by_label("Catalogue")
     expect(field).to_have_accessible_description(
-        "A CSV or Excel file with columns for serial number, product name and picture URLs. "
+        "A CSV or Excel file with columns for serial number, product name and picture URLs, or a ZIP of it "
+        "with its pictures. "
         "Line 2, column 3: nope: The URL does not start with http:// or https://. "
         "Line 3: The row has 2 cells, the header has 3."
     )

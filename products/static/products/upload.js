@@ -2,6 +2,8 @@
 // Without this script the form submits as usual.
 
 const MB = 1024 * 1024; // as Django's filesizeformat counts
+/** Entries that a ZIP may have without further records. */
+const MAX_FOLDER_FILES = 65_000;
 
 const form = () => /** @type {HTMLFormElement | null} */ (document.getElementById("upload"));
 
@@ -54,6 +56,35 @@ function stopWith(problem) {
   showProblem(problem);
 }
 
+const folderInput = () => /** @type {HTMLInputElement | null} */ (document.getElementById("folder"));
+
+function showFolderButton() {
+  const button = document.getElementById("choose-folder");
+  if (button) button.hidden = !("webkitdirectory" in HTMLInputElement.prototype);
+}
+
+/** Pack the folder that was chosen into a ZIP, which is uploaded in its place. */
+async function useFolder() {
+  const files = [...folderInput()?.files ?? []].filter((file) => !file.name.startsWith("."));
+  const bytes = files.reduce((total, file) => total + file.size, 0);
+  const maxBytes = Number(form()?.dataset.maxBytes);
+  if (!files.length) return;
+  if (files.length > MAX_FOLDER_FILES || bytes > maxBytes) {
+    showProblem(`The folder has ${files.length} files of ${(bytes / MB).toFixed(1)} MB. The maximum is ${(maxBytes / MB).toFixed(1)} MB.`);
+    return;
+  }
+  const [folder] = files[0].webkitRelativePath.split("/");
+  showProblem("");
+  // Loaded when it is needed, from the address that the page knows.
+  const { zipOf } = /** @type {typeof import("./zip.js")} */ (await import(form()?.dataset.zip ?? ""));
+  const zip = await zipOf(files.map((file) => ({ path: file.webkitRelativePath, file })));
+  const chosen = new DataTransfer();
+  chosen.items.add(new File([zip], `${folder}.zip`, { type: zip.type }));
+  input().files = chosen.files;
+  checkFiles();
+  input().focus();
+}
+
 /** @param {DragEvent} event */
 const hasFiles = (event) => Boolean(form() && event.dataTransfer?.types.includes("Files"));
 
@@ -75,7 +106,13 @@ document.addEventListener("drop", (event) => {
 });
 document.addEventListener("change", (event) => {
   if (form() && event.target === input()) checkFiles();
+  if (event.target === folderInput()) useFolder();
 });
+document.addEventListener("click", (event) => {
+  if (/** @type {Element} */ (event.target).id === "choose-folder") folderInput()?.click();
+});
+document.addEventListener("htmx:afterSwap", showFolderButton);
+showFolderButton();
 
 document.addEventListener("htmx:xhr:progress", (event) => {
   const { loaded, total, lengthComputable } = /** @type {CustomEvent} */ (event).detail;

@@ -343,6 +343,7 @@ def test_a_retry_remembers_how_the_run_before_ended() -> None:
     lifecycle.retry(batch)
     while lifecycle.sweep(batch):
         pass
+    batch.refresh_from_db()
     [image] = claimed(batch)
     lifecycle.record(batch.pk, [complete(image)], WORKER)
     assert [one.detail for one in batch.images.get().failed_tries] == ["Not there."]

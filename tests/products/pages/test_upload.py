@@ -10,6 +10,7 @@ from django.test import Client
 from PIL import Image
 
 from products.models import Draft, Request
+from tests.products.catalogue.test_picture_archive import make_zip
 from tests.support.factories import OTHER_URL, URL, client_of, ingest, make_csv, make_user
 from tests.support.pages import OPTIONS, address, body, settle, upload
 
@@ -141,6 +142,40 @@ def test_pasted_urls_are_a_catalogue_with_numbered_rows(page: Client) -> None:
     rows = batch.products.order_by("row_number").values_list("serial_number", "cells")
     assert [*rows] == [("1", ["1", URL]), ("2", ["2", f"{OTHER_URL} {URL}"])]
     assert [image.url for image in batch.images.order_by("number")] == [URL, OTHER_URL]
+
+
+def zipped(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {"shop.zip": make_zip(files).getvalue()}
+
+
+def test_a_zip_of_a_catalogue_with_its_pictures_is_previewed_and_started(page: Client) -> None:
+    files = zipped({"list.csv": make_csv((1, "Chair", "images/chair.jpg")), "images/chair.jpg": b"x"})
+    upload_files(page, files, step="preview")
+    draft = Draft.objects.get()
+    shown = body(page.get(draft.get_absolute_url()))
+    assert draft.filename == "list.csv"
+    assert '<th scope="row">In the ZIP</th>' in shown
+    assert "Warnings</dt><dd>0" in shown
+    assert "Servers that cannot be reached" not in shown
+    columns = {"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]}
+    page.post(draft.get_absolute_url(), {**OPTIONS, **columns, "step": "start"})
+    batch = ingest(Request.objects.get())
+    assert batch.archive == draft.options["archive"]
+    assert [image.uploaded_path for image in batch.images.all()] == ["images/chair.jpg"]
+
+
+def test_a_zip_is_started_at_once(page: Client) -> None:
+    upload_files(page, zipped({"list.csv": make_csv((1, "Chair", "chair.jpg"))}), step="start")
+    batch = Request.objects.get()
+    assert batch.archive.endswith(".zip")
+    assert batch.base_url == "https://upload.invalid"
+
+
+def test_a_zip_without_a_catalogue_is_refused(page: Client) -> None:
+    answer = upload_files(page, zipped({"chair.jpg": b"x"}), step="start")
+    assert answer.status_code == 400
+    assert "The ZIP has no catalogue. Put a CSV or Excel file beside the pictures." in body(answer)
+    assert not Request.objects.exists()
 
 
 def test_the_sample_is_previewed_without_a_file(page: Client) -> None:
