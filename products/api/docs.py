@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, cast
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.text import slugify
@@ -31,6 +30,8 @@ EXAMPLES: dict[str, Any] = {
 #: Of fields that may be left out, those that an example has all the same.
 SHOWN_OPTIONS = ("quality", "url", "name", "note", "enabled", "code")
 _URL_PARAMETER = re.compile(r"\{\w+\}")
+#: The service in examples. The reference is the same for every installation.
+SERVICE = "https://images.example.com"
 PATH_VALUE = "3f0e1c9a-6a55-4e4e-9a53-5f6f2f1f4f10"
 
 
@@ -135,7 +136,7 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
     sent = dict(_example_fields(schema, body))
     sending = Sending(
         method=method.upper(),
-        url=_URL_PARAMETER.sub(PATH_VALUE, settings.PUBLIC_URL + path),
+        url=_URL_PARAMETER.sub(PATH_VALUE, SERVICE + path),
         file=next((name for name, value in sent.items() if value is None), None),
         values={name: value for name, value in sent.items() if value is not None},
         is_form="application/json" not in content,

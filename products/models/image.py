@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Count, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -224,6 +225,9 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+    def get_absolute_url(self) -> str:
+        return reverse("picture", args=[self.request_id, self.pk])
 
     @staticmethod
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
