@@ -51,4 +51,4 @@ def test_the_first_page_says_in_words_why_pictures_failed(batch: Request) -> Non
     boss: User = make_user("boss", is_staff=True, is_superuser=True)
     shown = client_of(boss).get("/admin/").content.decode()
     assert "Pictures <strong>2, 1 failed</strong>" in shown
-    assert ">Server name not found</a></th><td>dns</td><td>1</td>" in shown
+    assert ">Server not found</a></th><td>dns</td><td>1</td>" in shown
