@@ -21,6 +21,7 @@ from redis import ConnectionPool
 
 from imageextractor import error_reports, storage_settings
 from imageextractor.environment import env
+from processing import tracing
 from processing.webhooks.signing import key_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -173,6 +174,7 @@ MIDDLEWARE = [
     "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "products.pages.errors.DeletedRowMiddleware",
 ]
 ROOT_URLCONF = "imageextractor.urls"
 WSGI_APPLICATION = "imageextractor.wsgi.application"
@@ -281,8 +283,6 @@ DRAMATIQ_BROKER = {
 }
 DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "feeds.tasks", "mail.tasks", "work.tasks"]  # in each app
 DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its only actor cleans a table that is not used here
-# How long an idle Redis consumer sleeps, in ms. `rundramatiq` passes the environment to its workers.
-os.environ.setdefault("dramatiq_worker_timeout", "100")
 
 # --- Files -----------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_DIR / "media"
@@ -407,5 +407,19 @@ if SENTRY_DSN:
         error_reports.start(SENTRY_DSN)
     except ImproperlyConfigured as error:
         env.refuse(str(error))
+
+# --- Traces ----------------------------------------------------------------------------------------------
+# By the standard variables of OpenTelemetry, which its libraries read themselves.
+TRACES = tracing.is_wanted()
+if TRACES:
+    try:
+        from imageextractor import traces
+
+        traces.start()
+    except ImportError:
+        env.refuse("OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install 'imageextractor[otel]'.")
+    except ImproperlyConfigured as error:
+        env.refuse(str(error))
+    DRAMATIQ_BROKER["MIDDLEWARE"].insert(1, "imageextractor.traces.MessageMiddleware")
 
 env.check()

@@ -6,6 +6,7 @@ from io import BytesIO
 
 from django.conf import settings
 
+from processing.work.byte_budget import Account
 from processing.work.fetch import Fetched, FetchError, Version, fetch_alone
 from products.catalogue import ARCHIVE_URL, CatalogueError, MissingPicture, PictureArchive
 from products.models import Request
@@ -36,14 +37,14 @@ def read_uploaded(batch: Request, url: str) -> Fetched:
     return Fetched(data.getvalue(), Version(url, hashlib.sha256(data.getbuffer()).digest()))
 
 
-def picture_data(batch: Request, url: str, timeout: float) -> bytes:
+def picture_data(batch: Request, url: str, timeout: float, account: Account | None = None) -> bytes:
     """Return a picture of a Request, fetched unless it was uploaded. Raises FetchError.
 
-    Call it outside of the event loop.
+    The memory of one that is fetched is taken from `account`. Call it outside of the event loop.
     """
     if is_uploaded(batch, url):
         return read_uploaded(batch, url).data
-    return fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES).data
+    return fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES, account=account).data
 
 
 @lru_cache(OPEN_ARCHIVES)

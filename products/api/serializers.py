@@ -42,9 +42,12 @@ def counts_schema(*names: str) -> dict[str, Any]:
 
 _WHOLE = {"type": "integer"}
 _FACTS = {"bytes": _WHOLE, "width": _WHOLE, "height": _WHOLE, "format": {"type": "string"}}
+_OUTPUT_FACTS = {**_FACTS, "quality": {"type": "integer", "nullable": True}}
 _URL = {"type": "string", "format": "uri"}
+SOURCE_FACTS, OUTPUT_FACTS = tuple(_FACTS), tuple(_OUTPUT_FACTS)
 PictureFactsSchema = object_schema(_FACTS, nullable=True)
-RenditionFactsSchema = object_schema({"url": _URL, **_FACTS})
+OutputFactsSchema = object_schema(_OUTPUT_FACTS, nullable=True)
+RenditionFactsSchema = object_schema({"url": _URL, **_OUTPUT_FACTS})
 ErrorSchema = object_schema({"code": {"type": "string"}, "detail": {"type": "string"}}, nullable=True)
 TotalSchema = counts_schema("total")
 IMAGE_COUNTS = ("total", "pending", "completed", "failed", "canceled", "unchanged", "ignored")
@@ -329,7 +332,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     def get_source(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "source")
 
-    @extend_schema_field(PictureFactsSchema)
+    @extend_schema_field(OutputFactsSchema)
     def get_output(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "output")
 
@@ -339,7 +342,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
         return {
             one.name: {
                 "url": request.build_absolute_uri(one.path),
-                **{name: getattr(one, name) for name in ("bytes", "width", "height", "format")},
+                **{name: getattr(one, name) for name in OUTPUT_FACTS},
             }
             for one in image.renditions.all()
         }
@@ -347,7 +350,8 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 
 def picture_facts(image: Image, side: str) -> dict[str, Any] | None:
     """Return size and format of the `source` or the `output`; None if they are not known."""
-    facts = {name: getattr(image, f"{side}_{name}") for name in ("bytes", "width", "height", "format")}
+    names = OUTPUT_FACTS if side == "output" else SOURCE_FACTS
+    facts = {name: getattr(image, f"{side}_{name}") for name in names}
     return facts if facts["bytes"] is not None else None
 
 
