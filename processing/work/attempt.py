@@ -43,7 +43,7 @@ from processing.work.fair_threads import FairThreads
 from processing.work.fetch import Fetched, FetchError, PictureTransport, Version, fetch
 from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
-from processing.work.uploaded import is_uploaded, read_uploaded
+from processing.work.uploaded import is_uploaded, read_uploaded, size_of_uploaded
 from products.lifecycle import Outcome, PictureFacts, StoredRendition
 from products.models import Names, Request
 
@@ -170,6 +170,7 @@ class AttemptMaker:
 
     async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
         if is_uploaded(image.batch, image.url):
+            await account.take(await _in(self._storage_threads, size_of_uploaded, image.batch, image.url))
             return await _in(self._storage_threads, read_uploaded, image.batch, image.url)
         start = time.monotonic()
         try:

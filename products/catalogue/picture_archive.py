@@ -50,14 +50,21 @@ class PictureArchive:
         except MissingPicture as error:
             raise refusal("unreadable_zip", str(error)) from error
 
+    def size_of(self, url: str) -> int:
+        """Return the bytes of the picture with a URL below ARCHIVE_URL. Raises MissingPicture."""
+        return self._member(url).file_size
+
     def read_picture(self, url: str, target: IO[bytes], max_bytes: int) -> None:
         """Write the picture with a URL below ARCHIVE_URL to a file. Raises MissingPicture."""
+        self._copy(self._member(url), target, max_bytes)
+
+    def _member(self, url: str) -> zipfile.ZipInfo:
         path = url.removeprefix(ARCHIVE_URL)
         name = _normalised(path)
         member = self._members.get(posixpath.join(self._folder, name)) or self._members.get(name)
         if member is None:
             raise MissingPicture(f"The ZIP has no file named {path.lstrip('/')}.")
-        self._copy(member, target, max_bytes)
+        return member
 
     def _copy(self, member: zipfile.ZipInfo, target: IO[bytes], max_bytes: int) -> None:
         if member.flag_bits & _IS_ENCRYPTED:
