@@ -107,6 +107,8 @@ class Tour:
         self.page.get_by_role("button", name="Delete…").click()
         self.shoot(self.page, "requests-delete")
         self.take("requests-none-found", "/requests/?q=nothing")
+        self.take("api", "/api/docs/")
+        self.take("api-requests", "/api/docs/requests/")
         self.tokens()
         self.take("login", "/login/")
         self.errors()
