@@ -299,5 +299,5 @@ def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_serve
     sample = download(site, "Download a sample CSV").path().read_bytes()
     site.get_by_label("Catalogue").set_input_files(chosen(sample))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
-    expect(site.get_by_role("table", name="Rows 1 to 3 of 3")).to_be_visible()
+    expect(site.get_by_role("table", name="Rows 1 to 6 of 6")).to_be_visible()
     expect(site.get_by_role("heading", name="Warnings")).to_have_count(0)
