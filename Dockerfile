@@ -29,7 +29,7 @@ RUN SECRET_KEY=for-collecting-static-files-alone-0123456789-0123456789 PUBLIC_UR
     && /opt/venv/bin/python -m compileall -q .
 
 FROM python:3.13-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="Image Extractor" \
       org.opencontainers.image.description="Fetches, compresses and stores the pictures of product catalogues." \
       org.opencontainers.image.version=$VERSION \
