@@ -11,9 +11,11 @@ RUN ./build-native requantise.c /native/requantise.so \
 FROM python:3.13-slim AS build
 # Without pip: that of the base image installs into it, and does not come along.
 RUN python -m venv --without-pip /opt/venv
-COPY requirements.lock .
+# With `--build-arg LOCK=requirements-extras.lock` traces, error reports and HEIC come along.
+ARG LOCK=requirements.lock
+COPY $LOCK .
 RUN python -m pip --python /opt/venv/bin/python install -qq --no-cache-dir --disable-pip-version-check \
-    --require-hashes -r requirements.lock
+    --require-hashes -r $LOCK
 # A third of what that installs is never read: Amazon's other services, Django in other languages, tests.
 RUN cd /opt/venv/lib/python3.13/site-packages \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name sts -exec rm -r {} + \

@@ -420,7 +420,9 @@ if TRACES:
 
         traces.start()
     except ImportError:
-        env.refuse("OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install 'imageextractor[otel]'.")
+        env.refuse(
+            "OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install -r requirements-extras.lock."
+        )
     except ImproperlyConfigured as error:
         env.refuse(str(error))
     DRAMATIQ_BROKER["MIDDLEWARE"].insert(1, "imageextractor.traces.MessageMiddleware")
