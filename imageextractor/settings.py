@@ -175,6 +175,7 @@ MIDDLEWARE = [
     "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "products.pages.errors.DeletedRowMiddleware",
 ]
 ROOT_URLCONF = "imageextractor.urls"
 WSGI_APPLICATION = "imageextractor.wsgi.application"
@@ -283,8 +284,6 @@ DRAMATIQ_BROKER = {
 }
 DRAMATIQ_AUTODISCOVER_MODULES = ["tasks", "feeds.tasks", "mail.tasks", "work.tasks"]  # in each app
 DRAMATIQ_IGNORED_MODULES = ["django_dramatiq.tasks"]  # its only actor cleans a table that is not used here
-# How long an idle Redis consumer sleeps, in ms. `rundramatiq` passes the environment to its workers.
-os.environ.setdefault("dramatiq_worker_timeout", "100")
 
 # --- Files -----------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_DIR / "media"

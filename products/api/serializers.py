@@ -29,6 +29,8 @@ from products.models.recipes import (
     recipe_problems,
 )
 
+SOURCE_FACTS = ("bytes", "width", "height", "format")
+OUTPUT_FACTS = (*SOURCE_FACTS, "quality")
 PictureFactsSchema = {
     "type": "object",
     "nullable": True,
@@ -39,11 +41,19 @@ PictureFactsSchema = {
         "format": {"type": "string"},
     },
 }
+OutputFactsSchema = {
+    "type": "object",
+    "nullable": True,
+    "properties": {
+        **cast(dict[str, Any], PictureFactsSchema["properties"]),
+        "quality": {"type": "integer", "nullable": True},
+    },
+}
 RenditionFactsSchema = {
     "type": "object",
     "properties": {
         "url": {"type": "string", "format": "uri"},
-        **cast(dict[str, Any], PictureFactsSchema["properties"]),
+        **cast(dict[str, Any], OutputFactsSchema["properties"]),
     },
 }
 CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
@@ -321,7 +331,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     def get_source(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "source")
 
-    @extend_schema_field(PictureFactsSchema)
+    @extend_schema_field(OutputFactsSchema)
     def get_output(self, image: Image) -> dict[str, Any] | None:
         return picture_facts(image, "output")
 
@@ -331,7 +341,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
         return {
             one.name: {
                 "url": request.build_absolute_uri(one.path),
-                **{name: getattr(one, name) for name in ("bytes", "width", "height", "format")},
+                **{name: getattr(one, name) for name in OUTPUT_FACTS},
             }
             for one in image.renditions.all()
         }
@@ -339,7 +349,8 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 
 def picture_facts(image: Image, side: str) -> dict[str, Any] | None:
     """Return size and format of the `source` or the `output`; None if they are not known."""
-    facts = {name: getattr(image, f"{side}_{name}") for name in ("bytes", "width", "height", "format")}
+    names = OUTPUT_FACTS if side == "output" else SOURCE_FACTS
+    facts = {name: getattr(image, f"{side}_{name}") for name in names}
     return facts if facts["bytes"] is not None else None
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
 from products.feeds import runs
+from products.feeds.changes import FIRST_PICTURES, Comparison
 from products.feeds.chart import HEIGHT, WIDTH, series_of
 from products.feeds.forms import FeedForm
 from products.feeds.models import TOO_MANY_FEEDS, Feed, FeedRunStatus
@@ -54,11 +55,14 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
         found = get_object_or_404(_visible(request), pk=pk)  # as it is, not as the form would make it
     charted = found.runs.exclude(finished_at=None).exclude(status=FeedRunStatus.UNCHANGED)[:CHARTED_RUNS]
     history = found.runs.select_related("request")
-    last = found.last_run
+    last, comparison = found.last_run, Comparison.of(found)
+    first = comparison.pictures(FIRST_PICTURES) if comparison and comparison.is_small else None
     context = {
         "feed": found,
         "form": form,
         "page": Paginator(history, RUNS_PER_PAGE).get_page(request.GET.get("page")),
+        "comparison": comparison,
+        "pairs": comparison.pairs(first) if comparison and first is not None else None,
         "series": series_of(list(charted)[::-1]),
         "width": WIDTH,
         "height": HEIGHT,

@@ -16,12 +16,16 @@ from products.models.ids import rendition_id
 
 
 class PictureFacts(NamedTuple):
-    """Size in bytes and pixels, and format, of a source or an output."""
+    """Size in bytes and pixels, and format, of a source or an output.
+
+    `quality` is that of an output, unless it has the source's own data or is lossless.
+    """
 
     bytes: int
     width: int
     height: int
     format: str
+    quality: int | None = None
 
 
 class StoredRendition(NamedTuple):
@@ -164,7 +168,7 @@ class Outcome:
         return main + sum(one.output.bytes for one in self.renditions if one.taken_from)
 
 
-_NO_FACTS = (None, None, None, "")
+_NO_FACTS = (None, None, None, "", None)
 _FIELDS = (
     *("id", "status", "attempts", "due_at", "settled_at", "error_code", "error_detail"),
     *("unchanged", "animated", "output_key", "external_url"),
@@ -175,15 +179,15 @@ _COLUMNS = (
     *_FIELDS,
     "claimed_by",
     *("source_bytes", "source_width", "source_height", "source_format"),
-    *("output_bytes", "output_width", "output_height", "output_format"),
+    *("output_bytes", "output_width", "output_height", "output_format", "output_quality"),
 )
 
 
-_RENDITION_COLUMNS = ("id", "image_id", "name", "key", "bytes", "width", "height", "format")
+_RENDITION_COLUMNS = ("id", "image_id", "name", "key", "bytes", "width", "height", "format", "quality")
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
-    return *_values(outcome), None, *(outcome.source or _NO_FACTS), *(outcome.output or _NO_FACTS)
+    return *_values(outcome), None, *(outcome.source or _NO_FACTS)[:4], *(outcome.output or _NO_FACTS)
 
 
 def _rendition_rows(outcome: Outcome) -> Iterator[tuple[str | int, ...]]:

@@ -75,6 +75,7 @@ def submit(
         batch.source.save(batch.filename, file, save=False)
     try:
         with storage_checked(), transaction.atomic():
+            batch.profile = Profile.objects.kept(profile)
             batch.save(force_insert=True)
             if on_submitted:
                 on_submitted(batch)

@@ -12,6 +12,7 @@ from django.db import migrations, models
 
 import products.models.draft
 import products.models.files
+import products.models.quality
 import products.models.request
 
 
@@ -98,6 +99,14 @@ class Migration(migrations.Migration):
                 ("output_width", models.PositiveIntegerField(blank=True, null=True)),
                 ("output_height", models.PositiveIntegerField(blank=True, null=True)),
                 ("output_format", models.CharField(blank=True, max_length=8)),
+                (
+                    "output_quality",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        help_text="Empty where the source's own data was kept, and for PNG.",
+                        null=True,
+                    ),
+                ),
             ],
             options={
                 "ordering": ["request_id", "number"],
@@ -230,6 +239,7 @@ class Migration(migrations.Migration):
                 ("width", models.PositiveIntegerField()),
                 ("height", models.PositiveIntegerField()),
                 ("format", models.CharField(max_length=8)),
+                ("quality", models.PositiveSmallIntegerField(blank=True, null=True)),
                 (
                     "image",
                     models.ForeignKey(
@@ -267,16 +277,7 @@ class Migration(migrations.Migration):
                 ("idempotency_key", models.CharField(blank=True, max_length=255, null=True)),
                 ("fingerprint", models.CharField(max_length=64, verbose_name="SHA-256 of file and options")),
                 ("header_hash", models.CharField(blank=True, db_default="", default="", max_length=64)),
-                (
-                    "quality",
-                    models.PositiveSmallIntegerField(
-                        default=50,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(95),
-                        ],
-                    ),
-                ),
+                ("quality", products.models.quality.QualityField(default=50)),
                 (
                     "format",
                     models.CharField(
@@ -355,6 +356,16 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="As #rrggbb; blank: transparent where the format can be, else white.",
                         max_length=7,
+                    ),
+                ),
+                (
+                    "effort",
+                    models.CharField(
+                        choices=[("fast", "Fast"), ("balanced", "Balanced"), ("smallest", "Smallest files")],
+                        db_default="balanced",
+                        default="balanced",
+                        help_text="How much CPU smaller files are worth.",
+                        max_length=8,
                     ),
                 ),
                 (

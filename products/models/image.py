@@ -164,6 +164,9 @@ class Image(models.Model):
     output_width = models.PositiveIntegerField(null=True, blank=True)
     output_height = models.PositiveIntegerField(null=True, blank=True)
     output_format = models.CharField(max_length=8, blank=True)
+    output_quality = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Empty where the source's own data was kept, and for PNG."
+    )
 
     objects = ImageQuerySet.as_manager()
 
@@ -257,6 +260,7 @@ class Rendition(models.Model):
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     format = models.CharField(max_length=8)
+    quality = models.PositiveSmallIntegerField(null=True, blank=True)
 
     class Meta:
         indexes = [

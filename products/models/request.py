@@ -20,7 +20,8 @@ from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
 from products.models.profile import Profile
-from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
+from products.models.quality import DEFAULT_QUALITY, QualityField
+from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Effort, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
 #: `per_second` counts Images settled in this time, which is divided into steps.
@@ -125,9 +126,7 @@ class Request(models.Model):
         related_name="requests",
         help_text="The profile that it was uploaded with. Its options are kept here.",
     )
-    quality = models.PositiveSmallIntegerField(
-        default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
-    )
+    quality = QualityField(default=DEFAULT_QUALITY)
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
@@ -140,6 +139,13 @@ class Request(models.Model):
         default="",
         db_default="",
         help_text="As #rrggbb; blank: transparent where the format can be, else white.",
+    )
+    effort = models.CharField(
+        max_length=8,
+        choices=Effort,
+        default=Effort.BALANCED,
+        db_default=Effort.BALANCED,
+        help_text="How much CPU smaller files are worth.",
     )
     trim = models.BooleanField(default=False, db_default=False, help_text="Cut off uniform borders.")
     min_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)

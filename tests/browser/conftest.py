@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
-from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from processing.workers.models import Worker
@@ -49,11 +48,6 @@ def page(chromium: "Browser") -> Iterator["Page"]:
     """An empty page without cookies or history."""
     with chromium.new_context() as context:
         yield context.new_page()
-
-
-@pytest.fixture(autouse=True)
-def cheap_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pytest import MonkeyPatch
 
 from processing.storage.outputs import StorageError
 from processing.work import attempt, lane, slots, tasks
-from processing.work import claim as claims
 from processing.work.claim import ClaimedImage, claim
 from processing.work.lane import NextSlice
 from processing.work.pipeline import Pipeline
@@ -171,7 +170,7 @@ def test_a_lane_does_not_repeat_a_claim_that_found_only_images_of_busy_hosts(
         return images
 
     monkeypatch.setattr(lane, "SLICE_SECONDS", 0.2)
-    monkeypatch.setattr(claims, "EMPTY_CLAIM_BACKOFF_FACTOR", 10_000)
+    monkeypatch.setattr(lane, "EMPTY_CLAIM_BACKOFF_FACTOR", 10_000)
     monkeypatch.setattr(lane, "claim", claim_and_note)
     batch = ingested(*pictures(origin, 100))
     while completed(batch) < 100:
