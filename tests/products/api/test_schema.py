@@ -70,7 +70,7 @@ def in_process(settings: Settings) -> Iterator[None]:
 SCHEMA: dict[str, Any] = cast(Any, SchemaGenerator)().get_schema(public=True)
 calls = schemathesis.openapi.from_dict(SCHEMA)
 calls.app = get_wsgi_application()
-#: Calls that take the same body as the POST which makes the object, of a thousand boundary values each: they are
+#: Calls that take the body of the POST which makes the object, of up to a thousand boundary values: they are
 #: sent a tenth of them. So is a repetition, which takes the options of a profile.
 LIKE_ANOTHER = {
     *(
