@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
@@ -477,12 +478,20 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
     assert (batch.images_completed, batch.images_pending) == (4, 6)
 
 
+def test_a_pipeline_without_work_closes_at_once(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1000)
+    closing = Thread(target=Pipeline(uuid.uuid4()).close, args=(2000,), daemon=True)
+    closing.start()
+    closing.join(100)
+    assert not closing.is_alive()
+
+
 def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, gate: Gate) -> None:
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
     start(batch, pipeline)
-    wait_until(lambda: gate.waiting == 1)
-    pipeline.close(1)
+    wait_until(lambda: gate.waiting == 1 and (pipeline._made or completed(batch)))
+    pipeline.close(2)
     assert completed(batch) == 1
     image = batch.images.pending().get()
     assert (image.claimed_by, image.attempts, image.crashes) == (None, 0, 0)
