@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -115,13 +116,16 @@ def assert_followed(cluster: Cluster, job: Job) -> None:
 
 def test_without_its_bucket_nothing_starts_and_the_reason_is_said(tmp_path: Path) -> None:
     with Moto() as moto, Cluster(tmp_path, **moto.store.environment("missing")) as cluster:
-        for start in (cluster.start_web, lambda: cluster.start_workers(1)[0]):
-            process = start()
-            wait_for(lambda process=process: process.poll() is not None, "it ends")
-            assert process.returncode != 0
-            assert "AWS_STORAGE_BUCKET_NAME is not an existing bucket" in cluster.log()
-            assert "`manage.py create_bucket` creates 'missing'" in cluster.log()
-            os.truncate(tmp_path / "log", 0)
+        assert_ends_for_want_of_a_bucket(cluster, cluster.start_web())
+        os.truncate(tmp_path / "log", 0)
+        assert_ends_for_want_of_a_bucket(cluster, *cluster.start_workers(1))
+
+
+def assert_ends_for_want_of_a_bucket(cluster: Cluster, process: subprocess.Popen[bytes]) -> None:
+    wait_for(lambda: process.poll() is not None, "it ends")
+    assert process.returncode != 0
+    assert "AWS_STORAGE_BUCKET_NAME is not an existing bucket" in cluster.log()
+    assert "`manage.py create_bucket` creates 'missing'" in cluster.log()
 
 
 def test_behind_a_tls_proxy_public_url_is_all_it_takes(tmp_path: Path) -> None:

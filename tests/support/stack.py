@@ -137,13 +137,13 @@ class Deployment:
         if error is not None:
             sys.stderr.write(self.log())
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start one of our processes in a group of its own, logging to the deployment's log."""
         log = self._stack.enter_context((self.directory / "log").open("ab"))
         process = subprocess.Popen(
             [*self.prefix, sys.executable, *command],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -325,9 +325,12 @@ class Cluster(Deployment):
 
     def _start_dramatiq(self, threads: int, *queues: str) -> subprocess.Popen[bytes]:
         """Start that by which `manage.py rundramatiq` replaces itself. It takes half of the time."""
-        options = ("--processes", "1", "--threads", str(threads))
         actors = template_database(self._server).actors
-        return self.start("-m", "dramatiq", "--path", ".", *options, *actors, "--queues", *queues)
+        return self.start(
+            *("-m", "dramatiq", "--path", ".", "--processes", "1", "--threads", str(threads)),
+            *(*actors, "--queues", *queues),
+            DJANGO_SETTINGS_MODULE="imageextractor.settings",
+        )
 
     def webhooks(self) -> subprocess.Popen[bytes]:
         """Start a process that delivers webhooks; messages wait until it is up."""
