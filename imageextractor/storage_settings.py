@@ -1,7 +1,7 @@
 """Django's STORAGES for local files and for S3.
 
-`default` stores pictures, `uploads` stores catalogues, which are private, and `links` makes the URLs by which
-pictures are read from outside.
+`default` stores pictures, `uploads` catalogues and `results` the latest results of feeds, both of which are
+private, and `links` makes the URLs by which pictures are read from outside.
 """
 
 from pathlib import Path
@@ -28,7 +28,11 @@ def local(data_dir: Path) -> dict[str, Any]:
         "directory_permissions_mode": 0o700,
     }
     uploads = {"BACKEND": "products.models.files.UploadStorage", "OPTIONS": private}
-    return {"default": pictures, "uploads": uploads, "links": pictures}
+    results = {
+        "BACKEND": "processing.storage.outputs.LocalStorage",
+        "OPTIONS": {"location": data_dir, "file_permissions_mode": 0o600},
+    }
+    return {"default": pictures, "uploads": uploads, "results": results, "links": pictures}
 
 
 def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
             "BACKEND": "processing.storage.s3.FileStorage",
             "OPTIONS": options | {"location": "uploads"},
         },
+        "results": {"BACKEND": "processing.storage.s3.FileStorage", "OPTIONS": options},
         "links": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": links},
     }
 

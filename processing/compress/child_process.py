@@ -26,7 +26,7 @@ from processing.compress.formats import JPEG_FORMATS, RARE_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.structure import Structure, check_structure
 from processing.compress.tiff import SampleTiffFile
-from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, Recipe
+from processing.compress.types import SMALLEST, Compressed, CompressError, Encoded, ImageInfo, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ JPEG_BYTES_PER_PIXEL = 24
 _DECODING_WORK = {"TIFF": 4, "AVIF": 4, "HEIF": 4}
 _DEFAULT_DECODING_WORK = 2
 _ENCODING_WORK = {"webp": 3, "avif": 10}
+_SMALLEST_WORK = {"jpeg": 5, "webp": 6, "avif": 10}
 #: Address space for libraries and for the threads of the AVIF encoder.
 BASE_MEMORY_BYTES = 1 << 30
 #: How long a server waits for its next picture.
@@ -95,7 +96,8 @@ def _work(picture: Picture, structure: Structure, recipe: Recipe) -> int:
         width, height = options.box
         box = (width or max(image.size)) * (height or max(image.size))
         most = box if options.fit == "pad" else min(box, pixels)
-        work += most * _ENCODING_WORK.get(target_format(picture, options), 0)
+        encoding = _SMALLEST_WORK if options.effort == SMALLEST else _ENCODING_WORK
+        work += most * encoding.get(target_format(picture, options), 0)
     return work
 
 

@@ -1,12 +1,14 @@
 """Compress pictures that may crash a decoder, each in a fork of this process.
 
 ``child_process`` starts it as a program. It has all decoders imported and never looks into a picture itself:
-a fork costs some milliseconds, and meets nothing that an earlier picture has left behind.
+a fork costs some milliseconds, and meets nothing that an earlier picture has left behind. It ends with the
+worker that has started it, however that ends.
 
 A task is a line of JSON and the picture, an answer a line of JSON about the end of the fork and what the fork
 has written.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -26,6 +28,7 @@ from processing.compress.types import CompressError, OutputOptions, Recipe
 
 #: Of a fork's error output, the end of which is kept.
 MAX_ERROR_BYTES = 4000
+_PR_SET_PDEATHSIG = 1  # of Linux
 
 
 def main() -> None:
@@ -34,7 +37,7 @@ def main() -> None:
     _let_others_go_first()
     while line := tasks.readline():
         task = json.loads(line)
-        code, errors, output = _in_fork(partial(_compress, task, tasks.read(task["bytes"])))
+        code, errors, output = _in_fork(partial(_compress, task, tasks.read(task["bytes"])), tasks.fileno())
         ending = {"code": code, "errors": errors.decode(errors="replace"), "bytes": len(output)}
         answers.write(json.dumps(ending).encode() + b"\n" + output)
         answers.flush()
@@ -48,12 +51,17 @@ def _let_others_go_first() -> None:
             Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _in_fork(function: Callable[[], None]) -> tuple[int, bytes, bytes]:
-    """Call a function in a fork. Return the fork's exit code, the end of its error output, and its output."""
+def _in_fork(function: Callable[[], None], tasks: int) -> tuple[int, bytes, bytes]:
+    """Call a function in a fork. Return the fork's exit code, the end of its error output, and its output.
+
+    End the fork and this process if `tasks` is closed meanwhile.
+    """
     output, output_end = os.pipe()
     errors, errors_end = os.pipe()
+    server = os.getpid()
     pid = os.fork()
     if not pid:
+        _end_with(server)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, end in enumerate((nothing, output_end, errors_end)):
             os.dup2(end, number)
@@ -63,10 +71,13 @@ def _in_fork(function: Callable[[], None]) -> tuple[int, bytes, bytes]:
     os.close(errors_end)
     read = {output: bytearray(), errors: bytearray()}
     with selectors.DefaultSelector() as selector:
-        for end in read:
+        for end in (tasks, output, errors):
             selector.register(end, selectors.EVENT_READ)
-        while selector.get_map():
+        while len(selector.get_map()) > 1:
             for key, _ in selector.select():
+                if key.fd == tasks:  # closed, since the next task is sent when this one is answered
+                    os.kill(pid, signal.SIGKILL)
+                    os._exit(1)
                 if part := os.read(key.fd, 1 << 16):
                     read[key.fd] += part
                     del read[errors][:-MAX_ERROR_BYTES]
@@ -78,6 +89,14 @@ def _in_fork(function: Callable[[], None]) -> tuple[int, bytes, bytes]:
 
 
 # --- In the fork ---
+
+
+def _end_with(server: int) -> None:
+    """Have the kernel kill this process when its server has ended, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != server:  # it has ended before the call
+            os._exit(1)
 
 
 def _call_and_exit(function: Callable[[], None]) -> NoReturn:

@@ -19,6 +19,12 @@ from products.catalogue.xlsx import open_archive
 FETCH_SECONDS = 300
 MAX_NAME_CHARACTERS = 100
 PIECE_BYTES = 256 * 1024
+#: The `Accept` header: catalogues, compressed ones too, before anything else.
+CATALOGUES = (
+    "text/csv,text/tab-separated-values,application/vnd.openxmlformats-officedocument.spreadsheetml.sheet,"
+    "application/vnd.ms-excel,application/vnd.oasis.opendocument.spreadsheet,application/xml,text/xml,"
+    "application/rss+xml,application/atom+xml,application/json,application/gzip,application/zip,*/*;q=0.8"
+)
 #: What is given to zlib at once: it copies the rest of that at the end of each member.
 BLOCK_BYTES = 4096
 _GZIP_START, _ZIP_START = b"\x1f\x8b", b"PK\x03\x04"
@@ -52,6 +58,7 @@ def fetch_catalogue(
         url,
         timeout=FETCH_SECONDS,
         max_bytes=settings.UPLOAD_MAX_BYTES,
+        accept=CATALOGUES,
         known=known,
         private_headers=headers,
     )

@@ -1,7 +1,7 @@
-"""The actor that fetches feeds, the messages for it, and the schedule.
+"""The actors that fetch feeds and deliver their results, the messages for them, and the schedule.
 
-A message carries the id of a run. It may come twice or never: a run is claimed before it is fetched, and the
-schedule sends lost messages again.
+A message carries the id of a run or a feed. It may come twice or never: what it is for is claimed first, and
+the schedule sends lost messages again.
 """
 
 import logging
@@ -15,11 +15,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from processing.feeds.attempt import attempt
+from processing.feeds.delivery import deliver
 from processing.timing import FETCH_LOST_AFTER
 from processing.work import pipeline
 from processing.work.tasks import can_send
-from products.feeds import runs
-from products.feeds.models import Feed, FeedRun
+from products.feeds import deliveries, runs
+from products.feeds.models import Feed, FeedDelivery, FeedRun
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,48 @@ def enqueue_waiting() -> int:
     found = list(waiting.order_by("due_at").values_list("pk", flat=True))
     mine = [pk for pk in found if waiting.filter(pk=pk).update(enqueued_at=now)]
     enqueue(mine)
+    return len(mine)
+
+
+@dramatiq.actor(queue_name=FEEDS)
+def deliver_result(feed_id: str) -> None:
+    """Deliver the latest result of a feed."""
+    key = uuid.UUID(feed_id)
+    try:
+        if not (pipeline.is_worker() and _free.acquire(blocking=False)):
+            deliveries.give_up_turn(key)
+            return
+        try:
+            if delivery := deliveries.claim(key, pipeline.current().worker_id):
+                deliver(delivery)
+        finally:
+            _free.release()
+        if delivery:
+            enqueue_deliveries()  # a later result, and those that found no room
+    except Exception:
+        logger.exception("A message for the delivery of feed %s failed; it is sent again", feed_id)
+
+
+def enqueue_results(feed_ids: Sequence[uuid.UUID]) -> None:
+    """Send a message for the delivery of each feed when the transaction commits, as `enqueue` does."""
+
+    def send() -> None:
+        for feed_id in feed_ids:
+            deliver_result.send(str(feed_id))
+
+    transaction.on_commit(send, robust=True)
+
+
+def enqueue_deliveries() -> int:
+    """Send messages for deliveries that wait and have no recent message, as `enqueue_waiting` does."""
+    if not can_send():
+        return 0
+    now = timezone.now()
+    lost = Q(enqueued_at=None) | Q(enqueued_at__lte=now - FETCH_LOST_AFTER)
+    waiting = FeedDelivery.objects.waiting().filter(lost)
+    found = list(waiting.order_by("due_at").values_list("pk", flat=True))
+    mine = [pk for pk in found if waiting.filter(pk=pk).update(enqueued_at=now)]
+    enqueue_results(mine)
     return len(mine)
 
 

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import cast
 
 import aiohttp
 import httpx
@@ -55,7 +56,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return a response whose body has not been read. Raises the errors of httpx and of the guard."""
         check_url(request.url)
-        body = await request.aread() or None
+        if isinstance(request.stream, httpx.ByteStream):
+            body: bytes | AsyncIterator[bytes] | None = await request.aread() or None
+        else:
+            body = aiter(cast(httpx.AsyncByteStream, request.stream))
         self._session = self._session or self._open()
         with _httpx_errors():
             response = await self._session.request(

@@ -17,7 +17,7 @@ from processing.timing import DELIVERY_LEASE_MARGIN_SECONDS, DELIVERY_SLICE_SECO
 from processing.webhooks.signing import new_secret
 from products.encryption import Encryption
 from products.models import Request
-from products.models.owned import OwnedQuerySet, is_granted
+from products.models.owned import OwnedQuerySet, is_granted, save_fields
 
 #: Secrets of endpoints. They sign every delivery, so they cannot be stored as hashes.
 SECRETS = Encryption("processing.webhooks.secrets")
@@ -212,7 +212,7 @@ class WebhookEndpoint(models.Model):
             previous = [locked.encrypted_secret, expires_at.isoformat()]
             self.previous_secrets = [previous, *locked._unexpired_secrets()]
             self.encrypted_secret = new_encrypted_secret()
-            self.save(update_fields=["encrypted_secret", "previous_secrets"])
+            save_fields(self, ["encrypted_secret", "previous_secrets"])
 
     def _unexpired_secrets(self) -> list[Sequence[str]]:
         now = timezone.now()

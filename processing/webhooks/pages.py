@@ -24,6 +24,7 @@ from processing.webhooks.models import (
 )
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
+from products.models.owned import save_fields
 
 LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
@@ -63,7 +64,7 @@ def webhook(request: UserRequest, pk: UUID) -> HttpResponse:
     form = EndpointForm(request.POST or None, instance=endpoint)
     if request.method == "POST" and form.is_valid():
         # Only the form's fields, since workers change others at the same time.
-        endpoint.save(update_fields=[*form.fields])
+        save_fields(endpoint, form.fields)
         messages.success(request, "Endpoint saved.")
         return redirect(endpoint)
     endpoints, user = WebhookEndpoint.objects, request.user

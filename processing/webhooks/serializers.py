@@ -18,9 +18,17 @@ from processing.webhooks.models import (
 from processing.webhooks.validators import validate_webhook_url
 from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, Tried
 from products.api.options import WEBHOOK_URL_HELP, OptionsSerializer, SubmissionSerializer
-from products.api.serializers import PictureFactsSchema, ProfileSerializer, RequestSerializer
+from products.api.serializers import (
+    SOURCE_FACTS,
+    ErrorSchema,
+    OutputFactsSchema,
+    PictureFactsSchema,
+    ProfileSerializer,
+    RequestSerializer,
+)
 from products.catalogue import MAX_URL
 from products.models import Request
+from products.models.owned import save_fields
 from products.models.recipes import number_errors
 
 REPLAYABLE = [(one.value, one.label) for one in (DeliveryStatus.FAILED, DeliveryStatus.MISSED)]
@@ -54,7 +62,7 @@ class EndpointSerializer(serializers.ModelSerializer[WebhookEndpoint]):
         enabled = validated_data.pop("enabled", instance.enabled)
         for name, value in validated_data.items():
             setattr(instance, name, value)
-        instance.save(update_fields=[*validated_data])
+        save_fields(instance, validated_data)
         if enabled != instance.enabled:
             instance.enable() if enabled else instance.disable()
         return instance
@@ -180,13 +188,14 @@ class TriedSerializer(serializers.Serializer[Tried]):
 
     @extend_schema_field(PictureFactsSchema)
     def get_source(self, picture: Tried) -> dict[str, Any] | None:
-        return asdict(picture.made.source) if picture.made else None
+        made = picture.made
+        return {name: getattr(made.source, name) for name in SOURCE_FACTS} if made else None
 
-    @extend_schema_field(PictureFactsSchema)
+    @extend_schema_field(OutputFactsSchema)
     def get_output(self, picture: Tried) -> dict[str, Any] | None:
         return asdict(picture.made.output) if picture.made else None
 
-    @extend_schema_field({"type": "object", "nullable": True})
+    @extend_schema_field(ErrorSchema)
     def get_error(self, picture: Tried) -> dict[str, str] | None:
         return dict(zip(("code", "detail"), picture.error, strict=True)) if picture.error else None
 
@@ -247,3 +256,9 @@ class ReportSerializer(serializers.Serializer[Request]):
     request_id = serializers.UUIDField(help_text="Id of the product.")
     status = serializers.ChoiceField(REPORTED)
     output_image_urls = UrlsField(required=False, allow_null=True, default=list)
+
+
+class ReportTakenSerializer(serializers.Serializer[Request]):
+    """The answer to a report, as the earlier system gave it."""
+
+    message = serializers.CharField()

@@ -5,6 +5,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: Bytes of fetched pictures that may wait for the codec; more are fetched one after another.
+MAX_BYTES_IN_HAND = 128_000_000
+
 
 class ByteBudget:
     """Bytes that the pictures in hand may have in all. Beyond that, one picture at a time is read on.
@@ -19,9 +22,12 @@ class ByteBudget:
         self.waiting: deque[tuple[Account, int, asyncio.Future[None]]] = deque()
 
     @contextmanager
-    def account(self) -> Iterator["Account"]:
-        """Yield an account of one picture. The block's end returns its bytes."""
-        account = Account(self)
+    def account(self, *, pauses_limit: bool = True) -> Iterator["Account"]:
+        """Yield an account of one picture. The block's end returns its bytes.
+
+        While it waits for bytes, the time limit of its fetch does not come nearer if `pauses_limit`.
+        """
+        account = Account(self, pauses_limit=pauses_limit)
         try:
             yield account
         finally:
@@ -53,15 +59,17 @@ class ByteBudget:
 class Account:
     """The bytes that one picture has taken out of a budget."""
 
-    def __init__(self, budget: ByteBudget) -> None:
+    def __init__(self, budget: ByteBudget, *, pauses_limit: bool = True) -> None:
         self._budget = budget
+        self._pauses_limit = pauses_limit
         self.taken = 0
         self.may_overdraw = False
 
     async def take(self, count: int, limit: asyncio.Timeout | None = None) -> None:
-        """Take bytes, or wait for them. Meanwhile the time limit does not come nearer."""
+        """Take bytes, or wait for them."""
         if (self.may_overdraw or not self._budget.waiting) and self._budget.give(self, count):
             return
+        limit = limit if self._pauses_limit else None
         loop = asyncio.get_running_loop()
         served = loop.create_future()
         self._budget.waiting.append((self, count, served))

@@ -11,7 +11,7 @@ from typing import cast
 import httpx
 from django.conf import settings
 
-from processing import loop
+from processing import loop, tracing
 from processing.http.conditions import ConditionRefusals, conditions
 from processing.http.content_encoding import CodingError, UnsupportedCoding, inflater_for
 from processing.http.errors import classify, retry_after
@@ -19,13 +19,15 @@ from processing.http.guard import InvalidAddress
 from processing.http.redirects import RequestChain
 from processing.http.transport import GuardedTransport
 from processing.work.byte_budget import Account
+from products.pages.sample import sample_number, sample_picture
 
 #: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
 MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
 #: Longer values of ETag and Last-Modified are not stored for every picture.
 MAX_VALIDATOR_LENGTH = 200
 
-_HEADERS = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"}
+#: The `Accept` header of requests for pictures.
+PICTURES = "image/*,*/*;q=0.8"
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
 
 
@@ -75,12 +77,23 @@ class Fetched:
     version: Version
 
 
+class PictureTransport(GuardedTransport):
+    """The guarded transport for pictures. Those of the sample are answered without a connection."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        number = sample_number(str(request.url))
+        if number is None:
+            return await super().handle_async_request(request)
+        return httpx.Response(200, content=await asyncio.to_thread(sample_picture, number))
+
+
 async def fetch(
     transport: httpx.AsyncBaseTransport,
     url: str,
     *,
     timeout: float,
     max_bytes: int,
+    accept: str = PICTURES,
     user_agent: str = "",
     known: Version | None = None,
     refusals: ConditionRefusals | None = None,
@@ -91,12 +104,13 @@ async def fetch(
 
     The request is conditional if it goes to the URL that answered with `known` and its host is none of
     `refusals`. `private_headers` are sent to the host of `url` alone. The memory of the body is taken from
-    `account`; time spent waiting for it does not count. Raises FetchError.
+    `account`. Raises FetchError.
     """
+    headers = {"Accept": accept, "Accept-Encoding": "identity"}
     try:
         chain = RequestChain(
             url,
-            {**_HEADERS, "User-Agent": user_agent} if user_agent else _HEADERS,
+            {**headers, "User-Agent": user_agent} if user_agent else headers,
             known_url=known.url if known else "",
             conditions=conditions(known.etag, known.last_modified) if known else {},
             refusals=refusals,
@@ -131,23 +145,26 @@ def fetch_alone(
     *,
     timeout: float,
     max_bytes: int,
+    accept: str = PICTURES,
     known: Version | None = None,
     private_headers: Mapping[str, str] | None = None,
+    account: Account | None = None,
 ) -> Fetched:
     """Fetch `url` as `fetch` does, over a connection of its own. Call it outside of the event loop."""
 
     async def fetch_in_loop() -> Fetched:
-        async with GuardedTransport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1
-        ) as transport:
+        guarded = PictureTransport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+        async with tracing.traced(guarded) as transport:
             return await fetch(
                 transport,
                 url,
                 timeout=timeout,
                 max_bytes=max_bytes,
+                accept=accept,
                 user_agent=settings.FETCH_USER_AGENT,
                 known=known,
                 private_headers=private_headers,
+                account=account,
             )
 
     return loop.run(fetch_in_loop())
@@ -166,17 +183,16 @@ async def _answer(transport: httpx.AsyncBaseTransport, chain: RequestChain) -> A
     except httpx.TooManyRedirects as error:
         raise FetchError("too_many_redirects", str(error), permanent=True) from error
     except httpx.HTTPError as error:
-        raise _fetch_error(error, request.url.host) from error
+        raise fetch_error(error, request.url.host) from error
 
 
-def _fetch_error(error: httpx.HTTPError, host: str) -> FetchError:
+def fetch_error(error: httpx.HTTPError, host: str, allowed_by: str = "FETCH_ALLOWED_NETWORKS") -> FetchError:
+    """Return an error of httpx as a FetchError. `allowed_by` is the setting that allows private addresses."""
     code, permanent = classify(error)
     match code:
         case "blocked_address":
-            detail = (
-                f"{host} is in a private network. The operator of this service can allow it with "
-                "FETCH_ALLOWED_NETWORKS."
-            )
+            operator = f"The operator of this service can allow it with {allowed_by}."
+            detail = f"{host} is in a private network. {operator}"
         case "dns" if permanent:
             detail = f"There is no host named {host}."
         case "dns":
@@ -206,7 +222,7 @@ async def _body(
     host = response.request.url.host
     if not response.is_success:
         await _drain(response)
-        raise _status_error(response, host)
+        raise status_error(response, host)
     length = response.headers.get("Content-Length", "0")
     received, body = 0, BytesIO()  # a list of pieces would hold the data twice when joined
     try:
@@ -251,7 +267,8 @@ def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(cast(httpx.AsyncByteStream, response.stream))
 
 
-def _status_error(response: httpx.Response, host: str) -> FetchError:
+def status_error(response: httpx.Response, host: str) -> FetchError:
+    """Return the error of a response that is no success."""
     status = response.status_code
     status_line = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
     return FetchError(

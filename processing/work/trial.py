@@ -7,8 +7,10 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
@@ -21,10 +23,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from processing import loop
 from processing.compress import Compressed, CompressError, Recipe, compress_isolated
-from processing.work.fetch import FetchError, fetch_alone
+from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
+from processing.work.fetch import FetchError
 from processing.work.known_pictures import recipe_of
 from processing.work.models import Trial
+from processing.work.uploaded import picture_data
 from products.catalogue import Catalogue, host_of, url_problem
 from products.models import Request
 from products.models.files import storage_checked, uploads_storage
@@ -35,7 +40,7 @@ MAX_PICTURES, DEFAULT_PICTURES = 12, 8
 #: For everything but the last answer of a child process, which is given a second at least.
 TRIAL_SECONDS = 27
 DECODE_SECONDS = 10
-#: Fetches of a trial at once, and trials of a web process at once: sources are held in memory.
+#: Fetches of a trial at once, and trials of a web process at once. Their sources share MAX_BYTES_IN_HAND.
 FETCHES, MAX_TRIALS = 4, 2
 #: Hosts that pictures are chosen from, in the order of appearance.
 MAX_HOSTS = 1_000
@@ -53,6 +58,7 @@ CONTENT_TYPES = {
 SHOWN = CONTENT_TYPES.keys() - {"tiff"}
 
 _trials = BoundedSemaphore(MAX_TRIALS)
+_bytes = ByteBudget(MAX_BYTES_IN_HAND)  # of the event loop
 # One at a time in a web process: decoding a large picture takes memory.
 _decoding = Lock()
 
@@ -112,9 +118,7 @@ def make_trial(
         ends_at = started_at + TRIAL_SECONDS - (time.monotonic() - started_at)
         trial = Trial.objects.create(pictures=len(urls))
         with ThreadPoolExecutor(FETCHES, "trial") as threads:
-            tries = [
-                threads.submit(_try, trial, place, recipe_of(batch), ends_at) for place in enumerate(urls)
-            ]
+            tries = [threads.submit(_try, batch, trial, place, ends_at) for place in enumerate(urls)]
             pictures = [one.result() for one in tries]
     finally:
         _trials.release()
@@ -150,7 +154,7 @@ def _chosen(catalogue: Catalogue, sample: int) -> tuple[list[str], Counter[str]]
     return chosen, hosts
 
 
-def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -> Tried:
+def _try(batch: Request, trial: Trial, place: tuple[int, str], ends_at: float) -> Tried:
     """Fetch and make one picture, and keep its source and output. Failures of it become its error.
 
     `place` is its number and its URL.
@@ -159,25 +163,48 @@ def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -
     started_at = time.monotonic()
     try:
         timeout = min(settings.FETCH_TIMEOUT, _left(ends_at))
-        data = fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES).data
-        fetch_seconds = time.monotonic() - started_at
-        if not _decoding.acquire(timeout=_left(ends_at)):
-            raise _too_late()
-        try:
-            seconds = max(1, min(DECODE_SECONDS, int(_left(ends_at))))
-            made = compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=seconds)
-        finally:
-            _decoding.release()
+        with _account() as account:
+            data = picture_data(batch, url, timeout, account)
+            fetch_seconds = time.monotonic() - started_at
+            made = _made(data, recipe_of(batch), ends_at)
+            with storage_checked():
+                for side, content in (("source", data), ("output", made.data)):
+                    uploads_storage().save(trial.file_name(number, side), ContentFile(content))
     except (FetchError, CompressError) as error:
         return Tried(url, None, (error.code, error.detail))
-    with storage_checked():
-        for side, content in (("source", data), ("output", made.data)):
-            uploads_storage().save(trial.file_name(number, side), ContentFile(content))
     source_path, output_path = (
         reverse("trial-picture", args=[trial.pk, number, side, name if name in CONTENT_TYPES else "jpeg"])
         for side, name in (("source", made.source.format), ("output", made.output.format))
     )
-    return Tried(url, made, None, source_path, output_path, fetch_seconds)
+    return Tried(url, _without_data(made), None, source_path, output_path, fetch_seconds)
+
+
+@contextmanager
+def _account() -> Iterator[Account]:
+    """Yield the account of a source in the budget of all trials of this process."""
+    managed = _bytes.account(pauses_limit=False)
+    account = loop.call(managed.__enter__)
+    try:
+        yield account
+    finally:
+        loop.call(managed.__exit__, None, None, None)
+
+
+def _made(data: bytes, recipe: Recipe, ends_at: float) -> Compressed:
+    """Make a picture in a child process. Raises FetchError if its turn comes too late, and CompressError."""
+    if not _decoding.acquire(timeout=_left(ends_at)):
+        raise _too_late()
+    try:
+        seconds = max(1, min(DECODE_SECONDS, int(_left(ends_at))))
+        return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=seconds)
+    finally:
+        _decoding.release()
+
+
+def _without_data(made: Compressed) -> Compressed:
+    """Return what was made without its bytes, which are stored: a page needs the facts alone."""
+    renditions = tuple(replace(one, data=b"") for one in made.renditions)
+    return replace(made, data=b"", renditions=renditions)
 
 
 def _left(ends_at: float) -> float:

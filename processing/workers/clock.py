@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from processing.hosts.models import PausedHost
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
-from products.feeds.models import FeedRun
+from products.feeds.models import FeedDelivery, FeedRun
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ def follow(moved_by: float) -> None:
     with transaction.atomic():  # after a failure everything is moved again
         Image.objects.pending().filter(due_at__gt=now).update(due_at=F("due_at") + delta)
         FeedRun.objects.fetching().filter(due_at__gt=now).update(due_at=F("due_at") + delta, enqueued_at=None)
+        FeedDelivery.objects.filter(due_at__gt=now).update(due_at=F("due_at") + delta, enqueued_at=None)
         PausedHost.objects.all().delete()  # its worker keeps the pause by the monotonic clock
         WebhookDelivery.objects.pending().filter(next_attempt_at__gt=now).update(
             next_attempt_at=F("next_attempt_at") + delta

@@ -17,6 +17,7 @@ from itertools import chain
 from django.core.files.storage import Storage, default_storage, storages
 from django.utils import timezone
 
+from processing.feeds.delivery import RESULTS, result_key
 from processing.hosts.models import PausedHost
 from processing.storage.outputs import output_folders, stored_keys
 from processing.webhooks.models import WebhookDelivery
@@ -25,6 +26,7 @@ from processing.workers.clock import database_time
 from products import lifecycle
 from products.feeds.models import Feed
 from products.models import Image, Request
+from products.models.ids import parse_uuid
 
 #: Files stored within this time are kept. No worker holds an Image for as long.
 GRACE = timedelta(hours=24)
@@ -70,7 +72,8 @@ def prune(days: int) -> Pruned:
     catalogues = _delete_unused(
         storages["uploads"], _catalogues(), Request.objects.sources_in_use, now - GRACE
     )
-    for deleted in chain(outputs, catalogues):
+    results = _delete_unused(storages["results"], _results(), _results_in_use, now - GRACE)
+    for deleted in chain(outputs, catalogues, results):
         files, size = files + 1, size + deleted
     return Pruned(requests, files, size)
 
@@ -89,6 +92,19 @@ def _catalogues() -> list[str]:
         return storages["uploads"].listdir("")[1]
     except FileNotFoundError:  # local folders are made with their first file
         return []
+
+
+def _results() -> list[str]:
+    try:
+        folders = storages["results"].listdir(RESULTS)[0]
+    except FileNotFoundError:
+        return []
+    return [result_key(pk) for folder in folders if (pk := parse_uuid(folder))]
+
+
+def _results_in_use(keys: list[str]) -> set[str]:
+    """Return the keys of feeds that still exist, out of the given keys of results."""
+    return {result_key(pk) for pk in Feed.objects.values_list("pk", flat=True)}.intersection(keys)
 
 
 def _delete_unused(

@@ -20,8 +20,8 @@ from processing.work.claim import release
 from processing.work.models import Trial
 from processing.work.tasks import dispatch
 from processing.workers.models import Maintenance, Worker
-from products.feeds import runs
-from products.feeds.models import FeedRun
+from products.feeds import deliveries, runs
+from products.feeds.models import FeedDelivery, FeedRun
 from products.models import Image, Request
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,10 @@ def recover() -> Recovered:
         dead = dead.exclude(pk=pipeline.current().worker_id)
     released = release(claimed, crashed=True)
     living = set(alive.values_list("pk", flat=True))
-    runs.release(living | {pipeline.current().worker_id} if pipeline.is_worker() else living)
+    if pipeline.is_worker():
+        living.add(pipeline.current().worker_id)
+    runs.release(living)
+    deliveries.release(living)
     runs.end_deleted()
     died, _ = dead.delete()
     if died:
@@ -64,6 +67,7 @@ def recover() -> Recovered:
     Trial.objects.delete_expired()
     feeds.start_due()
     feeds.enqueue_waiting()
+    feeds.enqueue_deliveries()
     return Recovered(released, sent, enqueue_lost_deliveries())
 
 
@@ -74,6 +78,7 @@ def take_over() -> None:
     WebhookEndpoint.objects.all().release_leases()
     runs.release([])
     FeedRun.objects.fetching().update(enqueued_at=None)
+    FeedDelivery.objects.update(claimed_by=None, enqueued_at=None)
 
 
 def _stranded() -> QuerySet[Request]:

@@ -5,7 +5,7 @@ processing.webhooks.admin registers Requests, since it adds webhooks to their pa
 
 from django.contrib import admin
 
-from products.admin import rows  # noqa: F401 (registers)
+from products.admin import profiles, rows  # noqa: F401 (register)
 
 admin.site.site_header = admin.site.site_title = "Image Extractor"
 admin.site.index_title = "Overview"

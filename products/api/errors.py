@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
 from drf_standardized_errors import formatter, handler
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -68,6 +68,8 @@ class ExceptionHandler(handler.ExceptionHandler):
                 converted = RateLimited(exc)
             case StorageUnavailable():
                 converted = StorageFailed(exc)
+            case ObjectDoesNotExist():  # deleted by another call after this one had found it
+                converted = exceptions.NotFound()
             case SuspiciousOperation():  # for example a form with thousands of fields
                 converted = exceptions.ParseError(str(exc))
             case _:

@@ -1,9 +1,9 @@
-"""Admin of feeds and their runs, without headers and secrets."""
+"""Admin of feeds, their runs and deliveries, without headers and secrets."""
 
 from django.contrib import admin
 
 from products.admin.base import ReadOnlyAdmin
-from products.feeds.models import Feed, FeedRun
+from products.feeds.models import Feed, FeedDelivery, FeedRun
 
 
 @admin.register(Feed)
@@ -27,3 +27,13 @@ class FeedRunAdmin(ReadOnlyAdmin):
     search_fields = ["feed__name", "feed__url"]
     search_help_text = "Search by name or URL of the feed."
     exclude = ["options", "enqueued_at"]
+
+
+@admin.register(FeedDelivery)
+class FeedDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["feed", "shown_target", "due_at", "failures", "delivered_at", "error"]
+    list_select_related = ["feed"]
+    search_fields = ["feed__name"]
+    search_help_text = "Search by name of the feed."
+    fields = ["feed", "shown_target", "due_at", "claimed_by", "failures", "delivered_at", "error"]
+    readonly_fields = ["shown_target"]

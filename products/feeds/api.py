@@ -25,11 +25,10 @@ from products.api.errors import Conflict
 from products.api.schema import ErrorsSerializer
 from products.api.views import FilteredViewSet, Pagination
 from products.feeds import runs
+from products.feeds.latest import ResultChanged, latest_result, version_of
 from products.feeds.models import TOO_MANY_FEEDS, Feed
 from products.feeds.serializers import FeedSerializer, FeedSettingsSerializer
-from products.models import Request
 from products.results import download, download_name
-from products.results.result_csv import result_csv
 
 
 class FeedPagination(Pagination):
@@ -105,11 +104,12 @@ def latest_csv(request: HttpRequest, pk: Any, secret: str) -> HttpResponseBase:
     batch = feed.latest
     if batch is None or style not in {None, "replace"}:
         raise Http404
-    version = _version(batch)
-    etag = quote_etag(hashlib.sha256(f"{version} {style} {settings.PUBLIC_URL}".encode()).hexdigest()[:32])
+    etag = quote_etag(
+        hashlib.sha256(f"{version_of(batch)} {style} {settings.PUBLIC_URL}".encode()).hexdigest()[:32]
+    )
     response: HttpResponseBase | None = get_conditional_response(request, etag=etag)
     if response is None:
-        pieces = _whole(batch, version, result_csv(batch, replace=style == "replace"))
+        pieces = _breaking_off(latest_result(batch, replace=style == "replace"))
         response = download(pieces, download_name(batch, "replaced" if style else "result"), "text/csv")
     response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"
@@ -117,18 +117,9 @@ def latest_csv(request: HttpRequest, pk: Any, secret: str) -> HttpResponseBase:
     return response
 
 
-def _version(batch: Request) -> str:
-    """Return a text that changes whenever the result of a finished Request does."""
-    counts = (batch.images_completed, batch.images_failed, batch.images_ignored)
-    return f"{batch.pk} {batch.run} {batch.status} {batch.finished_at} {batch.sweep} {counts}"
-
-
-def _whole(batch: Request, version: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield a result. Raise, so that the connection breaks, if the Request was changed meanwhile.
-
-    A client then has an incomplete response, not a file of which one half is older than the other.
-    """
-    yield from pieces
-    current = Request.objects.filter(pk=batch.pk).first()
-    if current is None or _version(current) != version:
-        raise ConnectionAbortedError(f"Request {batch.pk} was changed while its result was sent")
+def _breaking_off(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a result. Break the connection if it was changed, so that the client has no whole file."""
+    try:
+        yield from pieces
+    except ResultChanged as error:
+        raise ConnectionAbortedError(str(error)) from error

@@ -5,14 +5,13 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from products.catalogue import MAX_URL
 from products.feeds.headers import NAMED_TWICE, check_headers
-from products.feeds.models import Feed
+from products.feeds.models import STORAGE, Feed
 from products.feeds.schedule import check_schedule, time_zones
-from products.feeds.serializers import save_settings
-from products.feeds.validators import validate_feed_url
+from products.feeds.serializers import save_new, save_settings
+from products.feeds.validators import validate_feed_url, validate_target
 from products.models import Profile
 
 #: Schedules that the form offers; any other is entered as cron fields.
@@ -23,6 +22,15 @@ OFFERED = [
     ("30 2 * * *", "Nightly, at 2:30"),
     ("30 2 * * 1", "Weekly, on Monday at 2:30"),
     (OTHER, "Other (cron fields)"),
+]
+
+
+#: Targets of deliveries that the form offers.
+NOWHERE, TO_URL = "", "url"
+DELIVERIES = [
+    (NOWHERE, "Only at the address for shops"),
+    (TO_URL, "Also to a URL"),
+    (STORAGE, "Also to our storage"),
 ]
 
 
@@ -45,6 +53,14 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         help_text="For other times. Minute, hour, day of the month, month and day of the week.",
     )
     time_zone = forms.ChoiceField(label="Time zone", initial="UTC")
+    deliver = forms.ChoiceField(label="Deliver results", choices=DELIVERIES, required=False)
+    deliver_url = forms.CharField(
+        label="Delivery URL",
+        required=False,
+        max_length=MAX_URL,
+        help_text="We PUT the CSV to it after each good run. A name and a password in it, and what follows "
+        "the question mark, are stored encrypted and not shown again.",
+    )
     header_lines = forms.CharField(
         label="Headers",
         required=False,
@@ -68,6 +84,9 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         is_offered = schedule in dict(OFFERED)
         self.fields["every"].initial = schedule if is_offered else OTHER
         self.fields["cron"].initial = "" if is_offered else schedule
+        target = None if self.instance._state.adding else self.instance.deliver_to
+        self.fields["deliver"].initial = {None: NOWHERE, STORAGE: STORAGE}.get(target, TO_URL)
+        self.fields["deliver_url"].initial = "" if target == STORAGE else target
         if names := self.instance.header_names:
             text = f"{', '.join(names)}: stored. Enter all of them again to replace them."
             self.fields["header_lines"].help_text = text
@@ -87,7 +106,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
             raise ValidationError(str(error), "invalid") from error
 
     def clean(self) -> dict[str, Any]:
-        """Check the schedule, of which the form has two fields."""
+        """Check the schedule and the target of deliveries, of each of which the form has two fields."""
         data = super().clean() or {}
         schedule = data.get("every", BY_HAND)
         if schedule == OTHER:
@@ -96,12 +115,21 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
             except ValueError as error:
                 self.add_error("cron", ValidationError(str(error), "invalid"))
         data["schedule"] = schedule
+        target = data.get("deliver") or None
+        if target == TO_URL:
+            target = data.get("deliver_url", "")
+            try:
+                if not target or target != self.fields["deliver_url"].initial:
+                    validate_target(target)
+            except ValidationError as error:
+                self.add_error("deliver_url", error)
+        data["deliver_to"] = target
         return data
 
     def save(self, commit: bool = True) -> Feed:
         """Save a new feed, or what the form has of an old one."""
         feed: Feed = self.instance
-        changed = {name: self.cleaned_data[name] for name in (*self.Meta.fields, "schedule")}
+        changed = {name: self.cleaned_data[name] for name in (*self.Meta.fields, "schedule", "deliver_to")}
         if self.cleaned_data.get("remove_headers"):
             changed["headers"] = {}
         if headers := self.cleaned_data["header_lines"]:
@@ -110,8 +138,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
             stored = Feed.objects.get(pk=feed.pk)  # the form has changed the fields of `feed` already
             save_settings(stored, changed)
             return stored
+        target = changed.pop("deliver_to")
         for name, value in changed.items():
             setattr(feed, name, value)
-        feed.next_run_at = feed.next_after(timezone.now())
-        feed.save()
-        return feed
+        return save_new(feed, target)

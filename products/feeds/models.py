@@ -5,7 +5,7 @@ import secrets
 import uuid
 from datetime import datetime
 from typing import Self
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
@@ -18,12 +18,17 @@ from django.utils.crypto import constant_time_compare
 from products.encryption import Encryption, UnreadableSecret
 from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, next_moment
 from products.models import Profile, Request, RequestStatus
-from products.models.owned import OwnedQuerySet
+from products.models.owned import OwnedQuerySet, save_fields
 from products.models.states import Sweep
 
-#: Headers may carry passwords, and `latest_url` shows the secret: both are needed again as they were.
+#: Headers and targets of deliveries may carry passwords, and `latest_url` shows the secret: all are needed
+#: again as they were.
 SECRETS = Encryption("products.feeds")
 MAX_FEEDS_PER_USER = 100
+#: The target of deliveries to the service's own bucket or disk.
+STORAGE = "storage"
+#: Stands for the query of a target that is shown.
+HIDDEN_QUERY = "…"
 TOO_MANY_FEEDS = f"You have reached the limit of {MAX_FEEDS_PER_USER} feeds. Delete one first."
 
 
@@ -64,8 +69,8 @@ class FeedQuerySet(OwnedQuerySet["Feed"]):
         return {*served, *filter(None, held)}
 
     def with_last_run(self) -> Self:
-        """Feeds with their profile and their last run."""
-        return self.select_related("profile", "last_run__request")
+        """Feeds with their profile, their last run and their delivery."""
+        return self.select_related("profile", "last_run__request", "delivery")
 
 
 class Feed(models.Model):
@@ -158,7 +163,13 @@ class Feed(models.Model):
     def rotate_secret(self) -> None:
         """Replace the secret of `latest_url`. The previous URL is invalid from then on."""
         self.encrypted_secret = new_encrypted_secret()
-        self.save(update_fields=["encrypted_secret"])
+        save_fields(self, ["encrypted_secret"])
+
+    @property
+    def deliver_to(self) -> str | None:
+        """Where results are delivered to: STORAGE, or a URL without its secrets. None: nowhere."""
+        delivery = FeedDelivery.of(self)
+        return delivery.shown_target if delivery else None
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return when the feed runs next after `moment`; None while it is disabled or has no schedule."""
@@ -168,9 +179,13 @@ class Feed(models.Model):
 
     @property
     def latest(self) -> Request | None:
-        """The Request whose result is served: that of the latest run that is completed and not held."""
-        good = (RequestStatus.COMPLETED, RequestStatus.COMPLETED_WITH_ERRORS)
-        runs = self.runs.good().filter(request__status__in=good).exclude(request__sweep=Sweep.DELETE)
+        """The Request whose result is served: that of the latest run that is completed and not held.
+
+        While it is retried it stays the one, with the result that it had before.
+        """
+        bad = (RequestStatus.FAILED, RequestStatus.CANCELED)
+        present = self.runs.good().exclude(request=None).exclude(request__sweep=Sweep.DELETE)
+        runs = present.exclude(request__status__in=bad)
         run = runs.select_related("request").first()
         return run.request if run else None
 
@@ -195,6 +210,11 @@ class FeedRunQuerySet(OwnedQuerySet["FeedRun"]):
     def good(self) -> Self:
         """Runs that completed, with errors or not, and are not held."""
         return self.filter(status__in=FeedRun.GOOD)
+
+    def with_result(self) -> Self:
+        """Runs with a result, be it held, that is still there."""
+        finished = self.filter(status__in=(*FeedRun.GOOD, FeedRunStatus.HELD))
+        return finished.exclude(request=None).exclude(request__sweep=Sweep.DELETE)
 
     def waiting(self) -> Self:
         """Runs whose next attempt to fetch is due and that no worker has claimed."""
@@ -269,3 +289,72 @@ class FeedRun(models.Model):
     def seconds_taken(self) -> float | None:
         """Duration of the run; None before its end."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
+
+
+class FeedDeliveryQuerySet(models.QuerySet["FeedDelivery"]):
+    def waiting(self) -> Self:
+        """Deliveries that are due and that no worker has claimed."""
+        return self.filter(claimed_by=None, due_at__lte=timezone.now())
+
+
+class FeedDelivery(models.Model):
+    """Where the results of a feed are delivered to, and how that went. Feeds without it only serve them.
+
+    `due_at` is None while there is nothing to deliver. `claimed_by` is the id of the Worker that delivers:
+    one at a time, so that no earlier result follows a later one. It delivers the latest result at that time.
+    """
+
+    feed = models.OneToOneField(Feed, models.CASCADE, primary_key=True, related_name="delivery")
+    encrypted_target = models.TextField(editable=False)
+    due_at = models.DateTimeField(null=True, blank=True)
+    claimed_by = models.UUIDField(null=True, blank=True)
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveSmallIntegerField(default=0)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=500, blank=True, help_text="Of the latest attempt.")
+
+    objects = FeedDeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "feed deliveries"
+        indexes = [
+            # Those that wait for a worker.
+            models.Index(fields=["due_at"], name="feed_delivery_due", condition=Q(due_at__isnull=False))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feed} to {self.shown_target}"
+
+    @classmethod
+    def of(cls, feed: Feed) -> "FeedDelivery | None":
+        """Return the delivery of a feed; None if there is none."""
+        try:
+            return feed.delivery
+        except cls.DoesNotExist:
+            return None
+
+    @property
+    def was_tried(self) -> bool:
+        return bool(self.delivered_at or self.error)
+
+    @property
+    def target(self) -> str:
+        """STORAGE, or the URL. Raises UnreadableSecret."""
+        return SECRETS.decrypt(self.encrypted_target)
+
+    @property
+    def shown_target(self) -> str:
+        """The target without what may be secret; "" if it cannot be decrypted."""
+        try:
+            return without_secrets(self.target)
+        except UnreadableSecret:
+            return ""
+
+
+def without_secrets(target: str) -> str:
+    """Return a target without name, password and query, in which URLs have their signatures."""
+    if target == STORAGE:
+        return target
+    parts = urlsplit(target)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, HIDDEN_QUERY if parts.query else "", ""))

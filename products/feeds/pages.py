@@ -12,7 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
+from products.catalogue import MAX_URL
 from products.feeds import runs
+from products.feeds.changes import FIRST_PICTURES, Comparison
 from products.feeds.chart import HEIGHT, WIDTH, series_of
 from products.feeds.forms import FeedForm
 from products.feeds.models import TOO_MANY_FEEDS, Feed, FeedRunStatus
@@ -26,14 +28,20 @@ CHARTED_RUNS = 60
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def feeds(request: UserRequest) -> HttpResponse:
-    """The user's feeds, and a form to add one."""
-    form = FeedForm(request.user, request.POST or None)
+    """The user's feeds, and a form to add one, with the URL that the address names; `run` fetches it now."""
+    initial = {"url": request.GET.get("url", "")[:MAX_URL]}
+    form = FeedForm(request.user, request.POST or None, initial=initial)
     if form.is_bound and Feed.objects.has_reached_limit(request.user):
         form.add_error("url", TOO_MANY_FEEDS)
     if request.method == "POST" and form.is_valid():
         form.instance.owner = request.user
-        messages.success(request, "Feed added.")
-        return redirect(form.save())
+        added = form.save()
+        if "run" in request.POST:
+            runs.start(added)
+            messages.success(request, "Feed added. Fetching the file.")
+        else:
+            messages.success(request, "Feed added.")
+        return redirect(added)
     context = {"form": form, "feeds": Feed.objects.owned_by(request.user).with_last_run()}
     return render(request, "feeds/feeds.html", context, status=400 if form.errors else 200)
 
@@ -54,11 +62,14 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
         found = get_object_or_404(_visible(request), pk=pk)  # as it is, not as the form would make it
     charted = found.runs.exclude(finished_at=None).exclude(status=FeedRunStatus.UNCHANGED)[:CHARTED_RUNS]
     history = found.runs.select_related("request")
-    last = found.last_run
+    last, comparison = found.last_run, Comparison.of(found)
+    first = comparison.pictures(FIRST_PICTURES) if comparison and comparison.is_small else None
     context = {
         "feed": found,
         "form": form,
         "page": Paginator(history, RUNS_PER_PAGE).get_page(request.GET.get("page")),
+        "comparison": comparison,
+        "pairs": comparison.pairs(first) if comparison and first is not None else None,
         "series": series_of(list(charted)[::-1]),
         "width": WIDTH,
         "height": HEIGHT,

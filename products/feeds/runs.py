@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from products.feeds import deliveries
 from products.feeds.models import Feed, FeedRun, FeedRunQuerySet, FeedRunStatus
 from products.feeds.signals import alerted, run_started
 from products.models import Request, RequestStatus
@@ -22,8 +23,10 @@ from products.models.states import Sweep
 
 FAILED, HELD, MISSED = "feed.failed", "feed.held", "feed.missed"
 MISSED_AFTER = timedelta(hours=1)
-#: Share of failed pictures above which a run that has twice as many as the last one is held.
+#: Share of failed pictures above which a run with more than twice as many as usual is held, and the number of
+#: good runs before it whose mean is usual.
 MAX_FAILED_SHARE = 0.05
+USUAL_RUNS = 5
 #: A worker that dies this often while it fetches a feed may die of it.
 MAX_CRASHES = 3
 MAX_ERROR = 500
@@ -186,6 +189,8 @@ def finish(batch: Request) -> None:
         if batch.status == RequestStatus.FAILED:
             run.error = batch.error or NO_PICTURE
     run.save()
+    if run.status in FeedRun.GOOD:
+        deliveries.plan(run.feed_id)
     if before != FeedRunStatus.HELD and run.status == FeedRunStatus.HELD:
         _alert(run.feed_id, HELD)
     elif before == FeedRunStatus.PROCESSING and run.status == FeedRunStatus.FAILED:
@@ -193,17 +198,20 @@ def finish(batch: Request) -> None:
 
 
 def _reason_to_hold(run: FeedRun, batch: Request) -> str:
-    """Return a sentence if the result differs from the last good one as a broken export does, else ""."""
+    """Return a sentence if the result differs from the last good ones as a broken export does, else ""."""
     if batch.status not in FeedRun.GOOD:
         return ""
-    last = run.feed.runs.good().first()
-    if last is None or last.started_at > run.started_at:
+    earlier = list(run.feed.runs.good()[:USUAL_RUNS])
+    if not earlier or earlier[0].started_at > run.started_at:
         return ""
+    last = earlier[0]
     if 2 * batch.products_total <= last.products:
         return f"The file has {batch.products_total:,} rows; the last one had {last.products:,}."
     has_many = batch.images_failed > MAX_FAILED_SHARE * batch.images_total
-    if has_many and batch.images_failed > 2 * last.images_failed:
-        return f"{batch.images_failed:,} pictures failed; {last.images_failed:,} did in the last run."
+    usual = sum(one.images_failed for one in earlier) / len(earlier)
+    if has_many and batch.images_failed > 2 * usual:
+        runs = f"the last {len(earlier)} runs on average" if len(earlier) > 1 else "the last run"
+        return f"{batch.images_failed:,} pictures failed; {round(usual, 1):,.10g} did in {runs}."
     return ""
 
 
@@ -215,6 +223,7 @@ def confirm(feed: Feed) -> bool:
         run = held.select_related("request").first()
         if run is None or run.request is None or run.request.is_active:
             return False
+        deliveries.plan(feed.pk)
         return held.update(status=run.request.status, error="") == 1
 
 

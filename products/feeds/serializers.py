@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -9,11 +10,13 @@ from rest_framework import serializers
 from products.api.options import KnownFieldsMixin
 from products.api.serializers import ProfileNameSerializer
 from products.catalogue import MAX_URL
+from products.feeds.deliveries import set_target
 from products.feeds.headers import check_headers
-from products.feeds.models import Feed, FeedRun, FeedRunStatus, WhenUnchanged
+from products.feeds.models import Feed, FeedDelivery, FeedRun, FeedRunStatus, WhenUnchanged
 from products.feeds.schedule import MAX_SCHEDULE_CHARACTERS, check_schedule, time_zones
-from products.feeds.validators import validate_feed_url
+from products.feeds.validators import validate_feed_url, validate_target
 from products.models import Profile, RequestStatus
+from products.models.owned import save_fields
 
 #: Every status that `last_run` may have.
 STATUSES = [*FeedRunStatus.choices, (RequestStatus.PENDING.value, RequestStatus.PENDING.label)]
@@ -75,6 +78,24 @@ class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
         return run.error or None
 
 
+class DeliveredSerializer(serializers.ModelSerializer[FeedDelivery]):
+    """How the delivery of results went."""
+
+    at = serializers.DateTimeField(
+        source="delivered_at", allow_null=True, help_text="Of the latest delivery; null before the first."
+    )
+    error = serializers.SerializerMethodField()
+
+    class Meta:
+        model = FeedDelivery
+        fields = ["at", "error"]
+
+    @extend_schema_field({"type": "string", "nullable": True})
+    def get_error(self, delivery: FeedDelivery) -> str | None:
+        """Return why the latest attempt has failed."""
+        return delivery.error or None
+
+
 class FeedDataSerializer(serializers.ModelSerializer[Feed]):
     """A feed in webhooks: without `latest_url`, which whoever has it may read."""
 
@@ -84,13 +105,21 @@ class FeedDataSerializer(serializers.ModelSerializer[Feed]):
         child=serializers.CharField(), source="header_names", help_text="Names of the headers."
     )
     last_run = LastRunSerializer(allow_null=True)
+    deliver_to = serializers.CharField(allow_null=True, help_text="Without name, password and query.")
+    delivered = serializers.SerializerMethodField()
 
     class Meta:
         model = Feed
         fields = [
             *("id", "name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged"),
-            *("headers", "next_run_at", "last_run"),
+            *("headers", "next_run_at", "last_run", "deliver_to", "delivered"),
         ]
+
+    @extend_schema_field(DeliveredSerializer(allow_null=True))
+    def get_delivered(self, feed: Feed) -> dict[str, Any] | None:
+        """Return how deliveries went; null before the first attempt."""
+        delivery = FeedDelivery.of(feed)
+        return dict(DeliveredSerializer(delivery).data) if delivery and delivery.was_tried else None
 
 
 class FeedSerializer(FeedDataSerializer):
@@ -127,11 +156,25 @@ class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]
         help_text="Sent with the fetch, but not to another host by a redirect. Answers have the names only.",
     )
 
+    deliver_to = serializers.CharField(
+        required=False,
+        allow_null=True,
+        max_length=MAX_URL,
+        help_text="Where the result of each good run is delivered to: a URL, by PUT; `storage`, under the "
+        "key `results/{id}/latest.csv`; null: nowhere.",
+    )
+
     class Meta:
         model = Feed
         fields = [
             *("name", "url", "profile", "schedule", "time_zone", "enabled", "when_unchanged", "headers"),
+            "deliver_to",
         ]
+
+    def validate_deliver_to(self, target: str | None) -> str | None:
+        if target and (self.instance is None or target != self.instance.deliver_to):
+            validate_target(target)
+        return target
 
     def validate_schedule(self, schedule: str | None) -> str:
         return schedule or ""
@@ -142,26 +185,43 @@ class FeedSettingsSerializer(KnownFieldsMixin, serializers.ModelSerializer[Feed]
         return name
 
     def create(self, validated_data: dict[str, Any]) -> Feed:
-        feed = Feed(**validated_data)
-        feed.next_run_at = feed.next_after(timezone.now())
-        feed.save(force_insert=True)
-        return feed
+        target = validated_data.pop("deliver_to", None)
+        return save_new(Feed(**validated_data), target)
 
     def update(self, instance: Feed, validated_data: dict[str, Any]) -> Feed:
         save_settings(instance, validated_data)
         return instance
 
     def to_representation(self, instance: Feed) -> dict[str, Any]:
-        return dict(FeedSerializer(instance, context=self.context).data)
+        current = Feed.objects.with_last_run().get(pk=instance.pk)
+        return dict(FeedSerializer(current, context=self.context).data)
+
+
+def save_new(feed: Feed, target: str | None) -> Feed:
+    """Save a new feed, whose results go to `target`, and whose first run is the next one of its schedule."""
+    feed.next_run_at = feed.next_after(timezone.now())
+    with transaction.atomic():
+        feed.profile = Profile.objects.kept(feed.profile)
+        feed.save(force_insert=True)
+        set_target(feed, target)
+    return feed
 
 
 def save_settings(feed: Feed, changed: dict[str, Any]) -> None:
-    """Save these fields of a feed alone, since workers change others at the same time."""
+    """Save these fields of a feed alone, since workers change others at the same time.
+
+    `deliver_to` among them is the target of its delivery.
+    Raises ObjectDoesNotExist if it has been deleted.
+    """
     before = [getattr(feed, name) for name in TIMING]
-    for name, value in changed.items():
-        setattr(feed, name, value)
-    fields = {"encrypted_headers" if name == "headers" else name for name in changed}
+    fields = {"encrypted_headers" if name == "headers" else name for name in changed} - {"deliver_to"}
+    for name in changed.keys() - {"deliver_to"}:
+        setattr(feed, name, changed[name])
     if [getattr(feed, name) for name in TIMING] != before:
         feed.next_run_at = feed.next_after(timezone.now())
         fields.add("next_run_at")
-    feed.save(update_fields=fields)
+    with transaction.atomic():
+        feed.profile = Profile.objects.kept(feed.profile)
+        save_fields(feed, fields)
+        if "deliver_to" in changed:
+            set_target(feed, changed["deliver_to"])

@@ -3,11 +3,12 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from products.feeds import api, pages
+from products.feeds import api, changes, pages
 
 urlpatterns = [
     path("feeds/", pages.feeds, name="feeds"),
     path("feeds/<uuid:pk>/", pages.feed, name="feed"),
+    path("feeds/<uuid:pk>/changes/", changes.changes, name="feed-changes"),
     path("feeds/<uuid:pk>/run/", pages.run, name="feed-run"),
     path("feeds/<uuid:pk>/confirm/", pages.confirm, name="feed-confirm"),
     path("feeds/<uuid:pk>/pause/", pages.pause, name="feed-pause"),

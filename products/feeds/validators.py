@@ -1,10 +1,24 @@
 """Validation of the URLs of feeds."""
 
+import re
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
+from products.feeds.models import HIDDEN_QUERY, STORAGE
 from products.models.validators import validate_http_url
+
+_CREDENTIALS = re.compile(r"(?i)^(https?://)[^/?#@]*@")
+
+
+def validate_target(target: str) -> None:
+    """Raise ValidationError unless results could be delivered to this target: STORAGE, or a URL."""
+    if target == STORAGE:
+        return
+    validate_http_url(_CREDENTIALS.sub(r"\1", target))
+    if urlsplit(target).query == HIDDEN_QUERY:
+        message = "The part behind the question mark is not shown again. Enter the whole URL."
+        raise ValidationError(message, "invalid_url")
 
 
 def validate_feed_url(url: str) -> None:

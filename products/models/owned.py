@@ -1,9 +1,11 @@
-"""Queries for the rows that a user may see, change or delete."""
+"""Queries for the rows that a user may see, change or delete, and changes of one row."""
 
+from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 
 Row = TypeVar("Row", bound=models.Model)
@@ -43,3 +45,14 @@ class OwnedQuerySet(models.QuerySet[Row]):
 
     def _permitted(self, user: User | AnonymousUser, action: str) -> Self:
         return self.all() if is_granted(user, self.model, action) else self.owned_by(user)
+
+
+def save_fields(row: models.Model, names: Iterable[str]) -> None:
+    """Save these fields of a row alone. Raises ObjectDoesNotExist if the row has been deleted.
+
+    `save(update_fields=…)` would raise an error of the database instead.
+    """
+    changed = {name: getattr(row, name) for name in names}
+    rows = type(row)._default_manager.filter(pk=row.pk)
+    if not (rows.update(**changed) if changed else rows.exists()):
+        raise ObjectDoesNotExist(f"{row._meta.label} {row.pk} has been deleted")

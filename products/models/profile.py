@@ -36,6 +36,11 @@ class ProfileQuerySet(OwnedQuerySet["Profile"]):
         order = Case(When(is_own, then=Value(0)), default=Value(1))
         return self.filter(is_own | Q(is_published=True)).order_by(order, "-created_at", "-id")
 
+    def kept(self, profile: "Profile | None") -> "Profile | None":
+        """Return the profile, which cannot be deleted before the transaction ends; None if it has been."""
+        locked = self.select_for_update(no_key=True).filter(pk=profile.pk) if profile else self.none()
+        return profile if locked.only("pk").first() else None
+
     def named(self, text: str) -> "Profile | None":
         """Return the first profile with this id or name."""
         if "\0" in text:  # which PostgreSQL does not accept
@@ -72,10 +77,15 @@ class Profile(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the profile. Raises NameTaken, also where the other one was saved at the same time."""
+        """Save the profile. Raises NameTaken, also where the other one was saved at the same time.
+
+        Raises Profile.DoesNotExist if it has been deleted since it was read.
+        """
         self.header_hash = hash_of_header(self.header) if self.header else ""
         try:
             with transaction.atomic():
+                if not self._state.adding:
+                    Profile.objects.select_for_update().only("pk").get(pk=self.pk)
                 super().save(*args, **kwargs)
         except IntegrityError as error:
             if not Profile.objects.filter(owner=self.owner_id, name=self.name).exclude(pk=self.pk).exists():

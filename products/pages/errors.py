@@ -1,14 +1,37 @@
 """Handlers of 400, 403 and 404: HTML for browsers, JSON for API paths."""
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+import logging
+from collections.abc import Callable
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views import defaults
 
 from products.catalogue import CatalogueError
 from products.models.files import StorageUnavailable
 
+logger = logging.getLogger(__name__)
+
 #: Paths called by programs, which expect JSON errors.
 API_PATHS = ("/api/", "/upload", "/status/")
+
+
+class DeletedRowMiddleware:
+    """Answers 404 where a row was deleted by another request after the page had found it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Raise Http404 instead of ObjectDoesNotExist, and log which row it was."""
+        if isinstance(exception, ObjectDoesNotExist):
+            logger.warning("%s: %s", request.path, exception, exc_info=exception)
+            raise Http404 from exception
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -12,15 +12,9 @@ from django.http import QueryDict
 from products.catalogue import Reading
 from products.models import Profile
 from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
-from products.pages.upload_forms import ROLE, OptionsForm
+from products.pages.upload_forms import ROLE, OptionsForm, default_of
 
 MAX_NAME = 100
-
-
-def default_of(field: forms.Field) -> Any:
-    """Return the value of an option that is not chosen."""
-    value = field.initial() if callable(field.initial) else field.initial
-    return value if value is not None or not isinstance(field, forms.BooleanField) else False
 
 
 def chosen(options: Mapping[str, Any]) -> dict[str, Any]:

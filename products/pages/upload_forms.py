@@ -1,5 +1,6 @@
 """Forms of the upload and the preview, with the options of an upload."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from products.catalogue import (
+    ARCHIVE_URL,
     ENCODINGS,
     UNKNOWN_ENCODING,
     ColumnNames,
@@ -18,11 +20,10 @@ from products.catalogue import (
     check_base_url,
 )
 from products.lifecycle import OptionsRefused, choose_profile
-from products.models import Fit, Format, Names, Profile
+from products.models import Effort, Fit, Format, Names, Profile
+from products.models.quality import DEFAULT_QUALITY, QualityFormField
 from products.models.recipes import (
-    MAX_QUALITY,
     MAX_SIDE,
-    MIN_QUALITY,
     MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
@@ -103,16 +104,28 @@ class YesNoField(forms.BooleanField):
             return False
 
 
+class YesNoOrProfileField(forms.ChoiceField):
+    """Yes, no, or None: as in the profile."""
+
+    def __init__(self, field: YesNoField) -> None:
+        choices = [("", "As in the profile"), ("true", "Yes"), ("false", "No")]
+        super().__init__(
+            label=field.label, help_text=field.help_text, required=False, choices=choices, initial=""
+        )
+
+    def clean(self, value: Any) -> bool | None:
+        """Return the answer, which may be sent as `YesNoField` accepts it."""
+        return None if value in self.empty_values else YesNoField(required=False).clean(value)
+
+
 class OptionsForm(forms.Form):
     """The options of a Request, by the names that `lifecycle.submit` takes."""
 
-    quality = forms.IntegerField(
+    quality = QualityFormField(
         label="Quality",
-        min_value=MIN_QUALITY,
-        max_value=MAX_QUALITY,
-        initial=50,
-        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
-        help_text="From 1 (smallest files) to 95 (best quality).",
+        initial=DEFAULT_QUALITY,
+        help_text="From 1 (smallest files) to 95 (best quality). With auto, each picture gets the lowest at "
+        "which it still looks like its source.",
     )
     format = forms.ChoiceField(
         label="Format",
@@ -142,6 +155,14 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
+    )
+    effort = forms.ChoiceField(
+        label="Effort",
+        choices=Effort.choices,
+        initial=Effort.BALANCED,
+        required=False,
+        error_messages=choice_errors(Effort),
+        help_text="Smaller files take longer. Pictures look the same.",
     )
     trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
@@ -179,6 +200,10 @@ class OptionsForm(forms.Form):
         fit: str = self.cleaned_data["fit"]
         return fit or Fit.INSIDE.value
 
+    def clean_effort(self) -> str:
+        effort: str = self.cleaned_data["effort"]
+        return effort or Effort.BALANCED.value
+
     def clean_names(self) -> str:
         names: str = self.cleaned_data["names"]
         return names or Names.HASH.value
@@ -215,6 +240,12 @@ class OptionsForm(forms.Form):
                 return
 
 
+def default_of(field: forms.Field) -> Any:
+    """Return the value of an option that is not chosen."""
+    value = field.initial() if callable(field.initial) else field.initial
+    return value if value is not None or not isinstance(field, forms.BooleanField) else False
+
+
 class ProfileField(forms.CharField):
     """The name or id of a profile; empty for none."""
 
@@ -233,24 +264,52 @@ def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bo
     return bool(names)
 
 
+class FilesInput(forms.FileInput):
+    """An input of several files, of which a form takes one."""
+
+    allow_multiple_selected = True
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return files.get(name)
+
+
 class UploadForm(OptionsForm):
-    """A catalogue with its options."""
+    """A catalogue with its options. The view makes a form for each file that is sent."""
+
+    use_required_attribute = False  # of file and URLs, one is enough
 
     file = forms.FileField(
         label="Catalogue",
-        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
+        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs, or a "
+        "ZIP of it with its pictures.",
         allow_empty_file=True,  # reading the catalogue gives a better error message
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
+        widget=FilesInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,.zip,text/csv", "multiple": True}
+        ),
+    )
+    urls = forms.CharField(
+        label="Picture URLs",
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 4, "spellcheck": "false", "placeholder": "https://shop.example/chair.jpg"}
+        ),
+        help_text="One row for each line, numbered from 1.",
     )
     profile = ProfileField(
         "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
     )
+    #: The profile whose options a script has put into the form, with the defaults of all others.
+    shown_profile = forms.CharField(required=False, widget=forms.HiddenInput, initial=BY_HEADER)
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._user = user
         self.chosen: Profile | None = None
         self.has_profiles = offer_profiles(self, user, (BY_HEADER, "The one for the columns of the file"))
+        if self.has_profiles:  # a checkbox that is not checked would not say whether that was chosen
+            for name, field in self.fields.items():
+                if isinstance(field, YesNoField):
+                    self.fields[name] = YesNoOrProfileField(field)
 
     @property
     def wanted(self) -> str | None:
@@ -267,16 +326,30 @@ class UploadForm(OptionsForm):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that were changed in the form."""
-        changed = [name for name in self.changed_data if name in OptionsForm.base_fields]
-        is_box = {name: isinstance(field, forms.BooleanField) for name, field in self.fields.items()}
-        return {name: self.cleaned_data[name] for name in changed if name in self.data or is_box[name]}
+        """The options that count instead of those of the profile: all it shows, else what was changed."""
+        is_shown = self.wanted is not None and self.cleaned_data.get("shown_profile") == self.wanted
+        options = {}
+        for name in OptionsForm.base_fields:
+            field = self.fields[name]
+            is_sent = name in self.data or isinstance(field, YesNoField)  # an empty checkbox is left out
+            is_undecided = isinstance(field, YesNoOrProfileField) and self.cleaned_data[name] is None
+            if is_sent and not is_undecided and (is_shown or name in self.changed_data):
+                options[name] = self.cleaned_data[name]
+        return options
 
     @property
     def cleaned_options(self) -> dict[str, Any]:
         """The options of the form. Those of the chosen profile replace what was not changed."""
+        if self.chosen:
+            return {**self.chosen.upload_options, **self.given}
         options = super().cleaned_options
-        return {**options, **self.chosen.upload_options, **self.given} if self.chosen else options
+        undecided = [name for name in options if isinstance(self.fields[name], YesNoOrProfileField)]
+        return options | {name: bool(options[name]) for name in undecided}
+
+    @property
+    def defaults(self) -> str:
+        """The options that are not chosen, as JSON for the script that shows those of a profile."""
+        return json.dumps({name: default_of(field) for name, field in OptionsForm.base_fields.items()})
 
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused catalogue as errors of the file field."""
@@ -309,8 +382,11 @@ class DraftForm(OptionsForm):
         help_text="Added in front of relative paths. With https://shop.example/media, the path /a/chair.jpg "
         "becomes https://shop.example/media/a/chair.jpg.",
     )
-    sheet = forms.ChoiceField(label="Sheet", required=False)
+    # Any name or number: whoever reads the file says which sheets it has.
+    sheet = forms.CharField(label="Sheet", required=False, max_length=255, widget=forms.Select)
     profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The ZIP with the pictures that was uploaded with the file.
+    archive = ""
     #: The profile whose options the page shows.
     shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -320,8 +396,9 @@ class DraftForm(OptionsForm):
         super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
         self.has_profiles = offer_profiles(self, user)
         self._has_sheets = len(head.sheets) > 1
-        sheets = [("", "Detect automatically"), *((name, name) for name in head.sheets)]
-        cast(forms.ChoiceField, self.fields["sheet"]).choices = sheets
+        names_of_sheets = dict.fromkeys(filter(None, [*head.sheets, str(self["sheet"].value() or "")]))
+        sheets = [("", "Detect automatically"), *((name, name) for name in names_of_sheets)]
+        cast(forms.Select, self.fields["sheet"].widget).choices = sheets
         columns = [(name, name) for name in names]
         for field in ("serial", "name"):
             cast(forms.ChoiceField, self.fields[field]).choices = [("", "Detect automatically"), *columns]
@@ -379,6 +456,6 @@ class DraftForm(OptionsForm):
         return {
             "encoding": data["encoding"],
             "columns": columns,
-            "base_url": data["base_url"],
+            "base_url": ARCHIVE_URL if self.archive else data["base_url"],
             "sheet": data["sheet"],
         }

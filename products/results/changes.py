@@ -1,7 +1,7 @@
 """Changes between the pictures of two Requests, or of two runs of one."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple, Self
@@ -12,8 +12,7 @@ from django.db import connection, models
 from products.catalogue import escape_formula, quote_cell
 from products.models import Image, Rendition, Request
 from products.models.output_urls import OutputUrls
-
-HEADER = ("Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error")
+from products.results.result_csv import rendition_names, rendition_urls
 
 # MATERIALIZED reads each side once; SQLite would otherwise scan one side for each row of the other.
 # A picture without an outcome keeps its status as its kind: pending, canceled or ignored. One that was
@@ -53,6 +52,10 @@ NOT EXISTS (SELECT 1 FROM {renditions} AS one WHERE one.image_id = {one}.id AND 
 ROWS = """
 SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
 FROM change WHERE place = %s ORDER BY number
+"""
+SOME = """
+SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM change
+WHERE kind IN ({kinds}) AND (place, number) > (%s, %s) ORDER BY place, number LIMIT %s
 """
 #: Pictures of one statement.
 PAGE_IMAGES = 1000
@@ -98,13 +101,39 @@ class State(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A picture of either state with the URLs of its current and earlier output, "" for none."""
+    """A picture of either state with the URLs of its current and earlier output, "" for none.
+
+    `renditions` has those of its renditions by their names.
+    """
 
     kind: str
     url: str
     output_url: str
     earlier_output_url: str
     error: str
+    renditions: dict[str, tuple[str, str]]
+
+
+class ChangedPicture(NamedTuple):
+    """A picture that changed. Its place in the order of all is `place`, then `number`.
+
+    `has_output` and `had_output` say whether there is a stored output now, and was one before.
+    """
+
+    place: int
+    number: int
+    kind: str
+    url: str
+    has_output: bool
+    had_output: bool
+
+
+def changed_pictures(
+    now: State, earlier: State, kinds: Sequence[Kind], after: tuple[int, int], limit: int
+) -> list[ChangedPicture]:
+    """Return the first pictures with these kinds of change after a place and number, (0, 0) for the first."""
+    some = SOME.format(kinds=", ".join(["%s"] * len(kinds)))
+    return [ChangedPicture(*row) for row in _select(some, now, earlier, None, *kinds, *after, limit)]
 
 
 def changes(now: State, earlier: State | None) -> Iterator[Change]:
@@ -114,18 +143,46 @@ def changes(now: State, earlier: State | None) -> Iterator[Change]:
     change every picture; a source with different bytes may still give the same output. Pages are statements
     of their own: while the reader takes its time, no cursor is open.
     """
-    addresses = OutputUrls()
-
-    def address(of: State | None, url: str, key: str, external_url: str) -> str:
-        return addresses.url(Image.id_for(of.batch.pk, url), key, external_url) if of else ""
-
     for place, side in enumerate((now, earlier)):
         for urls in _pages(side.batch) if side else ():
-            for kind, url, key, external, was_key, was_external, error in _select(
-                ROWS, now, earlier, urls, place
-            ):
-                output, was = address(now, url, key, external), address(earlier, url, was_key, was_external)
-                yield Change(kind, url, output, was, error)
+            rows = _select(ROWS, now, earlier, urls, place)
+            outputs = _Outputs(now, {url: (key, external) for _, url, key, external, *_ in rows})
+            before = _Outputs(earlier, {url: was for _, url, _, _, *was, _ in rows})
+            names = changed_renditions(now, earlier)
+            for kind, url, *_, error in rows:
+                renditions = {
+                    name: (outputs.rendition(url, name), before.rendition(url, name)) for name in names
+                }
+                yield Change(kind, url, outputs.url(url), before.url(url), error, renditions)
+
+
+def changed_renditions(now: State, earlier: State | None) -> list[str]:
+    """Return the names of the renditions of both states: those of `now` in order, then the others."""
+    sides = [now, earlier] if earlier else [now]
+    return list(dict.fromkeys(name for side in sides for name in rendition_names(side.batch)))
+
+
+class _Outputs:
+    """The URLs of the outputs of some pictures in a state, given the key or the external URL of each."""
+
+    def __init__(self, state: State | None, outputs: Mapping[str, Sequence[str]]) -> None:
+        self._outputs = outputs
+        self._addresses = OutputUrls()
+        self._ids = {url: Image.id_for(state.batch.pk, url) for url in outputs} if state else {}
+        names = rendition_names(state.batch) if state else []
+        stored = [pk for url, pk in self._ids.items() if outputs[url][0]]
+        urls = rendition_urls(names, stored, self._addresses)
+        self._renditions = {pk: dict(zip(names, of_image, strict=True)) for pk, of_image in urls.items()}
+
+    def url(self, url: str) -> str:
+        """Return the URL of the output of the picture at `url`, "" if there is none."""
+        key, external_url = self._outputs[url]
+        return self._addresses.url(self._ids[url], key, external_url) if url in self._ids else ""
+
+    def rendition(self, url: str, name: str) -> str:
+        """Return the URL of a rendition of the picture at `url`, "" if there is none."""
+        of_image = self._renditions.get(self._ids[url], {}) if url in self._ids else {}
+        return of_image.get(name, "")
 
 
 def _pages(batch: Request) -> Iterator[list[str]]:
@@ -146,15 +203,25 @@ def changes_csv(now: State, earlier: State | None, *, for_excel: bool = False) -
     """Yield changes() as CSV in UTF-8; `for_excel` adds a byte order mark and defuses formulas."""
     if for_excel:
         yield "\ufeff".encode()
-    for cells in chain([HEADER], changes(now, earlier)):
+    names = changed_renditions(now, earlier)
+    more = [
+        f"{title} ({name})" for name in names for title in ("Output Image Url", "Earlier Output Image Url")
+    ]
+    header = ["Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", *more, "Error"]
+    for cells in chain([header], (_cells(change) for change in changes(now, earlier))):
         values = [escape_formula(cell) if for_excel else cell for cell in cells]
         yield (",".join(quote_cell(value, ",") for value in values) + "\r\n").encode()
 
 
+def _cells(change: Change) -> list[str]:
+    *cells, error, renditions = change
+    return [*cells, *chain.from_iterable(renditions.values()), error]
+
+
 def _select(
-    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, place: int | None = None
+    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, *parameters: object
 ) -> list[tuple[Any, ...]]:
-    """Return the rows that a SELECT finds in the comparison, of these URLs or of all."""
+    """Return the rows that a SELECT with parameters finds in the comparison, of these URLs or of all."""
     of_now, of_earlier = (_condition(state, urls) for state in (now, earlier))
     now_known = now.is_known
     earlier_known = earlier.is_known if earlier else ("1 = 1", [])
@@ -166,9 +233,9 @@ def _select(
         earlier_known=earlier_known[0],
         same_renditions=_same_renditions(now, earlier),
     )
-    parameters = [*now_known[1], *of_now[1], *of_earlier[1], *earlier_known[1]]
+    of_states = [*now_known[1], *of_now[1], *of_earlier[1], *earlier_known[1]]
     with connection.cursor() as cursor:
-        cursor.execute(statement + rows, parameters if place is None else [*parameters, place])
+        cursor.execute(statement + rows, [*of_states, *parameters])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 

@@ -1,9 +1,13 @@
 """The result CSV: a Request's catalogue with the URLs of its outputs."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from django.utils.dateparse import parse_datetime
 
 from products.catalogue import Catalogue, Row, Writer
 from products.models import Image, ImageStatus, Product, Rendition, Request, bulk
@@ -13,6 +17,8 @@ from products.models.output_urls import OutputUrls
 
 CHUNK_ROWS, CHUNK_URLS, CHUNK_CHARACTERS = 1000, 10_000, 500_000
 RESULT_FIELDS = ("url", "status", "output_key", "external_url", "error_detail")
+#: Also needed for the outcomes before a run.
+EARLIER_FIELDS = (*RESULT_FIELDS, "previous", "settled_at")
 
 # Cached, since most rows have one of a few combinations of statuses.
 _status_of = lru_cache(Product.status_of)
@@ -32,7 +38,12 @@ class PictureResult(NamedTuple):
 
 
 def result_csv(
-    batch: Request, *, replace: bool = False, only_failed: bool = False, for_excel: bool = False
+    batch: Request,
+    *,
+    replace: bool = False,
+    only_failed: bool = False,
+    for_excel: bool = False,
+    before_run: bool = False,
 ) -> Iterator[bytes]:
     """Yield the result in the CSV dialect of the input, a thousand rows at a time.
 
@@ -43,13 +54,15 @@ def result_csv(
 
     With `replace`, the output URLs replace the input URLs in their cells instead; a URL without an output
     stays. With `only_failed`, rows without failures are left out. `for_excel` is as in `Writer`.
+    With `before_run`, the pictures of a retry that is under way are as they were before it.
     """
     # Opened here and not in the generator, so that an error is raised before the response has begun.
     with storage_checked():
         catalogue = Catalogue(batch.source.open("rb"), **batch.reading)
     names = rendition_names(batch)
     writer = Writer(catalogue, replace=replace, for_excel=for_excel, renditions=names)
-    return _chunks(batch, catalogue, writer, only_failed)
+    before = batch.started_at if before_run and batch.is_active else None
+    return _chunks(batch, catalogue, writer, ResultReader(batch, before), only_failed)
 
 
 def rendition_names(batch: Request) -> list[str]:
@@ -57,11 +70,13 @@ def rendition_names(batch: Request) -> list[str]:
     return [rendition["name"] for rendition in batch.renditions]
 
 
-def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: bool) -> Iterator[bytes]:
+def _chunks(
+    batch: Request, catalogue: Catalogue, writer: Writer, reader: "ResultReader", only_failed: bool
+) -> Iterator[bytes]:
     count = len(batch.renditions)
     with batch.source:
         yield from writer.start()
-        for chunk in rows_with_results(batch, catalogue):
+        for chunk in rows_with_results(batch, catalogue, reader):
             lines = []
             for part, of_row in chunk:
                 if isinstance(part, Row):
@@ -73,10 +88,10 @@ def _chunks(batch: Request, catalogue: Catalogue, writer: Writer, only_failed: b
 
 
 def rows_with_results(
-    batch: Request, catalogue: Catalogue
+    batch: Request, catalogue: Catalogue, reader: "ResultReader | None" = None
 ) -> Iterator[list[tuple[Row | str, list[PictureResult]]]]:
     """Yield the parts of a catalogue in chunks, each row with the outcome of each of its URLs."""
-    reader, not_ingested = ResultReader(batch), PictureResult("", batch.status_of_missing)
+    reader, not_ingested = reader or ResultReader(batch), PictureResult("", batch.status_of_missing)
     for chunk in _split(catalogue.parts()):
         outcomes = reader.read([part for part in chunk if isinstance(part, Row)])
         yield [
@@ -107,10 +122,15 @@ def _split(parts: Iterable[Row | str]) -> Iterator[list[Row | str]]:
 
 
 class ResultReader:
-    """Reads the outcomes of a Request's Images for consecutive rows of its catalogue."""
+    """Reads the outcomes of a Request's Images for consecutive rows of its catalogue.
 
-    def __init__(self, batch: Request) -> None:
+    With `before`, the start of a retry, those that it has changed are as they were then.
+    """
+
+    def __init__(self, batch: Request, before: datetime | None = None) -> None:
         self._batch, self._output_urls = batch, OutputUrls()
+        self._before = before
+        self._fields = EARLIER_FIELDS if before else RESULT_FIELDS
         self._renditions = rendition_names(batch)
         self._last_number = 0  # of the Images that the rows read so far have shown
 
@@ -124,39 +144,59 @@ class ResultReader:
             number__gt=self._last_number,
             number__lte=self._last_number + len(urls),
         ).order_by()
-        outcomes = self._outcomes(numbered.values_list("pk", *RESULT_FIELDS))
+        outcomes = self._outcomes(numbered.values_list("pk", *self._fields))
         earlier = {url: Image.id_for(self._batch.pk, url) for url in urls - outcomes.keys()}
         self._last_number += len(urls) - len(earlier)
         if earlier:
-            found = bulk.read(Image, RESULT_FIELDS, [pk.hex for pk in earlier.values()])
+            found = bulk.read(Image, self._fields, [pk.hex for pk in earlier.values()])
             outcomes |= self._outcomes((earlier[url], url, *others) for url, *others in found)
         return outcomes
 
     def _outcomes(self, rows: Iterable[tuple[Any, ...]]) -> dict[str, PictureResult]:
         rows = list(rows)
-        renditions = self._rendition_urls([pk for pk, *_ in rows])
-        return {
-            url: PictureResult(
+        renditions = rendition_urls(self._renditions, [pk for pk, *_ in rows], self._output_urls)
+        outcomes = {}
+        for pk, url, status, output_key, external_url, error_detail, *others in rows:
+            if others and (was := self._before_retry(status, *others)):
+                failure = f"{url}: {was['error_detail']}" if was["status"] == ImageStatus.FAILED else ""
+                outcomes[url] = PictureResult("", was["status"], failure)
+                continue
+            outcomes[url] = PictureResult(
                 self._output_urls.url(pk, output_key, external_url),
                 status,
                 f"{url}: {error_detail}" if status == ImageStatus.FAILED else "",
                 renditions.get(pk, ()),
             )
-            for pk, url, status, output_key, external_url, error_detail in rows
-        }
+        return outcomes
 
-    def _rendition_urls(self, images: list[UUID]) -> dict[UUID, list[str]]:
-        """Return the URLs of renditions by Image, in the order of the Request."""
-        if not self._renditions:
-            return {}
-        places = {rendition_id(pk, name): (pk, name) for pk in images for name in self._renditions}
-        keys = {places[pk]: key for pk, key in bulk.read(Rendition, ("id", "key"), list(places))}
-        urls: dict[UUID, list[str]] = {}
-        for pk, name in places.values():
-            key = keys.get((pk, name))
-            url = self._output_urls.url(pk, key, "", name) if key else ""
-            urls.setdefault(pk, []).append(url)
-        return urls
+    def _before_retry(self, status: str, previous: Any, settled_at: Any) -> dict[str, Any] | None:
+        """Return what a picture was before the retry; None if the retry has not changed it.
+
+        `bulk.read` returns texts for the two fields on SQLite, and for JSON on PostgreSQL.
+        """
+        if previous is None:
+            return None
+        if isinstance(settled_at, str) and (moment := parse_datetime(settled_at)):
+            settled_at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if status != ImageStatus.PENDING and settled_at < self._before:
+            return None  # of an earlier retry
+        was: dict[str, Any] = json.loads(previous) if isinstance(previous, str) else previous
+        return was
+
+
+def rendition_urls(
+    names: Sequence[str], images: Iterable[UUID], addresses: OutputUrls
+) -> dict[UUID, list[str]]:
+    """Return the URLs of the renditions with these names by Image, "" for one that is missing."""
+    if not names:
+        return {}
+    places = {rendition_id(pk, name): (pk, name) for pk in images for name in names}
+    keys = {places[pk]: key for pk, key in bulk.read(Rendition, ("id", "key"), list(places))}
+    urls: dict[UUID, list[str]] = {}
+    for pk, name in places.values():
+        key = keys.get((pk, name))
+        urls.setdefault(pk, []).append(addresses.url(pk, key, "", name) if key else "")
+    return urls
 
 
 def result_cells(

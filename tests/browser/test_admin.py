@@ -22,7 +22,8 @@ from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
 from products import lifecycle
 from products.accounts.models import ApiToken
-from products.models import Image, Product, Request
+from products.feeds.models import Feed, FeedRun
+from products.models import Image, Product, Profile, Request
 from tests.support.factories import JPEG, ingest, make_csv, make_user, settle, submit
 from tests.support.watching import Watch, log_in
 
@@ -33,7 +34,10 @@ SCRIPTS = "<script>mark()</script><img src=x onerror=mark()>\"'><svg onload=mark
 NAME = SCRIPTS.replace("/", "\N{FRACTION SLASH}")
 HOSTILE_URL = "https://shop.example/<script>mark()</script>\"'><img src=x onerror=mark()>.jpg"
 GOOD_URL = "https://shop.example/lamp.jpg"
-VIEWED = (Request, Product, Image, ApiToken, Worker, PausedHost, WebhookEndpoint, WebhookDelivery)
+VIEWED = (
+    *(Request, Product, Image, Profile, ApiToken, Worker, PausedHost, WebhookEndpoint, WebhookDelivery),
+    *(Feed, FeedRun),
+)
 
 
 @dataclass
@@ -48,12 +52,16 @@ class Shop:
     token: ApiToken
     worker: Worker
     paused: PausedHost
+    profile: Profile
+    feed: Feed
+    run: FeedRun
 
     def rows(self) -> list[Model]:
         images = self.done.images.order_by("number")
         return [
             *(self.done, self.at_work, *images, self.done.products.order_by("row_number")[0]),
             *(self.endpoint, self.delivery, self.token, self.worker, self.paused),
+            *(self.profile, self.feed, self.run),
         ]
 
 
@@ -73,10 +81,15 @@ def shop(transactional_db: None) -> Shop:
     ApiToken.objects.issue(owner, SCRIPTS[:100])
     at_work = ingest(submit(owner, make_csv((1, "Vase", GOOD_URL)), "at-work.csv"))
     soon = timezone.now() + timedelta(hours=1)
+    profile = Profile.objects.create(
+        owner=owner, name=SCRIPTS[:100], options={"sheet": SCRIPTS}, webhook_url=HOSTILE_URL, header=[SCRIPTS]
+    )
+    feed = Feed.objects.create(owner=owner, name=SCRIPTS, url=HOSTILE_URL, profile=profile)
     return Shop(
         *(owner, done, at_work, endpoint, WebhookDelivery.objects.get(), ApiToken.objects.get()),
         Worker.objects.create(host=SCRIPTS),
         PausedHost.objects.create(host=SCRIPTS, until=soon, number=1, code="dns"),
+        *(profile, feed, FeedRun.objects.create(feed=feed, error=SCRIPTS, finished_at=soon, status="failed")),
     )
 
 
@@ -126,7 +139,7 @@ def visit_everything(page: "Page", site: LiveServer, shop: Shop) -> None:
     }
     today = timezone.now()
     visit(page, site, "/admin/")
-    for app in ("products", "processing", "auth"):
+    for app in ("products", "processing", "feeds", "auth"):
         visit(page, site, f"/admin/{app}/")
     for model in VIEWED:
         for query in ("", *filters.get(model, [])):

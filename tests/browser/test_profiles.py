@@ -54,7 +54,6 @@ def test_a_profile_is_saved_found_by_its_columns_used_by_extract_and_changed(
 ) -> None:
     log_in(page.context, local_user(), live_server.url)
     preview(page, live_server.url, make_csv())
-    page.get_by_text("Options", exact=True).click()
     page.get_by_label("Quality").fill("70")
     page.get_by_label("Renditions").fill(RENDITIONS)
     page.get_by_text("Save as profile").click()
@@ -88,6 +87,40 @@ def test_a_profile_is_saved_found_by_its_columns_used_by_extract_and_changed(
     before, after = outputs(first), outputs(extracted(tmp_path / "c.csv", "--profile", "Shop"))
     assert {name for name in before if before[name] != after[name]} == {"thumb"}
     assert {*before} == {"", "thumb", "zoom"}
+
+
+@pytest.mark.usefixtures("watch")
+def test_the_upload_form_shows_the_options_of_the_chosen_profile(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    options = {"quality": 70, "trim": True, "renditions": [{"name": "thumb", "width": 9}]}
+    Profile.objects.create(owner=ann, name="Shop", options=options)
+    site.goto(live_server.url)
+    quality, trim = site.get_by_label("Quality"), site.get_by_label("Trim borders")
+    expect(trim).to_have_value("")
+    site.get_by_label("Profile").select_option("Shop")
+    expect(quality).to_have_value("70")
+    expect(quality).to_be_visible()
+    expect(trim).to_have_value("true")
+    expect(site.get_by_label("Strict")).to_have_value("false")
+    expect(site.get_by_label("Renditions")).to_have_value('[{"name":"thumb","width":9}]')
+    check(site)
+    site.get_by_label("Profile").select_option("None")
+    expect(quality).to_have_value("50")
+    expect(trim).to_have_value("false")
+    site.get_by_label("Profile").select_option("The one for the columns of the file")
+    expect(trim).to_have_value("")
+
+    site.get_by_label("Profile").select_option("Shop")
+    expect(trim).to_have_value("true")
+    trim.select_option("No")
+    quality.fill("50")
+    file: Any = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": make_csv()}
+    site.get_by_label("Catalogue").set_input_files(file)
+    site.get_by_role("button", name="Upload and start").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
+    batch = Request.objects.get()
+    assert (batch.quality, batch.trim, len(batch.renditions)) == (50, False, 1)
 
 
 def test_a_trial_is_compared_by_dragging_and_by_keyboard(

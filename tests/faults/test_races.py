@@ -1,4 +1,4 @@
-"""Races between two changes of one Request: each pair 200 times or RACE_ROUNDS, over two connections.
+"""Races between two changes of one Request or feed: each pair 200 times or RACE_ROUNDS, over two connections.
 
 A deadlock is an OperationalError of one of the two, which fails the test.
 """
@@ -20,6 +20,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from pytest_django import Settings
 
+from processing.feeds import tasks as feeds
 from processing.storage.outputs import store
 from processing.timing import DEAD_AFTER
 from processing.work import ingest as ingestion
@@ -28,10 +29,15 @@ from processing.workers.models import Worker
 from processing.workers.prune import prune
 from processing.workers.recovery import Recovered, recover
 from products import lifecycle
+from products.feeds import deliveries
+from products.feeds.deliveries import set_target
+from products.feeds.models import STORAGE, Feed, FeedRun, FeedRunStatus
 from products.lifecycle import Outcome, sweeps
 from products.lifecycle.signals import request_finished
 from products.models import Image, Product, ProductImage, Request
 from tests.support.batches import OTHER_WORKER, WORKER, claimed, complete, fail, held, make_urls, submitted
+from tests.support.factories import make_user
+from tests.support.feeds import make_feed
 from tests.support.parallel import Threads
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "200"))
@@ -511,3 +517,24 @@ def test_a_prune_against_the_reuse_of_an_output(
     assert 2 <= reuses <= ROUNDS - 2  # see race()
     assert sum(files for files, _taken in results) == ROUNDS - reuses
     endings.report(f"reused {reuses} times, deleted {ROUNDS - reuses} times")
+
+
+# --- Feeds ---
+
+
+def test_of_two_workers_one_starts_the_run_of_a_feed_and_one_delivers_its_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("processing.feeds.receivers.can_send", lambda: False)
+    feed = make_feed(make_user(), schedule="0 2 * * *")
+    set_target(feed, STORAGE)
+    with Threads(2) as workers:
+        for number in range(1, ROUNDS + 1):
+            Feed.objects.update(next_run_at=timezone.now() - timedelta(seconds=1))
+            assert sorted(workers.together([feeds.start_due, feeds.start_due])) == [0, 1]
+            assert FeedRun.objects.count() == number
+            FeedRun.objects.active().update(status=FeedRunStatus.COMPLETED)
+            deliveries.plan(feed.pk)
+            claims = [partial(deliveries.claim, feed.pk, worker) for worker in (WORKER, OTHER_WORKER)]
+            (claimed_one,) = filter(None, workers.together(claims))
+            deliveries.succeed(claimed_one)

@@ -258,6 +258,55 @@ def test_the_form_uses_the_options_of_a_profile_that_were_not_changed_in_it(
     assert batch.options.items() >= {**MINE, "quality": 33}.items()
 
 
+YES = {"trim": True, "strict": True, "force": True}
+
+
+@pytest.mark.parametrize("chosen", ["by-header", "Shop"])
+@pytest.mark.parametrize(("sent", "expected"), [("", True), ("true", True), ("false", False), ("0", False)])
+def test_a_yes_of_a_profile_can_be_switched_off_in_the_form(
+    client: Client, ann: User, chosen: str, sent: str, expected: bool
+) -> None:
+    make_profile(ann, header=list(HEADER), options=YES)
+    client.force_login(ann)
+    page = client.get("/").content.decode()
+    assert page.count('<option value="" selected>As in the profile</option>') == 3
+    form = {"quality": "50", "format": "jpeg", "step": "start", "profile": chosen, **dict.fromkeys(YES, sent)}
+    client.post("/", {"file": SimpleUploadedFile("a.csv", make_csv()), **form})
+    assert {name: getattr(Request.objects.get(), name) for name in YES} == dict.fromkeys(YES, expected)
+
+
+def test_without_a_profile_what_is_left_to_it_is_no(client: Client, ann: User) -> None:
+    make_profile(ann, options=YES)
+    client.force_login(ann)
+    form = {"quality": "50", "format": "jpeg", "step": "start", "profile": "", **dict.fromkeys(YES, "")}
+    client.post("/", {"file": SimpleUploadedFile("a.csv", make_csv()), **form})
+    batch = Request.objects.get()
+    assert {name: getattr(batch, name) for name in YES} == dict.fromkeys(YES, False)
+    assert batch.profile is None
+
+
+def test_what_is_switched_off_before_the_preview_is_off_in_it(client: Client, ann: User) -> None:
+    make_profile(ann, header=list(HEADER), options=YES)
+    client.force_login(ann)
+    form = {"quality": "50", "format": "jpeg", "step": "preview", "profile": "by-header", "trim": "false"}
+    page = client.post("/", {"file": SimpleUploadedFile("a.csv", make_csv()), **form})["Location"]
+    values = client.get(page).context["form"]
+    assert {name: values[name].value() for name in YES} == {**YES, "trim": False}
+
+
+def test_options_that_the_form_shows_count_though_they_are_the_defaults(client: Client, ann: User) -> None:
+    """A script has put the options of the profile into the form, and the user has changed them back."""
+    options = {"quality": 70, "format": "webp", "width": 100, "height": 100}
+    shop = make_profile(ann, options=options)
+    client.force_login(ann)
+    form = {"quality": "50", "format": "jpeg", "width": "", "height": "", "step": "start"}
+    chosen = {"profile": str(shop.pk), "shown_profile": str(shop.pk)}
+    client.post("/", {"file": SimpleUploadedFile("a.csv", make_csv()), **form, **chosen})
+    batch = Request.objects.get()
+    assert (batch.quality, batch.format, batch.width, batch.height) == (50, "jpeg", None, None)
+    assert batch.profile == shop
+
+
 def test_a_preview_shows_the_options_of_a_profile_and_another_can_be_chosen(
     client: Client, ann: User
 ) -> None:

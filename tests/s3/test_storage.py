@@ -1,6 +1,7 @@
 """Storage on S3: against moto's server, or against the store that TEST_S3_ENDPOINT_URL names."""
 
 import io
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,17 +12,23 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage, storages
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
+from processing.feeds.delivery import deliver, result_key
 from processing.monitoring import health
 from processing.storage.outputs import StorageError, is_stored, require_bucket, store
 from processing.storage.s3 import PictureStorage
 from processing.workers import prune
+from products.feeds import deliveries
+from products.feeds.deliveries import set_target
+from products.feeds.models import STORAGE
 from products.results.result_csv import result_csv
 from tests.s3.conftest import Bucket
-from tests.support.factories import JPEG, URL, client_of, make_csv, make_user, settle, submit
+from tests.support.factories import JPEG, OTHER_JPEG, URL, client_of, make_csv, make_user, settle, submit
 from tests.support.factories import ingest as ingest_all
+from tests.support.feeds import WORKER, completed, make_feed
 from tests.support.parallel import together
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -87,6 +94,31 @@ def test_a_large_catalogue_is_read_from_disk(bucket: Bucket) -> None:
         assert len(file.read()) == 3_000_000
         spooled = cast(Any, file)._file
         assert spooled._rolled, "it would be in memory as a whole"
+
+
+@pytest.mark.django_db
+def test_the_result_of_a_feed_is_replaced_under_its_key_and_never_public(bucket: Bucket) -> None:
+    feed = make_feed(make_user())
+    set_target(feed, STORAGE)
+    key = result_key(feed.pk)
+    for picture in (JPEG, OTHER_JPEG):
+        completed(feed, {URL: picture})
+        delivery = deliveries.claim(feed.pk, WORKER)
+        assert delivery
+        deliver(delivery)
+        delivery.refresh_from_db()
+        assert (delivery.error, delivery.due_at) == ("", None)
+        batch = feed.latest
+        assert batch
+        with storages["results"].open(key) as file:
+            assert file.read() == b"".join(result_csv(batch))
+        keys = bucket.keys()
+        assert [one for one in keys if "latest" in one] == [f"results/{feed.pk}/latest.csv"]
+    assert httpx.get(f"{bucket.url}/{key}").status_code == 403
+    feed.delete()
+    age = timezone.now() + prune.GRACE + timedelta(minutes=1)
+    assert [*prune._delete_unused(storages["results"], prune._results(), prune._results_in_use, age)]
+    assert not {key}.intersection(bucket.keys())
 
 
 # --- Signed addresses ---

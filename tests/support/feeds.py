@@ -18,7 +18,7 @@ URL = "https://shop.example/catalogue.csv"
 NEW: dict[str, Any] = {
     **{"id": ANY, "name": "Spring", "url": URL, "profile": None, "schedule": None, "time_zone": "UTC"},
     **{"enabled": True, "when_unchanged": "run", "headers": [], "next_run_at": None, "last_run": None},
-    "latest_url": ANY,
+    **{"deliver_to": None, "delivered": None, "latest_url": ANY},
 }
 
 

@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             route(self)
 
-    do_POST = do_GET
+    do_POST = do_PUT = do_GET
 
     def answer(self, answer: Answer) -> None:
         """Send `answer`."""

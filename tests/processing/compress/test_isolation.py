@@ -201,8 +201,7 @@ def test_a_server_that_is_not_needed_ends(monkeypatch: MonkeyPatch) -> None:
     wait_until(lambda: server._process.returncode == 0)
 
 
-def test_a_child_ends_with_the_process_that_it_works_for(tmp_path: Path) -> None:
-    """The server sees its input closed, even if the process was killed and could not close it."""
+def test_a_server_without_a_picture_ends_with_a_worker_that_is_killed() -> None:
     program = (
         "import os, signal; from processing.compress import Recipe, child_process as child;"
         "from tests.support.pictures import photo_jpeg;"
@@ -213,14 +212,6 @@ def test_a_child_ends_with_the_process_that_it_works_for(tmp_path: Path) -> None
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
     wait_until(lambda: has_ended(int(done.stdout)))
-
-
-def has_ended(pid: int) -> bool:
-    """Return whether there is no such process, or only what its parent has not asked for yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.mark.parametrize("weakness", ["find_secrets", "find_django", "dump_core", "volunteer"])
@@ -237,6 +228,49 @@ def test_a_child_does_not_inherit_a_lock(lock: Path) -> None:
 
 def test_a_child_finishes_although_all_of_the_service_is_told_to_stop() -> None:
     assert isolated(touching("survive_termination")).output.width == 64
+
+
+def test_a_child_ends_with_a_worker_that_is_killed(tmp_path: Path, weak_decoder: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(touching("wait"))
+    program = (
+        "import sys; from pathlib import Path; from processing.compress import Recipe, compress_isolated;"
+        "compress_isolated(Path(sys.argv[1]).read_bytes(), Recipe(), max_pixels=10_000)"
+    )
+    path = os.pathsep.join([str(weak_decoder), *sys.path])
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program, str(picture)], env={**os.environ, "PYTHONPATH": path}
+    )
+    started: list[int] = []
+    try:
+        wait_until(lambda: any(map(children_of, children_of(worker.pid))))
+        [server] = children_of(worker.pid)
+        started += [server, *children_of(server)]
+    finally:
+        worker.kill()
+        worker.wait()
+    try:
+        wait_until(lambda: all(map(has_ended, started)))
+    finally:
+        for process in started:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    return [
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    ]
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process, or nothing of it but its exit code, which nobody may ask for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except FileNotFoundError:
+        return True
 
 
 def test_a_child_that_cannot_start_is_not_held_against_the_picture(monkeypatch: MonkeyPatch) -> None:

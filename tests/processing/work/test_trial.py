@@ -15,7 +15,9 @@ from django.utils import timezone
 from PIL import Image as Pillow
 from pytest_django import Settings
 
+from processing import loop
 from processing.work import trial
+from processing.work.byte_budget import ByteBudget
 from processing.work.models import Trial
 from processing.workers.recovery import recover
 from products import lifecycle
@@ -147,6 +149,39 @@ def test_reading_the_catalogue_twice_is_part_of_the_time_of_a_trial(
     (picture,) = post(api, make_csv((1, "Chair", origin.add("/a.jpg", Answer(PHOTO))))).json()["pictures"]
     assert picture["error"]["code"] == "timeout"
     assert origin.count("/a.jpg") == 0
+
+
+def test_sources_of_trials_share_a_budget_of_bytes(
+    api: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the budget one source more is held, so of eight that wait to be decoded no more than two."""
+    held: list[int] = []
+    budget = ByteBudget(len(PHOTO) + 1)
+    make = trial._made
+
+    def note(*given: Any) -> Any:
+        held.append(len(PHOTO) + 1 - budget._free)
+        return make(*given)
+
+    monkeypatch.setattr(trial, "_bytes", budget)
+    monkeypatch.setattr(trial, "_made", note)
+    rows = [(n, "Chair", origin.add(f"/{n}.jpg", Answer(PHOTO))) for n in range(8)]
+    pictures = post(api, make_csv(*rows)).json()["pictures"]
+    assert [one["error"] for one in pictures] == [None] * 8
+    assert len(held) == 8 and max(held) <= 2 * len(PHOTO) + 1
+    assert budget._free == len(PHOTO) + 1
+
+
+def test_a_trial_that_waits_for_memory_ends_in_time(
+    api: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "TRIAL_SECONDS", 1)
+    monkeypatch.setattr(trial, "_bytes", budget := ByteBudget(1))
+    (row,) = [(1, "Chair", origin.add("/a.jpg", Answer(PHOTO)))]
+    with trial._account() as other:  # of another trial, which takes all there is
+        loop.call(budget.give, other, 2)
+        (picture,) = post(api, make_csv(row)).json()["pictures"]
+    assert picture["error"]["code"] == "timeout"
 
 
 def test_only_pictures_of_the_trial_are_shown(api: Client, origin: Origin) -> None:

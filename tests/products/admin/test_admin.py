@@ -16,7 +16,7 @@ from processing.timing import DEAD_AFTER
 from processing.workers.models import Worker
 from products.accounts.models import ApiToken
 from products.admin.base import CappedPaginator
-from products.models import Image, Product, Rendition, Request
+from products.models import Image, Product, Profile, Rendition, Request
 from tests.support.factories import client_of, ingest, make_csv, make_user, settle, submit
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.django_db
 
 PICTURE = bytes(100_000)  # what it becomes; it was twice as large
 REQUESTS = "/admin/products/request/"
+PROFILES = "/admin/products/profile/"
 IMAGES = "/admin/products/image/"
 PRODUCTS = "/admin/products/product/"
 TOKENS = "/admin/accounts/apitoken/"
@@ -91,6 +92,30 @@ def test_every_list_and_every_row_can_be_looked_at_and_nothing_edited(boss: Clie
                 boss.get(reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_add")).status_code
                 == 403
             )
+
+
+def test_profiles_are_found_by_owner_and_published_ones_filtered(boss: Client, ann: User) -> None:
+    shop = Profile.objects.create(owner=ann, name="Shop", options={"quality": 70}, header=["SKU", "<b>"])
+    common = Profile.objects.create(owner=make_user("bob"), name="Common", is_published=True)
+    submit(ann, profile=shop)
+    found = {
+        query: [
+            name for name in ("Shop", "Common") if f">{name}</a>" in body(boss.get(f"{PROFILES}?{query}"))
+        ]
+        for query in ("", "q=ann", "q=Common", "is_published__exact=1")
+    }
+    assert found == {
+        "": ["Shop", "Common"],
+        "q=ann": ["Shop"],
+        "q=Common": ["Common"],
+        "is_published__exact=1": ["Common"],
+    }
+    page = body(boss.get(detail(shop)))
+    assert f'href="{shop.get_absolute_url()}"' in page and "quality: 70" in page and "&lt;b&gt;" in page
+    requests = f"{REQUESTS}?profile__id__exact={shop.pk}"
+    assert f'<a href="{requests}">1</a>' in page
+    assert "catalogue.csv" in body(boss.get(requests))
+    assert 'name="_save"' not in page and boss.post(detail(common), {}).status_code == 403
 
 
 def test_nothing_but_a_token_can_be_deleted(boss: Client, ann: User) -> None:

@@ -12,7 +12,7 @@ from pytest import MonkeyPatch
 from pytest_django import Settings
 
 from products.feeds import models
-from products.feeds.models import Feed, FeedRun, FeedRunStatus
+from products.feeds.models import Feed, FeedDelivery, FeedRun, FeedRunStatus
 from products.models import Profile
 from tests.support.factories import JPEG, client_of, make_csv, make_user, submit
 from tests.support.factories import URL as PICTURE
@@ -99,6 +99,23 @@ def test_headers_are_stored_encrypted_and_answered_as_names(api: Client) -> None
     assert write(api, feed, headers={}).json()["headers"] == []
 
 
+def test_a_target_of_deliveries_is_stored_encrypted_and_answered_without_its_secrets(api: Client) -> None:
+    target = "https://ann:secret@drop.example:8443/a.csv?signature=abc"
+    answer = write(api, name="Spring", url=URL, deliver_to=target)
+    shown = "https://drop.example:8443/a.csv?…"
+    assert (answer.status_code, answer.json()["deliver_to"], answer.json()["delivered"]) == (201, shown, None)
+    (row,) = FeedDelivery.objects.values()
+    assert "example" not in str(row) and FeedDelivery.objects.get().target == target
+    feed = Feed.objects.get()
+    assert api.get("/api/feeds/").json()["results"][0]["deliver_to"] == shown
+    for same in ({"name": "Summer"}, {"deliver_to": shown}):
+        assert write(api, feed, **same).json()["deliver_to"] == shown
+        assert FeedDelivery.objects.get().target == target
+    assert write(api, feed, deliver_to="storage").json()["deliver_to"] == "storage"
+    assert write(api, feed, deliver_to=None).json()["deliver_to"] is None
+    assert not FeedDelivery.objects.exists()
+
+
 def test_headers_survive_a_new_secret_key_as_long_as_the_old_one_is_a_fallback(
     api: Client, ann: User, settings: Settings
 ) -> None:
@@ -133,6 +150,12 @@ def test_headers_survive_a_new_secret_key_as_long_as_the_old_one_is_a_fallback(
         ("headers", "invalid", {"headers": {"X": "1\r\nHost: other.example"}}),
         ("headers", "invalid", {"headers": {"X": "1", "x": "2"}}),
         ("headers", "invalid", {"headers": {f"X-{n}": "1" for n in range(21)}}),
+        ("deliver_to", "invalid_url", {"deliver_to": "disk"}),
+        ("deliver_to", "invalid_url", {"deliver_to": "ftp://drop.example/a.csv"}),
+        ("deliver_to", "invalid_url", {"deliver_to": "https://a:b@c:d@drop.example:x/a.csv"}),
+        ("deliver_to", "invalid_url", {"deliver_to": "https://drop.example/a.csv?…"}),
+        ("deliver_to", "blank", {"deliver_to": ""}),
+        ("delivered", "unknown_option", {"delivered": None}),
         ("hourly", "unknown_option", {"hourly": True}),
     ],
     ids=str,

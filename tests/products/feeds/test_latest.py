@@ -9,7 +9,8 @@ from django.test import Client
 
 from products import lifecycle
 from products.feeds.models import Feed, FeedRunStatus
-from tests.support.factories import JPEG, OTHER_URL, make_csv, settle
+from products.models import Request
+from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, make_csv, settle
 from tests.support.factories import URL as PICTURE
 from tests.support.feeds import completed, make_feed, submitted
 
@@ -92,6 +93,49 @@ def test_an_etag_saves_the_download_until_there_is_another_result(feed: Feed) ->
     after = pull(feed, **{"If-None-Match": etag})
     assert after.status_code == 200
     assert after.headers["ETag"] != etag
+
+
+def test_while_its_request_is_retried_a_result_stays_as_it_was(feed: Feed) -> None:
+    rows = (1, "Chair", f"{PICTURE} {OTHER_URL}"), (2, "Table", THIRD_URL), (3, "Lamp", OTHER_URL)
+    outcomes: dict[str, bytes | str] = {PICTURE: JPEG, OTHER_URL: "timeout", THIRD_URL: "http_503"}
+    completed(feed, outcomes, make_csv(*rows, (4, "Sofa", PICTURE)))
+    run = completed(feed, outcomes, make_csv(*rows))
+    assert run.request
+    answers = [pull(feed), pull(feed, "?style=replace")]
+    before, etag = [content(answer) for answer in answers], answers[0].headers["ETag"]
+    assert "It failed with timeout." in before[0] and "Sofa" not in before[0]
+
+    lifecycle.retry(run.request)
+    batch = Request.objects.get(pk=run.request.pk)
+    assert [content(pull(feed)), content(pull(feed, "?style=replace"))] == before
+    settle(batch, {OTHER_URL: JPEG})
+    assert batch.is_active
+    assert [content(pull(feed)), content(pull(feed, "?style=replace"))] == before
+    assert pull(feed, **{"If-None-Match": etag}).status_code == 304
+
+    settle(batch, {THIRD_URL: "http_503"})
+    assert not batch.is_active
+    after = pull(feed, **{"If-None-Match": etag})
+    assert "It failed with timeout." not in content(after) and after.headers["ETag"] != etag
+
+    good = content(pull(feed))
+    lifecycle.retry(batch)  # what the first retry has completed stays
+    assert content(pull(feed)) == good
+    lifecycle.cancel(batch)
+    assert content(pull(feed)) == good
+
+
+def test_a_result_that_is_sent_when_a_retry_ends_breaks_off(feed: Feed) -> None:
+    run = completed(
+        feed, {PICTURE: JPEG, OTHER_URL: "timeout"}, make_csv((1, "Chair", f"{PICTURE} {OTHER_URL}"))
+    )
+    assert run.request
+    lifecycle.retry(run.request)
+    pieces = pull(feed).streaming_content
+    next(pieces)
+    settle(Request.objects.get(pk=run.request.pk), {OTHER_URL: JPEG})
+    with pytest.raises(ConnectionAbortedError):
+        list(pieces)
 
 
 def test_a_result_that_changes_while_it_is_sent_breaks_off(feed: Feed) -> None:

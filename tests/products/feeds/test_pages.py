@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
+from pytest import MonkeyPatch
 
-from products.feeds import runs
-from products.feeds.models import Feed, FeedRun, FeedRunStatus
+from products.feeds import changes, runs
+from products.feeds.models import Feed, FeedDelivery, FeedRun, FeedRunStatus
 from products.models import Profile
-from tests.support.factories import JPEG, OTHER_URL, client_of, make_csv
+from tests.support.factories import JPEG, OTHER_JPEG, OTHER_URL, client_of, make_csv, make_user
 from tests.support.factories import URL as PICTURE
 from tests.support.feeds import URL, completed, make_feed, submitted
 from tests.support.pages import body
@@ -40,6 +42,12 @@ def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User)
     assert "Spring" in body(api.get("/feeds/"))
 
 
+def test_the_page_of_a_feed_is_one_of_feeds_in_the_navigation(api: Client, ann: User) -> None:
+    link = '<a id="nav-feeds" href="/feeds/" aria-current="{}">Feeds</a>'
+    assert link.format("page") in body(api.get("/feeds/"))
+    assert link.format("true") in body(api.get(make_feed(ann).get_absolute_url()))
+
+
 def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
     post(api, every="other", cron="*/5 * * * *")
     feed = Feed.objects.get()
@@ -59,6 +67,9 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
         ({"header_lines": "X-Shop"}, "Write a name, a colon and a value in each line."),
         ({"header_lines": "X-Shop: 1\nX-Shop: 2"}, "A header is named twice."),
         ({"header_lines": "Host: other"}, "Host is set by this service."),
+        ({"deliver": "url"}, "The URL is empty."),
+        ({"deliver": "url", "deliver_url": "ftp://a.example"}, "The URL does not start with http"),
+        ({"deliver": "url", "deliver_url": "https://a.example/?…"}, "Enter the whole URL."),
     ],
     ids=str,
 )
@@ -67,6 +78,23 @@ def test_a_wrong_field_says_so(api: Client, fields: dict[str, Any], text: str) -
     assert answer.status_code == 400
     assert text in body(answer) and "<title>Error: " in body(answer)
     assert not Feed.objects.exists()
+
+
+def test_results_are_delivered_where_the_form_says(api: Client, ann: User) -> None:
+    url = "https://shop:pass@drop.example/a.csv?key=secret"
+    post(api, deliver="url", deliver_url=url)
+    feed = Feed.objects.get()
+    assert FeedDelivery.objects.get().target == url
+    page = body(api.get(feed.get_absolute_url()))
+    assert 'value="https://drop.example/a.csv?…"' in page and '<option value="url" selected>' in page
+    assert "pass@" not in page and "key=secret" not in page
+    post(api, feed, deliver="url", deliver_url="https://drop.example/a.csv?…")
+    assert FeedDelivery.objects.get().target == url  # as it was shown
+    post(api, feed, deliver="storage", deliver_url="https://drop.example/a.csv?…")
+    assert FeedDelivery.objects.get().target == "storage"
+    assert f"results/{feed.pk}/latest.csv" in body(api.get(feed.get_absolute_url()))
+    post(api, feed)
+    assert not FeedDelivery.objects.exists()
 
 
 def test_the_form_changes_its_own_fields_alone(api: Client, ann: User) -> None:
@@ -164,3 +192,104 @@ def test_a_long_history_is_paged(api: Client, ann: User) -> None:
     page = body(api.get(feed.get_absolute_url()))
     assert "1 to 25 of 30" in page and "Older runs" in page
     assert "26 to 30 of 30" in body(api.get(f"{feed.get_absolute_url()}?page=2"))
+
+
+def test_a_url_in_the_address_fills_the_form_and_the_feed_may_run_at_once(api: Client) -> None:
+    shown = api.get("/feeds/?url=https://shop.example/products.csv").content.decode()
+    assert 'value="https://shop.example/products.csv"' in shown
+    fields = {"name": "Shop", "url": "https://shop.example/products.csv", "time_zone": "UTC"}
+    answer = api.post("/feeds/", {**fields, "every": "", "when_unchanged": "run", "run": "1"})
+    found = Feed.objects.get()
+    assert answer.headers["Location"] == found.get_absolute_url()
+    assert found.runs.count() == 1
+
+
+# --- Changes ---
+
+
+def changed_feed(owner: User, count: int = 1) -> Feed:
+    """A feed of whose last two runs one picture is the same, one changed, and so many are new and gone."""
+    feed = make_feed(owner)
+    before = [PICTURE, OTHER_URL, *(f"{PICTURE}?gone-{number}" for number in range(count))]
+    now = [PICTURE, OTHER_URL, *(f"{PICTURE}?new-{number}" for number in range(count))]
+    for urls, other in ((before, JPEG), (now, OTHER_JPEG)):
+        outcomes: dict[str, bytes | str] = dict.fromkeys(urls, JPEG) | {OTHER_URL: other}
+        completed(feed, outcomes, make_csv(*((number, "Chair", url) for number, url in enumerate(urls))))
+    return feed
+
+
+def test_pictures_that_changed_are_shown_side_by_side(api: Client, ann: User) -> None:
+    feed = changed_feed(ann)
+    now, before = (run.request for run in feed.runs.all())
+    assert now and before
+    answer = api.get(f"{feed.get_absolute_url()}changes/")
+    pairs = answer.context["pairs"]
+    assert [(one.kind, bool(one.before), bool(one.now)) for one in pairs] == [
+        ("changed", True, True),
+        ("new", False, True),
+        ("gone", True, False),
+    ]
+    page = body(answer)
+    for batch, version in ((now, pairs[0].now), (before, pairs[0].before)):
+        image = batch.images.get(url=OTHER_URL)
+        assert version.thumbnail == reverse("thumbnail", args=[image.pk])
+        assert f'src="{version.thumbnail}"' in page
+        assert str(batch.images.get(url=PICTURE).pk) not in page
+    assert api.get(pairs[0].before.page).status_code == api.get(pairs[0].now.page).status_code == 200
+    assert api.get(pairs[0].before.thumbnail).headers["Content-Type"] == "image/webp"
+    assert page.count("<img ") == page.count('width="192" height="192" loading="lazy"') == 4
+    assert "All 3" in page and "New 1" in page and "Changed 1" in page and "Gone 1" in page
+    for kind in ("new", "changed", "gone"):
+        shown = api.get(f"{feed.get_absolute_url()}changes/?kind={kind}").context["pairs"]
+        assert [one.kind for one in shown] == [kind]
+    first = body(api.get(feed.get_absolute_url()))
+    assert "Changes in the last run" in first and first.count("<img ") == 4
+
+
+def test_changes_are_paged_and_take_few_queries(
+    api: Client, ann: User, django_assert_max_num_queries: Any, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PICTURES_PER_PAGE", 4)
+    path: str | None = f"{changed_feed(ann, 5).get_absolute_url()}changes/"
+    seen: list[tuple[str, str]] = []
+    pages = 0
+    while path:
+        with django_assert_max_num_queries(12):
+            answer = api.get(path)
+        pages += 1
+        seen += [(one.kind, one.name) for one in answer.context["pairs"]]
+        after = answer.context["next"]
+        path = f"{path.partition('?')[0]}?after={after}" if after else None
+    assert pages == 3
+    assert [kind for kind, _ in seen] == ["changed"] + ["new"] * 5 + ["gone"] * 5
+
+
+def test_a_held_run_is_compared_with_the_last_good_one(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    rows = [(number, "Chair", f"{PICTURE}?{number}") for number in range(6)]
+    for count in (6, 2, 3):
+        urls = [url for _, _, url in rows[:count]]
+        completed(feed, dict.fromkeys(urls, JPEG), make_csv(*rows[:count]))
+    answer = api.get(f"{feed.get_absolute_url()}changes/")
+    assert [one.kind for one in answer.context["pairs"]] == ["gone"] * 3
+    assert ", which is held," in body(answer)
+
+
+def test_large_runs_are_compared_on_a_page_of_their_own(
+    api: Client, ann: User, monkeypatch: MonkeyPatch
+) -> None:
+    feed = changed_feed(ann)
+    monkeypatch.setattr(changes, "MAX_COMPARED", 5)
+    page = body(api.get(feed.get_absolute_url()))
+    assert "View all changes" in page and "<img " not in page
+
+
+def test_there_is_nothing_to_compare_before_two_runs_have_a_result(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    for _ in range(2):
+        assert "Nothing to compare yet." in body(api.get(f"{feed.get_absolute_url()}changes/"))
+        assert "Changes in the last run" not in body(api.get(feed.get_absolute_url()))
+        completed(feed, {PICTURE: JPEG})
+    assert "No such pictures." in body(api.get(f"{feed.get_absolute_url()}changes/?kind=other&after=x"))
+    assert "No picture is new, changed or gone." in body(api.get(feed.get_absolute_url()))
+    assert client_of(make_user("bob")).get(f"{feed.get_absolute_url()}changes/").status_code == 404

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from pytest_django import Settings
 
@@ -14,7 +15,7 @@ from processing.storage.outputs import store
 from processing.work.claim import claim
 from products import lifecycle
 from products.lifecycle import PictureFacts, StoredRendition
-from products.models import Request
+from products.models import Rendition, Request
 from products.results.changes import State, count_changes
 from tests.support.batches import WORKER
 from tests.support.factories import HEADER as FACTORY_HEADER
@@ -107,9 +108,37 @@ def test_a_picture_with_another_rendition_has_changed(style: str) -> None:
     if style == "page":
         assert count_changes(State(now), State(before)) == [("Changed", 3), ("Unchanged", 2)]
         return
-    kinds = kinds_of(client_of(ann), now)
+    header, *rows = changes_of(client_of(ann), now)
+    assert header == [*HEADER[:4], "Output Image Url (thumb)", "Earlier Output Image Url (thumb)", "Error"]
+    kinds = {row[1].rpartition("/")[2][:-4]: row[0] for row in rows}
     assert {name for name in names if kinds[name] == "changed"} == {"other", "added", "removed"}
     assert kinds["same"] == kinds["none"] == "unchanged"
+
+    def thumbs(batch: Request) -> list[str]:
+        found = {
+            one.image.url: f"{settings.PUBLIC_URL}{one.path}"
+            for one in Rendition.objects.filter(image__request=batch)
+        }
+        return [found.get(row[1], "") for row in rows]
+
+    assert [row[4] for row in rows] == thumbs(now) and thumbs(now)[0]
+    assert [row[5] for row in rows] == thumbs(before)
+
+
+def test_renditions_of_which_only_one_request_has_any_are_columns_too() -> None:
+    ann = make_user()
+    data = make_csv((1, "Lamp", url("a")))
+    batches = [
+        settle(ingest(submit(ann, data, renditions=[{"name": name, "width": 60}])), {url("a"): JPEG})
+        for name in ("thumb", "zoom")
+    ]
+    header, row = changes_of(client_of(ann), batches[1])
+    assert header[4:8] == [
+        f"{title} ({name})"
+        for name in ("zoom", "thumb")
+        for title in ("Output Image Url", "Earlier Output Image Url")
+    ]
+    assert row[4:8] == ["", "", "", ""]  # none was stored
 
 
 def test_outputs_that_nobody_may_read_have_addresses_of_ours(settings: Settings) -> None:
