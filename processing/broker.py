@@ -1,7 +1,8 @@
-"""Redis as Dramatiq's broker."""
+"""Redis as Dramatiq's broker. Its consumers wait for messages, where Dramatiq's ask again and again."""
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -13,6 +14,11 @@ from dramatiq.message import Message
 #: about as long as an idle consumer of another worker takes to look for messages.
 FETCHED_MESSAGES = 32
 FETCH_PAUSE_SECONDS = 0.1
+#: How long a consumer waits for a message at most: one that holds messages, of which delayed ones may become
+#: due, and one that holds none.
+HOLDING_SECONDS, IDLE_SECONDS = 0.1, 1.0
+#: In Redis, a stream for each queue with one entry, which is replaced whenever a message is enqueued.
+BELL_PREFIX = "imageextractor:bell:"
 
 
 class Consumer(dramatiq_redis._RedisConsumer):
@@ -26,8 +32,9 @@ class Consumer(dramatiq_redis._RedisConsumer):
     """
 
     def __init__(self, broker: Any, queue_name: str, prefetch: int, timeout: int) -> None:
-        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
         self._max_messages = prefetch
+        self._heard = "0"  # the entry of the bell that was seen last
 
     def __next__(self) -> Any:
         if not self.message_cache and not self.queue_name.endswith(".DQ"):  # delayed ones wait for their time
@@ -35,7 +42,11 @@ class Consumer(dramatiq_redis._RedisConsumer):
             self.prefetch = min(self._max_messages, held + FETCHED_MESSAGES)
             if held > FETCHED_MESSAGES:
                 time.sleep(FETCH_PAUSE_SECONDS)
-        return super().__next__()  # type: ignore[no-untyped-call]
+        message = super().__next__()  # type: ignore[no-untyped-call]
+        if message is None:
+            seconds = HOLDING_SECONDS if self.outstanding_message_count else IDLE_SECONDS
+            self._heard = self.broker.wait_for_bell(self.queue_name, self._heard, seconds)
+        return message
 
     def close(self) -> None:
         """Give back messages that were fetched and not handed out, which Dramatiq would forget."""
@@ -50,8 +61,23 @@ class Consumer(dramatiq_redis._RedisConsumer):
 
 
 class RedisBroker(dramatiq_redis.RedisBroker):
-    """A broker whose consumers survive a Redis that hangs."""
+    """A broker whose consumers wait for messages and survive a Redis that hangs."""
 
     @property
     def consumer_class(self) -> type[Consumer]:
         return Consumer
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Enqueue a message, and wake the consumers that wait for one."""
+        enqueued = super().enqueue(message, delay=delay)
+        with suppress(redis.RedisError):  # then they find it within a second
+            self.client.xadd(f"{BELL_PREFIX}{enqueued.queue_name}", {"": ""}, maxlen=1, approximate=False)
+        return enqueued
+
+    def wait_for_bell(self, queue_name: str, heard: str, seconds: float) -> str:
+        """Wait, at most so long, until a message comes after the entry `heard`. Return the latest entry."""
+        try:
+            found = self.client.xread({f"{BELL_PREFIX}{queue_name}": heard}, block=round(1000 * seconds))
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
+        return found[0][1][-1][0] if found else heard

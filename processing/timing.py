@@ -22,6 +22,8 @@ DEAD_AFTER = timedelta(seconds=_scaled(30))
 #: `extract`, has submitted.
 EMBEDDED_RECOVERY_INTERVAL = timedelta(seconds=_scaled(1))
 CLUSTER_RECOVERY_INTERVAL = timedelta(seconds=_scaled(10))
+#: The same in an SQLite database that has not changed since the last round.
+UNCHANGED_RECOVERY_INTERVAL = timedelta(seconds=_scaled(10))
 
 # --- Messages ---
 #: A message of a Request is lost if workers have received messages sent so much later. Longer than the

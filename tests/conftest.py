@@ -1,17 +1,20 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.management.color import Style
 from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import client, override_settings
 
 from tests.support.names import Names
 
@@ -28,16 +31,39 @@ def required(variable: str) -> str:
     return pytest.exit(f"{variable} is not set: run `make test`, which starts the servers", returncode=4)
 
 
-@pytest.fixture(autouse=True)
-def plain_static_files(settings: "Settings") -> None:
-    """Static files as they lie: nothing has collected them for a test.
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the garbage collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_all_tests(django_test_environment: None) -> Iterator[None]:
+    """Static files as they lie, since nothing has collected them for a test, and passwords that cost nothing.
 
     They are looked up when asked for, since each client of a test would list them all.
     """
-    settings.WHITENOISE_AUTOREFRESH = True
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
+    static_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(
+        WHITENOISE_AUTOREFRESH=True,
+        STORAGES=django_settings.STORAGES | {"staticfiles": static_files},
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+    ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contexts_of_answers() -> Iterator[None]:
+    """The `context` of an answer is that of its own template: to copy those of all its widgets takes time."""
+    record = client.store_rendered_templates
+
+    def record_first(store: dict[str, Any], *arguments: Any, **options: Any) -> None:
+        if "context" not in store:
+            record(store, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "store_rendered_templates", record_first)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +122,8 @@ def django_db_modify_db_settings(
     if pytestconfig.option.quick:
         # A file and not memory: threads have connections of their own, which wait for each other's locks.
         connection.settings_dict["TEST"]["NAME"] = str(Path(os.environ["DATA_DIR"], "test.sqlite3"))
+        # The file need not outlive a power failure, so that nothing waits for the disk.
+        connection.settings_dict["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
     else:
         required("DATABASE_URL")
         required("REDIS_URL")
@@ -105,15 +133,19 @@ def django_db_modify_db_settings(
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """After a test with transactions of its own all rows go but those that Django itself has made.
 
-    To make content types and permissions anew was a quarter of what such a test took.
+    To make content types and permissions anew was a quarter of what such a test took. To truncate all tables,
+    most of them empty, makes PostgreSQL write a hundred files.
     """
     from django.contrib.auth.models import Permission
     from django.contrib.contenttypes.models import ContentType
 
     def sql_flush(style: Style, connection: BaseDatabaseWrapper, **options: bool) -> list[str]:
-        tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
-        kept = {ContentType._meta.db_table, Permission._meta.db_table}
-        return connection.ops.sql_flush(style, sorted({*tables} - kept), **options)
+        tables = {*connection.introspection.django_table_names(only_existing=True, include_views=False)}
+        tables -= {ContentType._meta.db_table, Permission._meta.db_table}
+        has_rows = [f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in tables]  # noqa: S608
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(has_rows))
+            return [f"DELETE FROM {name}" for (name,) in cursor.fetchall()]  # noqa: S608 (our own)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flush, "sql_flush", sql_flush)

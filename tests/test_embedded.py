@@ -195,25 +195,14 @@ def test_extract_reads_the_sheet_that_is_named(
     assert "There is no sheet “Summer”." in done.stderr
 
 
-@pytest.mark.parametrize(
-    "option",
-    [["--encoding", "utf-7"], ["--columns", "{"], ["--columns", '{"image": []}'], ["--base-url", "/p"]],
-)
-def test_extract_refuses_an_option_that_makes_no_sense(
-    environment: dict[str, str], option: list[str]
-) -> None:
-    done = extract(environment, "a.csv", *option)
+def test_extract_refuses_an_option_that_makes_no_sense(environment: dict[str, str]) -> None:
+    done = extract(environment, "a.csv", "--columns", "{")
     assert done.returncode == 2
-    assert f"argument {option[0]}: " in done.stderr
+    assert "argument --columns: " in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "empty"),
-        (b"Name,Price\nLamp,1\n", "Missing columns"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG picture"),
-    ],
+    ("content", "sentence"), [(b"", "empty"), (b"Name,Price\nLamp,1\n", "Missing columns")]
 )
 def test_extract_refuses_with_status_2_and_the_reason(
     environment: dict[str, str], tmp_path: Path, content: bytes, sentence: str

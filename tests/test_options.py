@@ -19,14 +19,14 @@ API = set(SubmissionSerializer().fields) - {"file"}
 API_ONLY = {"webhook_url"}
 OTHER_VALUES = {
     **{"quality": 77, "format": "webp", "max_width": 300, "max_height": 300, "width": 300, "height": 300},
-    **{"fit": "cover", "background": "#123456", "trim": True, "names": "source"},
+    **{"fit": "cover", "background": "#123456", "trim": True, "names": "source", "effort": "fast"},
 }
 
 
 def test_forms_take_the_options_of_the_api() -> None:
     options = API - API_ONLY - READING
     assert set(OptionsForm.base_fields) == options - {"profile"}
-    assert set(UploadForm.base_fields) == {"file", *options, "shown_profile"}
+    assert set(UploadForm.base_fields) == {"file", "urls", *options, "shown_profile"}
     columns = {"serial", "name", "images"}
     assert set(DraftForm.base_fields) == {*options, *READING - {"columns"}, *columns, "shown_profile"}
 
@@ -52,3 +52,10 @@ def test_a_picture_is_only_known_for_the_same_outputs(option: str) -> None:
     urls = ["https://shop.example/lamp.jpg"]
     assert known_picture_ids(plain, urls).keys().isdisjoint(known_picture_ids(other, urls))
     assert known_picture_ids(plain, urls) == known_picture_ids(Request(owner_id=1), urls)
+
+
+def test_a_picture_stays_known_as_it_was_before_there_were_efforts() -> None:
+    assert Recipe().canonical == ("jpeg 50 NonexNone inside #ffffff",)
+    assert Recipe(quality="auto", effort="smallest").canonical == (
+        "jpeg auto NonexNone inside #ffffff smallest",
+    )

@@ -5,6 +5,7 @@ Python needs. It answers in JSON, since unpickling runs code. This is no sandbox
 might smuggle in.
 """
 
+import ctypes
 import json
 import logging
 import os
@@ -31,7 +32,15 @@ from processing.compress.formats import JPEG_FORMATS, RARE_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.structure import Structure, check_structure
 from processing.compress.tiff import SampleTiffFile
-from processing.compress.types import Compressed, CompressError, Encoded, ImageInfo, OutputOptions, Recipe
+from processing.compress.types import (
+    SMALLEST,
+    Compressed,
+    CompressError,
+    Encoded,
+    ImageInfo,
+    OutputOptions,
+    Recipe,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +58,12 @@ JPEG_BYTES_PER_PIXEL = 24
 _DECODING_WORK = {"TIFF": 4, "AVIF": 4, "HEIF": 4}
 _DEFAULT_DECODING_WORK = 2
 _ENCODING_WORK = {"webp": 3, "avif": 10}
+_SMALLEST_WORK = {"jpeg": 5, "webp": 6, "avif": 10}
 #: Address space for libraries and for the threads of the AVIF encoder.
 BASE_MEMORY_BYTES = 1 << 30
 
 _READY = b"ready\n"
+_PR_SET_PDEATHSIG = 1  # of Linux
 
 
 class TimeLimitError(CompressError):
@@ -100,7 +111,8 @@ def _work(picture: Picture, structure: Structure, recipe: Recipe) -> int:
         width, height = options.box
         box = (width or max(image.size)) * (height or max(image.size))
         most = box if options.fit == "pad" else min(box, pixels)
-        work += most * _ENCODING_WORK.get(target_format(picture, options), 0)
+        encoding = _SMALLEST_WORK if options.effort == SMALLEST else _ENCODING_WORK
+        work += most * encoding.get(target_format(picture, options), 0)
     return work
 
 
@@ -135,6 +147,7 @@ def compress_isolated(
         "max_pixels": max_pixels,
         "memory_bytes": BASE_MEMORY_BYTES + BYTES_PER_PIXEL * max_pixels,
         "cpu_seconds": min(seconds, cpu_seconds),
+        "parent": os.getpid(),
     }
     # Not "-m": the package imports this module, which would then run twice.
     program = f"import {__name__} as child; child.main()"
@@ -194,6 +207,7 @@ def main() -> None:
     Write to stdout that the child is ready, then a line of JSON, then the outputs' bytes.
     """
     task = json.loads(sys.argv[1])
+    _end_with_parent(task["parent"])
     _limit_resources(task["memory_bytes"], task["cpu_seconds"])
     sys.stdout.buffer.write(_READY)
     sys.stdout.buffer.flush()
@@ -214,6 +228,17 @@ def main() -> None:
         answer = {"source": asdict(result.source), "animated": result.animated, "outputs": outputs}
         output = b"".join(made.data for made in result.outputs)
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + output)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it has ended, however it ends.
+
+    That thread waits for this process, so it ends first only if the whole worker does.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended before the call
+            os._exit(1)
 
 
 def _limit_resources(memory_bytes: int, cpu_seconds: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -19,8 +19,16 @@ from processing.compress.decode import (
     turbo_pixels,
     with_checksum,
 )
-from processing.compress.encode import ORIGINAL_FORMATS, check_sides, encode, encode_turbo_pixels, is_finer
+from processing.compress.encode import (
+    ORIGINAL_FORMATS,
+    check_sides,
+    encode,
+    encode_turbo_pixels,
+    is_finer,
+    with_smallest_scans,
+)
 from processing.compress.formats import JPEG_FORMATS
+from processing.compress.likeness import choose_quality
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
 from processing.compress.native import UnsuitableError, requantise
@@ -28,6 +36,9 @@ from processing.compress.png import read_png
 from processing.compress.scaling import Pixels, Plan, Size, covering, padded, plan
 from processing.compress.structure import check_structure
 from processing.compress.types import (
+    AUTO,
+    FAST,
+    SMALLEST,
     WHITE,
     Compressed,
     CompressError,
@@ -127,71 +138,89 @@ def compress_opened(picture: Picture, data: bytes, recipe: Recipe) -> Compressed
         pixels = Pixels(picture, orientation, [source_size])
         size = pixels.trim()
     plans = [plan(size, options) for options in recipe.outputs]
-    for options, planned in zip(recipe.outputs, plans, strict=True):
-        check_sides(planned.size, target_format(picture, options))
+    targets = [target_format(picture, options) for options in recipe.outputs]
+    for planned, target in zip(plans, targets, strict=True):
+        check_sides(planned.size, target)
 
-    same = [is_plain and planned == Plan(source_size, source_size) for planned in plans]
-    is_jpeg = picture.image.format in JPEG_FORMATS
-    qualities = {
-        index: options.quality
-        for index, options in enumerate(recipe.outputs)
-        if same[index] and is_jpeg and target_format(picture, options) == "jpeg"
-    }
-    jpegs, turbo = _recompressed(picture, qualities)
+    if any(options.quality == AUTO for options in recipe.outputs):
+        pixels = pixels or Pixels(picture, orientation, [planned.scaled for planned in plans])
+    wanted = [
+        _Wanted(
+            options,
+            planned,
+            target,
+            _quality(options, planned, target, pixels),
+            is_same=is_plain and planned == Plan(source_size, source_size),
+        )
+        for options, planned, target in zip(recipe.outputs, plans, targets, strict=True)
+    ]
+    jpegs, turbo = _recompressed(picture, wanted)
     left = [planned.scaled for index, planned in enumerate(plans) if index not in jpegs]
     pixels = pixels or Pixels(picture, orientation, left, turbo)
     outputs: dict[int, Encoded] = {}
     for index in sorted(range(len(plans)), key=lambda index: plans[index].scaled, reverse=True):
-        outputs[index] = _encoded(
-            picture,
-            recipe.outputs[index],
-            plans[index],
-            pixels,
-            jpeg=jpegs.get(index),
-            is_same=same[index],
-        )
+        outputs[index] = _encoded(picture, wanted[index], pixels, jpegs.get(index))
     source = ImageInfo(len(data), *source_size, picture.format)
     in_order = [outputs[index] for index in range(len(plans))]
     return Compressed.of(in_order, source, animated=picture.is_animated)
 
 
-def _recompressed(
-    picture: Picture, qualities: Mapping[int, int]
-) -> tuple[dict[int, bytes], NDArray[uint8] | None]:
-    """Return the JPEG in each of the qualities, by the same keys, and its pixels if they had to be decoded.
+class _Wanted(NamedTuple):
+    """An output to be made.
 
-    Nothing is returned of a JPEG that libjpeg-turbo cannot do alone.
+    ``is_same`` says that nothing but the quality or the format of the source changes.
     """
+
+    options: OutputOptions
+    planned: Plan
+    target: str
+    quality: int
+    is_same: bool
+
+
+def _quality(options: OutputOptions, planned: Plan, target: str, pixels: Pixels | None) -> int:
+    """Return the quality that is asked for, or choose one. ``pixels`` are only needed to choose."""
+    if isinstance(options.quality, int) or pixels is None:
+        return cast(int, options.quality)
+    image = _fitted(pixels.scaled(planned.scaled), planned.size, options, target)
+    return choose_quality(image, target, options.effort)
+
+
+def _recompressed(
+    picture: Picture, wanted: Sequence[_Wanted]
+) -> tuple[dict[int, bytes], NDArray[uint8] | None]:
+    """Return the outputs, by index, of a JPEG of which only the quality changes.
+
+    Its pixels are returned as well if they had to be decoded. Nothing is returned of a JPEG that
+    libjpeg-turbo cannot do alone.
+    """
+    if picture.image.format not in JPEG_FORMATS:
+        return {}, None
+    left = {index: one for index, one in enumerate(wanted) if one.is_same and one.target == "jpeg"}
     jpegs: dict[int, bytes] = {}
     max_pixels = picture.image.width * picture.image.height
-    for key, quality in qualities.items():
+    for index, one in left.items():
         with suppress(UnsuitableError):
-            jpegs[key] = requantise(picture.data, quality, max_pixels)
-    if len(jpegs) == len(qualities):
+            jpegs[index] = requantise(
+                picture.data, one.quality, max_pixels, has_own_codes=one.options.effort != FAST
+            )
+    if len(jpegs) == len(left):
         return jpegs, None
     # The encoder averages the colours of neighbouring pixels, so interpolating them first gains nothing.
     turbo = turbo_pixels(picture, reduction=1, smooth=False)
     if turbo is not None:
-        for key in qualities.keys() - jpegs:
-            jpegs[key] = encode_turbo_pixels(turbo, picture.image.mode, qualities[key])
+        for index in left.keys() - jpegs:
+            one = left[index]
+            jpegs[index] = encode_turbo_pixels(turbo, picture.image.mode, one.quality, one.options.effort)
     return jpegs, turbo
 
 
-def _encoded(
-    picture: Picture,
-    options: OutputOptions,
-    planned: Plan,
-    pixels: Pixels,
-    *,
-    jpeg: bytes | None,
-    is_same: bool,
-) -> Encoded:
+def _encoded(picture: Picture, wanted: _Wanted, pixels: Pixels, jpeg: bytes | None) -> Encoded:
     """Return an output, or the source's own data if that is no larger.
 
-    ``jpeg`` is the output of a JPEG of which nothing but the quality changes. ``is_same`` says that nothing
-    but the quality or the format of the source changes.
+    ``jpeg`` is the output of a JPEG of which nothing but the quality changes.
     """
-    target = target_format(picture, options)
+    options, planned, target, quality, is_same = wanted
     may_keep = is_same and target == picture.format
     if jpeg is not None:
         output = jpeg
@@ -199,20 +228,21 @@ def _encoded(
         image = _fitted(pixels.scaled(planned.scaled), planned.size, options, target)
         # It would keep what libjpeg-turbo objects to in a JPEG, or transparency that is to be filled.
         may_keep = may_keep and target != "jpeg" and not (options.fit == "pad" and options.background)
-        output = encode(image, target, options.quality, options.background or WHITE)
+        output = encode(image, target, quality, options.effort, options.background or WHITE)
+    if target == "jpeg" and options.effort == SMALLEST:
+        output = with_smallest_scans(output)
     # To store what was rounded more exactly is a loss even where optimal Huffman codes save bytes.
-    is_loss = (
-        may_keep and isinstance(picture.image, JpegImageFile) and is_finer(picture.image, options.quality)
-    )
+    is_loss = may_keep and isinstance(picture.image, JpegImageFile) and is_finer(picture.image, quality)
     max_bytes = len(picture.data) if is_loss else len(output)
     kept = strip_metadata(picture.data, picture.format, max_bytes=max_bytes) if may_keep else None
     if kept and picture.png:  # Pillow, which stops at the last pixel, has not seen the checksum behind it
         kept = with_checksum(read_png(kept), planned.size)
     output = kept or output
+    is_lossy = not kept and target != "png"
     return Encoded(
         data=output,
         extension="jpg" if target == "jpeg" else target,
-        output=ImageInfo(len(output), *planned.size, target),
+        output=ImageInfo(len(output), *planned.size, target, quality if is_lossy else None),
         kept=kept is not None,
     )
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
+import mozjpeg_lossless_optimization as mozjpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from processing.compress.scaling import flattened
-from processing.compress.types import WHITE, CompressError
+from processing.compress.types import BALANCED, FAST, SMALLEST, WHITE, CompressError
 
 if TYPE_CHECKING:
     from numpy import uint8
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 #: Output formats of the option "original", by source format. All other formats become PNG. HEIC becomes JPEG,
 #: since few browsers display it.
 ORIGINAL_FORMATS = {"jpeg": "jpeg", "mpo": "jpeg", "heif": "jpeg", "webp": "webp", "avif": "avif"}
+# Settings of encoders by format and effort, where they are not Pillow's. Slower ones of the AVIF encoder take
+# four times as long and save nothing.
+_SETTINGS: dict[tuple[str, str], dict[str, object]] = {
+    ("webp", FAST): {"method": 2},
+    ("webp", SMALLEST): {"method": 6},
+    ("avif", FAST): {"speed": 9},
+    ("png", FAST): {"compress_level": 1},
+    ("png", SMALLEST): {"optimize": True},
+}
 # Pixels. JPEG allows 65,535, but libjpeg stops at 65,500. AVIF allows 65,536, but libavif, and with it most
 # browsers, open no more than 32,768.
 _MAX_SIDES = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768}
@@ -51,28 +62,37 @@ def _steps(quality: int) -> dict[int, list[int]]:
     return cast(JpegImageFile, Image.open(smallest)).quantization
 
 
-def encode_turbo_pixels(pixels: NDArray[uint8], mode: str, quality: int) -> bytes:
+def encode_turbo_pixels(pixels: NDArray[uint8], mode: str, quality: int, effort: str) -> bytes:
     """Encode the pixels that ``turbo_pixels()`` returned for a JPEG of Pillow's mode L or RGB."""
     height, width = pixels.shape[:2]
-    return encode(Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1), "jpeg", quality)
+    image = Image.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
+    return encode(image, "jpeg", quality, effort)
 
 
-def encode(image: Image.Image, target: str, quality: int, background: str | None = None) -> bytes:
-    """Encode an image without metadata.
+def encode(
+    image: Image.Image, target: str, quality: int, effort: str = BALANCED, background: str | None = None
+) -> bytes:
+    """Encode an image without metadata. The effort does not change the pixels of a JPEG or PNG.
 
     JPEG gets the background, ``#rrggbb`` or white, where the image has transparency.
     """
     image.info.clear()  # Pillow would write the profile and the comment that it finds here
-    if target == "png":
-        return _saved(image, target)
     if target != "jpeg":
-        return _saved(image, target, quality=quality)
+        settings = _SETTINGS.get((target, effort), {})
+        return _saved(image, target, **settings | ({} if target == "png" else {"quality": quality}))
     image = flattened(image, background or WHITE)
-    try:
-        return _saved(image, target, quality=quality, optimize=True)
-    except OSError:
+    if effort != FAST:
         # For optimised Huffman codes Pillow has room for a byte a pixel. Grain may need more.
-        return _saved(image, target, quality=quality)
+        with suppress(OSError):
+            return _saved(image, target, quality=quality, optimize=True)
+    return _saved(image, target, quality=quality)
+
+
+def with_smallest_scans(jpeg: bytes) -> bytes:
+    """Return a JPEG with the same pixels in progressive scans, if that is smaller."""
+    with suppress(ValueError):  # which it has for lack of memory
+        jpeg = min(jpeg, mozjpeg.optimize(jpeg), key=len)
+    return jpeg
 
 
 def _saved(image: Image.Image, format: str, **settings: object) -> bytes:

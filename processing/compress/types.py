@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 #: Where a picture has transparency and its output can have none, if no other background is wanted.
 WHITE = "#ffffff"
+#: The quality that is chosen for each picture.
+AUTO: Literal["auto"] = "auto"
+#: Efforts for smaller files.
+FAST, BALANCED, SMALLEST = "fast", "balanced", "smallest"
 
 
 class CompressError(Exception):
@@ -32,13 +37,15 @@ def unsupported(what: str) -> CompressError:
 class OutputOptions:
     """Options of one output.
 
-    ``format`` is ``jpeg``, ``webp``, ``avif`` or ``original``. Sizes are in pixels: ``width`` and ``height``
-    are the box wanted, ``max_width`` and ``max_height`` the same for ``fit="inside"``. ``fit`` is ``inside``,
-    ``pad`` or ``cover``; the latter two need both sides of the box. ``background`` is ``#rrggbb``; None means
-    transparent where the format can be, else white.
+    ``quality`` is 1 to 95, or ``auto`` for the lowest at which an output is like its picture. ``format`` is
+    ``jpeg``, ``webp``, ``avif`` or ``original``. Sizes are in pixels: ``width`` and ``height`` are the box
+    wanted, ``max_width`` and ``max_height`` the same for ``fit="inside"``. ``fit`` is ``inside``, ``pad`` or
+    ``cover``; the latter two need both sides of the box. ``background`` is ``#rrggbb``; None means
+    transparent where the format can be, else white. ``effort`` is ``fast``, ``balanced`` or ``smallest``: how
+    much CPU smaller files are worth.
     """
 
-    quality: int = 50
+    quality: int | Literal["auto"] = 50
     format: str = "jpeg"
     max_width: int | None = None
     max_height: int | None = None
@@ -46,6 +53,7 @@ class OutputOptions:
     height: int | None = None
     fit: str = "inside"
     background: str | None = None
+    effort: str = BALANCED
 
     @property
     def box(self) -> tuple[int | None, int | None]:
@@ -92,17 +100,22 @@ def _canonical(output: OutputOptions) -> str:
     elif output.fit != "pad" or output.format == "jpeg":
         background = background or WHITE
     width, height = output.box
-    return f"{output.format} {output.quality} {width}x{height} {output.fit} {background}"
+    effort = "" if output.effort == BALANCED else f" {output.effort}"
+    return f"{output.format} {output.quality} {width}x{height} {output.fit} {background}{effort}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """Size of a file in bytes, width and height in pixels as displayed, and format in lower case."""
+    """Size of a file in bytes, width and height in pixels as displayed, and format in lower case.
+
+    ``quality`` is that with which an output was encoded; None for a lossless one, a kept one and a source.
+    """
 
     bytes: int
     width: int
     height: int
     format: str
+    quality: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import ipaddress
 import re
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -35,6 +36,10 @@ _REFUSED = tuple(
         "168.63.129.16/32",
     )
 )
+
+
+#: Where a fetch finds the look-ups that have been made for it.
+_lookups: ContextVar[list[Future[Any]] | None] = ContextVar("lookups", default=None)
 
 
 class InvalidAddress(httpx.UnsupportedProtocol):
@@ -109,6 +114,16 @@ def resolve(host: str, port: int) -> list[IPAddress]:
     return [ipaddress.ip_address(address[0]) for *_, address in found]
 
 
+def note_lookups() -> list[Future[Any]]:
+    """Return a list to which the look-ups of the current task are added from now on.
+
+    A look-up cannot be interrupted: it may go on in its thread when the fetch has ended.
+    """
+    lookups: list[Future[Any]] = []
+    _lookups.set(lookups)
+    return lookups
+
+
 class Guard(AbstractResolver):
     """Resolves names to permitted addresses, and makes sockets for permitted addresses only.
 
@@ -117,7 +132,7 @@ class Guard(AbstractResolver):
 
     def __init__(self, allowed_networks: Sequence[IPNetwork], max_lookups: int) -> None:
         self._networks = tuple(allowed_networks)
-        # As many threads as there may be requests: a nameserver that does not answer holds up no others.
+        # As many threads as there may be requests. Of pictures, also those count whose look-up goes on.
         self._threads = ThreadPoolExecutor(max_lookups, "dns")
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
@@ -125,7 +140,10 @@ class Guard(AbstractResolver):
 
         If it is cancelled, the lookup goes on in its thread until the resolver's own timeout.
         """
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, resolve, host, port)
+        lookup = self._threads.submit(resolve, host, port)
+        if (noted := _lookups.get()) is not None:
+            noted.append(lookup)
+        found = await asyncio.wrap_future(lookup)
         addresses = [str(address) for address in found if is_permitted(address, self._networks)]
         if not addresses:
             raise BlockedAddress(f"{host} has no public address")

@@ -93,17 +93,25 @@ def stored_keys(folder: str) -> list[str]:
     return keys
 
 
-def store(data: bytes, extension: str, name: str = "") -> str:
-    """Store an output and return its key, which ends in `name` if there is one. Raises StorageError.
-
-    Storing the same bytes twice is harmless.
-    """
+def output_key(data: bytes, extension: str, name: str = "") -> str:
+    """Return the key of an output, which ends in `name` if there is one."""
     digest = hashlib.sha256(data).hexdigest()[:40]
-    key = f"images/{digest[:2]}/{digest}{'/' if name else ''}{name}.{extension}"
+    return f"images/{digest[:2]}/{digest}{'/' if name else ''}{name}.{extension}"
+
+
+def save(key: str, data: bytes) -> None:
+    """Store an output. Storing the same bytes twice is harmless. Raises StorageError."""
     try:
-        return default_storage.save(key, ContentFile(data, key))
+        default_storage.save(key, ContentFile(data, key))
     except STORAGE_ERRORS as error:
         raise StorageError(str(error)) from error
+
+
+def store(data: bytes, extension: str, name: str = "") -> str:
+    """Store an output and return its key. Raises StorageError."""
+    key = output_key(data, extension, name)
+    save(key, data)
+    return key
 
 
 def is_local() -> bool:

@@ -2,10 +2,13 @@
 
 from datetime import datetime
 from functools import cached_property
+from threading import local
 from typing import Any
 
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from storages.backends.s3 import S3Storage
+
+from processing.storage.direct_puts import Template
 
 #: Sentences with the setting that is wrong, by the code of S3's error.
 EXPLANATIONS = {
@@ -44,9 +47,36 @@ class PictureStorage(FileStorage):
     threads, which pays for larger files only.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._templates: dict[str, Template | None] = {}  # by the extension of the key
+        self._sent = local()
+
+    @cached_property
+    def session(self) -> Any:
+        return self._create_session()
+
     @cached_property
     def client(self) -> Any:
-        return self.connection.meta.client
+        client = self.session.client(
+            "s3",
+            region_name=self.region_name,
+            use_ssl=self.use_ssl,
+            endpoint_url=self.endpoint_url,
+            config=self.client_config,
+            verify=self.verify,
+        )
+        client.meta.events.register("before-send.s3.PutObject", self._note_request)
+        return client
+
+    @cached_property
+    def credentials(self) -> Any:
+        """The credentials of the client, which refreshes them."""
+        return self.session.get_credentials()
+
+    def template(self, name: str) -> Template | None:
+        """Return how to store an object of this name without boto3; None before boto3 has stored one."""
+        return self._templates.get(name.rpartition(".")[2])
 
     def exists(self, name: str) -> bool:
         try:
@@ -66,9 +96,14 @@ class PictureStorage(FileStorage):
 
     def _save(self, name: str, content: Any) -> str:
         content.seek(0)
-        parameters = self._get_write_parameters(name, content)
-        self.client.put_object(Bucket=self.bucket_name, Key=name, Body=content.read(), **parameters)
+        data, parameters = content.read(), self._get_write_parameters(name, content)
+        self.client.put_object(Bucket=self.bucket_name, Key=name, Body=data, **parameters)
+        self._templates[name.rpartition(".")[2]] = Template.of(self._sent.request, name, data)
+        del self._sent.request  # which holds the picture
         return name
+
+    def _note_request(self, request: Any, **_: Any) -> None:
+        self._sent.request = request
 
 
 def _is_missing(error: ClientError) -> bool:

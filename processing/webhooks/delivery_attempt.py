@@ -12,7 +12,7 @@ import httpx
 from django.conf import settings
 from django.utils import timezone
 
-from processing import loop
+from processing import loop, tracing
 from processing.http.errors import classify, retry_after
 from processing.http.transport import GuardedTransport
 from processing.webhooks.signing import signed_headers
@@ -70,8 +70,8 @@ class DeliveryAttempt:
 @cache
 def shared_transport() -> httpx.AsyncBaseTransport:
     """Return the transport that this process shares. Call it in the event loop, so that there is one only."""
-    return GuardedTransport(
-        allowed_networks=settings.WEBHOOK_ALLOWED_NETWORKS, max_connections=MAX_CONNECTIONS
+    return tracing.traced(
+        GuardedTransport(allowed_networks=settings.WEBHOOK_ALLOWED_NETWORKS, max_connections=MAX_CONNECTIONS)
     )
 
 

@@ -18,7 +18,14 @@ from processing.webhooks.models import (
 from processing.webhooks.validators import validate_webhook_url
 from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, Tried
 from products.api.options import WEBHOOK_URL_HELP, OptionsSerializer, SubmissionSerializer
-from products.api.serializers import PictureFactsSchema, ProfileSerializer, RequestSerializer
+from products.api.serializers import (
+    SOURCE_FACTS,
+    ErrorSchema,
+    OutputFactsSchema,
+    PictureFactsSchema,
+    ProfileSerializer,
+    RequestSerializer,
+)
 from products.catalogue import MAX_URL
 from products.models import Request
 from products.models.owned import save_fields
@@ -181,13 +188,14 @@ class TriedSerializer(serializers.Serializer[Tried]):
 
     @extend_schema_field(PictureFactsSchema)
     def get_source(self, picture: Tried) -> dict[str, Any] | None:
-        return asdict(picture.made.source) if picture.made else None
+        made = picture.made
+        return {name: getattr(made.source, name) for name in SOURCE_FACTS} if made else None
 
-    @extend_schema_field(PictureFactsSchema)
+    @extend_schema_field(OutputFactsSchema)
     def get_output(self, picture: Tried) -> dict[str, Any] | None:
         return asdict(picture.made.output) if picture.made else None
 
-    @extend_schema_field({"type": "object", "nullable": True})
+    @extend_schema_field(ErrorSchema)
     def get_error(self, picture: Tried) -> dict[str, str] | None:
         return dict(zip(("code", "detail"), picture.error, strict=True)) if picture.error else None
 
@@ -248,3 +256,9 @@ class ReportSerializer(serializers.Serializer[Request]):
     request_id = serializers.UUIDField(help_text="Id of the product.")
     status = serializers.ChoiceField(REPORTED)
     output_image_urls = UrlsField(required=False, allow_null=True, default=list)
+
+
+class ReportTakenSerializer(serializers.Serializer[Request]):
+    """The answer to a report, as the earlier system gave it."""
+
+    message = serializers.CharField()

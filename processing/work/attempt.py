@@ -6,16 +6,18 @@ import os
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import astuple, dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from processing import measurements
+from processing import measurements, tracing
 from processing.compress import (
     Compressed,
     CompressError,
@@ -29,16 +31,19 @@ from processing.compress import (
 )
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
-from processing.http.transport import GuardedTransport
+from processing.http.guard import note_lookups
+from processing.storage.direct_puts import DirectPuts
 from processing.storage.names import readable_name
-from processing.storage.outputs import StorageError, is_local, is_stored, store
+from processing.storage.outputs import StorageError, is_local, is_stored, output_key, save, store
+from processing.storage.s3 import PictureStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_threads import FairThreads
-from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.fetch import Fetched, FetchError, PictureTransport, Version, fetch
 from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
+from processing.work.uploaded import is_uploaded, read_uploaded, size_of_uploaded
 from products.lifecycle import Outcome, PictureFacts, StoredRendition
 from products.models import Names, Request
 
@@ -92,20 +97,25 @@ class AttemptMaker:
         self._slots = slots
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
-        self._transport = GuardedTransport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+        self._transport = tracing.traced(
+            PictureTransport(
+                allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
+            )
         )
         self._refusals = ConditionRefusals()
         cpus = os.cpu_count() or 1
         self._codec = FairThreads(cpus, "codec")
         self._children = FairThreads(max(1, cpus // 2), "child")
         self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
+        self._puts = DirectPuts(default_storage) if isinstance(default_storage, PictureStorage) else None
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
         self._bytes = ByteBudget(MAX_BYTES_IN_HAND)
 
     async def close(self) -> None:
         """Close kept connections, and start nothing more in threads."""
         await self._transport.aclose()
+        if self._puts:
+            await self._puts.close()
         self._codec.close()
         self._children.close()
         self._storage_threads.shutdown(wait=False, cancel_futures=True)
@@ -132,19 +142,36 @@ class AttemptMaker:
         return Attempt(image, outcome)
 
     async def _make(self, image: ClaimedImage) -> Attempt:
+        lookups = note_lookups()
         with self._bytes.account() as account:
             try:
                 known = image.known or {}
                 if known:
                     known = await _in(self._storage_threads, _still_stored, known)
-                fetched = await self._fetch(image, _common_version(known, image.batch), account)
+                with tracing.span("fetch"):
+                    fetched = await self._fetch(image, _common_version(known, image.batch), account)
             finally:
-                self._on_fetched(image)
+                self._end_fetch(image, lookups)
             version = fetched.version
             taken = {name: one.stored for name, one in known.items() if one.version.sha256 == version.sha256}
             return Attempt(image, await self._complete(image, fetched.data, taken), version)
 
+    def _end_fetch(self, image: ClaimedImage, lookups: list[Future[Any]]) -> None:
+        """Free the slot of a host, as soon as the threads that look up names for it are free as well.
+
+        So names that a nameserver does not answer for leave threads to other hosts and other owners.
+        """
+        going_on = [asyncio.wrap_future(lookup) for lookup in lookups if not lookup.done()]
+        if going_on:
+            ended = asyncio.gather(*going_on, return_exceptions=True)
+            ended.add_done_callback(lambda _: self._on_fetched(image))
+        else:
+            self._on_fetched(image)
+
     async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
+        if is_uploaded(image.batch, image.url):
+            await account.take(await _in(self._storage_threads, size_of_uploaded, image.batch, image.url))
+            return await _in(self._storage_threads, read_uploaded, image.batch, image.url)
         start = time.monotonic()
         try:
             fetched = await fetch(
@@ -179,7 +206,7 @@ class AttemptMaker:
         if missing := [index for index, name in enumerate(names) if name not in taken]:
             result, keys = await self._compress(image, data, recipe.only(missing))
             if keys is None:
-                keys = await _in(self._storage_threads, _store, image, result)
+                keys = await self._upload(image, result)
             stored = self._stored(result, keys)
             outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
             if "" not in taken:  # else the saving was counted when the main output was made
@@ -237,6 +264,19 @@ class AttemptMaker:
                 if timeouts == MAX_TIMEOUTS:
                     raise
 
+    async def _upload(self, image: ClaimedImage, result: Compressed) -> list[str]:
+        """Store all outputs of a picture on S3 and return their keys. Raises StorageError."""
+        keys = []
+        for made in result.outputs:
+            start = time.monotonic()
+            key = output_key(made.data, made.extension, _name(image))
+            with tracing.span("store"):
+                if not (self._puts and await self._puts.put(key, made.data)):
+                    await _in(self._storage_threads, save, key, made.data)
+            measurements.observe_store(time.monotonic() - start)
+            keys.append(key)
+        return keys
+
     def _stored(self, result: Compressed, keys: list[str]) -> list[StoredOutput]:
         """Return the outputs that were stored under these keys."""
         self._slots.resume_claims()
@@ -254,24 +294,30 @@ def _still_stored(known: KnownOutputs) -> KnownOutputs:
 def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
     """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
     start = time.monotonic()
-    result = compress()
+    with tracing.span("compress"):
+        result = compress()
     measurements.observe_compress(time.monotonic() - start, result.output.format)
     return Made(result, _store(image, result) if is_local() else None)
 
 
 def _store(image: ClaimedImage, result: Compressed) -> list[str]:
-    """Store all outputs of a picture and return their keys. Raises StorageError."""
-    name = readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+    """Store all outputs of a picture in local files and return their keys. Raises StorageError."""
     keys = []
     for made in result.outputs:
         start = time.monotonic()
-        keys.append(store(made.data, made.extension, name))
+        with tracing.span("store"):
+            keys.append(store(made.data, made.extension, _name(image)))
         measurements.observe_store(time.monotonic() - start)
     return keys
 
 
+def _name(image: ClaimedImage) -> str:
+    return readable_name(image.url) if image.batch.names == Names.SOURCE else ""
+
+
 async def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
+    call = partial(copy_context().run, function, *args)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 def _common_version(known: KnownOutputs, batch: Request) -> Version | None:

@@ -1,9 +1,9 @@
 """Claiming Images for a worker, and releasing them."""
 
-import time
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.db.models import F
@@ -14,10 +14,6 @@ from products.models.image import ImageQuerySet
 
 #: Rows released by one statement.
 RELEASE_ROWS = 5000
-#: A claim that finds nothing has read all due Images of a Request. The next one waits for a multiple of the
-#: time that it took, and for at least half a second.
-EMPTY_CLAIM_BACKOFF_FACTOR = 20
-MIN_EMPTY_CLAIM_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +21,8 @@ class ClaimedImage:
     """An Image that this worker has claimed, with everything that an attempt at it needs to know.
 
     `batch` is shared by the Images of one claim and is only read. `known` has the outputs made of the
-    same picture by earlier Requests, by name. `lane` names the lane that claimed it, for the log.
+    same picture by earlier Requests, by name. `context` is that of the lane that claimed it: ids of log
+    lines, and the current span.
     """
 
     id: uuid.UUID
@@ -35,7 +32,7 @@ class ClaimedImage:
     crashes: int
     batch: Request
     known: KnownOutputs | None = None
-    lane: str | None = None
+    context: Context | None = field(default=None, compare=False)
 
     @property
     def request_id(self) -> uuid.UUID:
@@ -80,35 +77,3 @@ def release(images: ImageQuerySet, *, crashed: bool) -> int:
             )
             for start in range(0, len(ids), RELEASE_ROWS)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _EmptyClaim:
-    excluded_hosts: frozenset[str]
-    retry_at: float  # on the monotonic clock
-
-
-class EmptyClaims:
-    """The last claim of each Request that found nothing because the hosts of all due Images were excluded.
-
-    For each Request, only one thread at a time may call the methods.
-    """
-
-    def __init__(self) -> None:
-        self._claims: dict[uuid.UUID, _EmptyClaim] = {}
-
-    def would_be_empty(self, batch: Request, excluded_hosts: Collection[str]) -> bool:
-        """Return whether a claim that excluded no other hosts than these has just found nothing."""
-        empty = self._claims.get(batch.pk)
-        return (
-            empty is not None
-            and empty.excluded_hosts.issubset(excluded_hosts)
-            and time.monotonic() < empty.retry_at
-        )
-
-    def note(self, batch: Request, excluded_hosts: Collection[str], seconds: float) -> None:
-        """Note a claim that found nothing and took `seconds`."""
-        now = time.monotonic()
-        self._claims = {pk: empty for pk, empty in list(self._claims.items()) if now < empty.retry_at}
-        backoff = max(EMPTY_CLAIM_BACKOFF_FACTOR * seconds, MIN_EMPTY_CLAIM_SECONDS)
-        self._claims[batch.pk] = _EmptyClaim(frozenset(excluded_hosts), now + backoff)

@@ -11,7 +11,7 @@ from typing import cast
 import httpx
 from django.conf import settings
 
-from processing import loop
+from processing import loop, tracing
 from processing.http.conditions import ConditionRefusals, conditions
 from processing.http.content_encoding import CodingError, UnsupportedCoding, inflater_for
 from processing.http.errors import classify, retry_after
@@ -19,6 +19,7 @@ from processing.http.guard import InvalidAddress
 from processing.http.redirects import RequestChain
 from processing.http.transport import GuardedTransport
 from processing.work.byte_budget import Account
+from products.pages.sample import sample_number, sample_picture
 
 #: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
 MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
@@ -74,6 +75,16 @@ class Fetched:
 
     data: bytes
     version: Version
+
+
+class PictureTransport(GuardedTransport):
+    """The guarded transport for pictures. Those of the sample are answered without a connection."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        number = sample_number(str(request.url))
+        if number is None:
+            return await super().handle_async_request(request)
+        return httpx.Response(200, content=await asyncio.to_thread(sample_picture, number))
 
 
 async def fetch(
@@ -142,9 +153,8 @@ def fetch_alone(
     """Fetch `url` as `fetch` does, over a connection of its own. Call it outside of the event loop."""
 
     async def fetch_in_loop() -> Fetched:
-        async with GuardedTransport(
-            allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1
-        ) as transport:
+        guarded = PictureTransport(allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=1)
+        async with tracing.traced(guarded) as transport:
             return await fetch(
                 transport,
                 url,

@@ -23,9 +23,9 @@ from products.models.ids import rendition_id, uuid5_digits
 _COLUMNS = ("id", "image_id", "rendition", "source_hash", "url", "etag", "last_modified")
 _IMAGE_COLUMNS = (
     *("id", "status", "animated", "source_bytes", "source_width", "source_height", "source_format"),
-    *("output_key", "output_bytes", "output_width", "output_height", "output_format"),
+    *("output_key", "output_bytes", "output_width", "output_height", "output_format", "output_quality"),
 )
-_RENDITION_COLUMNS = ("id", "key", "bytes", "width", "height", "format")
+_RENDITION_COLUMNS = ("id", "key", "bytes", "width", "height", "format", "quality")
 
 
 class StoredOutput(NamedTuple):

@@ -10,7 +10,7 @@ from django.conf import settings
 from processing import runtime
 from processing.hosts.rate_limit import Pause
 from processing.work.claim import ClaimedImage, claim
-from processing.work.pipeline import Pipeline
+from processing.work.pipeline import EmptyClaim, Pipeline
 from products.models import Image, Request
 
 LANES = runtime.current.max_lanes
@@ -20,6 +20,10 @@ IDLE_SECONDS = 1
 #: A second lane of a Request in one process is forwarded at most this often in a row, to reach a process that
 #: has none.
 MAX_FORWARDS = runtime.current.max_lane_forwards
+#: How long a claim that found only Images of busy hosts is not repeated: a multiple of the time that it took,
+#: and at least half a second.
+EMPTY_CLAIM_BACKOFF_FACTOR = 20
+MIN_EMPTY_CLAIM_SECONDS = 0.5
 #: Delayed messages of a killed worker come back late, so longer waits are left to recovery.
 MAX_DELAY_SECONDS = 60
 
@@ -55,19 +59,25 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     """Claim until the deadline or until no Image is due. Return the delay of the next slice, if any."""
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.claiming(batch, left) as (room, busy):
-            would_be_empty = pipeline.empty_claims.would_be_empty(batch, busy)
+            empty = pipeline.empty_claims.pop(batch.pk, None)
+            is_repeated = empty is not None and empty.would_be_repeated(busy)
             images: list[ClaimedImage] = []
-            if room and not would_be_empty:
-                start = time.monotonic()
+            if room and not is_repeated:
+                start, empty = time.monotonic(), None
                 images = claim(batch, pipeline.worker_id, room, busy)
                 if busy and not images:
-                    pipeline.empty_claims.note(batch, busy, time.monotonic() - start)
+                    seconds = EMPTY_CLAIM_BACKOFF_FACTOR * (time.monotonic() - start)
+                    again_at = time.monotonic() + max(seconds, MIN_EMPTY_CLAIM_SECONDS)
+                    empty = EmptyClaim(frozenset(busy), again_at)
+            if empty:
+                pipeline.empty_claims[batch.pk] = empty
             if images:
                 pipeline.submit(batch, images)
         if room and not images:
             paused = pipeline.paused_hosts()
             due = Image.objects.due().filter(request=batch).exclude(host__in=paused)
-            if not busy or not (would_be_empty or due.exists()):
+            if not busy or not (is_repeated or due.exists()):
+                pipeline.empty_claims.pop(batch.pk, None)
                 return _idle_seconds(batch, paused)
             pipeline.wait_for_host([host for host in busy if host not in paused], left)
     return 0

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import close_old_connections, connections
 
-from processing import logs
+from processing import logs, tracing
 from processing.compress import configure_malloc
 from processing.hosts.leases import Leases
 from processing.hosts.models import PausedHost
@@ -29,7 +29,7 @@ from processing.hosts.rate_limit import Pause, RateLimiter, asks_to_wait
 from processing.loop import call, run
 from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
-from processing.work.claim import ClaimedImage, EmptyClaims, release
+from processing.work.claim import ClaimedImage, release
 from processing.work.slots import Slots
 from products.lifecycle import Outcome, record
 from products.models import Image, ImageStatus, Request, RequestStatus
@@ -50,6 +50,20 @@ class Room(NamedTuple):
     busy_hosts: list[str]
 
 
+class EmptyClaim(NamedTuple):
+    """A claim that found nothing because the hosts of all due Images were left out.
+
+    It has read all of them, so it is not repeated before a moment on the monotonic clock.
+    """
+
+    busy_hosts: frozenset[str]
+    again_at: float
+
+    def would_be_repeated(self, busy_hosts: list[str]) -> bool:
+        """Return whether a claim that leaves out these hosts would only find nothing again."""
+        return self.busy_hosts.issubset(busy_hosts) and time.monotonic() < self.again_at
+
+
 class Pipeline:
     """The Images claimed by one worker process.
 
@@ -60,7 +74,8 @@ class Pipeline:
     def __init__(self, worker_id: uuid.UUID) -> None:
         self.worker_id = worker_id
         self.leases = Leases(settings.REDIS_URL, worker_id)
-        self.empty_claims = EmptyClaims()
+        #: By Request, for its lane: the latest claim, if it found nothing.
+        self.empty_claims: dict[uuid.UUID, EmptyClaim] = {}
         self._lease_thread = ThreadPoolExecutor(1, "leases")
         self._flush_thread = ThreadPoolExecutor(1, "flush")
         call(self._begin)
@@ -86,6 +101,11 @@ class Pipeline:
     def stopping(self) -> bool:
         """True once the worker claims nothing more."""
         return self.slots.stopping
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no Image is held and no lane feeds."""
+        return self.slots.empty.is_set()
 
     @contextmanager
     def fed_with(self, batch: Request) -> Iterator[bool]:
@@ -126,8 +146,8 @@ class Pipeline:
     def submit(self, batch: Request, images: list[ClaimedImage]) -> None:
         """Take claimed Images of a Request."""
         known = known_pictures.recall(batch, (image.url for image in images))
-        lane = logs.subject().get("lane")
-        images = [replace(image, known=known.get(image.url), lane=lane) for image in images]
+        context = copy_context()
+        images = [replace(image, known=known.get(image.url), context=context) for image in images]
         self._release(run(self._take(images, has_lost_patience=has_lost_patience(batch))))
 
     # --- Rounds, in the thread of the heartbeat ---
@@ -243,7 +263,8 @@ class Pipeline:
 
     def _start(self) -> None:
         for image in self.slots.start():
-            task = asyncio.create_task(self._work(image), name=image.url)
+            context = image.context.copy() if image.context else None
+            task = asyncio.create_task(self._work(image), name=image.url, context=context)
             self._works.add(task)
             task.add_done_callback(self._works.discard)
 
@@ -266,8 +287,11 @@ class Pipeline:
 
     async def _work(self, image: ClaimedImage) -> None:
         try:
-            with logs.about(request_id=image.request_id, lane=image.lane, image_id=image.id):
+            ids = {"request_id": image.request_id, "image_id": image.id}
+            with logs.about(**ids), tracing.span("picture") as span:
                 attempt = await self._attempts.make(image)
+                if span:
+                    tracing.set_outcome(span, attempt.outcome.status, attempt.outcome.error_code)
                 if attempt.outcome.status == ImageStatus.FAILED:
                     logger.info("Failed: %s", attempt.outcome.error_code)
             self._add_attempt(attempt)
@@ -307,8 +331,10 @@ class Pipeline:
                 return
 
     async def _wait_for_end(self) -> None:
-        """Wait until one of the Requests of which attempts were made has nothing in hand."""
-        while all(self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made):
+        """Wait until a Request of which attempts were made has nothing in hand, or the pipeline closes."""
+        while not self._closed and all(
+            self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made
+        ):
             self.slots.ended.clear()
             await self.slots.ended.wait()
 
@@ -327,6 +353,7 @@ class Pipeline:
         await self._renew(self.slots.wanted())  # of nothing, which returns the leases
         self._closed = True
         self._flush_is_due.set()
+        self.slots.ended.set()
         await asyncio.wait([self._flusher], timeout=max(FLUSH_SECONDS, ends_at - _now()))
         self._flusher.cancel()
         await self._attempts.close()

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from itertools import chain, filterfalse
 from typing import TypeVar
 from uuid import UUID
 
@@ -181,22 +182,17 @@ class Slots:
     def drop_stalled(self) -> list[ClaimedImage]:
         """Drop waiting Images of hosts of which none has started for STALLED_SECONDS."""
         oldest = time.monotonic() - STALLED_SECONDS
-        stalled = [
-            (host, owner)
-            for host, owner in self._waiting
+        hosts = {host for host, _ in self._waiting}
+        stalled = {
+            host
+            for host in hosts
             if self._started_at[host] < oldest and not self._rate_limiter.ready_in(host)
-        ]
-        return self._drop(stalled)
+        }
+        return self._drop(lambda image: image.host in stalled)
 
     def drop_requests(self, ids: set[UUID]) -> list[ClaimedImage]:
         """Drop the waiting Images of these Requests."""
-        dropped = []
-        for key, images in list(self._waiting.items()):
-            dropped += [image for image in images if image.request_id in ids]
-            self._waiting[key] = deque(image for image in images if image.request_id not in ids)
-            if not self._waiting[key]:
-                del self._waiting[key]
-        return self._remove(dropped)
+        return self._drop(lambda image: image.request_id in ids)
 
     def waiting_requests(self) -> set[UUID]:
         """Return the Requests of which Images wait to start."""
@@ -205,7 +201,7 @@ class Slots:
     def stop(self) -> list[ClaimedImage]:
         """Start no more Images, and drop the waiting ones."""
         self.stopping = True
-        return self._drop(list(self._waiting))
+        return self._drop(lambda _: True)
 
     # --- Leases ---
 
@@ -267,8 +263,11 @@ class Slots:
             and not self._has_share(host, other)
         )
 
-    def _drop(self, keys: list[tuple[str, Hashable]]) -> list[ClaimedImage]:
-        return self._remove([image for key in keys for image in self._waiting.pop(key)])
+    def _drop(self, is_dropped: Callable[[ClaimedImage], bool]) -> list[ClaimedImage]:
+        dropped = list(filter(is_dropped, chain.from_iterable(self._waiting.values())))
+        kept = ((key, deque(filterfalse(is_dropped, images))) for key, images in self._waiting.items())
+        self._waiting = {key: images for key, images in kept if images}
+        return self._remove(dropped)
 
     def _remove(self, images: list[ClaimedImage]) -> list[ClaimedImage]:
         for image in images:

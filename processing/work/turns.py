@@ -7,7 +7,7 @@ of those of others, each of which takes a slice of time.
 from collections import Counter, deque
 from collections.abc import Hashable
 from datetime import UTC, datetime
-from queue import Queue
+from queue import Empty, Queue
 from threading import get_ident
 from typing import Any
 
@@ -35,16 +35,26 @@ class OwnerQueue(Queue[Any]):
         self._max_per_owner = max(1, threads - SPARE_THREADS)
         self._waiting: dict[_Key, deque[Any]] = {}  # those that have had a turn are last
         self._in_hand: dict[int, _Key] = {}  # by thread
+        self._closed = False
         super().__init__()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Return the next item, which this thread has in hand until it asks again or calls `task_done`."""
+        """Return the next item, which this thread has in hand until it asks again or calls `task_done`.
+
+        `timeout` is ignored, since idle threads need not look again and again: `close` ends the wait.
+        """
         self._end()
-        return super().get(block, timeout)
+        return super().get(block)
 
     def task_done(self) -> None:
         self._end()
         super().task_done()
+
+    def close(self) -> None:
+        """Raise Empty in threads that wait, now and later. Messages that are there are still returned."""
+        with self.not_empty:
+            self._closed = True
+            self.not_empty.notify_all()
 
     def oldest(self) -> datetime | None:
         """Return when the message that has waited longest was sent; None if none waits."""
@@ -64,7 +74,7 @@ class OwnerQueue(Queue[Any]):
 
     def _qsize(self) -> int:
         """Return how many messages could be in hand at once now; `get` waits while there is none."""
-        return len(self._next_keys())
+        return len(self._next_keys()) or self._closed
 
     def _put(self, item: Any) -> None:
         message = item.message
@@ -72,8 +82,10 @@ class OwnerQueue(Queue[Any]):
         self._waiting.setdefault(key, deque()).append(item)
 
     def _get(self) -> Any:
-        counts = self._counts()
-        key = min(self._next_keys(), key=lambda key: counts[key[0]])
+        counts, keys = self._counts(), self._next_keys()
+        if not keys:  # the queue is closed
+            raise Empty
+        key = min(keys, key=lambda key: counts[key[0]])
         items = self._waiting.pop(key)
         item = items.popleft()
         if items:

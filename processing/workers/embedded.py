@@ -20,6 +20,8 @@ from processing.workers.recovery import take_over
 
 #: Threads of each queue. Queues that share threads would let slow receivers and feeds delay pictures.
 THREADS = {QUEUE: 6, WEBHOOKS: 8, FEEDS: MAX_FETCHES}
+#: How often consumers look whether delayed messages are due, or the worker stops. New messages wake them.
+CONSUMER_WAIT_MS = 250
 #: Seconds for deliveries and fetches of feeds under way at shutdown. Those that do not finish are made again.
 DELIVERY_GRACE_SECONDS = 2
 _running: list[dramatiq.Worker] = []
@@ -96,7 +98,9 @@ def start() -> None:
         take_over()
     broker = dramatiq.get_broker()
     for queue, threads in THREADS.items():
-        worker = dramatiq.Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=100)
+        worker = dramatiq.Worker(
+            broker, queues={queue}, worker_threads=threads, worker_timeout=CONSUMER_WAIT_MS
+        )
         _running.append(worker)
         worker.start()
         pipeline.current()  # raises if the start failed, which Dramatiq only logs

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from processing import measurements, runtime
 from processing.storage.outputs import require_bucket
-from processing.timing import HEARTBEAT
+from processing.timing import HEARTBEAT, UNCHANGED_RECOVERY_INTERVAL
 from processing.work import pipeline
 from processing.work.tasks import QUEUE
 from processing.work.turns import PREFETCHED_MESSAGES, OwnerQueue
@@ -50,6 +50,7 @@ class WorkerMiddleware(dramatiq.Middleware):
             raise SystemExit(
                 "Without REDIS_URL the worker runs inside `manage.py serve`. Set REDIS_URL to run it apart."
             )
+        worker.work_queue = queue = OwnerQueue(worker.worker_threads)
         if _takes_pictures(worker):
             try:
                 require_bucket()
@@ -58,7 +59,6 @@ class WorkerMiddleware(dramatiq.Middleware):
             row = Worker()
             row.beat()
             pipeline.start(row.pk)
-            worker.work_queue = queue = OwnerQueue(worker.worker_threads)
             worker.queue_prefetch = PREFETCHED_MESSAGES
             self._progress = QueueProgress(worker.worker_threads, queue.oldest)
             self._heartbeat = Heartbeat(row, self._progress)
@@ -78,6 +78,9 @@ class WorkerMiddleware(dramatiq.Middleware):
             self._progress.end()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
+        for thread in worker.workers:
+            thread.stop()  # before they are woken, so that they do not wait again
+        worker.work_queue.close()
         if _takes_pictures(worker):
             pipeline.current().stop()
 
@@ -138,27 +141,45 @@ def _unless_ahead(sent_at: datetime | None) -> datetime | None:
 
 
 class RecoveryRounds(Thread):
-    """Runs recovery every RECOVERY_EVERY."""
+    """Runs recovery every RECOVERY_EVERY, less often while SQLite says that nothing has been written."""
 
     def __init__(self) -> None:
         super().__init__(name="recovery", daemon=True)
         self._stopped = Event()
+        self._recovered_version: int | None = None
+        self._due_at = 0.0
 
     def run(self) -> None:
         while True:
             try:
                 close_old_connections()
-                recover()
+                self._recover_if_needed()
             except Exception:
                 logger.exception("A recovery round failed; the next one follows")
             if self._stopped.wait(RECOVERY_EVERY.total_seconds()):
                 break
         connection.close()
 
+    def _recover_if_needed(self) -> None:
+        version, now = _data_version(), time.monotonic()
+        if version is None or version != self._recovered_version or now >= self._due_at:
+            recover()
+            self._recovered_version = version
+            self._due_at = now + UNCHANGED_RECOVERY_INTERVAL.total_seconds()
+
     def stop(self) -> None:
         self._stopped.set()
         if self.ident:
             self.join(timeout=2)
+
+
+def _data_version() -> int | None:
+    """Return a number that changes when another connection writes to SQLite; None for PostgreSQL."""
+    if connection.vendor != "sqlite":
+        return None
+    with connection.cursor() as cursor:
+        version: int = cursor.execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
 class Heartbeat(Thread):
@@ -176,6 +197,7 @@ class Heartbeat(Thread):
         beat_at = time.monotonic()
         prune_at = beat_at + PRUNE_CHECK_EVERY.total_seconds()
         clock = ClockWatch()
+        is_idle = False
         while True:
             now = time.monotonic()
             try:
@@ -195,8 +217,10 @@ class Heartbeat(Thread):
                 if now >= prune_at:
                     _prune_if_due()
                     prune_at = now + PRUNE_CHECK_EVERY.total_seconds()
-                pipeline.current().share_pauses()
-                pipeline.current().give_back_idle()
+                is_idle, was_idle = pipeline.current().is_idle, is_idle
+                if not (is_idle and was_idle):  # once more when the last Image has been released
+                    pipeline.current().share_pauses()
+                    pipeline.current().give_back_idle()
             except Exception:
                 logger.exception("A heartbeat failed; the next one follows")
             if self._stopped.wait(1):

@@ -15,11 +15,17 @@ from products.catalogue import (
     check_base_url,
     known_encoding,
 )
-from products.models import Fit, Format, Names, Request
-from products.models.recipes import (
+from products.models import Effort, Fit, Format, Names, Request
+from products.models.quality import (
+    AUTO,
+    DEFAULT_QUALITY,
     MAX_QUALITY,
-    MAX_SIDE,
     MIN_QUALITY,
+    QualityError,
+    parse_quality,
+)
+from products.models.recipes import (
+    MAX_SIDE,
     MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
@@ -103,6 +109,19 @@ class BackgroundField(serializers.CharField):
             raise serializers.ValidationError(str(error), "invalid") from error
 
 
+@extend_schema_field(
+    {"oneOf": [{"type": "integer", "minimum": MIN_QUALITY, "maximum": MAX_QUALITY}, {"enum": [AUTO]}]}
+)
+class QualityField(serializers.Field["int | str", Any, Any, Any]):
+    """A number, or `auto`."""
+
+    def to_internal_value(self, data: Any) -> int | str:
+        try:
+            return parse_quality(data)
+        except QualityError as error:
+            raise serializers.ValidationError(str(error), error.code) from error
+
+
 class RenditionSerializer(serializers.Serializer[Any]):
     """A further output of every picture. For the API's description; `parse_renditions` checks it."""
 
@@ -114,7 +133,8 @@ class RenditionSerializer(serializers.Serializer[Any]):
     fit = serializers.ChoiceField(Fit.choices, required=False)
     background = serializers.RegexField("^#[0-9a-fA-F]{6}$", required=False, allow_null=True)
     format = serializers.ChoiceField(Format.choices, required=False)
-    quality = serializers.IntegerField(min_value=MIN_QUALITY, max_value=MAX_QUALITY, required=False)
+    quality = QualityField(required=False)
+    effort = serializers.ChoiceField(Effort.choices, required=False)
 
 
 @extend_schema_field(RenditionSerializer(many=True))
@@ -160,11 +180,10 @@ class KnownFieldsMixin:
 class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
     """The options of an upload."""
 
-    quality = serializers.IntegerField(
-        min_value=MIN_QUALITY,
-        max_value=MAX_QUALITY,
-        default=50,
-        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
+    quality = QualityField(
+        default=DEFAULT_QUALITY,
+        help_text="1 (smallest files) to 95, or `auto`: the lowest at which a picture still looks like "
+        "its source.",
     )
     format = serializers.ChoiceField(
         Format.choices, default=Format.JPEG, error_messages=choice_errors(Format)
@@ -186,6 +205,12 @@ class OptionsSerializer(KnownFieldsMixin, serializers.Serializer[Request]):
         allow_null=True,
         help_text="Colour as `#rrggbb`, around padded pictures and behind transparency in JPEG. "
         "Transparent where the format can be, else white, if left out.",
+    )
+    effort = serializers.ChoiceField(
+        Effort.choices,
+        default=Effort.BALANCED,
+        error_messages=choice_errors(Effort),
+        help_text="How much CPU smaller files are worth. It never changes how a JPEG looks.",
     )
     trim = yes_or_no("Cut off uniform borders.")
     min_width = side_field("Narrower pictures fail with `too_small`.")

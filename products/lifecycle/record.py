@@ -13,15 +13,20 @@ from django.utils import timezone
 from products.lifecycle.transitions import settle
 from products.models import Image, ImageStatus, Rendition, Request, bulk
 from products.models.ids import rendition_id
+from products.models.image import MAX_TRIES
 
 
 class PictureFacts(NamedTuple):
-    """Size in bytes and pixels, and format, of a source or an output."""
+    """Size in bytes and pixels, and format, of a source or an output.
+
+    `quality` is that of an output, unless it has the source's own data or is lossless.
+    """
 
     bytes: int
     width: int
     height: int
     format: str
+    quality: int | None = None
 
 
 class StoredRendition(NamedTuple):
@@ -164,7 +169,7 @@ class Outcome:
         return main + sum(one.output.bytes for one in self.renditions if one.taken_from)
 
 
-_NO_FACTS = (None, None, None, "")
+_NO_FACTS = (None, None, None, "", None)
 _FIELDS = (
     *("id", "status", "attempts", "due_at", "settled_at", "error_code", "error_detail"),
     *("unchanged", "animated", "output_key", "external_url"),
@@ -175,15 +180,15 @@ _COLUMNS = (
     *_FIELDS,
     "claimed_by",
     *("source_bytes", "source_width", "source_height", "source_format"),
-    *("output_bytes", "output_width", "output_height", "output_format"),
+    *("output_bytes", "output_width", "output_height", "output_format", "output_quality"),
 )
 
 
-_RENDITION_COLUMNS = ("id", "image_id", "name", "key", "bytes", "width", "height", "format")
+_RENDITION_COLUMNS = ("id", "image_id", "name", "key", "bytes", "width", "height", "format", "quality")
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
-    return *_values(outcome), None, *(outcome.source or _NO_FACTS), *(outcome.output or _NO_FACTS)
+    return *_values(outcome), None, *(outcome.source or _NO_FACTS)[:4], *(outcome.output or _NO_FACTS)
 
 
 def _rendition_rows(outcome: Outcome) -> Iterator[tuple[str | int, ...]]:
@@ -217,6 +222,8 @@ def record(
         bulk.update(Image, _COLUMNS, map(_row, written))
         if renditions := [row for outcome in written for row in _rendition_rows(outcome)]:
             bulk.insert(Rendition(), _RENDITION_COLUMNS, renditions)
+        if repeated := [one for one in written if one.status == ImageStatus.PENDING and one.error_code]:
+            _remember_tries(repeated)
         _count(batch, written)
         settle(batch)
         return written
@@ -241,6 +248,25 @@ def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
     else:  # SQLite has one writer at a time
         kept = {image.pk for image in referring}
     return [outcome if outcome.sources <= kept else outcome.without_output() for outcome in outcomes]
+
+
+def _remember_tries(outcomes: list[Outcome]) -> None:
+    """Add attempts that will be repeated to what their Images remember. Other attempts cost nothing."""
+    kept = dict(Image.objects.filter(pk__in=[one.id for one in outcomes]).values_list("pk", "tries"))
+    at = timezone.now().isoformat(timespec="seconds")
+    bulk.update(
+        Image,
+        ("id", "tries"),
+        [
+            (
+                one.id,
+                [*(kept[one.id] or []), {"at": at, "code": one.error_code, "detail": one.error_detail}][
+                    -MAX_TRIES:
+                ],
+            )
+            for one in outcomes
+        ],
+    )
 
 
 def _count(batch: Request, outcomes: Collection[Outcome]) -> None:

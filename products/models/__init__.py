@@ -7,12 +7,13 @@ from products.models.draft import Draft
 from products.models.image import Image, Rendition
 from products.models.product import Product, ProductImage, ProductQuerySet
 from products.models.profile import Profile
-from products.models.recipes import Fit, Names
+from products.models.recipes import Effort, Fit, Names
 from products.models.request import Request, RequestQuerySet, Run
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin
 
 __all__ = [
     "Draft",
+    "Effort",
     "Fit",
     "Format",
     "Image",

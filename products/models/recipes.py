@@ -10,15 +10,15 @@ from typing import Any
 
 from django.db import models
 
+from products.models.quality import parse_quality
 from products.models.states import Format
 
 MAX_SIDE = 65_535
-MIN_QUALITY, MAX_QUALITY = 1, 95
 MAX_RENDITIONS = 8
 #: The four sizes, of which a rendition that names one inherits none, nor `fit`.
 SIZES = ("max_width", "max_height", "width", "height")
 #: Options of an output, which a rendition may name. What it does not name is as in the main output.
-OUTPUT_OPTIONS = ("quality", "format", *SIZES, "fit", "background")
+OUTPUT_OPTIONS = ("quality", "format", *SIZES, "fit", "background", "effort")
 #: Options of the picture as a whole.
 PICTURE_OPTIONS = ("trim", "min_width", "min_height", "names", "renditions")
 RECIPE_OPTIONS = (*OUTPUT_OPTIONS, *PICTURE_OPTIONS)
@@ -33,6 +33,14 @@ class Fit(models.TextChoices):
     INSIDE = "inside", "Fit inside"
     PAD = "pad", "Fit inside and pad"
     COVER = "cover", "Cover and crop"
+
+
+class Effort(models.TextChoices):
+    """How much CPU smaller files are worth."""
+
+    FAST = "fast", "Fast"
+    BALANCED = "balanced", "Balanced"
+    SMALLEST = "smallest", "Smallest files"
 
 
 class Names(models.TextChoices):
@@ -113,10 +121,10 @@ def _parse_output_option(key: str, value: Any) -> Any:
     if key in SIZES:
         return _parse_number(value, 1, MAX_SIDE)
     if key == "quality":
-        return _parse_number(value, MIN_QUALITY, MAX_QUALITY)
+        return parse_quality(value)
     if key == "background":  # null is a value: transparent, though the main output has a background
         return None if value is None else parse_background(value if isinstance(value, str) else "")
-    choices = {"fit": Fit.values, "format": Format.values}.get(key)
+    choices = {"fit": Fit.values, "format": Format.values, "effort": Effort.values}.get(key)
     if choices is None:
         raise ValueError(f"There is no such option. {must_be_one_of(('name', *OUTPUT_OPTIONS))}")
     if value not in choices:

@@ -20,7 +20,8 @@ from products.catalogue import ENCODINGS, Reading
 from products.models.files import uploads_storage
 from products.models.owned import OwnedQuerySet
 from products.models.profile import Profile
-from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Fit, Names, outputs_of
+from products.models.quality import DEFAULT_QUALITY, QualityField
+from products.models.recipes import MAX_SIDE, RECIPE_OPTIONS, Effort, Fit, Names, outputs_of
 from products.models.states import Format, ImageStatus, RequestStatus, RunOrigin, Sweep
 
 #: `per_second` counts Images settled in this time, which is divided into steps.
@@ -79,8 +80,10 @@ class RequestQuerySet(OwnedQuerySet["Request"]):
         return self.finished().filter(finished_at__lt=moment)
 
     def sources_in_use(self, names: Collection[str]) -> set[str]:
-        """Return the names that a Request refers to, out of the given names of stored catalogues."""
-        return set(self.filter(source__in=names).values_list("source", flat=True))
+        """Return the names that a Request refers to, out of the given names of stored catalogues and ZIPs."""
+        sources = self.filter(source__in=names).values_list("source", flat=True)
+        archives = self.filter(archive__in=names).exclude(archive="").values_list("archive", flat=True)
+        return set(sources) | set(archives)
 
     def locked(self) -> Self:
         """Lock the rows until the end of the transaction (FOR NO KEY UPDATE)."""
@@ -112,6 +115,8 @@ class Request(models.Model):
     # Part of the address under which it is shown without a login; blank: it is not.
     share_key = models.CharField(max_length=22, blank=True, default="", db_default="", editable=False)
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
+    # A ZIP with pictures, by its name in the storage of `source`. Repeats of the Request share it.
+    archive = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
     # The same for catalogues with the same columns; blank if it is not known.
@@ -125,9 +130,7 @@ class Request(models.Model):
         related_name="requests",
         help_text="The profile that it was uploaded with. Its options are kept here.",
     )
-    quality = models.PositiveSmallIntegerField(
-        default=50, validators=[MinValueValidator(1), MaxValueValidator(95)]
-    )
+    quality = QualityField(default=DEFAULT_QUALITY)
     format = models.CharField(max_length=8, choices=Format, default=Format.JPEG)
     max_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
     max_height = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
@@ -140,6 +143,13 @@ class Request(models.Model):
         default="",
         db_default="",
         help_text="As #rrggbb; blank: transparent where the format can be, else white.",
+    )
+    effort = models.CharField(
+        max_length=8,
+        choices=Effort,
+        default=Effort.BALANCED,
+        db_default=Effort.BALANCED,
+        help_text="How much CPU smaller files are worth.",
     )
     trim = models.BooleanField(default=False, db_default=False, help_text="Cut off uniform borders.")
     min_width = models.PositiveIntegerField(null=True, blank=True, validators=PIXELS)
@@ -250,6 +260,8 @@ class Request(models.Model):
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="request_of_owner"),
+            # sources_in_use(), which prune asks for every stored file.
+            models.Index(fields=["archive"], name="request_archive", condition=~Q(archive="")),
             # unsettled(), which recovery asks for.
             models.Index(
                 fields=["created_at"],

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from products.catalogue import (
+    ARCHIVE_URL,
     ENCODINGS,
     UNKNOWN_ENCODING,
     ColumnNames,
@@ -19,11 +20,10 @@ from products.catalogue import (
     check_base_url,
 )
 from products.lifecycle import OptionsRefused, choose_profile
-from products.models import Fit, Format, Names, Profile
+from products.models import Effort, Fit, Format, Names, Profile
+from products.models.quality import DEFAULT_QUALITY, QualityFormField
 from products.models.recipes import (
-    MAX_QUALITY,
     MAX_SIDE,
-    MIN_QUALITY,
     MUST_BE_YES_OR_NO,
     choice_errors,
     number_errors,
@@ -121,13 +121,11 @@ class YesNoOrProfileField(forms.ChoiceField):
 class OptionsForm(forms.Form):
     """The options of a Request, by the names that `lifecycle.submit` takes."""
 
-    quality = forms.IntegerField(
+    quality = QualityFormField(
         label="Quality",
-        min_value=MIN_QUALITY,
-        max_value=MAX_QUALITY,
-        initial=50,
-        error_messages=number_errors(MIN_QUALITY, MAX_QUALITY),
-        help_text="From 1 (smallest files) to 95 (best quality).",
+        initial=DEFAULT_QUALITY,
+        help_text="From 1 (smallest files) to 95 (best quality). With auto, each picture gets the lowest at "
+        "which it still looks like its source.",
     )
     format = forms.ChoiceField(
         label="Format",
@@ -157,6 +155,14 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
+    )
+    effort = forms.ChoiceField(
+        label="Effort",
+        choices=Effort.choices,
+        initial=Effort.BALANCED,
+        required=False,
+        error_messages=choice_errors(Effort),
+        help_text="Smaller files take longer. Pictures look the same.",
     )
     trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
@@ -193,6 +199,10 @@ class OptionsForm(forms.Form):
     def clean_fit(self) -> str:
         fit: str = self.cleaned_data["fit"]
         return fit or Fit.INSIDE.value
+
+    def clean_effort(self) -> str:
+        effort: str = self.cleaned_data["effort"]
+        return effort or Effort.BALANCED.value
 
     def clean_names(self) -> str:
         names: str = self.cleaned_data["names"]
@@ -254,14 +264,36 @@ def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bo
     return bool(names)
 
 
+class FilesInput(forms.FileInput):
+    """An input of several files, of which a form takes one."""
+
+    allow_multiple_selected = True
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return files.get(name)
+
+
 class UploadForm(OptionsForm):
-    """A catalogue with its options."""
+    """A catalogue with its options. The view makes a form for each file that is sent."""
+
+    use_required_attribute = False  # of file and URLs, one is enough
 
     file = forms.FileField(
         label="Catalogue",
-        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
+        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs, or a "
+        "ZIP of it with its pictures.",
         allow_empty_file=True,  # reading the catalogue gives a better error message
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
+        widget=FilesInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,.zip,text/csv", "multiple": True}
+        ),
+    )
+    urls = forms.CharField(
+        label="Picture URLs",
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 4, "spellcheck": "false", "placeholder": "https://shop.example/chair.jpg"}
+        ),
+        help_text="One row for each line, numbered from 1.",
     )
     profile = ProfileField(
         "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
@@ -353,6 +385,8 @@ class DraftForm(OptionsForm):
     # Any name or number: whoever reads the file says which sheets it has.
     sheet = forms.CharField(label="Sheet", required=False, max_length=255, widget=forms.Select)
     profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The ZIP with the pictures that was uploaded with the file.
+    archive = ""
     #: The profile whose options the page shows.
     shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -422,6 +456,6 @@ class DraftForm(OptionsForm):
         return {
             "encoding": data["encoding"],
             "columns": columns,
-            "base_url": data["base_url"],
+            "base_url": ARCHIVE_URL if self.archive else data["base_url"],
             "sheet": data["sheet"],
         }

@@ -18,7 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from scripts.bench import codec, components, origin, report, scale, waiting
+from processing.compress import jpeg_codec
+from scripts.bench import codec, components, likeness, origin, report, scale, waiting
 from scripts.bench.contenders import (
     Command,
     Contender,
@@ -51,6 +52,8 @@ def main() -> None:
     print(report.tables(figures))
     if not options.no_write:
         report.write(figures)
+    say("real photographs")
+    likeness.compare(max(4, round(likeness.COUNT * options.scale)), write=not options.no_write)
 
 
 class Bench:
@@ -64,6 +67,7 @@ class Bench:
     def figures(self, *, long: bool) -> dict[str, Any]:
         """All figures."""
         figures: dict[str, Any] = {"machine": report.machine(), "rounds": self.rounds, "commit": _commit()}
+        figures["codec"] = jpeg_codec()
         say("drawing pictures")
         origin.draw(self.root, self.counts | ({16: 1000} if long else {}))
         with origin.nginx(self.root) as url, ExitStack() as stack:

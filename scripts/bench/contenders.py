@@ -44,11 +44,12 @@ class Service:
             sys.exit(f"bench: {self.name}: {batch['images']} of {len(urls)} images")
         return Run(len(urls), seconds_of(batch), used, peak_megabytes(self.groups))
 
-    def submit(self, urls: list[str]) -> dict[str, Any]:
+    def submit(self, urls: list[str], **options: Any) -> dict[str, Any]:
         """Upload a catalogue with a row for each URL: the Request."""
         rows = "".join(f"{number},Lamp,{url}\n" for number, url in enumerate(urls))
         catalogue = f"Serial Number,Product Name,Input Image Urls\n{rows}"
-        answer = self.client.post("/api/requests/", files={"file": ("lamps.csv", catalogue)})
+        files = {"file": ("lamps.csv", catalogue)}
+        answer = self.client.post("/api/requests/", files=files, data=options)
         batch: dict[str, Any] = answer.raise_for_status().json()
         return batch
 

@@ -34,7 +34,9 @@ def tables(figures: dict[str, Any]) -> str:
 
 
 def _machine(figures: dict[str, Any]) -> str:
-    return f"{figures['machine']}; {figures['rounds']} rounds, medians; commit {figures['commit']}.\n"
+    codec = figures["codec"].partition(",")[0]
+    rounds = f"{figures['rounds']} rounds, medians; commit {figures['commit']}"
+    return f"{figures['machine']}; {rounds}; JPEG to JPEG by {codec}.\n"
 
 
 def machine() -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
-from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from processing.workers.models import Worker
@@ -34,8 +33,9 @@ def chromium(django_db_setup: None) -> Iterator["Browser"]:
     While it is there Playwright keeps an event loop in this thread. Django refuses queries beside one unless
     told that they are meant, and uses other connections there, which nobody but this fixture can close.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # no measure of speed
     executable = required("CHROMIUM_EXECUTABLE")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -49,11 +49,6 @@ def page(chromium: "Browser") -> Iterator["Page"]:
     """An empty page without cookies or history."""
     with chromium.new_context() as context:
         yield context.new_page()
-
-
-@pytest.fixture(autouse=True)
-def cheap_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

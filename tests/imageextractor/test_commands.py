@@ -89,8 +89,15 @@ def test_commands_before_the_first_start_find_a_database(
     done = manage(tmp_path, *command, DJANGO_SUPERUSER_PASSWORD="correct horse battery")
     assert shown in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM products_request").fetchone() == (0,)
+
+
+@PROCESSES
+def test_a_service_starts_where_a_command_has_made_the_database(tmp_path: Path) -> None:
+    assert manage(tmp_path, "recover").returncode == 0
     with Embedded(tmp_path) as service:
-        service.serve()  # the database is free and complete
+        service.serve()
         assert service.query("SELECT count(*) FROM products_request") == [(0,)]
 
 

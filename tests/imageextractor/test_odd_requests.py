@@ -271,7 +271,7 @@ def test_odd_queries(anns: Anns, client: Client) -> None:
 def test_odd_paths(anns: Anns, client: Client) -> None:
     def calls() -> Iterator[tuple[str, str, Any, dict[str, Any]]]:
         for place, route in enumerate(route for route in ROUTES if GROUP.search(route)):
-            for number, text in enumerate(TEXTS):
+            for number, text in enumerate(TEXTS[place % 3 :: 3]):
                 path = "/" + GROUP.sub(text or "%20", route).replace("\\", "")
                 yield ("GET", "POST", "PATCH", "DELETE")[(place + number) % 4], path, "", {}
 

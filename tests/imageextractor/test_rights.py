@@ -5,6 +5,8 @@ The calls are those of the URL resolver. One without a line in the table fails t
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from django.test import Client
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from products.models import Request
-from tests.imageextractor.test_routes import GROUP, OWN, TOTALS, Anns
+from tests.imageextractor.test_routes import GROUP, OWN, TOTALS, WITH_ID, Anns
 from tests.support.factories import client_of, make_csv, make_user
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +39,16 @@ PK = "(?P<pk>[^/.]+)"
 CALLS = {
     **{
         ("POST", route): FOR_ONESELF
-        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/", "feeds/")
+        for route in (
+            "",
+            "drafts/hosts/",
+            "drafts/sample/",
+            "upload",
+            "api/upload",
+            "webhooks/",
+            "profiles/",
+            "feeds/",
+        )
     },
     **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles", "feeds")},
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/", "/trial/")},
@@ -45,6 +56,7 @@ CALLS = {
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
+    ("POST", "drafts/<uuid:pk>/discard/"): PRIVATE,
     ("POST", "requests/bulk/"): FOR_ONESELF,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",
@@ -194,14 +206,12 @@ def call(client: Client, anns: Anns, method: str, route: str) -> Any:
     return client.generic(method, path)
 
 
-def rolled_back(client: Client, anns: Anns, method: str, route: str) -> tuple[Any, bool]:
-    """Return the answer to a call, and whether it changed any row. Its changes are undone."""
-    before = anns.state()
+@contextmanager
+def undone() -> Iterator[None]:
+    """Undo all changes of rows in the block."""
     with transaction.atomic():
-        answer = call(client, anns, method, route)
-        changed = anns.state() != before
+        yield
         transaction.set_rollback(True)
-    return answer, changed
 
 
 @pytest.fixture
@@ -213,78 +223,98 @@ def anns(db: None) -> Anns:
 
 
 def test_every_call_that_changes_something_has_a_line(anns: Anns) -> None:
-    owner = client_of(anns.user)
+    owner, before = client_of(anns.user), anns.state()
     for route in OWN:
+        refused = {405, *{"account/password/": {404}, TOTALS: {403}}.get(route, ())}
         for method in UNSAFE:
             if (method, route) not in CALLS:
-                answer, changed = rolled_back(owner, anns, method, route)
-                refused = {405, *{"account/password/": {404}, TOTALS: {403}}.get(route, ())}
+                answer = call(owner, anns, method, route)
                 assert answer.status_code in refused, f"say in CALLS who may {method} {route}"
-                assert not changed
+        assert anns.state() == before, route
     assert {route for _method, route in CALLS} <= set(OWN)
 
 
-@pytest.mark.sample("route", keep=4)
-@pytest.mark.parametrize(("method", "route"), CALLS, ids=str)
+@pytest.mark.needs("more time")
 def test_a_call_is_accepted_from_those_who_have_the_right_alone(
-    anns: Anns, client: Client, method: str, route: str
+    anns: Anns, client: Client, subtests: pytest.Subtests
 ) -> None:
-    right = CALLS[method, route]
-    answer, changed = rolled_back(client, anns, method, route)
-    assert answer.status_code in {302, 401} and not changed, "nobody"
-    if answer.status_code == 302:
-        assert answer.headers["Location"].startswith("/login/")
-    for kind, user in people(anns).items():
-        answer, changed = rolled_back(client_of(user), anns, method, route)
-        if right == FOR_ONESELF:
-            refused = {404} if route == "account/password/" else set()  # nobody here has a password
-            assert answer.status_code in ACCEPTED | {400} | refused, kind
-            continue
-        status = expected(kind, user, right)
-        assert (answer.status_code if status else 0) == status, kind
-        assert status or answer.status_code in ACCEPTED, (kind, answer.content)
-        assert not (status and changed), kind
-        assert ("whsec_" in answer.content.decode()) == (right == SECRET and kind == "owner"), kind
+    users, before = people(anns), anns.state()
+    sessions = {kind: client_of(user).cookies for kind, user in users.items()}
+    for (method, route), right in CALLS.items():
+        with subtests.test(f"{method} {route}"), undone():
+            answer = call(client, anns, method, route)
+            assert answer.status_code in {302, 401}, "nobody"
+            if answer.status_code == 302:
+                assert answer.headers["Location"].startswith("/login/")
+            for kind, user in users.items():
+                asking = Client()
+                asking.cookies.load(sessions[kind])
+                if right == FOR_ONESELF or not (status := expected(kind, user, right)):
+                    with undone():
+                        assert_accepted(call(asking, anns, method, route), kind, route, right)
+                else:
+                    answer = call(asking, anns, method, route)
+                    assert answer.status_code == status, kind
+                    assert "whsec_" not in answer.content.decode(), kind
+            assert anns.state() == before, "a refused call has changed something"
 
 
-@pytest.mark.sample("route", keep=3)
-@pytest.mark.parametrize("route", [route for route in OWN if GROUP.search(route)])
+def assert_accepted(answer: Any, kind: str, route: str, right: str) -> None:
+    assert not answer.headers.get("Location", "").startswith("/login/"), kind
+    if right == FOR_ONESELF:
+        refused = {404} if route == "account/password/" else set()  # nobody here has a password
+        assert answer.status_code in ACCEPTED | {400} | refused, kind
+    else:
+        assert answer.status_code in ACCEPTED, (kind, answer.content)
+        assert ("whsec_" in answer.content.decode()) == (right == SECRET), kind
+
+
+@pytest.mark.needs("more time")
 def test_staff_see_every_row_other_users_their_own_and_no_page_offers_what_is_refused(
-    anns: Anns, route: str
+    anns: Anns, subtests: pytest.Subtests
 ) -> None:
-    owner = client_of(anns.user).get(anns.path(route))
-    for kind, user in people(anns).items():
-        answer = client_of(user).get(anns.path(route))
-        private = route.startswith(("drafts/", "account/"))
-        hidden = expected(kind, user, PRIVATE if private else SECRET) == 404
-        wanted = 404 if hidden and owner.status_code != 405 else owner.status_code
-        assert answer.status_code == wanted, kind
-        if answer.status_code != 200 or not answer.headers["Content-Type"].startswith("text/html"):
-            continue
-        shown = answer.content.decode()
-        for (method, other), right in CALLS.items():
-            if method == "POST" and not other.startswith("api/") and GROUP.search(other) and right != PRIVATE:
-                offered = f'action="{anns.path(other)}"' in shown
-                assert not (offered and expected(kind, user, right)), (kind, other)
+    owner = client_of(anns.user)
+    clients = {kind: (user, client_of(user)) for kind, user in people(anns).items()}
+    for route in WITH_ID:
+        with subtests.test(route):
+            path = anns.path(route)
+            found = owner.get(path).status_code
+            for kind, (user, client) in clients.items():
+                answer = client.get(path)
+                private = route.startswith(("drafts/", "account/"))
+                hidden = expected(kind, user, PRIVATE if private else SECRET) == 404
+                assert answer.status_code == (404 if hidden and found != 405 else found), kind
+                if answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html"):
+                    assert_offers_nothing_refused(anns, answer.content.decode(), kind, user)
 
 
-@pytest.mark.sample("action")
-@pytest.mark.sample("model")
-@pytest.mark.parametrize(("model", "action"), ADMIN_ACTIONS, ids=str)
-def test_the_admin_follows_the_same_permissions(anns: Anns, model: Any, action: str) -> None:
-    right = ADMIN_ACTIONS[model, action]
-    row = {Request: anns.batch, WebhookEndpoint: anns.endpoint, WebhookDelivery: anns.delivery}[model]
-    site = admin.site.get_model_admin(model)
-    lines = {name for one, name in ADMIN_ACTIONS if one is model}
-    assert {str(name) for name in site.actions or []} <= lines | {"export"}
-    for kind, user in people(anns).items():
+def assert_offers_nothing_refused(anns: Anns, shown: str, kind: str, user: User) -> None:
+    for (method, route), right in CALLS.items():
+        if method == "POST" and not route.startswith("api/") and GROUP.search(route) and right != PRIVATE:
+            offered = f'action="{anns.path(route)}"' in shown
+            assert not (offered and expected(kind, user, right)), (kind, route)
+
+
+def test_the_admin_follows_the_same_permissions(anns: Anns, subtests: pytest.Subtests) -> None:
+    rows = {Request: anns.batch, WebhookEndpoint: anns.endpoint, WebhookDelivery: anns.delivery}
+    before = anns.state()
+    clients = {kind: (user, client_of(user)) for kind, user in people(anns).items()}
+    for model, row in rows.items():
+        lines = {action for one, action in ADMIN_ACTIONS if one is model}
         path = f"/admin/{model._meta.app_label}/{model._meta.model_name}/{row.pk}/change/"
-        offered = f'value="{action}"' in client_of(user).get(path).content.decode()
-        if kind == "owner" or expected(kind, user, right):
-            assert not offered, kind
-            before = anns.state()
-            client_of(user).post(path, {"action": action, "_selected_action": [str(row.pk)]})
-            assert anns.state() == before, kind
+        with subtests.test(path):
+            assert {str(name) for name in admin.site.get_model_admin(model).actions or []} <= lines | {
+                "export"
+            }
+        for kind, (user, client) in clients.items():
+            shown = client.get(path).content.decode()
+            for action in lines:
+                right = ADMIN_ACTIONS[model, action]
+                if kind == "owner" or expected(kind, user, right):
+                    with subtests.test(f"{kind} {path} {action}"), undone():
+                        assert f'value="{action}"' not in shown
+                        client.post(path, {"action": action, "_selected_action": [str(row.pk)]})
+                        assert anns.state() == before
 
 
 def test_staff_list_all_rows_and_other_users_their_own(anns: Anns) -> None:

@@ -105,8 +105,9 @@ def test_one_service_at_a_time_uses_a_database(tmp_path: Path) -> None:
 
 
 def test_on_all_addresses_the_log_shows_how_to_log_in_first(tmp_path: Path) -> None:
-    """As in a container, whose only output is the log."""
+    """As in a container, whose only output is the log, and which begins with an empty folder."""
     with Embedded(tmp_path) as service:
+        (tmp_path / "db.sqlite3").unlink()
         process = service.start("manage.py", "serve", "--bind", f"0.0.0.0:{service.port}")
         service.wait_until_up(process)
         (link,) = re.findall(

@@ -18,7 +18,7 @@ from tests.support.factories import HEADER, URL, make_csv, make_workbook, upload
 pytestmark = pytest.mark.django_db
 
 SIDE = "Use a whole number from 1 to 65,535."
-QUALITY = "Use a whole number from 1 to 95."
+QUALITY = "Use a whole number from 1 to 95, or auto."
 COLOUR = "Use a colour as #rrggbb, such as #ffffff for white."
 BOTH = "Use either width and height, or max_width and max_height."
 WRONG: list[tuple[dict[str, str], str, str]] = [
@@ -27,7 +27,11 @@ WRONG: list[tuple[dict[str, str], str, str]] = [
         for option in ("width", "height", "max_width", "max_height", "min_width", "min_height")
         for value in ("0", "65536", "-1", "1.5", "wide", "9" * 2000)
     ),
-    *(({"quality": value}, "quality", QUALITY) for value in ("0", "96", "best")),
+    *(
+        ({"quality": value}, "quality", QUALITY)
+        for value in ("0", "96", "-5", "1.5", "best", "Auto", "9" * 2000)
+    ),
+    ({"effort": "most"}, "effort", "Use one of fast, balanced, smallest."),
     ({"format": "gif"}, "format", "Use one of jpeg, webp, avif, original."),
     ({"names": "url"}, "names", "Use one of hash, source."),
     ({"fit": "fill"}, "fit", "Use one of inside, pad, cover."),
@@ -83,12 +87,15 @@ def test_what_is_neither_yes_nor_no_is_refused(api: Client, client: Client, ann:
     ("option", "value"),
     [
         ("encoding", "klingon"),
+        ("encoding", "utf-7"),
+        ("base_url", "/p"),
         ("base_url", "ftp://shop.example/"),
         ("base_url", "shop"),
         ("columns", "{"),
         ("columns", '{"serial": [1]}'),
         ("columns", '{"price": "Price"}'),
         ("columns", '{"images": []}'),
+        ("columns", '{"image": []}'),
     ],
 )
 def test_wrong_options_for_reading_are_refused_with_one_sentence_everywhere(
@@ -100,6 +107,7 @@ def test_wrong_options_for_reading_are_refused_with_one_sentence_everywhere(
     assert error["attr"].partition(".")[0] == option
     with pytest.raises(CommandError) as caught:
         call_command("extract", "catalogue.csv", f"--{option.replace('_', '-')}={value}")
+    assert f"argument --{option.replace('_', '-')}: " in str(caught.value)
     assert error["detail"] in str(caught.value)
     if option != "columns":  # whose names are chosen from those of the file
         client.force_login(ann)
@@ -110,19 +118,22 @@ def test_wrong_options_for_reading_are_refused_with_one_sentence_everywhere(
 def test_options_are_kept_and_answered(api: Client, client: Client, ann: User) -> None:
     given: dict[str, Any] = {
         **{"width": 300, "height": 200, "fit": "pad", "background": "#AABBCC", "trim": "true"},
-        **{"min_width": 100, "min_height": 50},
+        **{"min_width": 100, "min_height": 50, "quality": "auto", "effort": "smallest"},
     }
     options = upload(api, make_csv(), **given).json()["options"]
     expected = {**given, "background": "#aabbcc", "trim": True, "max_width": None, "max_height": None}
     assert options.items() >= expected.items()
 
     client.force_login(ann)
-    form = {"quality": "50", "format": "jpeg", "step": "start", **given, "trim": "on"}
+    form = {"format": "jpeg", "step": "start", **given, "trim": "on"}
     response = client.post("/", {"file": SimpleUploadedFile("a.csv", make_csv()), **form})
     batch = Request.objects.order_by("-created_at")[0]
     assert response["Location"] == batch.get_absolute_url()
     assert batch.recipe_options.items() >= expected.items()
-    assert "Width 300" in client.get(batch.get_absolute_url()).content.decode()
+    page = client.get(batch.get_absolute_url()).content.decode()
+    assert "Quality auto" in page
+    assert "Width 300" in page
+    assert "Smallest files" in page
 
 
 def test_options_that_are_not_given_have_their_defaults(api: Client) -> None:
@@ -132,7 +143,7 @@ def test_options_that_are_not_given_have_their_defaults(api: Client) -> None:
             options.items()
             >= {
                 **dict.fromkeys(("width", "height", "background", "min_width", "min_height")),
-                **{"fit": "inside", "trim": False},
+                **{"fit": "inside", "trim": False, "quality": 50, "effort": "balanced"},
             }.items()
         )
 

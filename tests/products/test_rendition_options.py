@@ -17,7 +17,7 @@ from tests.support.factories import make_csv, upload
 pytestmark = pytest.mark.django_db
 
 SIDE = "Use a whole number from 1 to 65,535."
-ONE_OF = "Use one of name, quality, format, max_width, max_height, width, height, fit, background."
+ONE_OF = "Use one of name, quality, format, max_width, max_height, width, height, fit, background, effort."
 WRONG: list[tuple[Any, str]] = [
     ("{", "This is not valid JSON."),
     ('{"name": "thumb"}', 'Use a JSON list of objects, such as [{"name": "thumb", "width": 200}].'),
@@ -31,7 +31,9 @@ WRONG: list[tuple[Any, str]] = [
     ([{"name": "a", "height": "5"}], f'Rendition "a", height: {SIDE}'),
     ([{"name": "a", "max_width": True}], f'Rendition "a", max_width: {SIDE}'),
     ([{"name": "a", "max_height": 65_536}], f'Rendition "a", max_height: {SIDE}'),
-    ([{"name": "a", "quality": 96}], 'Rendition "a", quality: Use a whole number from 1 to 95.'),
+    ([{"name": "a", "quality": 96}], 'Rendition "a", quality: Use a whole number from 1 to 95, or auto.'),
+    ([{"name": "a", "quality": "best"}], 'Rendition "a", quality: Use a whole number from 1 to 95, or auto.'),
+    ([{"name": "a", "effort": "most"}], 'Rendition "a", effort: Use one of fast, balanced, smallest.'),
     ([{"name": "a", "format": "gif"}], 'Rendition "a", format: Use one of jpeg, webp, avif, original.'),
     ([{"name": "a", "fit": "fill"}], 'Rendition "a", fit: Use one of inside, pad, cover.'),
     (
@@ -93,20 +95,29 @@ def test_renditions_are_kept_and_answered_as_given(api: Client, client: Client, 
 
 
 def test_what_a_rendition_does_not_name_is_as_in_the_main_output() -> None:
-    main = {"quality": 60, "format": "webp", "width": 800, "height": 600, "fit": "cover", "background": None}
+    main = {
+        "quality": "auto",
+        "effort": "fast",
+        "format": "webp",
+        "width": 800,
+        "height": 600,
+        "fit": "cover",
+        "background": None,
+    }
     renditions = parse_renditions(
         [
             {"name": "same"},
             {"name": "small", "width": 200},
-            {"name": "padded", "fit": "pad", "format": "jpeg"},
+            {"name": "padded", "fit": "pad", "format": "jpeg", "quality": 60, "effort": "smallest"},
         ]
     )
     outputs = outputs_of({**main, "renditions": renditions})
     assert list(outputs) == ["", "same", "small", "padded"]
     assert outputs["same"] == outputs[""]
-    box = {name: outputs["small"][name] for name in ("width", "height", "fit", "quality", "format")}
-    assert box == {"width": 200, "height": None, "fit": "inside", "quality": 60, "format": "webp"}
-    assert outputs["padded"] == {**outputs[""], "fit": "pad", "format": "jpeg"}
+    box = {name: outputs["small"][name] for name in ("width", "height", "fit", "quality", "effort")}
+    assert box == {"width": 200, "height": None, "fit": "inside", "quality": "auto", "effort": "fast"}
+    padded = {"fit": "pad", "format": "jpeg", "quality": 60, "effort": "smallest"}
+    assert outputs["padded"] == {**outputs[""], **padded}
 
 
 def test_a_rendition_can_have_no_background_where_the_main_output_has_one() -> None:

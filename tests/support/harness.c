@@ -11,8 +11,8 @@
 #include <string.h>
 #include <time.h>
 
-size_t requantise(const uint8_t *data, size_t size, int quality, size_t max_pixels, uint8_t *output,
-                  size_t capacity, char *reason);
+size_t requantise(const uint8_t *data, size_t size, int quality, int has_own_codes, size_t max_pixels,
+                  uint8_t *output, size_t capacity, char *reason);
 
 #define MAX_FILE_BYTES (1 << 20)
 #define MAX_PIXELS 400000
@@ -107,7 +107,8 @@ int main(int count, char **arguments)
         if (!data || !output || !reason)
             return 2;
         memcpy(data, scratch, size);
-        outputs += requantise(data, size, 1 + (int)below(100), MAX_PIXELS, output, capacity, reason) > 0;
+        int quality = 1 + (int)below(100), has_own_codes = (int)below(2);
+        outputs += requantise(data, size, quality, has_own_codes, MAX_PIXELS, output, capacity, reason) > 0;
         free(data);
         free(output);
         free(reason);

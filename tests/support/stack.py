@@ -22,6 +22,7 @@ import psycopg
 import redis
 from psycopg.sql import SQL, Identifier
 
+from tests.support.environment import add_database
 from tests.support.servers import redis_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,7 +192,11 @@ class Deployment:
 
 
 class Embedded(Deployment):
-    """`manage.py serve` without any service."""
+    """`manage.py serve` without any service, with all tables from the start if `directory` is empty."""
+
+    def __enter__(self) -> Self:
+        add_database(self.directory)
+        return self
 
     def serve(self) -> subprocess.Popen[bytes]:
         process = self.start("manage.py", "serve", "--bind", f"127.0.0.1:{self.port}")

@@ -28,7 +28,7 @@ def library() -> Any | None:
         function = CDLL(str(LIBRARY)).requantise
     except (OSError, AttributeError):
         return None
-    function.argtypes = (c_char_p, c_size_t, c_int, c_size_t, c_void_p, c_size_t, c_char_p)
+    function.argtypes = (c_char_p, c_size_t, c_int, c_int, c_size_t, c_void_p, c_size_t, c_char_p)
     function.restype = c_size_t
     return function
 
@@ -43,8 +43,10 @@ def jpeg_codec() -> str:
     )
 
 
-def requantise(data: bytes, quality: int, max_pixels: int) -> bytes:
-    """Return a JPEG with the quantisation tables of a quality (1 to 100), optimal codes and no metadata.
+def requantise(data: bytes, quality: int, max_pixels: int, *, has_own_codes: bool = True) -> bytes:
+    """Return a JPEG with the quantisation tables of a quality (1 to 100) and no metadata.
+
+    It has Huffman codes of its own or, which is faster, the standard ones.
 
     Raise UnsuitableError unless it is a sound JPEG of ``max_pixels`` at most, grey or with colours subsampled
     4:2:0. Other threads run meanwhile.
@@ -53,7 +55,9 @@ def requantise(data: bytes, quality: int, max_pixels: int) -> bytes:
     if function is None:
         raise UnsuitableError("The library is not there.")
     output, reason = np.empty(2 * len(data) + 4096, np.uint8), create_string_buffer(_REASON_BYTES)
-    size = function(data, len(data), quality, max_pixels, output.ctypes.data, output.size, reason)
+    size = function(
+        data, len(data), quality, has_own_codes, max_pixels, output.ctypes.data, output.size, reason
+    )
     if not size:
         raise UnsuitableError(reason.value.decode(errors="replace"))
     return output[:size].tobytes()

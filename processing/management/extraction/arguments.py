@@ -9,15 +9,16 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.fields import BooleanField, Field, empty
 
 from products.api.options import OptionsSerializer
-from products.models import Fit, Format, Names
+from products.models import Effort, Fit, Format, Names
 from products.models.recipes import RECIPE_OPTIONS
 
 #: What stands for the value in the help; otherwise PIXELS.
 METAVARS = {
-    "quality": "1-95",
+    "quality": "1-95|auto",
     "format": "|".join(Format.values),
     "fit": "|".join(Fit.values),
     "background": "#rrggbb",
+    "effort": "|".join(Effort.values),
     "names": "|".join(Names.values),
     "renditions": "JSON",
 }

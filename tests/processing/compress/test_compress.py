@@ -63,7 +63,7 @@ def test_the_facts_of_source_and_output_are_those_of_the_files() -> None:
     source = encoded(pictures.photo(200, 100), "PNG")
     result = made(source, max_width=50)
     assert result.source == ImageInfo(bytes=len(source), width=200, height=100, format="png")
-    assert result.output == ImageInfo(bytes=len(result.data), width=50, height=25, format="jpeg")
+    assert result.output == ImageInfo(bytes=len(result.data), width=50, height=25, format="jpeg", quality=50)
     assert decoded(result.data).size == (50, 25)
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,6 +187,51 @@ def test_a_child_does_not_inherit_a_lock(lock: Path) -> None:
 
 def test_a_child_finishes_although_all_of_the_service_is_told_to_stop() -> None:
     assert isolated(touching("survive_termination")).output.width == 64
+
+
+def test_a_child_ends_with_a_worker_that_is_killed(tmp_path: Path, weak_decoder: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(touching("wait"))
+    program = (
+        "import sys; from pathlib import Path; from processing.compress import Recipe, compress_isolated;"
+        "compress_isolated(Path(sys.argv[1]).read_bytes(), Recipe(), max_pixels=10_000)"
+    )
+    path = os.pathsep.join([str(weak_decoder), *sys.path])
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program, str(picture)], env={**os.environ, "PYTHONPATH": path}
+    )
+    try:
+        wait_until(lambda: any(map(is_limited, children_of(worker.pid))))
+        [child] = children_of(worker.pid)
+    finally:
+        worker.kill()
+        worker.wait()
+    try:
+        wait_until(lambda: has_ended(child))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    return [
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    ]
+
+
+def is_limited(pid: int) -> bool:
+    """Whether a child has come to its picture."""
+    return Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process, or nothing of it but its exit code, which nobody may ask for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except FileNotFoundError:
+        return True
 
 
 def test_a_child_that_cannot_start_is_not_held_against_the_picture(monkeypatch: MonkeyPatch) -> None:

@@ -239,6 +239,7 @@ def test_without_its_library_pixels_are_decoded(
 # --- Safety ---
 
 
+@pytest.mark.needs("more time")
 def test_no_damage_makes_it_err(tmp_path: Path) -> None:
     sources = [SOUND[name].file() for name in JPEGS] + [make() for make in UNSUITABLE.values()]
     assert "2000 calls" in call_mutated(sources, tmp_path, seconds=0, rounds=2000, seed=26)

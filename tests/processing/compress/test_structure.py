@@ -1,8 +1,9 @@
 """Files of very many parts: refused by counting, before a decoder takes time or memory for each of them."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -30,52 +31,67 @@ UNUSUAL_SAMPLES = (
     *("in planes", "16-bit LA", "16-bit CMYK", "32-bit", "float RGB", "double", "with transparency"),
     *("inside",),
 )
-#: Seconds of CPU, the start of Python among them. Each of the files took longer, or gigabytes.
+#: Seconds of CPU. Each of the files took longer, or gigabytes.
 CPU_SECONDS = 10
 MEMORY_BYTES = 64 << 20
 
+# For each file a child, that all the imports are made only once: the code of its error, and by how many bytes
+# it grew.
 PROGRAM = """
-import resource, sys
+import json, os, resource, sys
 from pathlib import Path
 from processing.compress import CompressError, Recipe, compress
 
 def peak():
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
-compress(Path(sys.argv[1]).read_bytes(), Recipe(), max_pixels=50_000_000)
-data = Path(sys.argv[2]).read_bytes()
-before = peak()
-resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[3]), int(sys.argv[3])))
-try:
-    compress(data, Recipe(), max_pixels=50_000_000)
-except CompressError as error:
-    print(error.code, peak() - before)
+def refused(file):
+    compress(warm, Recipe(), max_pixels=50_000_000)
+    data = Path(file).read_bytes()
+    before = peak()
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds), int(cpu_seconds)))
+    try:
+        compress(data, Recipe(), max_pixels=50_000_000)
+    except CompressError as error:
+        return error.code, peak() - before
+
+cpu_seconds, warm, *files = sys.argv[1:]
+warm = Path(warm).read_bytes()
+compress(warm, Recipe(), max_pixels=50_000_000)
+for file in files:
+    if not os.fork():
+        print(json.dumps(refused(file)), flush=True)
+        os._exit(0)
+    if os.wait()[1]:
+        print("null", flush=True)
 """
 
 
-def refused_in_child(directory: Path, data: bytes) -> tuple[str, int]:
-    """The code of the error and the memory that a limited process took for it."""
-    (directory / "warm").write_bytes(photo_jpeg(16, 16))
-    (directory / "file").write_bytes(data)
-    command = [
-        sys.executable,
-        "-c",
-        PROGRAM,
-        str(directory / "warm"),
-        str(directory / "file"),
-        str(CPU_SECONDS),
-    ]
+def refused_in_children(directory: Path, files: Iterable[bytes]) -> list[tuple[str, int] | None]:
+    """Return for each file the code of the error and the memory that a limited process took for it.
+
+    It is None if there was no error, or the process has ended before.
+    """
+    paths = []
+    for number, data in enumerate([photo_jpeg(16, 16), *files]):
+        paths.append(directory / str(number))
+        paths[-1].write_bytes(data)
+    command = [sys.executable, "-c", PROGRAM, str(CPU_SECONDS), *map(str, paths)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    code, growth = done.stdout.split()
-    return code, int(growth)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.needs("a process of its own")
-@pytest.mark.parametrize("name", hostile.FLOODS)
-def test_a_flood_of_parts_is_refused_within_little_time_and_memory(name: str, tmp_path: Path) -> None:
-    code, growth = refused_in_child(tmp_path, hostile.FLOODS[name]())
-    assert code == "corrupt_image"
-    assert growth < MEMORY_BYTES
+def test_a_flood_of_parts_is_refused_within_little_time_and_memory(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    refusals = refused_in_children(tmp_path, (make() for make in hostile.FLOODS.values()))
+    for name, refusal in zip(hostile.FLOODS, refusals, strict=True):
+        with subtests.test(name):
+            assert refusal
+            code, growth = refusal
+            assert code == "corrupt_image"
+            assert growth < MEMORY_BYTES
 
 
 @pytest.mark.parametrize("name", ["JPEG: comments", "JPEG: scans", "PNG: chunks", "GIF: comments"])
@@ -86,7 +102,9 @@ def test_a_refusal_says_what_there_is_too_much_of(name: str) -> None:
 
 @pytest.mark.needs("a process of its own")
 def test_compressed_tiles_far_larger_than_the_picture_are_refused(tmp_path: Path) -> None:
-    code, growth = refused_in_child(tmp_path, hostile.wide_tiles(7_000))
+    (refusal,) = refused_in_children(tmp_path, [hostile.wide_tiles(7_000)])
+    assert refusal
+    code, growth = refusal
     assert code == "too_many_pixels"
     assert growth < MEMORY_BYTES
 

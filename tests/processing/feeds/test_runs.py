@@ -564,14 +564,16 @@ def test_by_a_clock_of_400_days_a_nightly_feed_has_400_runs(
     ann: User, monkeypatch: MonkeyPatch, zone: str, changes: tuple[str, str]
 ) -> None:
     start = datetime(2026, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    day = timedelta(days=1)
     feed = make_feed(ann, schedule="30 2 * * *", time_zone=zone)
     Feed.objects.update(next_run_at=feed.next_after(start))
     clock = start
     monkeypatch.setattr(timezone, "now", lambda: clock)
     started = 0
     days: list[str] = []
-    while clock < start + timedelta(days=400):
-        clock += timedelta(hours=2)
+    while clock < start + 400 * day:
+        offsets = {(clock + days).astimezone(ZoneInfo(zone)).utcoffset() for days in (-day, day)}
+        clock += timedelta(hours=12 if len(offsets) == 1 else 2)  # often where an hour is missing or repeated
         if tasks.start_due():
             started += 1
             days.append(clock.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d"))

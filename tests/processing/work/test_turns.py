@@ -1,6 +1,7 @@
 """Users take turns for the threads of a worker, however many messages each of them has."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from queue import Empty
@@ -174,6 +175,19 @@ def test_a_worker_that_stops_is_given_back_everything() -> None:
     assert left == 10
 
 
+def test_a_thread_that_waits_is_woken_by_a_message_and_by_the_end() -> None:
+    queue = OwnerQueue(3)
+    with ThreadPoolExecutor(2) as threads:
+        got, ended = threads.submit(queue.get), threads.submit(queue.get)
+        queue.put(item("ann", "a"))
+        wait_until(lambda: got.done() or ended.done())
+        queue.close()
+        results = [future.exception(60) or future.result() for future in (got, ended)]
+    assert sorted(type(result).__name__ for result in results) == ["Empty", "SimpleNamespace"]
+    queue.put(item("bob", "b"))
+    assert names(queue) == ["b"], "which is given back to the broker"
+
+
 # --- In Dramatiq's worker ---
 
 
@@ -185,6 +199,9 @@ def worker_with_turns(broker: StubBroker, threads: int) -> Iterator[None]:
     try:
         yield
     finally:
+        for thread in worker.workers:
+            thread.stop()
+        worker.work_queue.close()
         worker.stop()
 
 

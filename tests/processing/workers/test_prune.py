@@ -244,6 +244,7 @@ def test_files_beside_the_outputs_are_nobodys_business_here(folder: Path) -> Non
     assert prune(0) == NOTHING
 
 
+@pytest.mark.needs("more time")
 def test_more_files_than_are_asked_about_at_once_are_told_apart(folder: Path) -> None:
     batch = ingested(*make_urls(CHUNK_FILES))
     numbers = range(2 * CHUNK_FILES)

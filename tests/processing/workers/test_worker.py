@@ -1,12 +1,13 @@
 import logging
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from threading import enumerate as living_threads
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from pytest import LogCaptureFixture, MonkeyPatch
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -255,6 +256,19 @@ def test_a_worker_recovers_at_its_start_what_others_have_lost(broker: Broker, or
     assert batch.images.filter(crashes=1).count() == 3
 
 
+@pytest.mark.needs("Redis")
+def test_a_worker_whose_claims_cannot_be_released_stops_all_the_same(
+    broker: Broker, monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
+) -> None:
+    def fail(pipeline: Pipeline) -> None:
+        raise OperationalError
+
+    with dramatiq_worker():
+        monkeypatch.setattr(Pipeline, "stop", fail)
+    assert "OperationalError" in caplog.text
+    assert not Worker.objects.exists()
+
+
 # --- The heart ---
 
 
@@ -318,6 +332,47 @@ def test_recovery_runs_again_and_again(working: Pipeline, monkeypatch: MonkeyPat
         wait_until(lambda: held() == 0)
     assert list(batch.images.values_list("crashes", flat=True)) == [2, 2]
     heart.stop()
+
+
+def test_on_sqlite_recovery_runs_when_something_was_written_or_time_has_passed(
+    monkeypatch: MonkeyPatch,
+) -> None:
+    rounds: list[bool] = []
+    monkeypatch.setattr(worker, "recover", lambda: rounds.append(True))
+    recovery = worker.RecoveryRounds()
+    versions = iter([1, 1, 2, 2, 2, None, None])
+    monkeypatch.setattr(worker, "_data_version", lambda: next(versions))
+    done = []
+    for number in range(7):
+        recovery._due_at -= 3600 if number == 4 else 0
+        recovery._recover_if_needed()
+        done.append(len(rounds))
+    assert done == [1, 1, 2, 2, 3, 4, 5]
+
+
+def test_a_round_of_recovery_that_failed_is_made_again(monkeypatch: MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError
+
+    monkeypatch.setattr(worker, "_data_version", lambda: 1)
+    recovery = worker.RecoveryRounds()
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(worker, "recover", fail)
+        recovery._recover_if_needed()
+    rounds: list[bool] = []
+    monkeypatch.setattr(worker, "recover", lambda: rounds.append(True))
+    recovery._recover_if_needed()
+    assert rounds == [True]
+
+
+def test_what_another_connection_writes_changes_the_version_of_sqlite() -> None:
+    version = worker._data_version()
+    assert worker._data_version() == version
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(Worker().beat).result(60)
+        thread.submit(connection.close).result(60)
+    is_changed = worker._data_version() != version
+    assert is_changed == (connection.vendor == "sqlite")
 
 
 def test_a_worker_does_not_know_how_far_the_queue_is_after_a_clock_was_set_back() -> None:

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.django_db
 PASSWORD = "a long password"
 
 
-@pytest.fixture(autouse=True)
-def cheap_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def ann() -> User:
     return make_user(password=PASSWORD)

@@ -1,4 +1,4 @@
-"""docs/api.md does what it says: its snippets, run in their order against a cluster at work."""
+"""The pages of the API do what they say: their snippets, run in their order against a cluster at work."""
 
 import csv
 import json
@@ -17,11 +17,12 @@ from tests.support.origin import Origin
 from tests.support.pictures import photo_jpeg
 from tests.support.stack import ROOT, Cluster
 
-TEXT = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+def snippets(language: str, page: str = "api.md") -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def outputs(here: Path) -> list[str]:
 
 
 def test_there_are_no_other_snippets() -> None:
-    assert TEXT.count("```") == 2 * (len(snippets("sh")) + len(snippets("python")))
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert text.count("```") == 2 * (len(snippets("sh")) + len(snippets("python")))
 
 
 def test_the_job_with_curl(cluster: Cluster, here: Path) -> None:
@@ -80,6 +82,25 @@ def test_the_job_with_curl(cluster: Cluster, here: Path) -> None:
     with zipfile.ZipFile(here / "images.zip") as archive:
         assert len(archive.namelist()) == 2
         assert archive.testzip() is None
+
+
+def test_profiles_trials_and_feeds(cluster: Cluster, here: Path) -> None:
+    (profile,) = snippets("json", "profiles.md")
+    (trial,), (feed,) = snippets("sh", "profiles.md"), snippets("sh", "feeds.md")
+    with cluster.client(headers={"Authorization": f"Token {cluster.token()}"}) as client:
+        for name in ("Shop", "shop"):
+            made = client.post("/api/profiles/", json=json.loads(profile) | {"name": name})
+            assert made.status_code == 201, made.text
+            assert made.json()["options"]["fit"] == "pad"
+    run(cluster, here, "bash", "-euo", "pipefail", "-c", trial)
+    assert len(json.loads((here / "trial.json").read_text())["pictures"]) == 2
+    answer = json.loads(run(cluster, here, "bash", "-euc", feed.replace("…", "c2hvcDpwYXNz")))
+    assert (answer["name"], answer["headers"], answer["time_zone"]) == (
+        "Shop",
+        ["Authorization"],
+        "Europe/Paris",
+    )
+    assert answer["next_run_at"]
 
 
 def test_the_job_with_python(cluster: Cluster, here: Path) -> None:

@@ -131,6 +131,7 @@ def test_a_damaged_workbook_is_refused(data: bytes) -> None:
     assert refusal_of(data) == "unreadable_workbook"
 
 
+@pytest.mark.needs("more time")
 def test_a_small_workbook_that_takes_gigabytes_is_refused() -> None:
     assert WIDE.stat().st_size < 10_000
     assert refusal_of(WIDE.read_bytes()) == "workbook_too_large"

@@ -34,11 +34,10 @@ TOO_MANY = "Too many login attempts. Try again in a few minutes."
 
 
 @pytest.fixture(autouse=True)
-def one_moment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    """A clock that stands, early in every window; passwords that cost nothing, and limits soon reached."""
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands, early in every window, and limits soon reached."""
     monkeypatch.setattr("products.accounts.login_limit.MAX_LOGINS_IN_ALL", login_limit.MAX_LOGINS + 2)
     monkeypatch.setattr("products.throttling.time.time", lambda: 1_000_000_200.0)
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def log_in(name: str, password: str = PASSWORD, address: str = "198.51.100.7") -> "Answer":

@@ -21,12 +21,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Size and format of a source or an output. `url` is set for renditions."""
+    """Size and format of a source or an output. `url` is set for renditions, `quality` for lossy outputs."""
 
     bytes: int
     width: int
     height: int
     format: str
+    quality: int | None = None
     url: str | None = None
 
 

@@ -1,0 +1,97 @@
+"""The quality ``auto``: the lowest at which an output is like its picture."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from processing.compress.encode import encode
+from processing.compress.scaling import flattened
+from processing.compress.types import WHITE
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    Plane = NDArray[float32]
+
+#: The mean SSIM that is wanted, of the brightness and without even areas: a white background would hide what
+#: happens to the product in front of it.
+LEAST_SSIM = 0.96
+#: They are halved four times to find the lowest that suffices; the last is taken untried.
+QUALITIES = range(30, 91, 4)
+#: Tiles of a larger picture stand for all of it. They lie on the blocks of encoders, and stay as sharp as
+#: they are, which the quality depends on.
+TILE_PIXELS, TILES = 96, 4
+_GRID = 16
+#: SSIM is taken of windows of twice as many pixels, half a window apart.
+_STEP = 4
+#: A window of less variance is even.
+_EVEN_VARIANCE = 1.0
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def choose_quality(image: Image.Image, target: str, effort: str) -> int:
+    """Return the quality with which to encode an image in the format ``target``. PNG needs none."""
+    if target == "png":
+        return QUALITIES[-1]
+    sample = _sample(flattened(image, WHITE))
+    wanted = _brightness(sample)
+
+    def ssim_of(quality: int) -> float:
+        encoded = encode(sample.copy(), target, quality, effort)
+        return ssim(wanted, _brightness(Image.open(BytesIO(encoded))))
+
+    return QUALITIES[bisect_left(QUALITIES[:-1], LEAST_SSIM, key=ssim_of)]
+
+
+def _sample(image: Image.Image) -> Image.Image:
+    """Return up to TILES rows of TILES tiles that are spread over an image, or all of a small one."""
+    width, height = image.size
+    side = TILE_PIXELS * TILES
+    if width * height <= side * side:
+        return image
+    columns, rows = _tile_starts(width), _tile_starts(height)
+    tile_size = min(width, TILE_PIXELS), min(height, TILE_PIXELS)
+    sample = Image.new(image.mode, (len(columns) * tile_size[0], len(rows) * tile_size[1]))
+    for column, left in enumerate(columns):
+        for row, top in enumerate(rows):
+            tile = image.crop((left, top, left + tile_size[0], top + tile_size[1]))
+            sample.paste(tile, (column * tile_size[0], row * tile_size[1]))
+    return sample
+
+
+def _tile_starts(side: int) -> list[int]:
+    count = max(1, min(TILES, side // TILE_PIXELS))
+    room = max(0, side - TILE_PIXELS)
+    return [room * number // max(1, count - 1) // _GRID * _GRID for number in range(count)]
+
+
+def _brightness(image: Image.Image) -> Plane:
+    return np.asarray(image.convert("L"), np.float32)
+
+
+def ssim(one: Plane, other: Plane) -> float:
+    """Return the mean structural similarity (Wang et al. 2004) of what is not even in ``one``; 1 is equal."""
+    if min(one.shape) < 2 * _STEP:
+        one, other = (np.pad(plane, (0, 2 * _STEP), mode="edge") for plane in (one, other))
+    mean, other_mean = _means(one), _means(other)
+    variance = _means(one * one) - mean * mean
+    other_variance = _means(other * other) - other_mean * other_mean
+    covariance = _means(one * other) - mean * other_mean
+    brightness = (2 * mean * other_mean + _C1) / (mean * mean + other_mean * other_mean + _C1)
+    structure = (2 * covariance + _C2) / (variance + other_variance + _C2)
+    counted = (brightness * structure)[variance >= _EVEN_VARIANCE]
+    return float(counted.mean()) if counted.size else 1.0
+
+
+def _means(plane: Plane) -> Plane:
+    """Return the means of all windows."""
+    height, width = (side // _STEP * _STEP for side in plane.shape)
+    cells = plane[:height, :width].reshape(height // _STEP, _STEP, width // _STEP, _STEP).sum((1, 3))
+    total: Plane = cells[1:, 1:] + cells[:-1, 1:] + cells[1:, :-1] + cells[:-1, :-1]
+    return total / (2 * _STEP) ** 2

@@ -1,0 +1,78 @@
+"""The quality of an output: a number, or `auto`."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import models
+
+#: The lowest quality at which a picture stays like its source.
+AUTO = "auto"
+MIN_QUALITY, MAX_QUALITY = 1, 95
+DEFAULT_QUALITY = 50
+#: How `auto` is stored.
+_STORED_AUTO = 0
+if TYPE_CHECKING:
+    _Field = models.Field[int | str, int | str]
+else:
+    _Field = models.Field
+_NUMBER = re.compile(r"(-?[0-9]{1,9})(\.0*)?")
+
+
+class QualityError(ValueError):
+    """A value that is no quality. `code` is `invalid`, `min_value` or `max_value`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"Use a whole number from {MIN_QUALITY} to {MAX_QUALITY}, or {AUTO}.")
+        self.code = code
+
+
+def parse_quality(value: Any) -> int | str:
+    """Return the quality in a number or in text. Raises QualityError."""
+    text = str(value).strip()
+    if text == AUTO:
+        return AUTO
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        raise QualityError("invalid")
+    quality = int(number[1])
+    if quality < MIN_QUALITY:
+        raise QualityError("min_value")
+    if quality > MAX_QUALITY:
+        raise QualityError("max_value")
+    return quality
+
+
+class QualityFormField(forms.CharField):
+    """A quality in a form."""
+
+    def to_python(self, value: Any) -> int | str | None:
+        if value in self.empty_values:
+            return None
+        try:
+            return parse_quality(value)
+        except QualityError as error:
+            raise ValidationError(str(error), error.code) from error
+
+
+class QualityField(_Field):
+    """A quality in a column of numbers."""
+
+    def get_internal_type(self) -> str:
+        return "PositiveSmallIntegerField"
+
+    def from_db_value(self, value: int, *_args: Any) -> int | str:
+        return AUTO if value == _STORED_AUTO else value
+
+    def get_prep_value(self, value: Any) -> Any:
+        return _STORED_AUTO if value == AUTO else super().get_prep_value(value)
+
+    def to_python(self, value: Any) -> int | str:
+        try:
+            return parse_quality(value)
+        except QualityError as error:
+            raise ValidationError(str(error), error.code) from error
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"form_class": QualityFormField, **kwargs})
