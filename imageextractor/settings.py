@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 from redis import ConnectionPool
 
-from imageextractor import error_reports, storage_settings
+from imageextractor import __version__, error_reports, storage_settings
 from imageextractor.environment import env
 from processing import tracing
 from processing.webhooks.signing import key_of
@@ -158,7 +158,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "drf_standardized_errors",
 ]
 MIDDLEWARE = [
@@ -324,7 +323,7 @@ FETCH_ALLOWED_NETWORKS = env.networks("FETCH_ALLOWED_NETWORKS")
 FETCH_PER_HOST = env.integer("FETCH_PER_HOST", 16)
 FETCH_TIMEOUT = env.integer("FETCH_TIMEOUT", 30)
 FETCH_MAX_BYTES = env.integer("FETCH_MAX_BYTES", 50_000_000)
-FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.1")
+FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.2")
 IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000)
 # Only for tests, and so not in docs/configuration.md: shortens the times in processing/timing.py.
 TEST_TIME_SCALE = env.fraction("TEST_TIME_SCALE", 1)
@@ -368,7 +367,7 @@ DRF_STANDARDIZED_ERRORS = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Image Extractor",
     "DESCRIPTION": "Catalogues in, compressed pictures out.",
-    "VERSION": "0.1.0",
+    "VERSION": __version__,
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
         **{name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
@@ -378,7 +377,6 @@ SPECTACULAR_SETTINGS = {
         "ReportStatus": "processing.webhooks.serializers.REPORTED",
         "ReplayStatus": "processing.webhooks.serializers.REPLAYABLE",
     },
-    "SWAGGER_UI_DIST": "SIDECAR",
 }
 
 # --- Logging ---------------------------------------------------------------------------------------------
@@ -419,7 +417,9 @@ if TRACES:
 
         traces.start()
     except ImportError:
-        env.refuse("OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install 'imageextractor[otel]'.")
+        env.refuse(
+            "OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install -r requirements-extras.lock."
+        )
     except ImproperlyConfigured as error:
         env.refuse(str(error))
     DRAMATIQ_BROKER["MIDDLEWARE"].insert(1, "imageextractor.traces.MessageMiddleware")
