@@ -71,7 +71,21 @@ NOT_RUN = {
 }
 #: Programs of others in such blocks.
 OTHERS = {
-    *("aws", "cd", "cp", "curl", "docker", "export", "git", "gpg", "journalctl", "kubectl", "make", "pip"),
+    *(
+        "aws",
+        "cd",
+        "cp",
+        "curl",
+        "docker",
+        "export",
+        "git",
+        "gpg",
+        "grep",
+        "journalctl",
+        "kubectl",
+        "make",
+        "pip",
+    ),
     *("systemctl", "tar"),
 }
 #: After these words of a shell another command begins.
