@@ -68,6 +68,7 @@ check: dev
 	@$(python) -m ruff check .
 	@$(in_memory) $(python) -m mypy
 	@.venv/bin/lint-imports --no-logo
+	@$(in_memory) scripts/check-types
 	@$(in_memory) $(python) manage.py makemigrations --check --dry-run
 	@$(production) $(python) manage.py check --deploy --fail-level WARNING
 
@@ -94,7 +95,7 @@ audit:
 
 # var/ stays: it holds data of whoever ran the service here.
 clean:
-	rm -rf .venv .coverage static site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .coverage node_modules static site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime:

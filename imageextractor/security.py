@@ -7,8 +7,8 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.views.debug import SafeExceptionReporterFilter
 
-#: Everything comes from this host, nothing is inline, no other site frames our pages. Only Swagger UI needs
-#: `data:`.
+#: Everything comes from this host, nothing is inline, no other site frames our pages. The icons of the style
+#: sheet are `data:` URLs.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:"),

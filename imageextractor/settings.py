@@ -158,7 +158,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "drf_standardized_errors",
 ]
 MIDDLEWARE = [
@@ -378,7 +377,6 @@ SPECTACULAR_SETTINGS = {
         "ReportStatus": "processing.webhooks.serializers.REPORTED",
         "ReplayStatus": "processing.webhooks.serializers.REPLAYABLE",
     },
-    "SWAGGER_UI_DIST": "SIDECAR",
 }
 
 # --- Logging ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView
 
 from processing.monitoring import views as monitoring
 from processing.webhooks import urls as webhooks
@@ -14,6 +14,7 @@ from processing.webhooks.api import ProfileViewSet, RequestViewSet
 from processing.work.host_warnings import host_warnings
 from processing.work.source_thumbnail import source_picture, source_thumbnail
 from processing.work.trial import make_trial, trial_picture
+from products.api import docs
 from products.api.urls import request_urls
 from products.feeds import urls as feeds
 from products.pages.upload import draft
@@ -36,7 +37,8 @@ api_urls = [
     *webhooks.api_urls,
     *feeds.api_urls,
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
+    path("docs/", docs.index, name="docs"),
+    path("docs/<slug:slug>/", docs.group, name="docs-group"),
 ]
 
 urlpatterns = [

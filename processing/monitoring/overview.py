@@ -1,10 +1,14 @@
 """The figures on the first page of the admin."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import Count, F, QuerySet, Sum
+from django.db.models.functions import TruncHour
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from processing.compress import jpeg_codec
@@ -14,8 +18,30 @@ from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
 from processing.workers.models import Worker
 from products.models import ImageStatus, Request
 from products.models.image import COUNTED_OUTCOMES, Image, Outcomes
+from products.results.failures import explain
+from products.results.week import BYTES_SAVED
 
 RECENT = timedelta(hours=1)
+#: Hours of the charts, and how high a bar is at most.
+CHART_HOURS, CHART_HEIGHT = 24, 60
+
+
+class Bar(NamedTuple):
+    """One hour in a chart: heights from the bottom, and what is said of it."""
+
+    place: int
+    y: float
+    height: float
+    failed_height: float
+    label: str
+
+
+class Chart(NamedTuple):
+    """What happened in each of the last hours, the present one last."""
+
+    title: str
+    total: str
+    bars: list[Bar]
 
 
 class Overview:
@@ -51,6 +77,10 @@ class Overview:
     def no_worker_since(self) -> datetime | None:
         return no_worker_since()
 
+    def charts(self) -> list[Chart]:
+        """Return the charts of the last day: of requests by the hour in which they were uploaded."""
+        return charts_of(timezone.now())
+
     def recent(self) -> "RecentOutcomes":
         return RecentOutcomes(Image.objects.outcomes_since(timezone.now() - RECENT))
 
@@ -71,3 +101,43 @@ class RecentOutcomes:
             (status.label, by_status[status]) for status in ImageStatus if status != ImageStatus.PENDING
         ]
         self.by_code = [(code, count) for status, code, count in outcomes.counts if status == "failed"]
+        #: With what the code means, in plain words.
+        self.causes = [(code, explain(code).title, count) for code, count in self.by_code]
+
+
+def charts_of(now: datetime) -> list[Chart]:
+    """Return what was uploaded in each of the last CHART_HOURS hours: requests, pictures, bytes saved."""
+    latest = now.replace(minute=0, second=0, microsecond=0)
+    hours = [latest - timedelta(hours=ago) for ago in reversed(range(CHART_HOURS))]
+    uploaded = Request.objects.present().filter(created_at__gte=hours[0]).order_by()
+    sums = uploaded.annotate(hour=TruncHour("created_at")).values_list("hour")
+    found = {
+        hour: values
+        for hour, *values in sums.annotate(
+            requests=Count("*"),
+            pictures=Sum(F("images_completed") + F("images_failed")),
+            failed=Sum("images_failed"),
+            saved=Sum(BYTES_SAVED),
+        )
+    }
+    rows = [found.get(hour, [0, 0, 0, 0]) for hour in hours]
+    requests, pictures, failed, saved = ([row[place] for row in rows] for place in range(4))
+    return [
+        _chart("Requests", hours, requests, [0] * CHART_HOURS, intcomma),
+        _chart("Pictures", hours, pictures, failed, intcomma),
+        _chart("Saved", hours, saved, [0] * CHART_HOURS, filesizeformat),
+    ]
+
+
+def _chart(
+    title: str, hours: list[datetime], values: list[int], failed: list[int], shown: Callable[[int], str]
+) -> Chart:
+    most = max(1, *values)
+    bars = []
+    for place, (hour, value, failures) in enumerate(zip(hours, values, failed, strict=True)):
+        height = round(CHART_HEIGHT * max(0, value) / most, 1)
+        label = f"{hour:%H:%M} UTC: {shown(value)}" + (f", {intcomma(failures)} failed" if failures else "")
+        failed_height = round(CHART_HEIGHT * failures / most, 1)
+        bars.append(Bar(place, CHART_HEIGHT - height, height, failed_height, label))
+    total = shown(sum(values)) + (f", {intcomma(sum(failed))} failed" if any(failed) else "")
+    return Chart(title, total, bars)

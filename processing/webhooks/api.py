@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import Http404
 from django_filters.filterset import FilterSet
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import (
@@ -40,6 +39,7 @@ from processing.webhooks.serializers import (
     ReplayedSerializer,
     ReplaySerializer,
     ReportSerializer,
+    ReportTakenSerializer,
     SubmittedSerializer,
     TrialSerializer,
     TrialSubmissionSerializer,
@@ -229,7 +229,7 @@ class NotSigned(APIException):
 
 @extend_schema(
     request=ReportSerializer,
-    responses={200: OpenApiTypes.OBJECT, 401: ErrorsSerializer, 404: ErrorsSerializer},
+    responses={200: ReportTakenSerializer, 401: ErrorsSerializer, 404: ErrorsSerializer},
     parameters=[
         OpenApiParameter(f"webhook-{name}", str, OpenApiParameter.HEADER, required=True)
         for name in ("id", "timestamp", "signature")

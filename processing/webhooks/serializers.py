@@ -20,6 +20,7 @@ from processing.work.trial import DEFAULT_PICTURES, MAX_PICTURES, TrialResult, T
 from products.api.options import WEBHOOK_URL_HELP, OptionsSerializer, SubmissionSerializer
 from products.api.serializers import (
     SOURCE_FACTS,
+    ErrorSchema,
     OutputFactsSchema,
     PictureFactsSchema,
     ProfileSerializer,
@@ -194,7 +195,7 @@ class TriedSerializer(serializers.Serializer[Tried]):
     def get_output(self, picture: Tried) -> dict[str, Any] | None:
         return asdict(picture.made.output) if picture.made else None
 
-    @extend_schema_field({"type": "object", "nullable": True})
+    @extend_schema_field(ErrorSchema)
     def get_error(self, picture: Tried) -> dict[str, str] | None:
         return dict(zip(("code", "detail"), picture.error, strict=True)) if picture.error else None
 
@@ -255,3 +256,9 @@ class ReportSerializer(serializers.Serializer[Request]):
     request_id = serializers.UUIDField(help_text="Id of the product.")
     status = serializers.ChoiceField(REPORTED)
     output_image_urls = UrlsField(required=False, allow_null=True, default=list)
+
+
+class ReportTakenSerializer(serializers.Serializer[Request]):
+    """The answer to a report, as the earlier system gave it."""
+
+    message = serializers.CharField()

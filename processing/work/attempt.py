@@ -32,7 +32,6 @@ from processing.compress import (
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
 from processing.http.guard import note_lookups
-from processing.http.transport import GuardedTransport
 from processing.storage.direct_puts import DirectPuts
 from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_local, is_stored, output_key, save, store
@@ -41,9 +40,10 @@ from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
 from processing.work.claim import ClaimedImage
 from processing.work.fair_threads import FairThreads
-from processing.work.fetch import Fetched, FetchError, Version, fetch
+from processing.work.fetch import Fetched, FetchError, PictureTransport, Version, fetch
 from processing.work.known_pictures import KnownOutputs, StoredOutput, output_names, recipe_of
 from processing.work.slots import Slots
+from processing.work.uploaded import is_uploaded, read_uploaded, size_of_uploaded
 from products.lifecycle import Outcome, PictureFacts, StoredRendition
 from products.models import Names, Request
 
@@ -98,7 +98,7 @@ class AttemptMaker:
         self._rate_limiter = rate_limiter
         self._on_fetched = on_fetched
         self._transport = tracing.traced(
-            GuardedTransport(
+            PictureTransport(
                 allowed_networks=settings.FETCH_ALLOWED_NETWORKS, max_connections=settings.FETCH_CONCURRENCY
             )
         )
@@ -169,6 +169,9 @@ class AttemptMaker:
             self._on_fetched(image)
 
     async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
+        if is_uploaded(image.batch, image.url):
+            await account.take(await _in(self._storage_threads, size_of_uploaded, image.batch, image.url))
+            return await _in(self._storage_threads, read_uploaded, image.batch, image.url)
         start = time.monotonic()
         try:
             fetched = await fetch(

@@ -10,7 +10,9 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
 from processing.compress import Compressed, CompressError, Recipe, compress_isolated
-from processing.work.fetch import FetchError, fetch_alone
+from processing.work.fetch import FetchError
+from processing.work.uploaded import picture_data
+from products.models import Image
 from products.pages.pictures import image_with_output
 from products.pages.thumbnail import THUMBNAIL_PIXELS
 
@@ -45,11 +47,11 @@ def source_picture(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, pk: UUID, recipe: Recipe) -> HttpResponse:
-    url = image_with_output(request, pk).source_url
+    image = image_with_output(request, pk)
     if not _slots.acquire(blocking=False):
         return _placeholder("Busy, reload", {"Retry-After": str(FETCH_SECONDS)}, status=503)
     try:
-        made = _fetch(url, recipe)
+        made = _fetch(image, recipe)
     except (FetchError, CompressError):  # 200, since browsers log errors to the console
         return _placeholder("Not available", {"Cache-Control": "private, max-age=60"})
     finally:
@@ -58,9 +60,9 @@ def _answer(request: HttpRequest, pk: UUID, recipe: Recipe) -> HttpResponse:
     return HttpResponse(made.data, content_type=f"image/{made.output.format}", headers=headers)
 
 
-def _fetch(url: str, recipe: Recipe) -> Compressed:
+def _fetch(image: Image, recipe: Recipe) -> Compressed:
     """Fetch a picture and make an output of it. The data is untrusted, so a separate process decodes it."""
-    data = fetch_alone(url, timeout=FETCH_SECONDS, max_bytes=settings.FETCH_MAX_BYTES).data
+    data = picture_data(image.request, image.source_url, FETCH_SECONDS)
     with _decoding:
         return compress_isolated(data, recipe, max_pixels=settings.IMAGE_MAX_PIXELS, seconds=DECODE_SECONDS)
 

@@ -26,9 +26,10 @@ from django.views.decorators.http import require_safe
 from processing import loop
 from processing.compress import Compressed, CompressError, Recipe, compress_isolated
 from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
-from processing.work.fetch import FetchError, fetch_alone
+from processing.work.fetch import FetchError
 from processing.work.known_pictures import recipe_of
 from processing.work.models import Trial
+from processing.work.uploaded import picture_data
 from products.catalogue import Catalogue, host_of, url_problem
 from products.models import Request
 from products.models.files import storage_checked, uploads_storage
@@ -117,9 +118,7 @@ def make_trial(
         ends_at = started_at + TRIAL_SECONDS - (time.monotonic() - started_at)
         trial = Trial.objects.create(pictures=len(urls))
         with ThreadPoolExecutor(FETCHES, "trial") as threads:
-            tries = [
-                threads.submit(_try, trial, place, recipe_of(batch), ends_at) for place in enumerate(urls)
-            ]
+            tries = [threads.submit(_try, batch, trial, place, ends_at) for place in enumerate(urls)]
             pictures = [one.result() for one in tries]
     finally:
         _trials.release()
@@ -155,7 +154,7 @@ def _chosen(catalogue: Catalogue, sample: int) -> tuple[list[str], Counter[str]]
     return chosen, hosts
 
 
-def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -> Tried:
+def _try(batch: Request, trial: Trial, place: tuple[int, str], ends_at: float) -> Tried:
     """Fetch and make one picture, and keep its source and output. Failures of it become its error.
 
     `place` is its number and its URL.
@@ -165,9 +164,9 @@ def _try(trial: Trial, place: tuple[int, str], recipe: Recipe, ends_at: float) -
     try:
         timeout = min(settings.FETCH_TIMEOUT, _left(ends_at))
         with _account() as account:
-            data = fetch_alone(url, timeout=timeout, max_bytes=settings.FETCH_MAX_BYTES, account=account).data
+            data = picture_data(batch, url, timeout, account)
             fetch_seconds = time.monotonic() - started_at
-            made = _made(data, recipe, ends_at)
+            made = _made(data, recipe_of(batch), ends_at)
             with storage_checked():
                 for side, content in (("source", data), ("output", made.data)):
                     uploads_storage().save(trial.file_name(number, side), ContentFile(content))

@@ -8,6 +8,27 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 
+#: The groups of calls in the reference, in their order, each with parts of paths. The last part of a path
+#: that is in any group counts.
+TAGS: dict[str, tuple[str, ...]] = {
+    "Requests": ("requests",),
+    "Results": ("products", "images", "images.zip", "results.csv", "results.xlsx", "failures", "share"),
+    "Repair": ("retry", "replace", "corrections", "repeat"),
+    "Profiles": ("profiles",),
+    "Feeds": ("feeds",),
+    "Webhooks": ("webhooks", "deliveries"),
+    "Earlier system": ("upload", "status", "webhook"),
+}
+#: Summaries of calls that say no more than their names.
+SUMMARIES = {
+    "list": "List {0}s",
+    "create": "Add a {0}",
+    "retrieve": "Show a {0}",
+    "update": "Replace a {0}",
+    "partial_update": "Change a {0}",
+    "destroy": "Delete a {0}",
+}
+
 
 class ErrorSerializer(serializers.Serializer[Any]):
     """A single error."""
@@ -29,7 +50,26 @@ class ErrorsSerializer(serializers.Serializer[Any]):
 
 
 class AutoSchema(openapi.AutoSchema):
-    """Declare the errors common to calls of a kind. A view declares further errors with its responses."""
+    """Group and summarise calls, and declare the errors common to calls of a kind.
+
+    A view declares further errors with its responses.
+    """
+
+    def get_tags(self) -> list[str]:
+        """Return the group of the call."""
+        tags = {part: tag for tag, parts in TAGS.items() for part in parts}
+        return [next(tags[part] for part in reversed(self.path.split("/")) if part in tags)]
+
+    def get_summary(self) -> str:
+        """Return the first sentence that the method says of itself, else what its name says."""
+        action = getattr(self.view, "action", "")
+        method = getattr(self.view, action or self.method.lower(), None)
+        text = " ".join((getattr(method, "__doc__", None) or "").split())
+        if not text and action in SUMMARIES:
+            noun = self.view.queryset.model._meta.verbose_name
+            return SUMMARIES[action].format(noun)
+        text = text or " ".join(self.get_description().split())
+        return text.partition(". ")[0].rstrip(".")
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)

@@ -1,7 +1,7 @@
 """The JSON of the API: profiles, previews, requests, images and products."""
 
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urljoin
 
 from django.conf import settings
@@ -29,34 +29,36 @@ from products.models.recipes import (
     recipe_problems,
 )
 
-SOURCE_FACTS = ("bytes", "width", "height", "format")
-OUTPUT_FACTS = (*SOURCE_FACTS, "quality")
-PictureFactsSchema = {
-    "type": "object",
-    "nullable": True,
-    "properties": {
-        "bytes": {"type": "integer"},
-        "width": {"type": "integer"},
-        "height": {"type": "integer"},
-        "format": {"type": "string"},
-    },
+
+def object_schema(properties: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """Return the schema of an object that always has all of these properties."""
+    return {"type": "object", "properties": properties, "required": [*properties], **others}
+
+
+def counts_schema(*names: str) -> dict[str, Any]:
+    """Return the schema of an object of whole numbers."""
+    return object_schema({name: {"type": "integer"} for name in names})
+
+
+_WHOLE = {"type": "integer"}
+_FACTS = {"bytes": _WHOLE, "width": _WHOLE, "height": _WHOLE, "format": {"type": "string"}}
+_OUTPUT_FACTS = {**_FACTS, "quality": {"type": "integer", "nullable": True}}
+_URL = {"type": "string", "format": "uri"}
+SOURCE_FACTS, OUTPUT_FACTS = tuple(_FACTS), tuple(_OUTPUT_FACTS)
+PictureFactsSchema = object_schema(_FACTS, nullable=True)
+OutputFactsSchema = object_schema(_OUTPUT_FACTS, nullable=True)
+RenditionFactsSchema = object_schema({"url": _URL, **_OUTPUT_FACTS})
+ErrorSchema = object_schema({"code": {"type": "string"}, "detail": {"type": "string"}}, nullable=True)
+TotalSchema = counts_schema("total")
+IMAGE_COUNTS = ("total", "pending", "completed", "failed", "canceled", "unchanged", "ignored")
+#: The views of a Request's `urls`.
+URLS = {
+    "page": "request",
+    "products": "api:request-products",
+    "images": "api:request-images",
+    "results_csv": "api:request-results-csv",
+    "images_zip": "api:request-images-zip",
 }
-OutputFactsSchema = {
-    "type": "object",
-    "nullable": True,
-    "properties": {
-        **cast(dict[str, Any], PictureFactsSchema["properties"]),
-        "quality": {"type": "integer", "nullable": True},
-    },
-}
-RenditionFactsSchema = {
-    "type": "object",
-    "properties": {
-        "url": {"type": "string", "format": "uri"},
-        **cast(dict[str, Any], OutputFactsSchema["properties"]),
-    },
-}
-CountsSchema = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
 # --- Profiles ---
@@ -179,11 +181,11 @@ class PreviewSerializer(serializers.Serializer[Preview]):
     def get_profile(self, preview: Preview) -> dict[str, Any] | None:
         return profile_name(self.context["profile"])
 
-    @extend_schema_field(CountsSchema)
+    @extend_schema_field(TotalSchema)
     def get_products(self, preview: Preview) -> dict[str, int]:
         return {"total": preview.rows}
 
-    @extend_schema_field(CountsSchema)
+    @extend_schema_field(counts_schema("total", "distinct"))
     def get_images(self, preview: Preview) -> dict[str, int]:
         return {"total": preview.urls, "distinct": preview.distinct}
 
@@ -206,7 +208,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         model = Run
         fields = [*("run", "by", "started_at", "finished_at", "completed", "failed", "bytes", "canceled")]
 
-    @extend_schema_field(CountsSchema)
+    @extend_schema_field(counts_schema("source", "output"))
     def get_bytes(self, run: Run) -> dict[str, int]:
         return {"source": run.bytes_source, "output": run.bytes_output}
 
@@ -218,6 +220,13 @@ class WaitingHostSerializer(serializers.Serializer[WaitingHost]):
     code = serializers.CharField(help_text="Error code of the last try.")
     until = serializers.DateTimeField(help_text="Time of the next try.")
     images = serializers.IntegerField(help_text="Pending images of this host; at most 10,000 are counted.")
+
+
+class RequestOptionsSerializer(OptionsSerializer):
+    """All options of a request as they were chosen. For the API's description alone."""
+
+    webhook_url = None  # type: ignore[assignment]  # is not shown
+    profile = None  # type: ignore[assignment]  # stands beside the options
 
 
 class RequestSerializer(serializers.ModelSerializer[Request]):
@@ -241,7 +250,7 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
             *("eta_seconds", "per_second", "waiting_for", "runs", "urls"),
         ]
 
-    @extend_schema_field({"type": "object"})
+    @extend_schema_field(RequestOptionsSerializer)
     def get_options(self, batch: Request) -> dict[str, Any]:
         return batch.options
 
@@ -249,16 +258,15 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
     def get_profile(self, batch: Request) -> dict[str, Any] | None:
         return profile_name(batch.profile)
 
-    @extend_schema_field(CountsSchema)
+    @extend_schema_field(TotalSchema)
     def get_products(self, batch: Request) -> dict[str, int]:
         return {"total": batch.products_total}
 
-    @extend_schema_field(CountsSchema)
+    @extend_schema_field(counts_schema(*IMAGE_COUNTS))
     def get_images(self, batch: Request) -> dict[str, int]:
-        names = ("total", "pending", "completed", "failed", "canceled", "unchanged", "ignored")
-        return {name: getattr(batch, f"images_{name}") for name in names}
+        return {name: getattr(batch, f"images_{name}") for name in IMAGE_COUNTS}
 
-    @extend_schema_field(CountsSchema)
+    @extend_schema_field(counts_schema("source", "output", "unchanged"))
     def get_bytes(self, batch: Request) -> dict[str, int]:
         return {
             "source": batch.bytes_source,
@@ -271,17 +279,10 @@ class RequestSerializer(serializers.ModelSerializer[Request]):
         hosts = batch.images.waiting_by_host() if batch.is_active else []
         return [dict(WaitingHostSerializer(host).data) for host in hosts]
 
-    @extend_schema_field({"type": "object", "additionalProperties": {"type": "string", "format": "uri"}})
+    @extend_schema_field(object_schema(dict.fromkeys(URLS, _URL)))
     def get_urls(self, batch: Request) -> dict[str, str]:
         request = self.context.get("request")
-        names = {
-            "page": "request",
-            "products": "api:request-products",
-            "images": "api:request-images",
-            "results_csv": "api:request-results-csv",
-            "images_zip": "api:request-images-zip",
-        }
-        paths = {name: reverse(view, args=[batch.pk]) for name, view in names.items()}
+        paths = {name: reverse(view, args=[batch.pk]) for name, view in URLS.items()}
         # Webhooks are sent outside any HTTP request, which would give the host.
         absolute = request.build_absolute_uri if request else partial(urljoin, settings.PUBLIC_URL)
         return {name: absolute(path) for name, path in paths.items()}
@@ -318,7 +319,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     def get_fetched_from(self, image: Image) -> str | None:
         return image.fetched_from or None
 
-    @extend_schema_field({"type": "object", "nullable": True})
+    @extend_schema_field(ErrorSchema)
     def get_error(self, image: Image) -> dict[str, str] | None:
         return {"code": image.error_code, "detail": image.error_detail} if image.error_code else None
 

@@ -8,6 +8,12 @@ bad row or cell is a `Problem` in the report of `validate` or `preview`.
 from products.catalogue.columns import ColumnNames, Columns, hash_of_header
 from products.catalogue.encoding import ENCODINGS, UNKNOWN_ENCODING, Encoding, known_encoding
 from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
+from products.catalogue.picture_archive import (
+    ARCHIVE_URL,
+    MissingPicture,
+    PictureArchive,
+    is_picture_archive,
+)
 from products.catalogue.picture_cells import split_urls
 from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, url_problem
 from products.catalogue.problems import CatalogueError, Problem
@@ -16,6 +22,7 @@ from products.catalogue.records import quote_cell
 from products.catalogue.writing import WorkbookWriter, Writer, escape_formula
 
 __all__ = [
+    "ARCHIVE_URL",
     "ENCODINGS",
     "FIRST_PROBLEMS",
     "MAX_COLUMNS",
@@ -27,6 +34,8 @@ __all__ = [
     "Columns",
     "Encoding",
     "Head",
+    "MissingPicture",
+    "PictureArchive",
     "Preview",
     "Problem",
     "Reading",
@@ -38,6 +47,7 @@ __all__ = [
     "escape_formula",
     "hash_of_header",
     "host_of",
+    "is_picture_archive",
     "known_encoding",
     "preview",
     "quote_cell",

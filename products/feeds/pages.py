@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
+from products.catalogue import MAX_URL
 from products.feeds import runs
 from products.feeds.changes import FIRST_PICTURES, Comparison
 from products.feeds.chart import HEIGHT, WIDTH, series_of
@@ -27,14 +28,20 @@ CHARTED_RUNS = 60
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def feeds(request: UserRequest) -> HttpResponse:
-    """The user's feeds, and a form to add one."""
-    form = FeedForm(request.user, request.POST or None)
+    """The user's feeds, and a form to add one, with the URL that the address names; `run` fetches it now."""
+    initial = {"url": request.GET.get("url", "")[:MAX_URL]}
+    form = FeedForm(request.user, request.POST or None, initial=initial)
     if form.is_bound and Feed.objects.has_reached_limit(request.user):
         form.add_error("url", TOO_MANY_FEEDS)
     if request.method == "POST" and form.is_valid():
         form.instance.owner = request.user
-        messages.success(request, "Feed added.")
-        return redirect(form.save())
+        added = form.save()
+        if "run" in request.POST:
+            runs.start(added)
+            messages.success(request, "Feed added. Fetching the file.")
+        else:
+            messages.success(request, "Feed added.")
+        return redirect(added)
     context = {"form": form, "feeds": Feed.objects.owned_by(request.user).with_last_run()}
     return render(request, "feeds/feeds.html", context, status=400 if form.errors else 200)
 

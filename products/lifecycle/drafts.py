@@ -1,12 +1,18 @@
 """Drafts: catalogues from the upload form that are previewed before they are submitted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryFile
 from typing import Any
+from uuid import uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
 
+from products.catalogue import PictureArchive
 from products.models import Draft
-from products.models.files import discard, shown_name, storage_checked
+from products.models.files import STORAGE_ERRORS, discard, shown_name, storage_checked, uploads_storage
 
 #: Drafts kept for each user, one for each upload form that may be open.
 MAX_DRAFTS_PER_USER = 5
@@ -29,6 +35,29 @@ def keep_draft(owner: User, file: "File[bytes]", **options: Any) -> Draft:
     for old in Draft.objects.filter(owner=owner).order_by("-created_at")[MAX_DRAFTS_PER_USER:]:
         discard_draft(old)
     return draft
+
+
+@contextmanager
+def stored_archive(file: "File[bytes]") -> Iterator[tuple["File[bytes]", str]]:
+    """Store a ZIP of a catalogue with its pictures. Yield the catalogue, and the name of the stored ZIP.
+
+    If the block raises, the ZIP is deleted again. Otherwise prune deletes it once no Request refers to it.
+    Raises CatalogueError where the ZIP cannot be used, StorageUnavailable where it cannot be stored.
+    """
+    storage = uploads_storage()
+    with TemporaryFile() as unpacked:
+        with storage_checked():
+            archive = PictureArchive(file)
+            archive.read_catalogue(unpacked, settings.UPLOAD_MAX_BYTES)
+            unpacked.seek(0)
+            file.seek(0)
+            name = storage.save(f"pictures-{uuid4()}.zip", file)
+        try:
+            yield File(unpacked, archive.catalogue_name), name
+        except BaseException:
+            with suppress(*STORAGE_ERRORS):  # prune deletes it after a day
+                storage.delete(name)
+            raise
 
 
 def discard_draft(draft: Draft) -> None:

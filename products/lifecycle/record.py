@@ -13,6 +13,7 @@ from django.utils import timezone
 from products.lifecycle.transitions import settle
 from products.models import Image, ImageStatus, Rendition, Request, bulk
 from products.models.ids import rendition_id
+from products.models.image import MAX_TRIES
 
 
 class PictureFacts(NamedTuple):
@@ -221,6 +222,8 @@ def record(
         bulk.update(Image, _COLUMNS, map(_row, written))
         if renditions := [row for outcome in written for row in _rendition_rows(outcome)]:
             bulk.insert(Rendition(), _RENDITION_COLUMNS, renditions)
+        if repeated := [one for one in written if one.status == ImageStatus.PENDING and one.error_code]:
+            _remember_tries(repeated)
         _count(batch, written)
         settle(batch)
         return written
@@ -245,6 +248,25 @@ def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
     else:  # SQLite has one writer at a time
         kept = {image.pk for image in referring}
     return [outcome if outcome.sources <= kept else outcome.without_output() for outcome in outcomes]
+
+
+def _remember_tries(outcomes: list[Outcome]) -> None:
+    """Add attempts that will be repeated to what their Images remember. Other attempts cost nothing."""
+    kept = dict(Image.objects.filter(pk__in=[one.id for one in outcomes]).values_list("pk", "tries"))
+    at = timezone.now().isoformat(timespec="seconds")
+    bulk.update(
+        Image,
+        ("id", "tries"),
+        [
+            (
+                one.id,
+                [*(kept[one.id] or []), {"at": at, "code": one.error_code, "detail": one.error_detail}][
+                    -MAX_TRIES:
+                ],
+            )
+            for one in outcomes
+        ],
+    )
 
 
 def _count(batch: Request, outcomes: Collection[Outcome]) -> None:

@@ -28,7 +28,7 @@ from products.models.files import discard, shown_name, storage_checked
 from products.models.recipes import RECIPE_OPTIONS
 
 #: Options of a Request that a repeat keeps.
-REPEATED_OPTIONS = (*RECIPE_OPTIONS, "strict", "force", *Reading.__annotations__)
+REPEATED_OPTIONS = (*RECIPE_OPTIONS, "archive", "strict", "force", *Reading.__annotations__)
 
 
 class IdempotencyConflict(Exception):

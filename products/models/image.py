@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple, Self, TypeAlias
 
@@ -10,8 +10,11 @@ from django.db import models
 from django.db.models import Count, Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
+from products.catalogue import ARCHIVE_URL
 from products.models.ids import image_id
 from products.models.output_urls import OutputUrls
 from products.models.request import Request
@@ -25,6 +28,8 @@ COUNTED_OUTCOMES = 50_000
 MAX_WAITING_READ = 1_000
 MAX_WAITING_HOSTS = 10
 MAX_WAITING_COUNTED = 10_000
+#: Attempts to be repeated that an Image remembers, of the latest ones.
+MAX_TRIES = 5
 #: Fields of the outcome that a canceled retry restores.
 PREVIOUS_FIELDS = ("status", "error_code", "error_detail", "attempts", "settled_at", "fetched_from", "host")
 
@@ -38,6 +43,14 @@ class Outcomes(NamedTuple):
 
 #: Pairs of error code and host; an empty string stands for any.
 Causes: TypeAlias = Collection[Sequence[str]]
+
+
+class Try(NamedTuple):
+    """An attempt at an Image that failed: when, with which error code, and what was answered."""
+
+    at: datetime
+    code: str
+    detail: str
 
 
 class WaitingHost(NamedTuple):
@@ -148,6 +161,8 @@ class Image(models.Model):
     settled_at = models.DateTimeField(null=True, blank=True)
     # The outcome before this run, which a cancel restores: the fields PREVIOUS_FIELDS.
     previous = models.JSONField(null=True, blank=True)
+    # The latest attempts that were or will be repeated, as {at, code, detail}. The last attempt is the row.
+    tries = models.JSONField(null=True, blank=True)
 
     source_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     source_width = models.PositiveIntegerField(null=True, blank=True)
@@ -214,6 +229,9 @@ class Image(models.Model):
     def __str__(self) -> str:
         return self.url
 
+    def get_absolute_url(self) -> str:
+        return reverse("picture", args=[self.request_id, self.pk])
+
     @staticmethod
     def id_for(request_id: uuid.UUID, url: str) -> uuid.UUID:
         """Return the id of a URL in a Request."""
@@ -231,6 +249,12 @@ class Image(models.Model):
         return self.fetched_from or self.url
 
     @property
+    def uploaded_path(self) -> str:
+        """Path of the picture in the ZIP that was uploaded; "" if it is fetched."""
+        url = self.source_url
+        return url.removeprefix(ARCHIVE_URL).lstrip("/") if url.startswith(ARCHIVE_URL) else ""
+
+    @property
     def output_path(self) -> str:
         """Path of the output on this server, or its full URL if it is elsewhere; "" if there is none."""
         return OutputUrls().path(self.pk, self.output_key, self.external_url)
@@ -243,6 +267,20 @@ class Image(models.Model):
     @property
     def is_failed(self) -> bool:
         return self.status == ImageStatus.FAILED
+
+    @property
+    def failed_tries(self) -> list[Try]:
+        """The attempts that failed and are known, the latest last; of an earlier run, its last one."""
+        tries = [
+            Try(datetime.fromisoformat(one["at"]), one["code"], one["detail"]) for one in self.tries or []
+        ]
+        earlier = self.previous or {}
+        if earlier.get("error_code") and (at := parse_datetime(earlier.get("settled_at") or "")):
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)  # as SQLite writes it
+            tries.append(Try(at, earlier["error_code"], earlier["error_detail"]))
+        if self.is_failed and self.settled_at:
+            tries.append(Try(self.settled_at, self.error_code, self.error_detail))
+        return sorted(tries)
 
 
 class Rendition(models.Model):

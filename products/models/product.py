@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.db.models.functions import Left
 from django.db.models.lookups import In
+from django.urls import reverse
 
 from products.models.ids import image_id, product_id
 from products.models.image import Image
@@ -100,6 +101,9 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return f"{self.row_number}: {self.product_name or self.serial_number}"
+
+    def get_absolute_url(self) -> str:
+        return f"{reverse('request-products', args=[self.request_id])}?row={self.row_number}#products"
 
     @staticmethod
     def id_for(request_id: uuid.UUID, row_number: int) -> uuid.UUID:

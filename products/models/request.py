@@ -80,8 +80,10 @@ class RequestQuerySet(OwnedQuerySet["Request"]):
         return self.finished().filter(finished_at__lt=moment)
 
     def sources_in_use(self, names: Collection[str]) -> set[str]:
-        """Return the names that a Request refers to, out of the given names of stored catalogues."""
-        return set(self.filter(source__in=names).values_list("source", flat=True))
+        """Return the names that a Request refers to, out of the given names of stored catalogues and ZIPs."""
+        sources = self.filter(source__in=names).values_list("source", flat=True)
+        archives = self.filter(archive__in=names).exclude(archive="").values_list("archive", flat=True)
+        return set(sources) | set(archives)
 
     def locked(self) -> Self:
         """Lock the rows until the end of the transaction (FOR NO KEY UPDATE)."""
@@ -113,6 +115,8 @@ class Request(models.Model):
     # Part of the address under which it is shown without a login; blank: it is not.
     share_key = models.CharField(max_length=22, blank=True, default="", db_default="", editable=False)
     source = models.FileField(storage=uploads_storage, upload_to=source_path)
+    # A ZIP with pictures, by its name in the storage of `source`. Repeats of the Request share it.
+    archive = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (NULL: not unique)
     fingerprint = models.CharField("SHA-256 of file and options", max_length=64)
     # The same for catalogues with the same columns; blank if it is not known.
@@ -256,6 +260,8 @@ class Request(models.Model):
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="request_of_owner"),
+            # sources_in_use(), which prune asks for every stored file.
+            models.Index(fields=["archive"], name="request_archive", condition=~Q(archive="")),
             # unsettled(), which recovery asks for.
             models.Index(
                 fields=["created_at"],

@@ -1,11 +1,10 @@
-"""Upload form and preview: from a catalogue file through a Draft to a Request."""
+"""The preview of an uploaded catalogue: a Draft is corrected and becomes a Request."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -13,79 +12,25 @@ from django.core.files import File
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
-from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import CatalogueError, Head, Reading, read_head
+from products.catalogue import ARCHIVE_URL, CatalogueError, Head, Reading, host_of, read_head
 from products.catalogue.problems import shorten
-from products.lifecycle import IdempotencyConflict, OptionsRefused, check_catalogue, preview_catalogue
+from products.lifecycle import IdempotencyConflict, OptionsRefused, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Profile, Request
 from products.models.files import storage_checked
 from products.pages.forms import describe_problems
 from products.pages.profile_forms import SaveProfileForm, with_profile
 from products.pages.profiles import header_and_columns
-from products.pages.upload_forms import ROLE, DraftForm, UploadForm
-from products.results.week import week_of
+from products.pages.upload_forms import ROLE, DraftForm
 from products.throttling import LimitReached
 
-RECENT_REQUESTS = 5
 #: Makes pictures of a catalogue: its owner, the file, the options.
 MakeTrial: TypeAlias = Callable[[User, "File[bytes]", dict[str, Any]], Any]
 #: Of the first rows of a file that is refused.
 MAX_SHOWN_COLUMNS, MAX_SHOWN_CHARS = 50, 100
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@login_required
-def home(request: UserRequest) -> HttpResponse:
-    """The upload form and the user's recent requests.
-
-    Answers 400 if the file is refused, 429 if the user has reached a limit.
-    """
-    sent = (request.POST, request.FILES) if request.method == "POST" else ()
-    form = UploadForm(request.user, *sent, initial=lifecycle.usual_options(request.user))
-    limit: LimitReached | None = None
-    try:
-        if form.is_bound:
-            count_upload(request.user)
-            check_open_work(request.user)
-        if form.is_valid():
-            url = _save_upload(request, form).get_absolute_url()
-            return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
-    except LimitReached as error:
-        limit = error
-        form.add_error("file", error.detail)
-    except CatalogueError as error:
-        form.add_problems(error.problems)
-    form.focus_first_error()
-    own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
-    batches = list(own[:RECENT_REQUESTS])
-    context = {
-        "form": form,
-        "batches": batches,
-        "has_active": any(batch.is_active for batch in batches),
-        "week": week_of(request.user),
-        "max_bytes": settings.UPLOAD_MAX_BYTES,
-    }
-    response = render(request, "pages/home.html", context, status=400 if form.errors else 200)
-    return limit.mark(response) if limit else response
-
-
-def _save_upload(request: UserRequest, form: UploadForm) -> Draft | Request:
-    """Create a Draft if the user wants a preview, otherwise a Request. Raises CatalogueError."""
-    file = form.cleaned_data["file"]
-    if request.POST.get("step") != "preview":
-        return lifecycle.submit(request.user, file, profile=form.chosen, **form.cleaned_options)[0]
-    try:
-        check_catalogue(file)
-    except CatalogueError as error:
-        if any(problem.code != "missing_column" for problem in error.problems):
-            raise  # the draft's form can correct nothing but the choice of columns
-    file.seek(0)
-    wanted = {} if form.wanted is None else {"profile": form.wanted}
-    return lifecycle.keep_draft(request.user, file, **form.given, **wanted)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -143,7 +88,8 @@ def _draft_page(
         elif form.is_valid():
             preview = preview_catalogue(file, **form.reading)
             if data.get("step") == "trial":
-                trial = make_trial(request.user, file, {**form.cleaned_options, **form.reading})
+                options = {**form.cleaned_options, **form.reading, "archive": form.archive}
+                trial = make_trial(request.user, file, options)
     except LimitReached as error:
         limit, problems = error, [error.detail]
     except CatalogueError as error:
@@ -155,6 +101,7 @@ def _draft_page(
         "profile": profile,
         "save_form": save_form,
         "preview": preview,
+        "archive_host": host_of(ARCHIVE_URL),
         "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),
@@ -193,8 +140,11 @@ def _draft_form(
         **{"sheet": sheet, "profile": shown, "shown_profile": shown},
     }
     form = DraftForm(request.user, head, data if is_sent and not is_other_sheet else None, initial=initial)
+    form.archive = draft.options.get("archive", "")
     names = [name for name in Reading.__annotations__ if name in options]
     reading = {"sheet": sheet} if is_other_sheet else {name: options[name] for name in names}
+    if form.archive:
+        reading["base_url"] = ARCHIVE_URL
     return head, form, cast(Reading, reading)
 
 
@@ -227,7 +177,7 @@ def _start(
 ) -> Request:
     """Submit the draft as a Request and delete it. Raises CatalogueError or LimitReached."""
     check_open_work(request.user)
-    options = {**form.cleaned_options, **form.reading}
+    options = {**form.cleaned_options, **form.reading, "archive": form.archive}
     if profile and profile.webhook_url:
         options["webhook_url"] = profile.webhook_url
     batch, _is_new = lifecycle.submit(

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from products.catalogue import (
+    ARCHIVE_URL,
     ENCODINGS,
     UNKNOWN_ENCODING,
     ColumnNames,
@@ -263,14 +264,36 @@ def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bo
     return bool(names)
 
 
+class FilesInput(forms.FileInput):
+    """An input of several files, of which a form takes one."""
+
+    allow_multiple_selected = True
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return files.get(name)
+
+
 class UploadForm(OptionsForm):
-    """A catalogue with its options."""
+    """A catalogue with its options. The view makes a form for each file that is sent."""
+
+    use_required_attribute = False  # of file and URLs, one is enough
 
     file = forms.FileField(
         label="Catalogue",
-        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs.",
+        help_text="A CSV or Excel file with columns for serial number, product name and picture URLs, or a "
+        "ZIP of it with its pictures.",
         allow_empty_file=True,  # reading the catalogue gives a better error message
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,text/csv"}),
+        widget=FilesInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,.zip,text/csv", "multiple": True}
+        ),
+    )
+    urls = forms.CharField(
+        label="Picture URLs",
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 4, "spellcheck": "false", "placeholder": "https://shop.example/chair.jpg"}
+        ),
+        help_text="One row for each line, numbered from 1.",
     )
     profile = ProfileField(
         "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
@@ -362,6 +385,8 @@ class DraftForm(OptionsForm):
     # Any name or number: whoever reads the file says which sheets it has.
     sheet = forms.CharField(label="Sheet", required=False, max_length=255, widget=forms.Select)
     profile = ProfileField("Choose another one and update the preview to see its options.")
+    #: The ZIP with the pictures that was uploaded with the file.
+    archive = ""
     #: The profile whose options the page shows.
     shown_profile = forms.CharField(required=False, widget=forms.HiddenInput)
 
@@ -431,6 +456,6 @@ class DraftForm(OptionsForm):
         return {
             "encoding": data["encoding"],
             "columns": columns,
-            "base_url": data["base_url"],
+            "base_url": ARCHIVE_URL if self.archive else data["base_url"],
             "sheet": data["sheet"],
         }

@@ -6,16 +6,21 @@ from products.pages import (
     design,
     failures,
     gallery,
+    home,
     pictures,
     profiles,
     requests,
+    sample,
     shared,
     tabs,
-    upload,
 )
 
 urlpatterns = [
-    path("", upload.home, name="home"),
+    path("", home.home, name="home"),
+    path("drafts/sample/", home.start_sample, name="start-sample"),
+    path("drafts/<uuid:pk>/discard/", home.discard_draft, name="discard-draft"),
+    path("sample/catalogue.csv", sample.catalogue, name="sample"),
+    path("sample/<int:number>.jpg", sample.picture, name="sample-picture"),
     path("requests/", requests.requests, name="requests"),
     path("requests/bulk/", requests.bulk, name="requests-bulk"),
     path("requests/<uuid:pk>/", tabs.overview, name="request"),

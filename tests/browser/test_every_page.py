@@ -69,6 +69,14 @@ def at_work(owner: User) -> Request:
     return settle(ingest(submit(owner, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: "dns"})
 
 
+def waiting(owner: User) -> Request:
+    """A request with a picture that was tried before."""
+    batch = at_work(owner)
+    tries = [{"at": "2026-01-02T03:04:05+00:00", "code": "timeout", "detail": LONG}]
+    batch.images.update(tries=tries)
+    return batch
+
+
 def tab(batch: Request, name: str) -> str:
     return f"{batch.get_absolute_url()}{name}/"
 
@@ -130,6 +138,10 @@ def setup(owner: User) -> str:
 PAGES: dict[str, Callable[[User], str]] = {
     "start, nothing yet": lambda ann: "/",
     "start": lambda ann: (at_work(ann), finished(ann), "/")[-1],
+    "start with drafts": lambda ann: (draft(ann, COLUMNS), "/")[-1],
+    "API": lambda ann: "/api/docs/",
+    "calls of the API": lambda ann: "/api/docs/webhooks/",
+    "a picture with attempts": lambda ann: picture(waiting(ann), OTHER_URL),
     "requests, none": lambda ann: "/requests/",
     "requests": lambda ann: (at_work(ann), finished(ann), "/requests/")[-1],
     "preview": lambda ann: draft(ann, ("SKU", "Name", "Images")),
@@ -260,7 +272,7 @@ def test_so_is_the_answer_when_something_goes_wrong(
     site: "Page", live_server: LiveServer, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.expect("500 (Internal Server Error)")
-    monkeypatch.delattr("products.pages.upload.UploadForm")
+    monkeypatch.delattr("products.pages.home.UploadForm")
     site.goto(live_server.url)
     expect(site.get_by_role("heading", level=1)).to_have_text("Something went wrong")
     check(site)

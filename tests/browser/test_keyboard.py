@@ -50,8 +50,6 @@ def choose(page: "Page", name: str, data: bytes) -> None:
 
 def test_a_catalogue_is_uploaded_by_keyboard_and_its_progress_seen(site: "Page") -> None:
     choose(site, "<script>alert(2).csv", GOOD)
-    tab_to(site, "Options")
-    site.keyboard.press("Enter")
     tab_to(site, "Quality")
     site.keyboard.press("Control+A")
     site.keyboard.type("70")
@@ -65,15 +63,14 @@ def test_a_catalogue_is_uploaded_by_keyboard_and_its_progress_seen(site: "Page")
 def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", watch: Watch) -> None:
     watch.expect("400 (Bad Request)")
     choose(site, "bad.csv", BAD)
-    tab_to(site, "Options")
-    site.keyboard.press("Enter")
     tab_to(site, "Strict")
     site.keyboard.press("Space")
     tab_to(site, "Upload and start")
     site.keyboard.press("Enter")
     field = site.get_by_label("Catalogue")
     expect(field).to_have_accessible_description(
-        "A CSV or Excel file with columns for serial number, product name and picture URLs. "
+        "A CSV or Excel file with columns for serial number, product name and picture URLs, or a ZIP of it "
+        "with its pictures. "
         "Line 2, column 3: nope: The URL does not start with http:// or https://. "
         "Line 3: The row has 2 cells, the header has 3."
     )

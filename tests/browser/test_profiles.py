@@ -54,7 +54,6 @@ def test_a_profile_is_saved_found_by_its_columns_used_by_extract_and_changed(
 ) -> None:
     log_in(page.context, local_user(), live_server.url)
     preview(page, live_server.url, make_csv())
-    page.get_by_text("Options", exact=True).click()
     page.get_by_label("Quality").fill("70")
     page.get_by_label("Renditions").fill(RENDITIONS)
     page.get_by_text("Save as profile").click()

@@ -39,7 +39,16 @@ PK = "(?P<pk>[^/.]+)"
 CALLS = {
     **{
         ("POST", route): FOR_ONESELF
-        for route in ("", "drafts/hosts/", "upload", "api/upload", "webhooks/", "profiles/", "feeds/")
+        for route in (
+            "",
+            "drafts/hosts/",
+            "drafts/sample/",
+            "upload",
+            "api/upload",
+            "webhooks/",
+            "profiles/",
+            "feeds/",
+        )
     },
     **{("POST", f"api/{name}/"): FOR_ONESELF for name in ("webhooks", "profiles", "feeds")},
     **{("POST", f"api/requests{part}"): FOR_ONESELF for part in ("", "/", "/preview/", "/trial/")},
@@ -47,6 +56,7 @@ CALLS = {
     ("PUT", "account/password/"): FOR_ONESELF,
     ("POST", "account/tokens/<int:pk>/revoke/"): PRIVATE,
     ("POST", "drafts/<uuid:pk>/"): PRIVATE,
+    ("POST", "drafts/<uuid:pk>/discard/"): PRIVATE,
     ("POST", "requests/bulk/"): FOR_ONESELF,
     ("POST", "requests/<uuid:pk>/retry/"): "change_request",
     ("POST", "requests/<uuid:pk>/cancel/"): "change_request",

@@ -52,7 +52,6 @@ async function show(select) {
     if (options) field.value = textOf(options[name]);
     else reset(field);
   }
-  if (options && chosen) /** @type {HTMLDetailsElement} */ (document.getElementById("options")).open = true;
   if (options) shown.value = chosen;
 }
 

@@ -1,73 +1,124 @@
-// Enhances the upload form: drop a file anywhere on the page, check its size before sending, show upload progress.
+// Enhances the upload form: drop files anywhere on the page, check them before sending, show upload progress.
 // Without this script the form submits as usual.
-"use strict";
 
-(() => {
-  const form = () => document.getElementById("upload");
-  const input = () => form().elements.file;
-  const MB = 1024 * 1024; // as Django's filesizeformat counts
+const MB = 1024 * 1024; // as Django's filesizeformat counts
+/** Entries that a ZIP may have without further records. */
+const MAX_FOLDER_FILES = 65_000;
 
-  function checkSize() {
-    const file = input().files[0];
-    const maxBytes = Number(form().dataset.maxBytes);
-    const problem = file && file.size > maxBytes
-      ? `The file is ${(file.size / MB).toFixed(1)} MB. The maximum is ${(maxBytes / MB).toFixed(1)} MB.`
-      : "";
-    showProblem(problem);
-    input().setCustomValidity(problem);
+const form = () => /** @type {HTMLFormElement | null} */ (document.getElementById("upload"));
+
+/** @param {string} id */
+const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+function input() {
+  return /** @type {HTMLInputElement} */ (form()?.elements.namedItem("file"));
+}
+
+function sizeOfFiles() {
+  return [...input().files ?? []].reduce((total, file) => total + file.size, 0);
+}
+
+function checkFiles() {
+  const { maxBytes, maxFiles } = form()?.dataset ?? {};
+  const count = input().files?.length ?? 0;
+  let problem = "";
+  if (count > Number(maxFiles)) problem = `These are ${count} files. Choose at most ${maxFiles}.`;
+  if (sizeOfFiles() > Number(maxBytes)) {
+    const files = count === 1 ? "The file is" : "The files are";
+    problem = `${files} ${(sizeOfFiles() / MB).toFixed(1)} MB. The maximum is ${(Number(maxBytes) / MB).toFixed(1)} MB.`;
   }
+  showProblem(problem);
+  input().setCustomValidity(problem);
+}
 
-  function showProblem(text) {
-    const element = document.getElementById("upload-problem");
-    element.textContent = text;
-    element.hidden = !text;
+/** @param {string} text */
+function showProblem(text) {
+  element("upload-problem").textContent = text;
+  element("upload-problem").hidden = !text;
+}
+
+/**
+ * @param {number} sent Bytes.
+ * @param {number} total Bytes.
+ */
+function showProgress(sent, total) {
+  element("sending").hidden = false;
+  element("sent-text").textContent = sent < total
+    ? `Uploading ${(sent / MB).toFixed(1)} of ${(total / MB).toFixed(1)} MB`
+    : "Upload complete. Reading the file…";
+  /** @type {HTMLProgressElement} */ (element("sent")).value = Math.round((100 * sent) / total);
+}
+
+/** @param {string} problem */
+function stopWith(problem) {
+  if (!form()) return;
+  element("sending").hidden = true;
+  showProblem(problem);
+}
+
+const folderInput = () => /** @type {HTMLInputElement | null} */ (document.getElementById("folder"));
+
+function showFolderButton() {
+  const button = document.getElementById("choose-folder");
+  if (button) button.hidden = !("webkitdirectory" in HTMLInputElement.prototype);
+}
+
+/** Pack the folder that was chosen into a ZIP, which is uploaded in its place. */
+async function useFolder() {
+  const files = [...folderInput()?.files ?? []].filter((file) => !file.name.startsWith("."));
+  const bytes = files.reduce((total, file) => total + file.size, 0);
+  const maxBytes = Number(form()?.dataset.maxBytes);
+  if (!files.length) return;
+  if (files.length > MAX_FOLDER_FILES || bytes > maxBytes) {
+    showProblem(`The folder has ${files.length} files of ${(bytes / MB).toFixed(1)} MB. The maximum is ${(maxBytes / MB).toFixed(1)} MB.`);
+    return;
   }
+  const [folder] = files[0].webkitRelativePath.split("/");
+  showProblem("");
+  // Loaded when it is needed, from the address that the page knows.
+  const { zipOf } = /** @type {typeof import("./zip.js")} */ (await import(form()?.dataset.zip ?? ""));
+  const zip = await zipOf(files.map((file) => ({ path: file.webkitRelativePath, file })));
+  const chosen = new DataTransfer();
+  chosen.items.add(new File([zip], `${folder}.zip`, { type: zip.type }));
+  input().files = chosen.files;
+  checkFiles();
+  input().focus();
+}
 
-  function showProgress(sent, total) {
-    document.getElementById("sending").hidden = false;
-    const text = sent < total
-      ? `Uploading ${(sent / MB).toFixed(1)} of ${(total / MB).toFixed(1)} MB`
-      : "Upload complete. Reading the file…";
-    document.getElementById("sent-text").textContent = text;
-    document.getElementById("sent").value = Math.round((100 * sent) / total);
-  }
+/** @param {DragEvent} event */
+const hasFiles = (event) => Boolean(form() && event.dataTransfer?.types.includes("Files"));
 
-  function stopWith(problem) {
-    document.getElementById("sending").hidden = true;
-    showProblem(problem);
-  }
+document.addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  form()?.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) form()?.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  form()?.classList.remove("dropping");
+  input().files = event.dataTransfer?.files ?? null;
+  checkFiles();
+  input().focus();
+});
+document.addEventListener("change", (event) => {
+  if (form() && event.target === input()) checkFiles();
+  if (event.target === folderInput()) useFolder();
+});
+document.addEventListener("click", (event) => {
+  if (/** @type {Element} */ (event.target).id === "choose-folder") folderInput()?.click();
+});
+document.addEventListener("htmx:afterSwap", showFolderButton);
+showFolderButton();
 
-  const hasFiles = (event) => form() && event.dataTransfer.types.includes("Files");
-
-  document.addEventListener("dragover", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    form().classList.add("dropping");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (form() && !event.relatedTarget) form().classList.remove("dropping");
-  });
-  document.addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    form().classList.remove("dropping");
-    const first = new DataTransfer(); // the form takes a single file
-    first.items.add(event.dataTransfer.files[0]);
-    input().files = first.files;
-    checkSize();
-    input().focus();
-  });
-  document.addEventListener("change", (event) => {
-    if (form() && event.target === input()) checkSize();
-  });
-
-  document.addEventListener("htmx:xhr:progress", (event) => {
-    const { loaded, total, lengthComputable } = event.detail;
-    const file = input().files[0];
-    // htmx reports download progress too; a total below the file's size is that of the response.
-    if (lengthComputable && file && total >= file.size) showProgress(loaded, total);
-  });
-  document.addEventListener("htmx:beforeRequest", () => showProblem(""));
-  document.addEventListener("htmx:sendError", () => stopWith("The connection was lost during the upload. Try again."));
-  document.addEventListener("htmx:responseError", () => stopWith("Something went wrong on the server. Try again."));
-})();
+document.addEventListener("htmx:xhr:progress", (event) => {
+  const { loaded, total, lengthComputable } = /** @type {CustomEvent} */ (event).detail;
+  // htmx reports download progress too; a total below the size of the files is that of the response.
+  if (form() && lengthComputable && sizeOfFiles() && total >= sizeOfFiles()) showProgress(loaded, total);
+});
+document.addEventListener("htmx:beforeRequest", () => { if (form()) showProblem(""); });
+document.addEventListener("htmx:sendError", () => stopWith("The connection was lost during the upload. Try again."));
+document.addEventListener("htmx:responseError", () => stopWith("Something went wrong on the server. Try again."));

@@ -150,12 +150,3 @@ def test_the_schema_names_the_calls_of_the_contract(api: Client) -> None:
         (f"{one}retry/", "post"),
         (f"{one}cancel/", "post"),
     }
-
-
-def test_the_documentation_page_answers(api: Client, settings: Settings) -> None:
-    plain_static_files(settings)
-    response = api.get("/api/docs/", headers={"Accept": "text/html"})
-    assert response.status_code == 200
-    script = api.get("/api/docs/?script=")
-    assert script.headers["Content-Type"].startswith("application/javascript")
-    assert b"/api/schema/" in script.content

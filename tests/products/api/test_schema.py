@@ -75,18 +75,31 @@ drawn = hypothesis_settings(
 )
 
 
+@pytest.fixture
+def tried() -> set[str]:
+    """What has been sent. Schemathesis changes one part of a call after the other, also parts that go."""
+    return set()
+
+
 @calls.parametrize()
 @drawn
-def test_no_call_is_answered_by_what_is_not_declared(case: Case[Any], batch: Request, token: str) -> None:
+def test_no_call_is_answered_by_what_is_not_declared(
+    case: Case[Any], batch: Request, token: str, tried: set[str]
+) -> None:
     if case.path_parameters:  # any id first, then that of what is there
-        call(case, token)
+        call(case, token, tried, case.path_parameters)
         case.path_parameters = {name: str(batch.pk) for name in case.path_parameters}
     if isinstance(case.body, dict) and "file" in case.body:
         case.body |= {"file": cast(Any, make_csv())}
-    call(case, token)
+    call(case, token, tried, (case.query, case.headers, case.cookies, case.media_type, case.body))
 
 
-def call(case: Case[Any], token: str) -> None:
+def call(case: Case[Any], token: str, tried: set[str], parts: object) -> None:
+    """Make a call, unless one with the same parts was made."""
+    key = repr((case.method, parts))
+    if key in tried:
+        return
     with transaction.atomic():  # the next call finds what this one did
         case.call_and_validate(headers={"Authorization": f"Token {token}"}, checks=CHECKS)
         transaction.set_rollback(True)
+    tried.add(key)

@@ -194,6 +194,16 @@ def test_a_long_history_is_paged(api: Client, ann: User) -> None:
     assert "26 to 30 of 30" in body(api.get(f"{feed.get_absolute_url()}?page=2"))
 
 
+def test_a_url_in_the_address_fills_the_form_and_the_feed_may_run_at_once(api: Client) -> None:
+    shown = api.get("/feeds/?url=https://shop.example/products.csv").content.decode()
+    assert 'value="https://shop.example/products.csv"' in shown
+    fields = {"name": "Shop", "url": "https://shop.example/products.csv", "time_zone": "UTC"}
+    answer = api.post("/feeds/", {**fields, "every": "", "when_unchanged": "run", "run": "1"})
+    found = Feed.objects.get()
+    assert answer.headers["Location"] == found.get_absolute_url()
+    assert found.runs.count() == 1
+
+
 # --- Changes ---
 
 

@@ -320,3 +320,38 @@ def test_a_receiver_of_the_end_that_raises_rolls_the_outcomes_back() -> None:
 
 def test_no_outcome_is_written_for_a_request_that_does_not_exist() -> None:
     assert lifecycle.record(uuid.uuid4(), [], WORKER) == []
+
+
+def test_attempts_that_are_repeated_are_remembered_the_latest_five_of_them() -> None:
+    batch = working(1)
+    for number in range(1, 8):
+        [image] = claimed(batch)
+        outcome = Outcome.postponed(image.id, number, 0, "timeout", f"Attempt {number}.")
+        lifecycle.record(batch.pk, [outcome], WORKER)
+        batch.images.update(claimed_by=None, due_at=timezone.now())
+    [image] = claimed(batch)
+    lifecycle.record(batch.pk, [fail(image, "http_404", "The last.")], WORKER)
+    details = [one.detail for one in batch.images.get().failed_tries]
+    assert details == [*(f"Attempt {number}." for number in range(3, 8)), "The last."]
+
+
+def test_a_retry_remembers_how_the_run_before_ended() -> None:
+    batch = working(1)
+    [image] = claimed(batch)
+    lifecycle.record(batch.pk, [fail(image, "http_404", "Not there.")], WORKER)
+    batch.refresh_from_db()
+    lifecycle.retry(batch)
+    while lifecycle.sweep(batch):
+        pass
+    batch.refresh_from_db()
+    [image] = claimed(batch)
+    lifecycle.record(batch.pk, [complete(image)], WORKER)
+    assert [one.detail for one in batch.images.get().failed_tries] == ["Not there."]
+
+
+def test_outcomes_of_a_first_attempt_read_and_write_no_earlier_ones() -> None:
+    batch = working(3)
+    first, second, third = claimed(batch)
+    with CaptureQueriesContext(connection) as queries:
+        lifecycle.record(batch.pk, [complete(first), complete(second), fail(third, "http_404")], WORKER)
+    assert not [query for query in queries if "tries" in query["sql"]]

@@ -20,7 +20,7 @@ def test_an_error_page_needs_nothing_but_itself(page: Client, monkeypatch: pytes
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("products.pages.upload.UploadForm", broken)
+    monkeypatch.setattr("products.pages.home.UploadForm", broken)
     page.raise_request_exception = False
     answer = page.get("/")
     assert answer.status_code == 500

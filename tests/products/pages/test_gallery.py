@@ -105,3 +105,14 @@ def test_an_output_is_sent_by_this_server_to_who_may_see_it(page: Client, batch:
     assert answer.headers["Content-Type"] == "image/jpeg"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert client_of(make_user("bob")).get(reverse("output", args=[image.pk])).status_code == 404
+
+
+def test_a_picture_s_page_lists_its_attempts_with_times_and_answers(page: Client, batch: Request) -> None:
+    image = batch.images.get(number=3)
+    tries = [{"at": "2026-01-02T03:04:05+00:00", "code": "timeout", "detail": "It took <long>."}]
+    batch.images.filter(number=3).update(tries=tries)
+    attempts = body(page.get(path(image))).partition('<h2 id="attempts">')[2]
+    assert "2 January 2026, 03:04:05 UTC" in attempts
+    assert "<td>It took &lt;long&gt;.</td><td><code>timeout</code></td>" in attempts
+    assert "<td>It failed with http_404.</td><td><code>http_404</code></td>" in attempts
+    assert '<h2 id="attempts">' not in body(page.get(path(batch.images.get(number=1))))

@@ -90,7 +90,7 @@ def test_the_list_costs_as_many_queries_for_ten_requests_as_for_one(
 ) -> None:
     for _ in range(10):
         submitted(ann)
-    # The session, the user, the requests, the week, the endpoints given up; of profiles: whether there
-    # are own ones, the options used last, and the names to choose from.
-    with django_assert_num_queries(8):
+    # The session, the user, the requests, the drafts, the week, the endpoints given up; of profiles: whether
+    # there are own ones, the options used last, and the names to choose from.
+    with django_assert_num_queries(9):
         page.get("/")

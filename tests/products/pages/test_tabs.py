@@ -66,3 +66,13 @@ def test_the_gallery_of_parts_is_there_with_debug_only(page: Client, settings: o
     assert page.get(reverse("design")).status_code == 404
     settings.DEBUG = True  # type: ignore[attr-defined]
     assert "Completed with errors" in body(page.get(reverse("design")))
+
+
+def test_the_tab_of_changes_says_how_many_pictures_changed(page: Client, ann: User) -> None:
+    earlier = ingested(ann, *pictures(3))
+    settle(earlier, PICTURE, PICTURE, PICTURE)
+    later = ingested(ann, *pictures(2))
+    settle(later, PICTURE, "http_404")
+    shown = body(page.get(address("request", later)))
+    assert 'Changes <span class="count">2</span></a>' in shown  # one fails now, one is gone
+    assert "Changes</a>" in body(page.get(address("request", earlier)))

@@ -1,14 +1,25 @@
 """The upload form."""
 
+from io import BytesIO
+from typing import TYPE_CHECKING
+
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from PIL import Image
 
-from products.models import Request
-from tests.support.factories import ingest, make_csv
+from products.models import Draft, Request
+from tests.products.catalogue.test_picture_archive import make_zip
+from tests.support.factories import OTHER_URL, URL, client_of, ingest, make_csv, make_user
 from tests.support.pages import OPTIONS, address, body, settle, upload
 
+if TYPE_CHECKING:
+    from tests.support.pages import Answer
+
 pytestmark = pytest.mark.django_db
+
+UNKNOWN = make_csv((1, "Chair", URL), (2, "Table", "no"), (3, "Sofa", "no"), header=("Eins", "Zwei", "Drei"))
 
 
 def test_an_upload_makes_a_request_and_leads_to_its_page(page: Client, ann: User) -> None:
@@ -55,7 +66,6 @@ def test_options_are_kept_when_a_file_is_refused(page: Client) -> None:
     ]
     assert 'value="81"' in body(answer)
     assert '<option value="avif" selected>' in body(answer)
-    assert "<details open>" in body(answer)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +87,129 @@ def test_an_upload_without_a_file_is_refused(page: Client) -> None:
     answer = page.post("/", OPTIONS)
     assert answer.status_code == 400
     assert "This field is required." in body(answer)
+
+
+# --- Several files, pasted URLs, the sample ---
+
+
+def upload_files(page: Client, files: dict[str, bytes], **fields: str) -> "Answer":
+    sent = [SimpleUploadedFile(name, data, "text/csv") for name, data in files.items()]
+    return page.post("/", {"file": sent, **OPTIONS, **fields})
+
+
+def test_several_files_become_a_request_each(page: Client) -> None:
+    answer = upload_files(page, {"a.csv": make_csv(), "b.csv": make_csv()}, quality="71", step="start")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/requests/")
+    names = Request.objects.order_by("filename").values_list("filename", "quality")
+    assert [*names] == [("a.csv", 71), ("b.csv", 71)]
+    assert "Started a.csv, b.csv." in body(page.get("/requests/"))
+
+
+def test_of_several_files_the_refused_ones_are_named_and_the_others_started(page: Client) -> None:
+    files = {"a.csv": make_csv(), "b.csv": b"", "c.csv": b"", "odd.csv": UNKNOWN}
+    answer = upload_files(page, files, step="start")
+    assert answer.status_code == 400
+    assert "<li>b.csv: The file is empty.</li><li>c.csv: The file is empty.</li>" in body(answer)
+    assert "Started a.csv." in body(answer)
+    assert "Kept as drafts, not started yet: odd.csv." in body(answer)
+    assert [batch.filename for batch in Request.objects.all()] == ["a.csv"]
+    assert [draft.filename for draft in Draft.objects.all()] == ["odd.csv"]
+
+
+def test_too_many_files_are_refused_together(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("products.pages.home.MAX_FILES", 1)
+    answer = upload_files(page, {"a.csv": make_csv(), "b.csv": make_csv()}, step="start")
+    assert answer.status_code == 400
+    assert "Upload at most 1 files at a time." in body(answer)
+    assert not Request.objects.exists()
+
+
+def test_a_start_with_unknown_columns_leads_to_their_choice(page: Client) -> None:
+    answer = upload(page, UNKNOWN, step="start", quality="71")
+    draft = Draft.objects.get()
+    assert answer.headers["Location"] == draft.get_absolute_url()
+    assert draft.options == {"quality": 71}
+    shown = body(page.get(draft.get_absolute_url()))
+    assert "Missing columns: “Input Image Urls”." in shown
+    assert "First rows of the file" in shown
+    assert not Request.objects.exists()
+
+
+def test_pasted_urls_are_a_catalogue_with_numbered_rows(page: Client) -> None:
+    text = f"{URL}\r\n\r\n  {OTHER_URL} {URL}\n"
+    page.post("/", {**OPTIONS, "urls": text, "step": "start"})
+    batch = ingest(Request.objects.get())
+    rows = batch.products.order_by("row_number").values_list("serial_number", "cells")
+    assert [*rows] == [("1", ["1", URL]), ("2", ["2", f"{OTHER_URL} {URL}"])]
+    assert [image.url for image in batch.images.order_by("number")] == [URL, OTHER_URL]
+
+
+def zipped(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {"shop.zip": make_zip(files).getvalue()}
+
+
+def test_a_zip_of_a_catalogue_with_its_pictures_is_previewed_and_started(page: Client) -> None:
+    files = zipped({"list.csv": make_csv((1, "Chair", "images/chair.jpg")), "images/chair.jpg": b"x"})
+    upload_files(page, files, step="preview")
+    draft = Draft.objects.get()
+    shown = body(page.get(draft.get_absolute_url()))
+    assert draft.filename == "list.csv"
+    assert '<th scope="row">In the ZIP</th>' in shown
+    assert "Warnings</dt><dd>0" in shown
+    assert "Servers that cannot be reached" not in shown
+    columns = {"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]}
+    page.post(draft.get_absolute_url(), {**OPTIONS, **columns, "step": "start"})
+    batch = ingest(Request.objects.get())
+    assert batch.archive == draft.options["archive"]
+    assert [image.uploaded_path for image in batch.images.all()] == ["images/chair.jpg"]
+
+
+def test_a_zip_is_started_at_once(page: Client) -> None:
+    upload_files(page, zipped({"list.csv": make_csv((1, "Chair", "chair.jpg"))}), step="start")
+    batch = Request.objects.get()
+    assert batch.archive.endswith(".zip")
+    assert batch.base_url == "https://upload.invalid"
+
+
+def test_a_zip_without_a_catalogue_is_refused(page: Client) -> None:
+    answer = upload_files(page, zipped({"chair.jpg": b"x"}), step="start")
+    assert answer.status_code == 400
+    assert "The ZIP has no catalogue. Put a CSV or Excel file beside the pictures." in body(answer)
+    assert not Request.objects.exists()
+
+
+def test_the_sample_is_previewed_without_a_file(page: Client) -> None:
+    answer = page.post("/drafts/sample/")
+    shown = body(page.get(answer.headers["Location"]))
+    assert "Rows</dt><dd>6" in shown
+    assert "Pictures</dt><dd>12" in shown
+    assert "Warnings</dt><dd>0" in shown
+    assert "Servers that cannot be reached" not in shown
+
+
+def test_the_sample_s_pictures_are_served_to_anyone_and_one_is_broken(client: Client) -> None:
+    first, last = (client.get(f"/sample/{number}.jpg") for number in (1, 12))
+    with Image.open(BytesIO(first.content)) as picture:
+        picture.load()
+    with Image.open(BytesIO(last.content)) as picture, pytest.raises(OSError, match="truncated"):
+        picture.load()
+    assert client.get("/sample/13.jpg").status_code == 404
+
+
+def test_drafts_are_listed_and_discarded(page: Client, client: Client) -> None:
+    upload(page, make_csv(), "spring.csv", step="preview")
+    draft = Draft.objects.get()
+    assert f'<a href="{draft.get_absolute_url()}">spring.csv</a>' in body(page.get("/"))
+    answer = page.post(f"{draft.get_absolute_url()}discard/", follow=True)
+    assert "The draft of spring.csv was discarded." in body(answer)
+    assert not Draft.objects.exists()
+
+
+def test_a_draft_of_someone_else_is_not_discarded(page: Client) -> None:
+    upload(page, make_csv(), step="preview")
+    path = f"{Draft.objects.get().get_absolute_url()}discard/"
+    assert client_of(make_user("bob")).post(path).status_code == 404
+    assert Draft.objects.exists()
 
 
 def test_hostile_names_are_text(page: Client) -> None:

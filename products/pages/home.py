@@ -1,0 +1,182 @@
+"""The start page: uploads of files and of pasted URLs, drafts, the sample, recent requests."""
+
+import csv
+import io
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.datastructures import MultiValueDict
+from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from products import lifecycle
+from products.accounts.authentication import UserRequest
+from products.catalogue import ARCHIVE_URL, CatalogueError, is_picture_archive, read_head
+from products.lifecycle import check_catalogue
+from products.lifecycle.quotas import check_open_work, count_upload
+from products.models import Draft, Request
+from products.pages.sample import FILENAME, sample_catalogue
+from products.pages.upload_forms import UploadForm
+from products.results.week import week_of
+from products.throttling import LimitReached
+
+RECENT_REQUESTS = 5
+#: Files that the form takes at once, a request each.
+MAX_FILES = 50
+PASTED_NAME = "pasted-urls.csv"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def home(request: UserRequest) -> HttpResponse:
+    """The upload form, the user's drafts and recent requests.
+
+    Each file that is sent becomes a Request, or a Draft where a preview is wanted. Answers 400 if one is
+    refused, 429 if the user has reached a limit; the other files are saved all the same.
+    """
+    usual = lifecycle.usual_options(request.user)
+    if request.method != "POST":
+        return _page(request, UploadForm(request.user, initial=usual))
+    files: list[File[bytes]] = [*request.FILES.getlist("file"), *pasted(request.POST.get("urls", ""))]
+    form = UploadForm(request.user, request.POST, request.FILES, initial=usual)
+    if not files:
+        return _page(request, form)
+    if len(files) > MAX_FILES:
+        form.add_error("file", f"Upload at most {MAX_FILES} files at a time.")
+        return _page(request, form)
+    saved: list[Draft | Request] = []
+    refused: list[UploadForm] = []
+    limit: LimitReached | None = None
+    for file in files:
+        form = UploadForm(request.user, request.POST, MultiValueDict({"file": [file]}), initial=usual)
+        try:
+            count_upload(request.user)
+            check_open_work(request.user)
+            if form.is_valid():
+                saved.append(_save(request, form))
+                continue
+        except LimitReached as error:
+            limit = error
+            form.add_error("file", error.detail)
+        except CatalogueError as error:
+            form.add_problems(error.problems)
+        refused.append(form)
+        if limit or form.errors.keys() - {"file"}:
+            break  # as it would be with the other files
+    if len(files) > 1:
+        _say_what_was_saved(request, saved)
+    if refused:
+        response = _page(request, _with_all_errors(refused) if len(files) > 1 else form)
+        return limit.mark(response) if limit else response
+    if len(files) == 1:
+        url = saved[0].get_absolute_url()
+    else:
+        url = reverse("home" if any(isinstance(one, Draft) for one in saved) else "requests")
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+
+
+def pasted(text: str) -> "list[ContentFile[bytes]]":
+    """Return the catalogue that pasted URLs make: a numbered row for each line. Nothing if there is none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return []
+    table = io.StringIO(newline="")
+    rows = [("Serial Number", "Input Image Urls"), *enumerate(lines, 1)]
+    csv.writer(table).writerows(rows)
+    return [ContentFile(table.getvalue().encode(), PASTED_NAME)]
+
+
+def _save(request: UserRequest, form: UploadForm) -> Draft | Request:
+    """Create a Request, or a Draft if the user wants a preview or has to choose columns.
+
+    Of a ZIP with a catalogue and its pictures, both are stored. Raises CatalogueError.
+    """
+    file: File[bytes] = form.cleaned_data["file"]
+    if not is_picture_archive(file):
+        return _save_catalogue(request, form, file)
+    with lifecycle.stored_archive(file) as (catalogue, archive):
+        return _save_catalogue(request, form, catalogue, archive)
+
+
+def _save_catalogue(
+    request: UserRequest, form: UploadForm, file: "File[bytes]", archive: str = ""
+) -> Draft | Request:
+    is_preview = request.POST.get("step") == "preview"
+    stored = {"archive": archive, "base_url": ARCHIVE_URL} if archive else {}
+    try:
+        if not is_preview:
+            options = {**form.cleaned_options, **stored}
+            return lifecycle.submit(request.user, file, profile=form.chosen, **options)[0]
+        check_catalogue(file, base_url=ARCHIVE_URL if archive else "")
+    except CatalogueError as error:
+        if any(problem.code != "missing_column" for problem in error.problems):
+            raise  # the draft's form can correct nothing but the choice of columns
+        if not is_preview and not read_head(file).rows:
+            raise
+    file.seek(0)
+    wanted = {} if form.wanted is None else {"profile": form.wanted}
+    return lifecycle.keep_draft(request.user, file, **form.given, **wanted, **stored)
+
+
+def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:
+    if started := [one.filename for one in saved if isinstance(one, Request)]:
+        messages.success(request, f"Started {', '.join(started)}.")
+    if drafts := [one.filename for one in saved if isinstance(one, Draft)]:
+        messages.success(request, f"Kept as drafts, not started yet: {', '.join(drafts)}.")
+
+
+def _with_all_errors(refused: list[UploadForm]) -> UploadForm:
+    """Return the first of several forms with the errors of all files, each with the name of its file."""
+    first = refused[0]
+    errors = [
+        f"{form.files['file'].name}: {text}" for form in refused for text in form.errors.get("file", [])
+    ]
+    if errors:
+        first.errors["file"].data[:] = [ValidationError(text) for text in errors]
+    return first
+
+
+def _page(request: UserRequest, form: UploadForm) -> HttpResponse:
+    form.focus_first_error()
+    own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
+    batches = list(own[:RECENT_REQUESTS])
+    context = {
+        "form": form,
+        "drafts": Draft.objects.filter(owner=request.user.pk).order_by("-created_at"),
+        "batches": batches,
+        "has_active": any(batch.is_active for batch in batches),
+        "week": week_of(request.user),
+        "max_bytes": settings.UPLOAD_MAX_BYTES,
+        "max_files": MAX_FILES,
+    }
+    return render(request, "pages/home.html", context, status=400 if form.errors else 200)
+
+
+@require_POST
+@login_required
+def start_sample(request: UserRequest) -> HttpResponse:
+    """Show the preview of the sample, as if it had been uploaded."""
+    try:
+        count_upload(request.user)
+    except LimitReached as error:
+        messages.error(request, error.detail)
+        return redirect("home")
+    return redirect(lifecycle.keep_draft(request.user, ContentFile(sample_catalogue(), FILENAME)))
+
+
+@require_POST
+@login_required
+def discard_draft(request: UserRequest, pk: UUID) -> HttpResponse:
+    """Delete a draft with its file."""
+    found = get_object_or_404(Draft, owner=request.user.pk, pk=pk)
+    lifecycle.discard_draft(found)
+    messages.success(request, f"The draft of {found.filename} was discarded.")
+    return redirect("home")
