@@ -15,7 +15,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, StorageHandler, default_storage
 
-from processing.storage import s3
 from products.models.files import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -167,6 +166,8 @@ def require_bucket() -> None:
     bucket = settings.AWS_STORAGE_BUCKET_NAME
     if not bucket:
         return
+    from processing.storage import s3  # noqa: PLC0415  # imports boto3, which is slow
+
     # A separate client: processes that are forked later must not share its connections.
     storage: Any = StorageHandler(settings.STORAGES).create_storage(settings.STORAGES["default"])
     try:
