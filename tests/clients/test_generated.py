@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-
 #: The generator knows no files but `application/octet-stream`, and would call ruff by its bare name.
 CONFIGURATION = """
 post_hooks: []
