@@ -11,9 +11,11 @@ RUN ./build-native requantise.c /native/requantise.so \
 FROM python:3.13-slim AS build
 # Without pip: that of the base image installs into it, and does not come along.
 RUN python -m venv --without-pip /opt/venv
-COPY requirements.lock .
+# With `--build-arg LOCK=requirements-extras.lock` traces, error reports and HEIC come along.
+ARG LOCK=requirements.lock
+COPY $LOCK .
 RUN python -m pip --python /opt/venv/bin/python install -qq --no-cache-dir --disable-pip-version-check \
-    --require-hashes -r requirements.lock
+    --require-hashes -r $LOCK
 # A third of what that installs is never read: Amazon's other services, Django in other languages, tests.
 RUN cd /opt/venv/lib/python3.13/site-packages \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name sts -exec rm -r {} + \
@@ -29,7 +31,7 @@ RUN SECRET_KEY=for-collecting-static-files-alone-0123456789-0123456789 PUBLIC_UR
     && /opt/venv/bin/python -m compileall -q .
 
 FROM python:3.13-slim
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="Image Extractor" \
       org.opencontainers.image.description="Fetches, compresses and stores the pictures of product catalogues." \
       org.opencontainers.image.version=$VERSION \

@@ -6,13 +6,19 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.db import DatabaseError, connection
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection, connections
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models.signals import pre_migrate
+from django.dispatch import receiver
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
 #: The first version that supports UPDATE … FROM, which writes outcomes.
 MIN_SQLITE_VERSION = (3, 33, 0)
 #: The tag of the SQLite check, for commands that run no other.
 SQLITE = "sqlite"
+#: A migration that only version 0.1.0 has. Its tables cannot be upgraded: later migrations began anew.
+FIRST_VERSION = ("products", "0002_image_output")
 
 
 @checks.register(SQLITE)
@@ -49,6 +55,18 @@ def database_problem(error: DatabaseError) -> str | None:
     if "disk is full" in text or "disk I/O error" in text:
         return f"{path} cannot be written ({text}). Check the disk and its free space."
     return None
+
+
+@receiver(pre_migrate)
+def refuse_first_version(app_config: Any, using: str, **_kwargs: Any) -> None:
+    """Raise ImproperlyConfigured before a database of version 0.1.0 is changed."""
+    if app_config.label != "products":  # the signal is sent for each app
+        return
+    if FIRST_VERSION in MigrationRecorder(connections[using]).applied_migrations():
+        raise ImproperlyConfigured(
+            f"The database {connections[using].settings_dict['NAME']} is of version 0.1.0, which cannot be "
+            "upgraded. Start with an empty one: docs/upgrading.md says how to keep pictures and addresses."
+        )
 
 
 @checks.register

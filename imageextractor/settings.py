@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 from redis import ConnectionPool
 
-from imageextractor import error_reports, storage_settings
+from imageextractor import __version__, error_reports, storage_settings
 from imageextractor.environment import env
 from processing import tracing
 from processing.webhooks.signing import key_of
@@ -272,12 +272,15 @@ CACHES: dict[str, Any] = {
 # RedisBroker(url=…) ignores other connection options, so time limits in seconds are part of the URL.
 _limits = urlencode({"socket_connect_timeout": 2, "socket_timeout": 5, "health_check_interval": 30})
 _broker_url = f"{REDIS_URL}{'&' if '?' in str(REDIS_URL) else '?'}{_limits}"
+# Traces are switched on by the standard variables of OpenTelemetry, which its libraries read themselves.
+TRACES = tracing.is_wanted()
 # No Retries and no TimeLimit middleware: actors handle every error and keep their own deadlines.
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
     "OPTIONS": {} if EMBEDDED else {"url": _broker_url},
     "MIDDLEWARE": [
         "processing.logs.MessageMiddleware",
+        *(["imageextractor.traces.MessageMiddleware"] if TRACES else []),
         "django_dramatiq.middleware.DbConnectionsMiddleware",
     ],
 }
@@ -323,7 +326,7 @@ FETCH_ALLOWED_NETWORKS = env.networks("FETCH_ALLOWED_NETWORKS")
 FETCH_PER_HOST = env.integer("FETCH_PER_HOST", 16)
 FETCH_TIMEOUT = env.integer("FETCH_TIMEOUT", 30)
 FETCH_MAX_BYTES = env.integer("FETCH_MAX_BYTES", 50_000_000)
-FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.1")
+FETCH_USER_AGENT = env.text("FETCH_USER_AGENT", "ImageExtractor/0.2")
 IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000)
 # Only for tests, and so not in docs/configuration.md: shortens the times in processing/timing.py.
 TEST_TIME_SCALE = env.fraction("TEST_TIME_SCALE", 1)
@@ -367,7 +370,7 @@ DRF_STANDARDIZED_ERRORS = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Image Extractor",
     "DESCRIPTION": "Catalogues in, compressed pictures out.",
-    "VERSION": "0.1.0",
+    "VERSION": __version__,
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
         **{name: f"products.models.{name}" for name in ("RequestStatus", "ImageStatus")},
@@ -409,17 +412,16 @@ if SENTRY_DSN:
         env.refuse(str(error))
 
 # --- Traces ----------------------------------------------------------------------------------------------
-# By the standard variables of OpenTelemetry, which its libraries read themselves.
-TRACES = tracing.is_wanted()
 if TRACES:
     try:
         from imageextractor import traces
 
         traces.start()
     except ImportError:
-        env.refuse("OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install 'imageextractor[otel]'.")
+        env.refuse(
+            "OTEL_EXPORTER_OTLP_ENDPOINT needs the extra `otel`: pip install -r requirements-extras.lock."
+        )
     except ImproperlyConfigured as error:
         env.refuse(str(error))
-    DRAMATIQ_BROKER["MIDDLEWARE"].insert(1, "imageextractor.traces.MessageMiddleware")
 
 env.check()

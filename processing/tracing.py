@@ -48,6 +48,13 @@ def span(name: str, **options: Any) -> AbstractContextManager[Any]:
     return made
 
 
+def set_outcome(span: Any, status: str, error_code: str) -> None:
+    """Add the outcome of a picture to its span."""
+    span.set_attribute("imageextractor.status", status)
+    if error_code:
+        span.set_attribute("error.type", error_code)
+
+
 def ids() -> dict[str, str]:
     """Return the ids of log lines as attributes of a span."""
     return {f"imageextractor.{name}": value for name, value in logs.subject().items()}

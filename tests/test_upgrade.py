@@ -1,7 +1,8 @@
 """Upgrades while the version before still works: its code on the new tables, its messages in new workers."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from processing.work import pipeline
 from products import lifecycle
 from products.lifecycle import sweeps
 from products.models import Image, Request
+from tests.imageextractor.test_settings import run
 from tests.processing.conftest import Broker
 from tests.support.batches import ingested, make_urls, submitted
 from tests.support.factories import JPEG, make_user
 from tests.support.origin import Answer, Origin
 from tests.support.parallel import wait_until
+from tests.support.stack import ROOT
 
 OURS = ("products", "accounts", "feeds", "processing", "webhooks")
 
@@ -93,9 +96,24 @@ def test_the_code_of_every_version_works_on_the_newest_tables(version: tuple[str
         made[label].delete()
 
 
+@pytest.mark.needs("a process of its own")
+def test_a_database_of_the_first_version_is_refused_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        database.executescript((ROOT / "tests" / "databases" / "0.1.0.sql").read_text(encoding="utf-8"))
+        before = list(database.iterdump())
+    for command in ("serve", "migrate", "extract"):
+        arguments = ["catalogue.csv"] if command == "extract" else []
+        done = run("manage.py", command, *arguments, DATA_DIR=str(tmp_path))
+        assert done.returncode in (1, 3)
+        assert "is of version 0.1.0, which cannot be upgraded" in done.stderr
+        assert "Traceback" not in done.stderr
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        assert list(database.iterdump()) == before
+
+
 # --- Messages ---
 
-#: As version 0.1.0 has put it into Redis. What changes has to be understood as well as this, not instead.
+#: As version 0.2.0 puts it into Redis. What changes has to be understood as well as this, not instead.
 MESSAGE = (
     '{"queue_name":"%(queue)s","actor_name":"%(actor)s","args":%(args)s,"kwargs":{},'
     '"options":{"redis_message_id":"%(key)s"},"message_id":"8649b818-9b28-4ece-a5bc-c21ae5897662",'

@@ -291,8 +291,7 @@ class Pipeline:
             with logs.about(**ids), tracing.span("picture") as span:
                 attempt = await self._attempts.make(image)
                 if span:
-                    span.set_attribute("imageextractor.status", attempt.outcome.status)
-                    span.set_attribute("error.type", attempt.outcome.error_code)
+                    tracing.set_outcome(span, attempt.outcome.status, attempt.outcome.error_code)
                 if attempt.outcome.status == ImageStatus.FAILED:
                     logger.info("Failed: %s", attempt.outcome.error_code)
             self._add_attempt(attempt)

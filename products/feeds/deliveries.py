@@ -24,12 +24,13 @@ MAX_ERROR = 500
 def set_target(feed: Feed, target: str | None) -> None:
     """Deliver later results to this target; None for nowhere.
 
-    A target as it is shown, without its secrets, is the stored one.
+    A target as it is shown, without its secrets, is the stored one. Raises Feed.DoesNotExist.
     """
-    delivery = FeedDelivery.objects.filter(feed=feed).first()
-    if delivery and target == delivery.shown_target:
-        return
     with transaction.atomic():
+        Feed.objects.select_for_update(no_key=True).only("pk").get(pk=feed.pk)
+        delivery = FeedDelivery.objects.filter(feed=feed).first()
+        if delivery and target == delivery.shown_target:
+            return
         FeedDelivery.objects.filter(feed=feed).delete()
         if target:
             FeedDelivery.objects.create(feed=feed, encrypted_target=SECRETS.encrypt(target))

@@ -33,8 +33,9 @@ def chromium(django_db_setup: None) -> Iterator["Browser"]:
     While it is there Playwright keeps an event loop in this thread. Django refuses queries beside one unless
     told that they are meant, and uses other connections there, which nobody but this fixture can close.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # no measure of speed
     executable = required("CHROMIUM_EXECUTABLE")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")

@@ -75,7 +75,7 @@ def test_a_comparison_stays_open_while_the_work_goes_on_and_when_it_ends(
     site.get_by_text("Compare").click()
     expect(source(site)).to_be_visible()
     settle(batch, {OTHER_URL: JPEG})
-    expect(site.get_by_text("Compare")).to_have_count(2, timeout=20_000)
+    expect(site.get_by_text("Compare")).to_have_count(2)
     expect(source(site)).to_be_visible()
     expect(site.locator("details[open]")).to_have_count(1)
 

@@ -36,8 +36,14 @@ function isOn() {
   return Notification.permission === "granted" && localStorage.getItem(ON) !== null;
 }
 
-/** @param {HTMLButtonElement} button */
-function show(button) {
+/** @returns {HTMLButtonElement | null} The button, which is another one after htmx has swapped the page. */
+function findButton() {
+  return document.querySelector("button[data-notify]");
+}
+
+function showButton() {
+  const button = findButton();
+  if (!button) return;
   const isBlocked = Notification.permission === "denied";
   button.hidden = false;
   button.disabled = isBlocked;
@@ -54,23 +60,28 @@ function notify(title, state) {
   notification.addEventListener("click", () => { window.focus(); notification.close(); });
 }
 
-/** @param {HTMLButtonElement} button */
-function watch(button) {
+/**
+ * Ask for the state again and again while notifications are on, and notify of each end that has come meanwhile.
+ * @param {string} url
+ * @param {string} title
+ */
+function watch(url, title) {
   /** @type {State | null} */
   let before = null;
   let isPolling = false;
 
-  /** Ask for the state, and notify of an end that has come since it was last asked for. */
   async function poll() {
     if (isPolling || !isOn()) return;
     isPolling = true;
     try {
-      const response = await fetch(button.dataset.url ?? "", { headers: { Accept: "application/json" } });
+      const response = await fetch(url, { headers: { Accept: "application/json" } });
       if (!response.ok) return;
-      const now = stateOf(await response.json());
+      const row = await response.json();
+      const now = stateOf(row);
       const isNew = before !== null && (now.key !== before.key || now.status !== before.status);
-      if (isNew && ENDED.has(now.status)) notify(button.dataset.title ?? "", now);
+      if (isNew && ENDED.has(now.status)) notify(title, now);
       before = now;
+      if ("images" in row && ENDED.has(now.status)) clearInterval(timer); // the next run loads the page again
     } catch {
       // The service does not answer: the next time it may.
     } finally {
@@ -78,16 +89,18 @@ function watch(button) {
     }
   }
 
-  button.addEventListener("click", async () => {
+  document.addEventListener("click", async (event) => {
+    if (!(event.target instanceof Element && event.target.closest("button[data-notify]"))) return;
     if (isOn()) localStorage.removeItem(ON);
     else if (await Notification.requestPermission() === "granted") localStorage.setItem(ON, "1");
-    show(button);
+    showButton();
     poll();
   });
-  show(button);
+  document.addEventListener("htmx:afterSwap", showButton);
+  const timer = setInterval(poll, POLL_SECONDS * 1000);
+  showButton();
   poll();
-  setInterval(poll, POLL_SECONDS * 1000);
 }
 
-const found = /** @type {HTMLButtonElement | null} */ (document.querySelector("button[data-notify]"));
-if (found && "Notification" in window) watch(found);
+const button = findButton();
+if (button && "Notification" in window) watch(button.dataset.url ?? "", button.dataset.title ?? "");

@@ -34,7 +34,7 @@ class Worker(threading.Thread):
 
     def let_go(self) -> None:
         self._enough.set()
-        self.join(30)
+        self.join(100)
 
 
 @pytest.fixture
@@ -48,17 +48,17 @@ def workers() -> Iterator[list[Worker]]:
 def test_as_much_is_worked_on_at_once_as_there_is(workers: list[Worker]) -> None:
     budget = PixelBudget(100)
     workers += [Worker(budget, pixels) for pixels in (60, 40)]
-    assert all(worker.has.wait(30) for worker in workers)
+    assert all(worker.has.wait(100) for worker in workers)
     workers.append(Worker(budget, 1))
     assert not workers[2].has.wait(0.1)
     workers[0].let_go()
-    assert workers[2].has.wait(30)
+    assert workers[2].has.wait(100)
 
 
 def test_a_picture_over_the_whole_budget_gets_all_of_it(workers: list[Worker]) -> None:
     budget = PixelBudget(100)
     workers += [Worker(budget, 1000)]
-    assert workers[0].has.wait(30)
+    assert workers[0].has.wait(100)
     workers += [Worker(budget, 1)]
     assert not workers[1].has.wait(0.1)
 
@@ -66,16 +66,16 @@ def test_a_picture_over_the_whole_budget_gets_all_of_it(workers: list[Worker]) -
 def test_small_pictures_do_not_overtake_a_large_one_that_waits(workers: list[Worker]) -> None:
     budget = PixelBudget(100)
     workers.append(Worker(budget, 60))
-    assert workers[0].has.wait(30)
+    assert workers[0].has.wait(100)
     workers.append(Worker(budget, 100))
     wait_until(budget._turn.locked)  # it is the one that waits
     workers.append(Worker(budget, 10))
     assert not workers[2].has.wait(0.1)
     workers[0].let_go()
-    assert workers[1].has.wait(30)
+    assert workers[1].has.wait(100)
     assert not workers[2].has.is_set()
     workers[1].let_go()
-    assert workers[2].has.wait(30)
+    assert workers[2].has.wait(100)
 
 
 def test_what_fails_gives_its_pixels_back() -> None:

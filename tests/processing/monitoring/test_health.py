@@ -179,7 +179,7 @@ def test_all_are_asked_at_once(monkeypatch: MonkeyPatch) -> None:
     barrier = Barrier(3)
 
     def meet() -> dict[str, str]:
-        barrier.wait(20)
+        barrier.wait(100)
         return {}
 
     monkeypatch.setattr(health, "CHECKS", [Check(str(number), meet) for number in range(3)])

@@ -190,7 +190,7 @@ def test_a_lane_does_not_wait_for_another_that_feeds_this_process(
     wait_until(lambda: gate.waiting == 4)
     following = lane.run(batch, pipeline, forwards)
     pipeline.stop()
-    first.join(30)
+    first.join(100)
     if forwards < lane.MAX_FORWARDS:
         assert following == NextSlice(0, forwards + 1)
     else:
@@ -256,7 +256,7 @@ def test_a_small_request_gets_its_turn_while_a_large_one_could_fill_all_slots(
 
     pipeline.stop()
     for thread in lanes:
-        thread.join(30)
+        thread.join(100)
 
 
 def test_a_slow_host_at_the_head_of_a_catalogue_idles_no_other(
@@ -270,4 +270,4 @@ def test_a_slow_host_at_the_head_of_a_catalogue_idles_no_other(
         gate.open()
         wait_until(lambda: completed(batch) == 60)
         for thread in threads:
-            thread.join(30)
+            thread.join(100)
