@@ -558,8 +558,8 @@ static void run(struct task *task, const uint8_t *data, size_t size, int quality
 
    The number in the name changes with the parameters, so that a library that was compiled before is not called. */
 __attribute__((visibility("default"))) size_t requantise_2(const uint8_t *data, size_t size, int quality,
-                                                          int has_own_codes, size_t max_pixels, uint8_t *output,
-                                                          size_t capacity, char *reason)
+                                                            int has_own_codes, size_t max_pixels, uint8_t *output,
+                                                            size_t capacity, char *reason)
 {
     struct task task = {.reason = reason, .at = output, .end = output + capacity};
     run(&task, data, size, quality, has_own_codes, max_pixels);
