@@ -40,7 +40,7 @@ quick: dev
 test: dev
 ifeq ($(ARGS),)
 	@$(python) scripts/servers.py Chromium unzip promtool -- true
-	@log=$$(mktemp); $(MAKE) --no-print-directory --keep-going --jobs=2 rest faults ROUNDS=50 FAULTS_OUTPUT="$$log"; \
+	@log=$$(mktemp); $(MAKE) --no-print-directory --keep-going --jobs=2 rest faults ROUNDS=30 FAULTS_OUTPUT="$$log"; \
 	code=$$?; cat "$$log"; rm "$$log"; exit $$code
 else
 	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest $(ARGS)
@@ -49,7 +49,7 @@ endif
 rest: dev
 	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest -n 2 --dist worksteal
 
-# Real processes, really killed. Races are run ROUNDS times each, 200 by default and 50 in `make test`.
+# Real processes, really killed. Races are run ROUNDS times each, 200 by default and 30 in `make test`.
 faults: dev
 	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS) \
 		$(if $(FAULTS_OUTPUT),> $(FAULTS_OUTPUT) 2>&1)

@@ -5,12 +5,14 @@ private, and `links` makes the URLs by which pictures are read from outside.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
 from django.core.exceptions import ImproperlyConfigured
 
 from imageextractor.environment import env
+
+if TYPE_CHECKING:
+    from botocore.config import Config
 
 IMMUTABLE = {"CacheControl": "public, max-age=31536000, immutable"}
 #: Larger catalogues and pictures are kept on disk while they are read.
@@ -65,8 +67,10 @@ def s3(bucket: str, *, connections: int, signed: bool) -> dict[str, Any]:
     }
 
 
-def _config(**options: Any) -> Config:
+def _config(**options: Any) -> "Config":
     """Return the configuration of boto3: with time limits, without the checksums that some stores refuse."""
+    from botocore.config import Config  # noqa: PLC0415  # slow, and of no use to local files
+
     return Config(
         signature_version="s3v4",
         connect_timeout=5,

@@ -1,46 +1,32 @@
 """Run ``compress()`` in a child process, for pictures that may have crashed a worker or that take long.
 
-If the child crashes, only its picture fails. It gets no secrets: no open files, and no environment but what
-Python needs. It answers in JSON, since unpickling runs code. This is no sandbox against code that a picture
-might smuggle in.
+If the child crashes, only its picture fails. Each picture has a child of its own, a fork of a server that has
+been started once (``fork_server``). They get no secrets: no open files, and no environment but what Python
+needs. They answer in JSON, since unpickling runs code. This is no sandbox against code that a picture might
+smuggle in.
 """
 
-import ctypes
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
+from threading import Lock, Timer
 from typing import Any
 
+from processing.compress import fork_server
 from processing.compress.bmp import MaskedBmpFile
-from processing.compress.compression import (
-    check_canvas,
-    compress,
-    compress_opened,
-    reserved_pixels,
-    target_format,
-)
+from processing.compress.compression import check_canvas, compress_opened, reserved_pixels, target_format
 from processing.compress.decode import Picture, open_picture
 from processing.compress.formats import JPEG_FORMATS, RARE_FORMATS
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.structure import Structure, check_structure
 from processing.compress.tiff import SampleTiffFile
-from processing.compress.types import (
-    SMALLEST,
-    Compressed,
-    CompressError,
-    Encoded,
-    ImageInfo,
-    OutputOptions,
-    Recipe,
-)
+from processing.compress.types import SMALLEST, Compressed, CompressError, Encoded, ImageInfo, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +47,8 @@ _ENCODING_WORK = {"webp": 3, "avif": 10}
 _SMALLEST_WORK = {"jpeg": 5, "webp": 6, "avif": 10}
 #: Address space for libraries and for the threads of the AVIF encoder.
 BASE_MEMORY_BYTES = 1 << 30
-
-_READY = b"ready\n"
-_PR_SET_PDEATHSIG = 1  # of Linux
+#: How long a server waits for its next picture.
+IDLE_SECONDS = 15
 
 
 class TimeLimitError(CompressError):
@@ -146,42 +131,28 @@ def compress_isolated(
         "recipe": asdict(recipe),
         "max_pixels": max_pixels,
         "memory_bytes": BASE_MEMORY_BYTES + BYTES_PER_PIXEL * max_pixels,
+        "seconds": seconds,
         "cpu_seconds": min(seconds, cpu_seconds),
-        "parent": os.getpid(),
+        "bytes": len(data),
     }
-    # Not "-m": the package imports this module, which would then run twice.
-    program = f"import {__name__} as child; child.main()"
-    try:
-        child = subprocess.run(  # noqa: S603 (the command contains nothing of the picture)
-            [sys.executable, "-P", "-X", "faulthandler", "-c", program, json.dumps(task)],
-            input=data,
-            capture_output=True,
-            check=False,
-            env={
-                "PYTHONPATH": os.pathsep.join(sys.path),
-                "OPENBLAS_NUM_THREADS": "1",
-                "MALLOC_ARENA_MAX": "1",
-            },
-            start_new_session=True,  # Ctrl-C stops the worker, which finishes its pictures first
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _crashed(f"took longer than {seconds} s", error.stderr, TimeLimitError) from error
-    if not child.stdout.startswith(_READY):
-        raise RuntimeError(f"The child process did not start: {child.stderr.decode(errors='replace')}")
-    head, _, output = child.stdout.removeprefix(_READY).partition(b"\n")
-    if child.returncode == -signal.SIGXCPU:
-        raise _crashed(f"ended with {child.returncode}", child.stderr, TimeLimitError)
-    if child.returncode or not head:
-        raise _crashed(f"ended with {child.returncode}", child.stderr)
-    answer = json.loads(head)
-    if "code" in answer:
-        raise CompressError(**answer)
-    return _read_answer(answer, output)
+    with _servers.one() as server:
+        ending, answer = server.run(task, data)
+    code, errors = ending["code"], ending["errors"]
+    if code == -signal.SIGALRM:
+        raise _crashed(f"took longer than {seconds} s", errors, TimeLimitError)
+    if code == -signal.SIGXCPU:
+        raise _crashed(f"ended with {code}", errors, TimeLimitError)
+    line, _, output = answer.partition(b"\n")
+    if code or not line:
+        raise _crashed(f"ended with {code}", errors)
+    head = json.loads(line)
+    if "code" in head:
+        raise CompressError(**head)
+    return _read_answer(head, output)
 
 
 def _read_answer(answer: dict[str, Any], data: bytes) -> Compressed:
-    """Return what the child has made, as `main` wrote it."""
+    """Return what the child has made, as it wrote it."""
     made, start = [], 0
     for output in answer["outputs"]:
         info = ImageInfo(**output.pop("output"))
@@ -190,74 +161,90 @@ def _read_answer(answer: dict[str, Any], data: bytes) -> Compressed:
     return Compressed.of(made, ImageInfo(**answer["source"]), animated=answer["animated"])
 
 
-def _crashed(how: str, stderr: bytes | None, kind: type[CompressError] = CompressError) -> CompressError:
+def _crashed(how: str, errors: str, kind: type[CompressError] = CompressError) -> CompressError:
     """Log the end of the child's error output and return the error."""
-    tail = (stderr or b"").decode(errors="replace")[-4000:]
-    logger.warning("The child process of a picture %s: %s", how, tail)
+    logger.warning("The child process of a picture %s: %s", how, errors)
     detail = "The picture crashes the image decoder. Save it again with an image editor and use the new file."
     return kind("crashed", detail)
 
 
-# --- In the child ---
+class _ForkServer:
+    """A process that runs ``fork_server``, for one picture at a time."""
 
-
-def main() -> None:
-    """Compress the picture on stdin as the JSON in the arguments says.
-
-    Write to stdout that the child is ready, then a line of JSON, then the outputs' bytes.
-    """
-    task = json.loads(sys.argv[1])
-    _end_with_parent(task["parent"])
-    _limit_resources(task["memory_bytes"], task["cpu_seconds"])
-    sys.stdout.buffer.write(_READY)
-    sys.stdout.buffer.flush()
-    answer: dict[str, Any]
-    recipe = task["recipe"]
-    renditions = tuple(OutputOptions(**options) for options in recipe.pop("renditions"))
-    try:
-        result = compress(
-            sys.stdin.buffer.read(), Recipe(**recipe, renditions=renditions), max_pixels=task["max_pixels"]
+    def __init__(self) -> None:
+        # Not "-m": the package imports the module, which would then run twice.
+        program = f"from {fork_server.__package__} import fork_server; fork_server.main()"
+        self._process = subprocess.Popen(  # noqa: S603 (the command contains nothing of a picture)
+            [sys.executable, "-P", "-X", "faulthandler", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "OPENBLAS_NUM_THREADS": "1",
+                "MALLOC_ARENA_MAX": "1",
+            },
+            start_new_session=True,  # Ctrl-C stops the worker, which finishes its pictures first
         )
-    except CompressError as error:
-        answer, output = {"code": error.code, "detail": error.detail}, b""
-    else:
-        outputs = [
-            {"extension": made.extension, "output": asdict(made.output), "kept": made.kept}
-            for made in result.outputs
-        ]
-        answer = {"source": asdict(result.source), "animated": result.animated, "outputs": outputs}
-        output = b"".join(made.data for made in result.outputs)
-    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + output)
+
+    def run(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """Return how the child of a picture ended, and its answer.
+
+        Raise RuntimeError if the server has ended, which is not the picture's doing.
+        """
+        assert self._process.stdin and self._process.stdout  # noqa: S101 (for the type checker)
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(task).encode() + b"\n")
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        if not (line := self._process.stdout.readline()):
+            _, errors = self._process.communicate()
+            raise RuntimeError(f"The child process did not start: {errors.decode(errors='replace')}")
+        ending = json.loads(line)
+        return ending, self._process.stdout.read(ending["bytes"])
+
+    def is_running(self) -> bool:
+        """Return False if something has killed the server."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Let the server end, and wait for that."""
+        with self._process:
+            pass
 
 
-def _end_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it has ended, however it ends.
+class _ForkServers:
+    """Servers that wait for their next picture, each for IDLE_SECONDS."""
 
-    That thread waits for this process, so it ends first only if the whole worker does.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended before the call
-            os._exit(1)
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._idle: dict[_ForkServer, Timer] = {}
+
+    @contextmanager
+    def one(self) -> Iterator[_ForkServer]:
+        """Lend a server, and keep it unless the block raises."""
+        server = self._take() or _ForkServer()
+        yield server
+        timer = Timer(IDLE_SECONDS, self._end, [server])
+        timer.daemon = True
+        with self._lock:
+            self._idle[server] = timer
+        timer.start()
+
+    def _take(self) -> _ForkServer | None:
+        with self._lock:
+            while self._idle:
+                server, timer = self._idle.popitem()
+                timer.cancel()
+                if server.is_running():
+                    return server
+        return None
+
+    def _end(self, server: _ForkServer) -> None:
+        with self._lock:
+            is_idle = self._idle.pop(server, None)
+        if is_idle:
+            server.close()
 
 
-def _limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
-    """Limit this process and let others go first. The parent limits the elapsed time."""
-    os.nice(10)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to a whole service, it is meant for the worker
-    _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_CPU, cpu_seconds, kill_after=5)
-    if sys.platform == "linux":  # other systems refuse to limit address space
-        _set_limit(resource.RLIMIT_AS, memory_bytes)
-        with suppress(OSError):  # if the machine runs out of memory, kill this process and not the worker
-            Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _set_limit(kind: int, limit: int, *, kill_after: int = 0) -> None:
-    """Set the limit, and for CPU time also when to kill a process that survives the signal at the limit."""
-    _, hard = resource.getrlimit(kind)
-    limit, most = (
-        (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
-        for wanted in (limit, limit + kill_after)
-    )
-    resource.setrlimit(kind, (limit, most))
+_servers = _ForkServers()

@@ -15,7 +15,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, StorageHandler, default_storage
 
-from processing.storage import s3
 from products.models.files import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -42,6 +41,10 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
+        with suppress(FileNotFoundError):
+            if _has_content(path, content):
+                os.utime(path)  # so that prune keeps it as one that was stored now
+                return name
         temporary = path.with_name(f".{random.getrandbits(64):016x}")
         try:
             with _created(temporary) as file:
@@ -70,6 +73,14 @@ class LocalStorage(FileSystemStorage):
         if name.count("/") == READABLE_KEY_SLASHES:
             with suppress(OSError):  # another file is in it, or it is gone
                 Path(self.path(name)).parent.rmdir()
+
+
+def _has_content(path: Path, content: Any) -> bool:
+    """Return whether a file has this content: that costs less than replacing it. Raises FileNotFoundError."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size != content.size:
+            return False
+        return all(file.read(len(chunk)) == chunk for chunk in content.chunks())
 
 
 def _created(path: Path) -> BinaryIO:
@@ -155,6 +166,8 @@ def require_bucket() -> None:
     bucket = settings.AWS_STORAGE_BUCKET_NAME
     if not bucket:
         return
+    from processing.storage import s3  # noqa: PLC0415  # imports boto3, which is slow
+
     # A separate client: processes that are forked later must not share its connections.
     storage: Any = StorageHandler(settings.STORAGES).create_storage(settings.STORAGES["default"])
     try:

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from django.core.exceptions import RequestDataTooBig
 from django.core.files import File
@@ -17,8 +16,9 @@ from django.db.models.fields.files import FieldFile
 
 logger = logging.getLogger(__name__)
 
-#: Exceptions that Django's storages raise when a disk or S3 fails.
-STORAGE_ERRORS = (OSError, Boto3Error, BotoCoreError, ClientError)
+#: Exceptions that Django's storages raise when a disk or S3 fails. Without those of boto3, which its methods
+#: for file objects do not raise, and which are slow to import.
+STORAGE_ERRORS = (OSError, BotoCoreError, ClientError)
 
 MAX_FILENAME_LENGTH = 255
 #: How a full disk shows in messages of SQLite and PostgreSQL.

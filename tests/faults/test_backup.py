@@ -1,15 +1,17 @@
 """Backup and restore in the middle of a job, as docs/operations.md has them: database first, bucket next."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.support.jobs import watch
-from tests.support.servers import Postgres, Redis, find_program
-from tests.support.stack import QUICK_TO_NOTICE, Cluster, execute, wait_for, with_database
+from tests.support.jobs import make_rows, picture, watch
+from tests.support.origin import Answer, Handler, Origin, Route
+from tests.support.servers import Redis, find_program
+from tests.support.stack import QUICK_TO_NOTICE, Cluster, execute, wait_for
 from tests.support.stores import REAL, Moto, Store
 
 pytestmark = pytest.mark.timeout(900)
@@ -39,68 +41,81 @@ def copy_bucket(account: Store, source: str, target: str) -> None:
         client.copy_object(Bucket=target, Key=key, CopySource={"Bucket": source, "Key": key})
 
 
-class Place:
-    """An installation's database server, queue and bucket, all its own."""
+class Stages:
+    """Routes that answer 40 pictures at once and each further 40 when they are told to."""
 
-    def __init__(self, postgres: Postgres, redis: Redis, account: Store, bucket: str) -> None:
-        self.postgres, self.redis, self.account, self.bucket = postgres, redis, account, bucket
+    PICTURES = 40
 
-    def cluster(self, directory: Path) -> Cluster:
-        directory.mkdir()
-        return Cluster(
-            directory,
-            database_url=self.postgres.url,
-            redis_url=self.redis.url,
-            **QUICK_TO_NOTICE,
-            **self.account.environment(self.bucket),
-        )
+    def __init__(self, count: int) -> None:
+        self._opened = [Event() for _ in range(count)]
+        self.open_next()
+
+    def open_next(self) -> None:
+        next(stage for stage in self._opened if not stage.is_set()).set()
+
+    def __call__(self, number: int) -> Route:
+        def answer(handler: Handler) -> None:
+            self._opened[number // self.PICTURES].wait(120)
+            handler.answer(Answer(picture(number)))
+
+        return answer
 
 
 @pytest.fixture
-def places(account: Store) -> Iterator[list[Place]]:
-    """Folders of the service and of its restored copy."""
-    names = [account.new_bucket(), account.new_bucket()]
-    with Postgres() as one, Redis() as queue, Postgres() as other, Redis() as other_queue:
-        yield [Place(one, queue, account, names[0]), Place(other, other_queue, account, names[1])]
-    for name in names:
-        account.remove(name)
+def place(tmp_path: Path, account: Store) -> Iterator[Callable[..., Cluster]]:
+    """Makes an installation with a database, a bucket and a folder of its own."""
+    buckets = []
+
+    def new(name: str, **options: str) -> Cluster:
+        directory = tmp_path / name
+        directory.mkdir()
+        buckets.append(account.new_bucket())
+        return Cluster(directory, **options, **QUICK_TO_NOTICE, **account.environment(buckets[-1]))
+
+    yield new
+    for bucket in buckets:
+        account.remove(bucket)
 
 
 def test_what_is_restored_goes_on_where_the_backup_was_made(
-    tmp_path: Path, places: list[Place], account: Store, new_job: NewJob
+    place: Callable[..., Cluster], account: Store, own_redis: Redis, new_job: NewJob, origin: Origin
 ) -> None:
-    before, after = places
-    dump = tmp_path / "database.dump"
-    with before.cluster(tmp_path / "before") as cluster:
+    stages = Stages(4)
+    rows = make_rows(origin, stages, pictures=4 * Stages.PICTURES)
+    before, after = place("before"), place("after", redis_url=own_redis.url)
+    dump = before.directory / "database.dump"
+    old_bucket, bucket = (one.environment["AWS_STORAGE_BUCKET_NAME"] for one in (before, after))
+    with before as cluster:
         cluster.manage("create_bucket")
         watch(cluster)
         cluster.run(workers=2)
-        job = new_job(cluster).submit()
-        wait_for(lambda: job.count("status = 'completed'") > 20, "the job is under way")
+        job = new_job(cluster, rows).submit()
+        wait_for(lambda: job.count("status = 'completed'") == 40, "the job is under way")
         url = cluster.environment["DATABASE_URL"]
         subprocess.run([program("pg_dump"), "--format", "custom", "--file", dump, url], check=True)
-        wait_for(lambda: job.count("status = 'completed'") > 40, "the job goes on between dump and copy")
-        account.client().create_bucket(Bucket=after.bucket)
-        copy_bucket(account, before.bucket, after.bucket)
-        secret_key = cluster.environment["SECRET_KEY"]
-    with after.cluster(tmp_path / "after") as cluster:
-        cluster.environment["SECRET_KEY"] = secret_key
-        name = cluster.environment["DATABASE_URL"].rpartition("/")[2]
-        execute(after.postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
-        execute(after.postgres.url, f"CREATE DATABASE {name}")
-        target = with_database(after.postgres.url, name)
+        stages.open_next()
+        wait_for(lambda: job.count("status = 'completed'") == 80, "the job goes on between dump and copy")
+        account.client().create_bucket(Bucket=bucket)
+        copy_bucket(account, old_bucket, bucket)
+        stages.open_next()
+        wait_for(lambda: job.count("status = 'completed'") == 120, "the job goes on after the copy")
+    with after as cluster:
+        cluster.environment["SECRET_KEY"] = before.environment["SECRET_KEY"]
+        server, _, name = cluster.environment["DATABASE_URL"].rpartition("/")
+        execute(f"{server}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
+        execute(f"{server}/postgres", f"CREATE DATABASE {name}")
+        target = f"{server}/{name}"
         subprocess.run([program("pg_restore"), "--no-owner", "--dbname", target, dump], check=True)
         cluster.manage("create_bucket")
         cluster.manage("storage_check")
-        completed = "SELECT count(*) FROM products_image WHERE status = 'completed'"
-        pending = "SELECT count(*) FROM products_image WHERE status = 'pending'"
-        assert cluster.query(completed)[0][0] > 20
-        assert cluster.query(pending)[0][0] > 0, "the dump was made in the middle"
+        counts = "SELECT status, count(*) FROM products_image GROUP BY status ORDER BY status"
+        assert cluster.query(counts) == [("completed", 40), ("pending", 120)], "as when the dump was made"
+        stages.open_next()
         cluster.run(workers=2)
         finished = "SELECT 1 FROM products_request WHERE status = 'completed'"
         wait_for(lambda: cluster.query(finished), "the restored job comes to its end", seconds=600)
-        assert cluster.query(pending) == [(0,)]
+        assert cluster.query(counts) == [("completed", 160)]
         keys = {key for (key,) in cluster.query("SELECT output_key FROM products_image")}
-        assert keys <= set(account.keys(after.bucket)), "every picture is in the restored bucket"
-        picture = account.client().head_object(Bucket=after.bucket, Key=min(keys))
-        assert picture["CacheControl"] == "public, max-age=31536000, immutable"
+        assert keys <= set(account.keys(bucket)), "every picture is in the restored bucket"
+        stored = account.client().head_object(Bucket=bucket, Key=min(keys))
+        assert stored["CacheControl"] == "public, max-age=31536000, immutable"

@@ -56,7 +56,7 @@ def test_silent_hosts_of_one_user_leave_slots_for_the_pictures_of_another(
         silent = job_of("ann", silent_rows, service, origin, stack).submit()
         wait_for(lambda: silent.pending_and_in_hand()[1] >= 24, "silent hosts hold their share")
         good = job_of("bob", rows, service, origin, stack).submit()
-        good.wait_until_finished(seconds=90)
+        good.wait_until_finished(seconds=250)
         assert good.count("status = 'completed'") == PICTURES
         assert silent.pending_and_in_hand()[0] == SILENT_HOSTS
         silent.client.post(f"/api/requests/{silent.id}/cancel/").raise_for_status()

@@ -13,7 +13,6 @@ import pytest
 from tests.support.factories import make_csv
 from tests.support.origin import Answer, Origin
 from tests.support.pictures import photo_jpeg
-from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -25,13 +24,6 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
     with Embedded(tmp_path, **QUICK_TO_NOTICE) as service:
         service.serve()
         yield service
-
-
-@pytest.fixture
-def two_workers(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
-    with Cluster(tmp_path, redis_url=own_redis.url, **QUICK_TO_NOTICE) as cluster:
-        cluster.run(workers=2)
-        yield cluster
 
 
 def slow_catalogue(origin: Origin) -> str:
@@ -87,7 +79,5 @@ def test_embedded_a_run_whose_process_is_killed_is_one_request(embedded: Embedde
     check(embedded, origin, kills=2)
 
 
-def test_in_a_cluster_a_run_whose_worker_is_killed_is_one_request(
-    two_workers: Cluster, origin: Origin
-) -> None:
-    check(two_workers, origin, kills=1)
+def test_in_a_cluster_a_run_whose_worker_is_killed_is_one_request(cluster: Cluster, origin: Origin) -> None:
+    check(cluster, origin, kills=1)

@@ -33,7 +33,7 @@ def test_redis_killed_costs_no_work_and_no_upload(
     with report.fault("Redis killed, and started empty", job):
         cluster_redis.kill()
         wait_for(lambda: problems(cluster) == {"broker"}, "the broker is named")
-        uploaded = submit_without_redis(job.another("?uploaded"), report)
+        uploaded = submit_without_redis(job.another("?uploaded", pictures=200), report)
         cluster_redis.start()
         back_at = datetime.now(UTC)
     wait_for(lambda: problems(cluster) == set(), "all is ready")
@@ -48,8 +48,8 @@ def test_a_silent_redis_costs_no_work_and_no_upload(
     with report.fault("Redis silent for a while", job), ThreadPoolExecutor(1) as thread:
         cluster_redis.pause()
         wait_for(lambda: problems(cluster) == {"broker"}, "the broker is named")
-        uploaded = submit_without_redis(job.another("?uploaded"), report)
-        unanswered = job.another("?unanswered")
+        uploaded = submit_without_redis(job.another("?uploaded", pictures=200), report)
+        unanswered = job.another("?unanswered", pictures=200)
         answer = thread.submit(upload, unanswered.client, unanswered.rows, "b")
         wait_for(lambda: len(cluster.query("SELECT 1 FROM products_request")) == 3, "the row is there")
         cluster.end(cluster.processes[0], signal.SIGKILL)

@@ -1,6 +1,8 @@
 """Each service that a cluster needs is killed or missing: what /readyz, the start and the log say."""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +12,7 @@ import pytest
 
 from tests.faults.conftest import NewJob
 from tests.support.disk import small_disk
-from tests.support.jobs import as_csv
+from tests.support.jobs import Job, as_csv
 from tests.support.origin import Origin
 from tests.support.servers import Postgres, Redis
 from tests.support.stack import Cluster, wait_for
@@ -40,7 +42,7 @@ def cluster(tmp_path: Path, services: dict[str, Service]) -> Iterator[Cluster]:
     assert isinstance(moto, Moto)
     bucket = moto.store.environment("pictures")
     urls = {"database_url": postgres.url, "redis_url": redis.url}
-    with Cluster(tmp_path, **urls, **bucket, LOG_FORMAT="json") as cluster:
+    with Cluster(tmp_path, **urls, **bucket) as cluster:
         cluster.manage("create_bucket")
         yield cluster
 
@@ -88,10 +90,14 @@ def test_a_full_disk_is_not_ready(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_followed_through_the_log_by_its_ids(
-    cluster: Cluster, new_job: NewJob, origin: Origin
+    tmp_path: Path, new_job: NewJob, origin: Origin
 ) -> None:
-    cluster.run(workers=1)
-    job = new_job(cluster, [["1", "Lamp", origin.url("/missing.jpg")]])
+    with Cluster(tmp_path, LOG_FORMAT="json") as cluster:
+        cluster.run(workers=1)
+        assert_followed(cluster, new_job(cluster, [["1", "Lamp", origin.url("/missing.jpg")]]))
+
+
+def assert_followed(cluster: Cluster, job: Job) -> None:
     answer = job.client.post("/api/requests/", files={"file": ("lamps.csv", as_csv(job.rows))})
     batch = answer.json()["id"]
     assert job.client.get(f"/api/requests/{batch}/").status_code == 200
@@ -108,10 +114,14 @@ def test_a_picture_is_followed_through_the_log_by_its_ids(
     assert len(processes) >= 2, "the web process and a worker"
 
 
-@pytest.mark.parametrize("program", ["web", "worker"])
-def test_without_its_bucket_nothing_starts_and_the_reason_is_said(cluster: Cluster, program: str) -> None:
-    cluster.environment["AWS_STORAGE_BUCKET_NAME"] = "missing"
-    process = cluster._start_web() if program == "web" else cluster._start_workers(1)[0]
+def test_without_its_bucket_nothing_starts_and_the_reason_is_said(tmp_path: Path) -> None:
+    with Moto() as moto, Cluster(tmp_path, **moto.store.environment("missing")) as cluster:
+        assert_ends_for_want_of_a_bucket(cluster, cluster.start_web())
+        os.truncate(tmp_path / "log", 0)
+        assert_ends_for_want_of_a_bucket(cluster, *cluster.start_workers(1))
+
+
+def assert_ends_for_want_of_a_bucket(cluster: Cluster, process: subprocess.Popen[bytes]) -> None:
     wait_for(lambda: process.poll() is not None, "it ends")
     assert process.returncode != 0
     assert "AWS_STORAGE_BUCKET_NAME is not an existing bucket" in cluster.log()

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -29,9 +30,9 @@ def assert_no_row_without_its_file(cluster: Cluster) -> None:
         assert Path(cluster.directory, "uploads", source).stat().st_size > 0
 
 
-def retry(job: Job, key: str) -> Job:
+def retry(lost: Job, key: str) -> Job:
     """The job that the upload becomes when it is sent again with its key, to its end."""
-    again = job.another("")
+    again = replace(lost)
     answer = upload(again.client, again.rows, key)
     assert answer.status_code == 201, answer.text
     again.id = answer.json()["id"]
@@ -44,14 +45,15 @@ def test_an_upload_cut_short_by_a_kill_leaves_nothing_and_can_be_repeated(
     cluster: Cluster, new_job: NewJob, report: Report
 ) -> None:
     job = new_job(cluster).submit()
+    lost = job.another("", pictures=200)
     with report.fault("web killed while a file arrives", job):
-        with half_sent(job) as (client, _rest):
+        with half_sent(lost) as (client, _rest):
             job.in_hand()
             cluster.end(cluster.processes[0], signal.SIGKILL)
             assert is_broken(client)
         assert len(cluster.query(REQUESTS)) == 1
         cluster.web()
-    retry(job, "b")
+    retry(lost, "b")
     assert len(cluster.query(REQUESTS)) == 2
     assert_no_row_without_its_file(cluster)
 
@@ -94,13 +96,14 @@ def test_an_upload_killed_between_its_file_and_its_row_can_be_repeated(
 ) -> None:
     """A lock stops the upload when its file is kept and its row is about to be inserted."""
     job = new_job(cluster).submit()
+    lost = job.another("", pictures=200)
     with (
         report.fault("web killed between a file and its row", job),
         ThreadPoolExecutor(1) as thread,
         psycopg.connect(cluster.environment["DATABASE_URL"]) as blocker,
     ):
         blocker.execute("LOCK TABLE products_request IN SHARE MODE")
-        answer = thread.submit(upload, job.client, job.rows, "b")
+        answer = thread.submit(upload, lost.client, lost.rows, "b")
         wait_for(lambda: cluster.query(INSERT_WAITS), "the row is about to be inserted")
         job.in_hand()
         cluster.end(cluster.processes[0], signal.SIGKILL)
@@ -110,7 +113,7 @@ def test_an_upload_killed_between_its_file_and_its_row_can_be_repeated(
         assert len(cluster.query(REQUESTS)) == 1
         assert_no_row_without_its_file(cluster)
         cluster.web()
-    retry(job, "b")
+    retry(lost, "b")
     assert len(cluster.query(REQUESTS)) == 2
     assert_no_row_without_its_file(cluster)
 

@@ -21,8 +21,8 @@ from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, 
 pytestmark = pytest.mark.timeout(900)
 
 OK = Answer(b"thanks")
-ENDPOINTS, EVENTS = 20, 100
-#: 100 events for each endpoint of the one user, in one go; the path of an endpoint's URL is its number.
+ENDPOINTS, EVENTS = 20, 50
+#: Events for each endpoint of the one user, in one go; the path of an endpoint's URL is its number.
 BURST = """
 from processing.webhooks.models import *
 from processing.webhooks.tasks import enqueue_deliveries
@@ -188,15 +188,15 @@ def test_of_twenty_endpoints_one_that_hangs_and_one_that_fails_hold_up_neither_t
     ((seconds,),) = cluster.query(LAST_SERVED)
     figure(
         f"{ENDPOINTS} endpoints with {EVENTS} deliveries each, one hanging and one failing: the other "
-        f"{len(others)} were served after {seconds:.1f} s; 300 pictures took {alone:.1f} s before "
+        f"{len(others)} were served after {seconds:.1f} s; 150 pictures took {alone:.1f} s before "
         f"and {meanwhile:.1f} s meanwhile"
     )
 
 
 def process_pictures(client: httpx.Client, origin: Origin, name: str) -> float:
-    """Upload 300 pictures; how many seconds they took by the service's clock."""
+    """Upload 150 pictures; how many seconds they took by the service's clock."""
     picture = Answer(photo_jpeg(200, 150), delay=0.1)
-    rows = [[str(n), "Lamp", origin.add(f"/{name}/{n}.jpg", picture)] for n in range(300)]
+    rows = [[str(n), "Lamp", origin.add(f"/{name}/{n}.jpg", picture)] for n in range(150)]
     answer = client.post("/api/requests/", files={"file": ("lamps.csv", as_csv(rows))})
     key = answer.raise_for_status().json()["id"]
     state = wait_for(lambda: finished(client, key), "the pictures")

@@ -57,10 +57,13 @@ def process_of(cluster: Cluster, pid: int) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 def cluster_in_real_time(tmp_path: Path, own_redis: Redis) -> Iterator[Cluster]:
-    """A cluster with the times that workers have outside of tests."""
+    """A cluster with the times and the command that workers have outside of tests."""
     with Cluster(tmp_path, redis_url=own_redis.url) as cluster:
         watch(cluster)
-        cluster.run(workers=2)
+        web = cluster.start_web()
+        for _ in range(2):
+            cluster.start("manage.py", "rundramatiq", "--processes", "1", "--queues", "images")
+        cluster.wait_until_all_up(web, workers=2)
         yield cluster
 
 
@@ -104,7 +107,7 @@ def test_two_hundred_pictures_in_flight_survive_a_kill(
     with Cluster(tmp_path, redis_url=own_redis.url, FETCH_PER_HOST="256", **QUICK_TO_NOTICE) as cluster:
         watch(cluster)
         cluster.run(workers=1)
-        job = new_job(cluster, make_rows(origin, held)).submit()
+        job = new_job(cluster, make_rows(origin, held, pictures=400)).submit()
         wait_for(lambda: in_flight >= 200, "200 pictures are in flight")
         with report.fault("a worker killed with 200 pictures in flight", job, done=0, pending=300):
             cluster.end(cluster.processes[-1], signal.SIGKILL)
@@ -133,10 +136,11 @@ def cluster_of_named_workers(tmp_path: Path, own_redis: Redis) -> Iterator[Clust
     """PostgreSQL knows each worker by its place among the processes."""
     with Cluster(tmp_path, redis_url=own_redis.url, **QUICK_TO_NOTICE) as cluster:
         watch(cluster)
-        cluster.web()
+        web = cluster.start_web()
         for name in ("1", "2"):
             cluster.environment["PGAPPNAME"] = name
-            cluster.workers(1)
+            cluster.start_workers(1)
+        cluster.wait_until_all_up(web, workers=2)
         yield cluster
 
 

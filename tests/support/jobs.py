@@ -115,9 +115,9 @@ class Job:
         self.id = answer.json()["id"]
         return self
 
-    def another(self, query: str) -> "Job":
-        """The same pictures under other URLs, not yet submitted."""
-        return replace(self, rows=[[*row[:2], row[2] + query] for row in self.rows], id="")
+    def another(self, query: str, pictures: int = PICTURES) -> "Job":
+        """So many of the same pictures under other URLs, not yet submitted."""
+        return replace(self, rows=[[*row[:2], row[2] + query] for row in self.rows[:pictures]], id="")
 
     def images(self, what: str, where: str = "TRUE") -> list[Any]:
         """Rows of SQL about the Request's Images."""

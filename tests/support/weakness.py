@@ -6,16 +6,19 @@ start, and which gives simplejpeg a weakness for pictures with certain comments.
 
 from pathlib import Path
 
+from pytest import MonkeyPatch
+
+from processing.compress import child_process
 from tests.support.pictures import photo_jpeg
 
 WEAKNESSES = """
-import atexit, ctypes, os, signal, sys, time
+import ctypes, os, signal, sys, time
 import simplejpeg
 
 def segfault(): ctypes.string_at(0)
 def leave(): os._exit(1)
 def leave_quietly(): os._exit(0)
-def leave_after_the_answer(): atexit.register(lambda: (sys.stdout.flush(), os._exit(1)))
+def leave_after_the_answer(): exit = os._exit; os._exit = lambda _code: exit(1)
 def loop():
     while True: pass
 def wait(): time.sleep(3600)
@@ -49,6 +52,16 @@ def make_weak_decoder(directory: Path) -> Path:
     """Fill a new `directory`; processes with it on their PYTHONPATH have the weaknesses."""
     directory.mkdir()
     (directory / "sitecustomize.py").write_text(WEAKNESSES)
+    return directory
+
+
+def weaken_children(monkeypatch: MonkeyPatch, directory: Path) -> Path:
+    """Give child processes of this one a weak decoder in a new `directory`, which is returned.
+
+    This process has loaded its own long ago, and so have servers that wait for their next picture.
+    """
+    monkeypatch.syspath_prepend(make_weak_decoder(directory))
+    monkeypatch.setattr(child_process, "_servers", child_process._ForkServers())
     return directory
 
 

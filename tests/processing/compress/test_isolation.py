@@ -1,7 +1,6 @@
 """Pictures that kill what decodes them, in real child processes."""
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from processing.compress import (
     OutputOptions,
     Recipe,
     TimeLimitError,
+    child_process,
     compress,
     compress_isolated,
 )
@@ -34,17 +34,14 @@ from tests.support.origin import Origin
 from tests.support.parallel import wait_until
 from tests.support.pictures import cmyk_jpeg, palette_png, photo_jpeg, rgba_png, truncated
 from tests.support.stack import Embedded, wait_for
-from tests.support.weakness import make_weak_decoder, touching
+from tests.support.weakness import touching, weaken_children
 
 CAP = 50_000_000
 
 
 @pytest.fixture(autouse=True)
 def weak_decoder(tmp_path: Path, monkeypatch: MonkeyPatch) -> Path:
-    """A decoder with weaknesses for children; this process has loaded its own long ago."""
-    directory = make_weak_decoder(tmp_path / "weak")
-    monkeypatch.syspath_prepend(directory)
-    return directory
+    return weaken_children(monkeypatch, tmp_path / "weak")
 
 
 @pytest.fixture
@@ -106,14 +103,14 @@ def test_a_picture_that_cannot_be_read_is_refused_as_it_would_be_in_this_process
 
 
 def test_a_picture_with_renditions_has_more_time(monkeypatch: MonkeyPatch) -> None:
-    limits = list[tuple[float, int]]()
-    run_child = subprocess.run
+    limits = list[tuple[int, int]]()
+    run = child_process._ForkServer.run
 
-    def note(command: list[str], *, timeout: float, **options: Any) -> Any:
-        limits.append((timeout, json.loads(command[-1])["cpu_seconds"]))
-        return run_child(command, timeout=timeout, **options)
+    def note(server: Any, task: dict[str, Any], data: bytes) -> Any:
+        limits.append((task["seconds"], task["cpu_seconds"]))
+        return run(server, task, data)
 
-    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.setattr(child_process._ForkServer, "run", note)
     isolated(photo_jpeg())
     isolated(photo_jpeg(), Recipe(renditions=(OutputOptions(max_width=50),) * 8))
     # Nine pictures of 50 megapixels to AVIF take 225 seconds of CPU time.
@@ -145,12 +142,12 @@ def test_what_the_child_said_as_it_died_is_logged(caplog: LogCaptureFixture) -> 
 def test_a_picture_that_takes_too_much_processor_time_is_refused_as_crashed(
     monkeypatch: MonkeyPatch, caplog: LogCaptureFixture
 ) -> None:
-    run = subprocess.run
+    run = child_process._ForkServer.run
 
-    def run_without_a_clock(*args: object, timeout: float, **options: object) -> object:
-        return run(*args, timeout=250, **options)  # type: ignore[call-overload]
+    def run_without_a_clock(server: Any, task: dict[str, Any], data: bytes) -> Any:
+        return run(server, task | {"seconds": 250}, data)
 
-    monkeypatch.setattr(subprocess, "run", run_without_a_clock)
+    monkeypatch.setattr(child_process._ForkServer, "run", run_without_a_clock)
     error = refused(touching("loop"), seconds=2)
     assert (type(error), error.code) == (TimeLimitError, "crashed")
     assert "ended with -" in caplog.text
@@ -171,6 +168,50 @@ def test_a_picture_that_takes_too_much_memory_is_refused_as_crashed_and_not_for_
 
 
 # --- What a child is ---
+
+
+def servers() -> list[int]:
+    """The process ids of the servers that wait for their next picture."""
+    return [server._process.pid for server in child_process._servers._idle]
+
+
+def test_pictures_one_after_another_have_children_of_one_server() -> None:
+    expected = compress(photo_jpeg(), Recipe(), max_pixels=CAP)
+    assert isolated(photo_jpeg()) == expected
+    started = servers()
+    assert len(started) == 1
+    assert [refused(touching(name)).code for name in ("segfault", "leave", "hog")] == ["crashed"] * 3
+    assert isolated(photo_jpeg()) == expected
+    assert servers() == started
+
+
+def test_a_server_that_was_killed_is_replaced() -> None:
+    isolated(photo_jpeg())
+    [killed] = servers()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: has_ended(killed))
+    assert isolated(photo_jpeg(40, 30)).output.width == 40
+    assert killed not in servers()
+
+
+def test_a_server_that_is_not_needed_ends(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(child_process, "IDLE_SECONDS", 0.1)
+    with child_process._servers.one() as server:
+        pass
+    wait_until(lambda: server._process.returncode == 0)
+
+
+def test_a_server_without_a_picture_ends_with_a_worker_that_is_killed() -> None:
+    program = (
+        "import os, signal; from processing.compress import Recipe, child_process as child;"
+        "from tests.support.pictures import photo_jpeg;"
+        "child.compress_isolated(photo_jpeg(), Recipe(), max_pixels=10**6);"
+        "print([server._process.pid for server in child._servers._idle][0], flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
+    wait_until(lambda: has_ended(int(done.stdout)))
 
 
 @pytest.mark.parametrize("weakness", ["find_secrets", "find_django", "dump_core", "volunteer"])
@@ -200,17 +241,20 @@ def test_a_child_ends_with_a_worker_that_is_killed(tmp_path: Path, weak_decoder:
     worker = subprocess.Popen(
         [sys.executable, "-c", program, str(picture)], env={**os.environ, "PYTHONPATH": path}
     )
+    started: list[int] = []
     try:
-        wait_until(lambda: any(map(is_limited, children_of(worker.pid))))
-        [child] = children_of(worker.pid)
+        wait_until(lambda: any(map(children_of, children_of(worker.pid))))
+        [server] = children_of(worker.pid)
+        started += [server, *children_of(server)]
     finally:
         worker.kill()
         worker.wait()
     try:
-        wait_until(lambda: has_ended(child))
+        wait_until(lambda: all(map(has_ended, started)))
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        for process in started:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 def children_of(pid: int) -> list[int]:
@@ -219,11 +263,6 @@ def children_of(pid: int) -> list[int]:
         for path in Path(f"/proc/{pid}/task").glob("*/children")
         for child in path.read_text().split()
     ]
-
-
-def is_limited(pid: int) -> bool:
-    """Whether a child has come to its picture."""
-    return Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
 
 
 def has_ended(pid: int) -> bool:

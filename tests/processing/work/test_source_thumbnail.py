@@ -20,7 +20,7 @@ from tests.support.origin import Answer, Handler, Origin
 from tests.support.pages import ingested, settle
 from tests.support.parallel import together, wait_until
 from tests.support.pictures import cut_out, encoded, photo_jpeg, quarters, rotated_jpeg
-from tests.support.weakness import make_weak_decoder, touching
+from tests.support.weakness import touching, weaken_children
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answered
@@ -116,7 +116,7 @@ def test_an_origin_that_drips_is_given_up_soon(
 def test_a_picture_that_kills_what_decodes_it_kills_nothing_of_ours(
     page: Client, ann: User, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(make_weak_decoder(tmp_path / "weak"))
+    weaken_children(monkeypatch, tmp_path / "weak")
     assert is_placeholder(page.get(compared(ann, origin.add("/a.jpg", touching("segfault")))))
 
 
