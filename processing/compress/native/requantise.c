@@ -3,7 +3,8 @@
    The quantised DCT coefficients are read by libjpeg-turbo, divided by the steps of the wanted quality, and
    written with Huffman codes made for this picture, or with the standard ones. Coefficients are replaced by the
    tokens that stand for them in the file, and tokens are then written: for codes of its own those of the whole
-   picture, after their symbols were counted, else those of each row of MCUs. No state is kept between calls, and any number of threads may call at once.
+   picture, after their symbols were counted, else those of each row of MCUs. No state is kept between calls, and
+   any number of threads may call at once.
 
    Section and annex numbers are those of ITU T.81. */
 
