@@ -272,12 +272,15 @@ CACHES: dict[str, Any] = {
 # RedisBroker(url=…) ignores other connection options, so time limits in seconds are part of the URL.
 _limits = urlencode({"socket_connect_timeout": 2, "socket_timeout": 5, "health_check_interval": 30})
 _broker_url = f"{REDIS_URL}{'&' if '?' in str(REDIS_URL) else '?'}{_limits}"
+# Traces are switched on by the standard variables of OpenTelemetry, which its libraries read themselves.
+TRACES = tracing.is_wanted()
 # No Retries and no TimeLimit middleware: actors handle every error and keep their own deadlines.
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "processing.broker.RedisBroker",
     "OPTIONS": {} if EMBEDDED else {"url": _broker_url},
     "MIDDLEWARE": [
         "processing.logs.MessageMiddleware",
+        *(["imageextractor.traces.MessageMiddleware"] if TRACES else []),
         "django_dramatiq.middleware.DbConnectionsMiddleware",
     ],
 }
@@ -409,8 +412,6 @@ if SENTRY_DSN:
         env.refuse(str(error))
 
 # --- Traces ----------------------------------------------------------------------------------------------
-# By the standard variables of OpenTelemetry, which its libraries read themselves.
-TRACES = tracing.is_wanted()
 if TRACES:
     try:
         from imageextractor import traces
@@ -422,6 +423,5 @@ if TRACES:
         )
     except ImproperlyConfigured as error:
         env.refuse(str(error))
-    DRAMATIQ_BROKER["MIDDLEWARE"].insert(1, "imageextractor.traces.MessageMiddleware")
 
 env.check()

@@ -34,7 +34,7 @@ class Consumer(dramatiq_redis._RedisConsumer):
     def __init__(self, broker: Any, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
         self._max_messages = prefetch
-        self._heard = "0"  # the entry of the bell that was seen last
+        self._heard: str | bytes = "0"  # the entry of the bell that was seen last
 
     def __next__(self) -> Any:
         if not self.message_cache and not self.queue_name.endswith(".DQ"):  # delayed ones wait for their time
@@ -74,10 +74,11 @@ class RedisBroker(dramatiq_redis.RedisBroker):
             self.client.xadd(f"{BELL_PREFIX}{enqueued.queue_name}", {"": ""}, maxlen=1, approximate=False)
         return enqueued
 
-    def wait_for_bell(self, queue_name: str, heard: str, seconds: float) -> str:
+    def wait_for_bell(self, queue_name: str, heard: str | bytes, seconds: float) -> str | bytes:
         """Wait, at most so long, until a message comes after the entry `heard`. Return the latest entry."""
         try:
-            found = self.client.xread({f"{BELL_PREFIX}{queue_name}": heard}, block=round(1000 * seconds))
+            found: Any = self.client.xread({f"{BELL_PREFIX}{queue_name}": heard}, block=round(1000 * seconds))
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
-        return found[0][1][-1][0] if found else heard
+        latest: str | bytes = found[0][1][-1][0] if found else heard
+        return latest

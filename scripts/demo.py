@@ -43,7 +43,7 @@ def main() -> int:
     # Nothing of the caller's own, which might lead to a cluster.
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM") if name in os.environ}
     environment = kept | {"DATA_DIR": str(DATA_DIR), "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8"}
-    print(f"\n$ python manage.py extract {shown(catalogue)} -o {shown(result)}\n", flush=True)
+    print(f"\n$ .venv/bin/python manage.py extract {shown(catalogue)} -o {shown(result)}\n", flush=True)
     extract: list[str | Path] = [
         *(sys.executable, ROOT / "manage.py", "extract"),
         *(shown(catalogue), "-o", shown(result)),

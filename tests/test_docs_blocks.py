@@ -64,13 +64,28 @@ NOT_RUN = {
     ("docs/recipes/minio.md", "sh"): "needs MinIO; tests/s3 runs the commands on another store",
     ("docs/recipes/nginx.md", "nginx"): "needs nginx",
     ("docs/recipes/r2.md", "sh"): "needs an account there",
+    ("docs/recipes/traces.md", "sh"): "needs containers",
     ("docs/recipes/systemd.md", "ini"): "needs systemd",
     ("docs/recipes/systemd.md", "sh"): "needs systemd",
     ("docs/upgrading.md", "sh"): "needs containers or Kubernetes",
 }
 #: Programs of others in such blocks.
 OTHERS = {
-    *("aws", "cd", "cp", "curl", "docker", "export", "git", "gpg", "journalctl", "kubectl", "make", "pip"),
+    *(
+        "aws",
+        "cd",
+        "cp",
+        "curl",
+        "docker",
+        "export",
+        "git",
+        "gpg",
+        "grep",
+        "journalctl",
+        "kubectl",
+        "make",
+        "pip",
+    ),
     *("systemctl", "tar"),
 }
 #: After these words of a shell another command begins.

@@ -11,7 +11,8 @@ from processing.work.known_pictures import known_picture_ids
 from products.api.options import SubmissionSerializer
 from products.catalogue import Reading
 from products.models import Request
-from products.pages.upload_forms import DraftForm, OptionsForm, UploadForm
+from products.pages.option_forms import OptionsForm
+from products.pages.upload_forms import DraftForm, UploadForm
 
 READING = set(Reading.__annotations__)
 API = set(SubmissionSerializer().fields) - {"file"}

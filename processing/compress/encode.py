@@ -28,7 +28,6 @@ _SETTINGS: dict[tuple[str, str], dict[str, object]] = {
     ("webp", SMALLEST): {"method": 6},
     ("avif", FAST): {"speed": 9},
     ("png", FAST): {"compress_level": 1},
-    ("png", SMALLEST): {"optimize": True},
 }
 # Pixels. JPEG allows 65,535, but libjpeg stops at 65,500. AVIF allows 65,536, but libavif, and with it most
 # browsers, open no more than 32,768.
@@ -77,6 +76,9 @@ def encode(
     JPEG gets the background, ``#rrggbb`` or white, where the image has transparency.
     """
     image.info.clear()  # Pillow would write the profile and the comment that it finds here
+    if target == "png" and effort == SMALLEST:  # of photographs, fast compression makes the smaller files
+        tries = [_saved(image, target, optimize=True), encode(image, target, quality, FAST)]
+        return min(tries, key=len)
     if target != "jpeg":
         settings = _SETTINGS.get((target, effort), {})
         return _saved(image, target, **settings | ({} if target == "png" else {"quality": quality}))

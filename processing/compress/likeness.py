@@ -94,4 +94,5 @@ def _means(plane: Plane) -> Plane:
     height, width = (side // _STEP * _STEP for side in plane.shape)
     cells = plane[:height, :width].reshape(height // _STEP, _STEP, width // _STEP, _STEP).sum((1, 3))
     total: Plane = cells[1:, 1:] + cells[:-1, 1:] + cells[1:, :-1] + cells[:-1, :-1]
-    return total / (2 * _STEP) ** 2
+    means: Plane = total / np.float32(4 * _STEP * _STEP)
+    return means

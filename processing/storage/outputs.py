@@ -41,6 +41,10 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
+        with suppress(FileNotFoundError):
+            if _has_content(path, content):
+                os.utime(path)  # so that prune keeps it as one that was stored now
+                return name
         temporary = path.with_name(f".{random.getrandbits(64):016x}")
         try:
             with _created(temporary) as file:
@@ -69,6 +73,14 @@ class LocalStorage(FileSystemStorage):
         if name.count("/") == READABLE_KEY_SLASHES:
             with suppress(OSError):  # another file is in it, or it is gone
                 Path(self.path(name)).parent.rmdir()
+
+
+def _has_content(path: Path, content: Any) -> bool:
+    """Return whether a file has this content: that costs less than replacing it. Raises FileNotFoundError."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size != content.size:
+            return False
+        return all(file.read(len(chunk)) == chunk for chunk in content.chunks())
 
 
 def _created(path: Path) -> BinaryIO:

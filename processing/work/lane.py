@@ -59,18 +59,16 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
     """Claim until the deadline or until no Image is due. Return the delay of the next slice, if any."""
     while not pipeline.stopping and (left := deadline - time.monotonic()) > 0:
         with pipeline.claiming(batch, left) as (room, busy):
-            empty = pipeline.empty_claims.pop(batch.pk, None)
+            empty = pipeline.empty_claims.get(batch.pk)
             is_repeated = empty is not None and empty.would_be_repeated(busy)
             images: list[ClaimedImage] = []
             if room and not is_repeated:
-                start, empty = time.monotonic(), None
+                start = time.monotonic()
                 images = claim(batch, pipeline.worker_id, room, busy)
                 if busy and not images:
                     seconds = EMPTY_CLAIM_BACKOFF_FACTOR * (time.monotonic() - start)
                     again_at = time.monotonic() + max(seconds, MIN_EMPTY_CLAIM_SECONDS)
-                    empty = EmptyClaim(frozenset(busy), again_at)
-            if empty:
-                pipeline.empty_claims[batch.pk] = empty
+                    pipeline.empty_claims[batch.pk] = EmptyClaim(frozenset(busy), again_at)
             if images:
                 pipeline.submit(batch, images)
         if room and not images:

@@ -50,6 +50,13 @@ SEED = 24
 #: photographs of 1600 x 1200 pixels that were scaled to 1000 x 750.
 DECODING_SECONDS = 0.006
 ENCODING_SECONDS = {"jpeg": 0.006, "webp": 0.14, "avif": 0.45, "png": 0.12}
+#: How many times as long it takes with another effort than the usual one.
+EFFORT_TIMES = {
+    **{("jpeg", "smallest"): 5.0, ("webp", "fast"): 0.5, ("webp", "smallest"): 2.2, ("avif", "fast"): 0.1},
+    **{("png", "fast"): 0.4, ("png", "smallest"): 1.6},
+}
+#: For choosing the quality of an output.
+AUTO_SECONDS = {"jpeg": 0.004, "webp": 0.08, "avif": 0.26}
 CONTENT_TYPES = {
     **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "avif", "bmp", "tiff")},
     "mpo": "image/jpeg",
@@ -122,7 +129,7 @@ def make_trial(
             pictures = [one.result() for one in tries]
     finally:
         _trials.release()
-    return TrialResult(pictures, *_estimate(pictures, hosts))
+    return TrialResult(pictures, *_estimate(pictures, hosts, recipe_of(batch)))
 
 
 def _chosen(catalogue: Catalogue, sample: int) -> tuple[list[str], Counter[str]]:
@@ -219,29 +226,33 @@ def _too_late() -> FetchError:
     return FetchError("timeout", "The trial ended before this picture was made.", permanent=False)
 
 
-def _estimate(pictures: list[Tried], hosts: Counter[str]) -> tuple[int, int]:
+def _estimate(pictures: list[Tried], hosts: Counter[str], recipe: Recipe) -> tuple[int, int]:
     """Return the bytes of all outputs, and the seconds of a run, if other pictures are like these."""
     total = hosts.total()
     made = [one for one in pictures if one.made]
     if not made:
         return 0, 0
     size = sum(one.output_bytes for one in made) * total // len(pictures)
-    codec = sum(map(_codec_seconds, made)) / len(pictures) * total / (os.cpu_count() or 1)
+    codec = sum(_codec_seconds(one, recipe) for one in made) / len(pictures) * total / (os.cpu_count() or 1)
     fetching = sum(one.fetch_seconds for one in made) / len(made)
     slowest = max(hosts.values()) / settings.FETCH_PER_HOST
     return size, round(max(codec, fetching * max(slowest, total / settings.FETCH_CONCURRENCY), 1))
 
 
-def _codec_seconds(picture: Tried) -> float:
+def _codec_seconds(picture: Tried, recipe: Recipe) -> float:
     """Return about how long one core takes to make a picture; in a child process it was mostly starting."""
     made = picture.made
     if made is None:
         return 0.0
-    encoding = sum(
-        one.output.width * one.output.height * ENCODING_SECONDS.get(one.output.format, 0.1)
-        for one in made.outputs
-    )
-    return (made.source.width * made.source.height * DECODING_SECONDS + encoding) / 1e6
+    seconds = made.source.width * made.source.height / 1e6 * DECODING_SECONDS
+    for options, one in zip(recipe.outputs, made.outputs, strict=True):
+        output = one.output
+        times = EFFORT_TIMES.get((output.format, options.effort), 1)
+        megapixels = output.width * output.height / 1e6
+        seconds += megapixels * ENCODING_SECONDS.get(output.format, 0.1) * times
+        if options.quality == "auto":
+            seconds += AUTO_SECONDS.get(output.format, 0)
+    return seconds
 
 
 @require_safe

@@ -27,7 +27,8 @@ class ProfileAdmin(ReadOnlyAdmin):
     readonly_fields = ["page", "option_list", "columns", "requests"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Profile]:
-        return super().get_queryset(request).annotate(request_count=Count("requests"))
+        profiles: QuerySet[Profile] = super().get_queryset(request)
+        return profiles.annotate(request_count=Count("requests"))
 
     @admin.display(ordering="request_count")
     def requests(self, profile: Profile) -> SafeString | str:

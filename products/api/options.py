@@ -110,7 +110,12 @@ class BackgroundField(serializers.CharField):
 
 
 @extend_schema_field(
-    {"oneOf": [{"type": "integer", "minimum": MIN_QUALITY, "maximum": MAX_QUALITY}, {"enum": [AUTO]}]}
+    {
+        "oneOf": [
+            {"type": "integer", "minimum": MIN_QUALITY, "maximum": MAX_QUALITY},
+            {"type": "string", "enum": [AUTO]},
+        ]
+    }
 )
 class QualityField(serializers.Field["int | str", Any, Any, Any]):
     """A number, or `auto`."""

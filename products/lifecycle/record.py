@@ -191,7 +191,7 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
     return *_values(outcome), None, *(outcome.source or _NO_FACTS)[:4], *(outcome.output or _NO_FACTS)
 
 
-def _rendition_rows(outcome: Outcome) -> Iterator[tuple[str | int, ...]]:
+def _rendition_rows(outcome: Outcome) -> Iterator[tuple[str | int | None, ...]]:
     for one in outcome.renditions:
         yield rendition_id(outcome.id, one.name), outcome.id.hex, one.name, one.key, *one.output
 

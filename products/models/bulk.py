@@ -34,7 +34,7 @@ _READ = (
 _READ_IN_SQLITE = "SELECT {columns} FROM {table} WHERE id IN (SELECT value FROM json_each(%s))"
 
 
-def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
+def insert(like: models.Model, names: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
     """Insert copies of the unsaved `like`, in which the attributes `names` have the values of each row.
 
     Values are in the database's form: ids as 32 hex digits, JSON as text. The primary key is among `names` or

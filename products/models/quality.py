@@ -44,8 +44,10 @@ def parse_quality(value: Any) -> int | str:
     return quality
 
 
-class QualityFormField(forms.CharField):
+class QualityFormField(forms.Field):
     """A quality in a form."""
+
+    widget = forms.TextInput
 
     def to_python(self, value: Any) -> int | str | None:
         if value in self.empty_values:

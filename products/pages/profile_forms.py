@@ -12,7 +12,8 @@ from django.http import QueryDict
 from products.catalogue import Reading
 from products.models import Profile
 from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
-from products.pages.upload_forms import ROLE, OptionsForm, default_of
+from products.pages.option_forms import OptionsForm, default_of
+from products.pages.upload_forms import ROLE
 
 MAX_NAME = 100
 

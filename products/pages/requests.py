@@ -20,8 +20,8 @@ from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Request
 from products.models.ids import parse_uuid
 from products.pages.forms import BulkForm, DetailsForm, RequestSearchForm, RetryForm, describe_problems
+from products.pages.option_forms import OptionsForm
 from products.pages.tabs import tab_context, visible
-from products.pages.upload_forms import OptionsForm
 from products.results.week import BYTES_SAVED
 from products.throttling import LimitReached
 

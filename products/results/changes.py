@@ -219,7 +219,7 @@ def _cells(change: Change) -> list[str]:
 
 
 def _select(
-    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, *parameters: object
+    rows: str, now: State, earlier: State | None, urls: list[str] | None = None, *parameters: Any
 ) -> list[tuple[Any, ...]]:
     """Return the rows that a SELECT with parameters finds in the comparison, of these URLs or of all."""
     of_now, of_earlier = (_condition(state, urls) for state in (now, earlier))

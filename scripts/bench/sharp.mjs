@@ -2,17 +2,20 @@
 //
 //     node sharp.mjs NODE_MODULES OPTIONS SOURCES OUTPUTS
 //
-// OPTIONS are JSON: `jpeg` for the encoder, and `resize` if there is any.
+// OPTIONS are JSON: `jpeg` or `png` for the encoder, and `resize` if there is any.
 import { createRequire } from "node:module";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const [modules, options, sources, outputs] = process.argv.slice(2);
 const sharp = createRequire(`${modules}/`)("sharp");
-const { jpeg, resize } = JSON.parse(options);
+const { jpeg, png, resize } = JSON.parse(options);
 sharp.concurrency(1);
 sharp.cache(false);
 
-const make = (data) => (resize ? sharp(data).resize(resize) : sharp(data)).jpeg(jpeg).toBuffer();
+const make = (data) => {
+  const picture = resize ? sharp(data).resize(resize) : sharp(data);
+  return (jpeg ? picture.jpeg(jpeg) : picture.png(png)).toBuffer();
+};
 const names = readdirSync(sources).sort();
 const files = names.map((name) => readFileSync(`${sources}/${name}`));
 for (const data of files.slice(0, 3)) await make(data);

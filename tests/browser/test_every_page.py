@@ -41,7 +41,10 @@ pytestmark = pytest.mark.usefixtures("names")  # no resolver is asked for the so
 LONG = "a-name-that-goes-on-and-on-without-a-space" * 5
 LONG_URL = f"https://shop.example/{LONG}.jpg"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-COLOURS = {"resultTypes": ["violations"], "runOnly": {"type": "tag", "values": ["cat.color"]}}
+COLOURS = {
+    "resultTypes": ["violations"],
+    "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
+}
 COLUMNS = ("SKU", "Name", "Images")
 ROWS = ((1, "Chair", URL), (LONG, LONG, f"{OTHER_URL} {LONG_URL}"), (3, "Lamp", THIRD_URL))
 

@@ -14,7 +14,7 @@ from tests.imageextractor.test_settings import KEY, run
 from tests.support.factories import JPEG
 from tests.support.origin import Answer, Origin
 from tests.support.servers import redis_database
-from tests.support.stack import Embedded, wait_for
+from tests.support.stack import Cluster, Embedded, wait_for
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -100,14 +100,18 @@ def collector() -> Iterator[Collector]:
         yield Collector(server)
 
 
+def traced(collector: Collector) -> dict[str, str]:
+    """Return the variables by which a service sends its traces."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+
+
 @pytest.mark.needs("the service in a process of its own")
 def test_a_trace_leads_from_the_upload_to_the_steps_of_each_picture(
     tmp_path: Path, collector: Collector, origin: Origin
 ) -> None:
     pictures = [origin.add("/a.jpg", JPEG) + "?signature=hush", origin.url("/missing.jpg")]
     catalogue = 'Serial Number,Product Name,Input Image Urls\n1,Lamp,"{}"\n'.format(", ".join(pictures))
-    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    with Embedded(tmp_path, LOG_FORMAT="json", **traced) as service:
+    with Embedded(tmp_path, LOG_FORMAT="json", **traced(collector)) as service:
         service.serve()
         with service.client() as client:
             answer = client.post(
@@ -148,6 +152,33 @@ def test_a_trace_leads_from_the_upload_to_the_steps_of_each_picture(
     assert b"hush" not in b"".join(collector.bodies())
     assert len(origin.received) == 2
     assert not any("traceparent" in request.headers for request in origin.received)
+
+
+@pytest.mark.needs("PostgreSQL and Redis")
+def test_messages_carry_the_trace_through_redis(tmp_path: Path, collector: Collector, origin: Origin) -> None:
+    catalogue = f"Serial Number,Product Name,Input Image Urls\n1,Lamp,{origin.add('/a.jpg', JPEG)}\n"
+
+    def path() -> list[str]:
+        """Return the names of the spans from a picture's request up to the edge, as far as they are known."""
+        by_id = {span.id: span for span in collector.spans() if span.trace == TRACE}
+        names, span = [], next((span for span in by_id.values() if span.name == "GET"), None)
+        while span:
+            names.append(span.name)
+            last, span = span, by_id.get(span.parent)
+        return names if names and last.parent == PARENT else []
+
+    with Cluster(tmp_path, **traced(collector)) as cluster:
+        cluster.run(workers=1)
+        with cluster.client(headers={"Authorization": f"Token {cluster.token()}"}) as client:
+            client.post(
+                "/upload",
+                files={"file": ("catalogue.csv", catalogue)},
+                headers={"traceparent": f"00-{TRACE}-{PARENT}-01"},
+            ).raise_for_status()
+        assert wait_for(path, "all spans") == ["GET", "fetch", "picture", "work", "POST upload"]
+        (work, *_) = collector.of("work")
+        queries = [span for span in collector.spans() if span.parent == work.id and span.name != "picture"]
+        assert queries
 
 
 @pytest.mark.needs("a process of its own")

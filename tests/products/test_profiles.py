@@ -66,7 +66,11 @@ def test_a_profile_is_made_read_changed_and_deleted(api: Client) -> None:
         ({"name": "a", "options": []}, "options", 'Use a JSON object, such as {"quality": 60}.'),
         ({"name": "a", "options": {"size": 1}}, "options.size", "There is no such option."),
         ({"name": "a", "options": {"profile": "b"}}, "options.profile", "There is no such option."),
-        ({"name": "a", "options": {"quality": 99}}, "options.quality", "Use a whole number from 1 to 95."),
+        (
+            {"name": "a", "options": {"quality": 99}},
+            "options.quality",
+            "Use a whole number from 1 to 95, or auto.",
+        ),
         ({"name": "a", "options": {"fit": "pad"}}, "options.fit", "pad needs both width and height."),
         ({"name": "a", "header": []}, "header", "This list may not be empty."),
         ({"name": "a", "webhook_url": "ftp://a.example"}, "webhook_url", None),

@@ -1,4 +1,4 @@
-/* Calls requantise() with mutated pictures for some time, built with sanitizers that end it at the first error.
+/* Calls requantise_2() with mutated pictures for some time, built with sanitizers that end it at the first error.
 
        harness SECONDS ROUNDS SEED FILE...
 
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-size_t requantise(const uint8_t *data, size_t size, int quality, int has_own_codes, size_t max_pixels,
+size_t requantise_2(const uint8_t *data, size_t size, int quality, int has_own_codes, size_t max_pixels,
                   uint8_t *output, size_t capacity, char *reason);
 
 #define MAX_FILE_BYTES (1 << 20)
@@ -108,7 +108,7 @@ int main(int count, char **arguments)
             return 2;
         memcpy(data, scratch, size);
         int quality = 1 + (int)below(100), has_own_codes = (int)below(2);
-        outputs += requantise(data, size, quality, has_own_codes, MAX_PIXELS, output, capacity, reason) > 0;
+        outputs += requantise_2(data, size, quality, has_own_codes, MAX_PIXELS, output, capacity, reason) > 0;
         free(data);
         free(output);
         free(reason);

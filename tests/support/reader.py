@@ -127,7 +127,8 @@ def similarity(one: Image.Image, other: Image.Image) -> float:
 def _windows(values: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
     """Their means over every window."""
     sums = numpy.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    return (sums[7:, 7:] - sums[:-7, 7:] - sums[7:, :-7] + sums[:-7, :-7]) / 49
+    means: NDArray[numpy.float64] = (sums[7:, 7:] - sums[:-7, 7:] - sums[7:, :-7] + sums[:-7, :-7]) / 49
+    return means
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:

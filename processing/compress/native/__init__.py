@@ -25,7 +25,7 @@ class UnsuitableError(Exception):
 def library() -> Any | None:
     """Return the C function, or None if there is no library that can be loaded."""
     try:
-        function = CDLL(str(LIBRARY)).requantise
+        function = CDLL(str(LIBRARY)).requantise_2
     except (OSError, AttributeError):
         return None
     function.argtypes = (c_char_p, c_size_t, c_int, c_int, c_size_t, c_void_p, c_size_t, c_char_p)

@@ -554,10 +554,12 @@ static void run(struct task *task, const uint8_t *data, size_t size, int quality
 
    Return its size, or 0 if it cannot be done without loss or doubt; `reason`, of JMSG_LENGTH_MAX bytes, then says
    why. Grey pictures and such with colours subsampled 4:2:0 are understood, of `max_pixels` at most. Memory for
-   the coefficients is three bytes for each pixel. */
-__attribute__((visibility("default"))) size_t requantise(const uint8_t *data, size_t size, int quality,
-                                                          int has_own_codes, size_t max_pixels, uint8_t *output,
-                                                          size_t capacity, char *reason)
+   the coefficients is three bytes for each pixel.
+
+   The number in the name changes with the parameters, so that a library that was compiled before is not called. */
+__attribute__((visibility("default"))) size_t requantise_2(const uint8_t *data, size_t size, int quality,
+                                                            int has_own_codes, size_t max_pixels, uint8_t *output,
+                                                            size_t capacity, char *reason)
 {
     struct task task = {.reason = reason, .at = output, .end = output + capacity};
     run(&task, data, size, quality, has_own_codes, max_pixels);

@@ -1,10 +1,13 @@
 """The quality `auto`."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from processing.compress import OutputOptions, Recipe, compress, compress_isolated, likeness
+from processing.compress.encode import encode
 from tests.support import pictures
 from tests.support.pictures import decoded, encoded
 from tests.support.reader import similarity
@@ -36,6 +39,7 @@ def test_the_quality_is_the_lowest_that_is_like_the_source(kind: str, format: st
     source = encoded(image, kind, **({"quality": 97} if kind == "JPEG" else {}))
     result = compress(source, Recipe(quality="auto", format=format), max_pixels=CAP)
     chosen = result.output.quality
+    assert chosen is not None
     assert chosen in likeness.QUALITIES
     assert result.data == compress(source, Recipe(quality=chosen, format=format), max_pixels=CAP).data
     wanted = plane(decoded(source))
@@ -67,9 +71,13 @@ def test_a_white_background_does_not_count() -> None:
 def test_every_size_and_mode_gets_one_within_four_tries(
     size: tuple[int, int], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries = []
-    encode = likeness.encode
-    monkeypatch.setattr(likeness, "encode", lambda *given: tries.append(given) or encode(*given))
+    tries: list[tuple[Any, ...]] = []
+
+    def encode_and_note(*given: Any) -> bytes:
+        tries.append(given)
+        return encode(*given)
+
+    monkeypatch.setattr(likeness, "encode", encode_and_note)
     assert likeness.choose_quality(pictures.photo(*size).convert(mode), "jpeg", "fast") in likeness.QUALITIES
     assert 1 <= len(tries) <= 4
     side = likeness.TILE_PIXELS * likeness.TILES

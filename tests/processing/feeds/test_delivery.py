@@ -32,6 +32,7 @@ from processing.workers.recovery import recover, take_over
 from products import lifecycle
 from products.feeds import deliveries, runs
 from products.feeds.deliveries import set_target
+from products.feeds.latest import latest_result
 from products.feeds.models import STORAGE, Feed, FeedDelivery
 from products.models import Request
 from products.models.files import StorageUnavailable
@@ -140,8 +141,8 @@ def test_the_end_of_a_retry_is_delivered_too(ann: User, origin: Origin) -> None:
 
 def test_a_result_whose_rows_are_being_swept_waits(ann: User, origin: Origin) -> None:
     feed = feed_to(ann, origin.add("/a.csv", OK))
-    run = completed(feed, {PICTURE: JPEG})
-    Request.objects.filter(pk=run.request_id).update(sweep="cancel")
+    completed(feed, {PICTURE: JPEG})
+    Request.objects.update(sweep="cancel")
     delivery = attempt(feed)
     assert delivery.due_at and delivery.due_at > timezone.now() and not delivery.failures
     Request.objects.update(sweep="")
@@ -156,7 +157,7 @@ def test_a_result_that_changes_while_it_is_read_is_read_again(
     run = completed(
         feed, {PICTURE: JPEG, OTHER_URL: "timeout"}, make_csv((1, "Chair", f"{PICTURE} {OTHER_URL}"))
     )
-    read = attempts.latest_result
+    read = latest_result
 
     def changed(batch: Request) -> Iterator[bytes]:
         pieces = read(batch)

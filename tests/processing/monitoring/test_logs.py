@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,6 +139,46 @@ def test_each_http_request_is_a_line_about_what_its_path_names(lines: io.StringI
     assert (api["method"], api["path"], api["status"]) == ("GET", address_of(batch), "200")
     assert int(api["ms"]) >= 0
     assert "request_id" not in home
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"X-Request-ID": "edge-1"}, "edge-1"),
+        ({"X-Request-ID": "edge-1", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, "edge-1"),
+        ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, TRACE),
+        ({"X-Request-ID": "a b\tc"}, "[0-9a-f]{32}"),
+        ({"X-Request-ID": "x" * 129, "traceparent": "00-zz-01"}, "[0-9a-f]{32}"),
+        ({}, "[0-9a-f]{32}"),
+    ],
+)
+def test_the_id_of_an_http_request_is_that_of_the_proxy_or_a_new_one(
+    client: Client, lines: io.StringIO, headers: dict[str, str], expected: str
+) -> None:
+    response = client.get("/login/", headers=headers)
+    (line,) = (line for line in read(lines) if line["logger"] == "access")
+    assert line["http_request_id"] == response["X-Request-ID"]
+    assert re.fullmatch(expected, response["X-Request-ID"])
+
+
+def test_the_id_of_an_http_request_goes_with_its_messages_and_those_that_they_send() -> None:
+    middleware, broker = MessageMiddleware(), dramatiq.get_broker()
+    first, second, other = (work.message("a-request", number) for number in range(3))
+    with about(http_request_id="edge-1"):
+        middleware.before_enqueue(broker, first, None)
+    middleware.before_process_message(broker, first)
+    assert logs.subject()["http_request_id"] == "edge-1"
+    middleware.before_enqueue(broker, second, 1000)
+    middleware.after_process_message(broker, first)
+    middleware.before_process_message(broker, second)
+    assert logs.subject()["http_request_id"] == "edge-1"
+    middleware.after_process_message(broker, second)
+    middleware.before_enqueue(broker, other, None)
+    assert "http_request_id" not in other.options
 
 
 @pytest.mark.django_db

@@ -1,4 +1,5 @@
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,36 @@ def test_a_bucket_that_does_not_answer_is_a_storage_error(monkeypatch: MonkeyPat
     monkeypatch.setattr(type(default_storage), "save", save, raising=False)
     with pytest.raises(StorageError, match="minio:9000"):
         store(b"picture", "jpg")
+
+
+def test_what_is_stored_already_is_kept_and_counts_as_stored_now(media: Path) -> None:
+    path = media / store(b"picture", "jpg")
+    os.utime(path, (1, 1))
+    before = path.stat()
+    store(b"picture", "jpg")
+    after = path.stat()
+    assert after.st_ino == before.st_ino
+    assert after.st_mtime > 1
+
+
+@pytest.mark.parametrize("damaged", [b"pict", b"picturE", b""])
+def test_a_damaged_file_is_replaced(media: Path, damaged: bytes) -> None:
+    path = media / store(b"picture", "jpg")
+    path.write_bytes(damaged)
+    assert media / store(b"picture", "jpg") == path
+    assert path.read_bytes() == b"picture"
+
+
+def test_a_file_that_is_deleted_at_the_same_moment_is_stored_again(
+    media: Path, monkeypatch: MonkeyPatch
+) -> None:
+    path = media / store(b"picture", "jpg")
+
+    def delete_first(*_: object) -> None:
+        path.unlink()
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", delete_first)
+        store(b"picture", "jpg")
+    assert path.read_bytes() == b"picture"

@@ -110,7 +110,7 @@ def test_reading_a_claimed_image_takes_no_query(
     [image] = claimed(batch)
     with django_assert_max_num_queries(0):
         assert image.request_id == batch.pk
-        assert (image.attempts, image.crashes, image.known, image.lane) == (0, 0, None, None)
+        assert (image.attempts, image.crashes, image.known, image.context) == (0, 0, None, None)
 
 
 @pytest.mark.needs("PostgreSQL")

@@ -18,7 +18,7 @@ from processing.work.lane import NextSlice
 from processing.work.pipeline import Pipeline
 from processing.work.tasks import dispatch
 from products import lifecycle
-from products.models import Request
+from products.models import Image, Request
 from tests.processing.conftest import Broker
 from tests.support.batches import JPEG, Gate, chunk, completed, held, ingested, make_urls, settle, submitted
 from tests.support.origin import Origin
@@ -165,7 +165,8 @@ def test_a_lane_does_not_repeat_a_claim_that_found_only_images_of_busy_hosts(
     def claim_and_note(*arguments: Any) -> list[ClaimedImage]:
         images = claim(*arguments)
         *_, busy = arguments
-        if busy and not images:
+        # At the end there is nothing to claim, however often a lane looks.
+        if busy and not images and Image.objects.due().filter(request=batch).exists():
             empty.append(busy)
         return images
 

@@ -477,12 +477,17 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
     assert (batch.images_completed, batch.images_pending) == (4, 6)
 
 
+def test_a_pipeline_without_work_closes_at_once(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1000)  # longer than a test may take
+    Pipeline(uuid.uuid4()).close(2000)
+
+
 def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, gate: Gate) -> None:
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
     start(batch, pipeline)
-    wait_until(lambda: gate.waiting == 1)
-    pipeline.close(1)
+    wait_until(lambda: gate.waiting == 1 and (pipeline._made or completed(batch)))
+    pipeline.close(2)
     assert completed(batch) == 1
     image = batch.images.pending().get()
     assert (image.claimed_by, image.attempts, image.crashes) == (None, 0, 0)

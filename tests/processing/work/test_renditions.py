@@ -10,11 +10,13 @@ from uuid import uuid4
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
+from django.urls import reverse
 from pytest import MonkeyPatch
 from python_calamine import CalamineWorkbook
 
 from processing import loop, measurements
 from processing.compress import compress_here
+from processing.compress.likeness import QUALITIES
 from processing.storage.outputs import StorageError, store
 from processing.work import attempt
 from processing.work.claim import claim
@@ -89,9 +91,35 @@ def test_a_picture_gets_all_outputs_in_one_go(pipeline: Pipeline, origin: Origin
     thumb = image.renditions.get(name="thumb")
     assert answer["renditions"]["thumb"] == {
         "url": f"http://testserver{thumb.path}",
-        **{"bytes": thumb.bytes, "width": 60, "height": 60, "format": "webp"},
+        **{"bytes": thumb.bytes, "width": 60, "height": 60, "format": "webp", "quality": 50},
     }
     assert list(answer["renditions"]) == ["thumb", "zoom"]
+
+
+def test_the_quality_that_was_chosen_is_kept_shown_and_taken_over(
+    pipeline: Pipeline, origin: Origin, made: list[int]
+) -> None:
+    small = {"name": "small", "max_width": 100, "effort": "smallest"}
+    options: dict[str, Any] = {"quality": "auto", "renditions": [small, ZOOM]}
+    url = origin.add("/lamp.jpg", shop(photo_jpeg(300, 200, quality=95)))
+    first, second = run(url, pipeline, **options), run(url, pipeline, **options)
+    assert made == [3], "the second time all were taken over"
+    assert second.unchanged
+    for image in (first, second):
+        assert image.request.options["quality"] == "auto"
+        assert image.output_quality in QUALITIES
+        qualities = dict(image.renditions.values_list("name", "quality"))
+        assert qualities["small"] in QUALITIES
+        assert qualities["zoom"] == 90
+        api = api_of(image.request)
+        (answer,) = api.get(f"/api/requests/{image.request_id}/images/").json()["results"]
+        assert answer["output"]["quality"] == image.output_quality
+        assert answer["renditions"]["small"]["quality"] == qualities["small"]
+        page = api.get(reverse("picture", args=[image.request_id, image.pk])).content.decode()
+        assert f"quality {image.output_quality}" in page
+        assert f"quality {qualities['small']}" in page
+    run(url, pipeline, **options, effort="fast")
+    assert made == [3, 2], "the rendition that has an effort of its own stayed known"
 
 
 def test_results_and_zip_have_renditions_in_the_order_given(pipeline: Pipeline, origin: Origin) -> None:

@@ -16,6 +16,8 @@ from PIL import Image as Pillow
 from pytest_django import Settings
 
 from processing import loop
+from processing.compress import Recipe, compress
+from processing.compress.likeness import QUALITIES
 from processing.work import trial
 from processing.work.byte_budget import ByteBudget
 from processing.work.models import Trial
@@ -86,6 +88,24 @@ def test_pictures_are_made_as_the_options_say_and_nothing_is_submitted(
     assert found["estimate"]["seconds"] >= 1
     assert not Request.objects.exists()
     assert origin.count("/a.jpg") == 1
+
+
+def test_a_trial_says_which_quality_was_chosen_and_knows_what_efforts_take(
+    api: Client, origin: Origin
+) -> None:
+    url = origin.add("/a.jpg", Answer(PHOTO))
+    data = make_csv((1, "Chair", url))
+    (tried,) = post(api, data, quality="auto").json()["pictures"]
+    assert tried["output"]["quality"] in QUALITIES
+    assert "quality" not in tried["source"]
+    seconds = {
+        effort: trial._codec_seconds(
+            trial.Tried(url, compress(PHOTO, Recipe(effort=effort), max_pixels=1_000_000), None),
+            Recipe(effort=effort),
+        )
+        for effort in ("balanced", "smallest")
+    }
+    assert seconds["balanced"] < seconds["smallest"]
 
 
 def test_the_options_of_a_profile_are_tried(api: Client, ann: User, origin: Origin) -> None:

@@ -75,8 +75,9 @@ def test_a_request_without_a_zip_reads_from_no_other() -> None:
 
 def test_nothing_stays_of_a_zip_whose_catalogue_is_refused() -> None:
     before = set(uploads_storage().listdir("")[1])
-    with pytest.raises(CatalogueError):
-        uploaded_request({"shop/chair.jpg": b"x"})
+    file = ContentFile(make_zip({"list.csv": b"nonsense", "chair.jpg": b"x"}).getvalue(), "shop.zip")
+    with pytest.raises(CatalogueError), lifecycle.stored_archive(file) as (catalogue, name):
+        lifecycle.submit(make_user(), catalogue, archive=name)
     assert set(uploads_storage().listdir("")[1]) == before
 
 

@@ -1,7 +1,6 @@
 import logging
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from threading import enumerate as living_threads
@@ -26,7 +25,7 @@ from products.models import Image, Request
 from tests.processing.conftest import Broker, dramatiq_worker
 from tests.support.batches import JPEG, Gate, completed, held, ingested, make_urls, settle, submitted
 from tests.support.origin import Origin
-from tests.support.parallel import wait_until
+from tests.support.parallel import together, wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -368,9 +367,7 @@ def test_a_round_of_recovery_that_failed_is_made_again(monkeypatch: MonkeyPatch)
 def test_what_another_connection_writes_changes_the_version_of_sqlite() -> None:
     version = worker._data_version()
     assert worker._data_version() == version
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(Worker().beat).result(60)
-        thread.submit(connection.close).result(60)
+    together([Worker().beat])
     is_changed = worker._data_version() != version
     assert is_changed == (connection.vendor == "sqlite")
 

@@ -292,7 +292,9 @@ def test_a_request_is_run_again_with_other_options_for_its_owner(boss: Client, a
     batch = settled(ann, PICTURE)
     assert 'name="quality" value="50"' in body(act(boss, "repeat", batch))
     options = {"quality": "70", "format": "webp", "max_width": "800", "confirmed": "yes"}
-    assert "less than or equal to 95" in body(act(boss, "repeat", batch, **options | {"quality": "96"}))
+    assert "Use a whole number from 1 to 95, or auto." in body(
+        act(boss, "repeat", batch, **options | {"quality": "96"})
+    )
     assert "This is a new request with the same file." in body(act(boss, "repeat", batch, **options))
     again = Request.objects.exclude(pk=batch.pk).get()
     assert (again.owner, again.run_by) == (ann, "repeat")

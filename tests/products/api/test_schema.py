@@ -6,6 +6,7 @@ are drawn in every run.
 
 from collections.abc import Iterator
 from typing import Any, cast
+from zlib import crc32
 
 import pytest
 import schemathesis
@@ -13,6 +14,7 @@ from django.contrib.auth.models import User
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -43,7 +45,9 @@ def ann() -> User:
 
 @pytest.fixture
 def token(ann: User) -> str:
-    return ApiToken.objects.issue(ann)
+    key = ApiToken.objects.issue(ann)
+    ApiToken.objects.update(last_used_at=timezone.now())  # so that not every call notes it
+    return key
 
 
 @pytest.fixture
@@ -66,6 +70,16 @@ def in_process(settings: Settings) -> Iterator[None]:
 SCHEMA: dict[str, Any] = cast(Any, SchemaGenerator)().get_schema(public=True)
 calls = schemathesis.openapi.from_dict(SCHEMA)
 calls.app = get_wsgi_application()
+#: Calls that take the body of the POST which makes the object, of up to a thousand boundary values: they are
+#: sent a tenth of them. So is a repetition, which takes the options of a profile.
+LIKE_ANOTHER = {
+    *(
+        f"{method} /api/{name}/{{id}}/"
+        for method in ("PUT", "PATCH")
+        for name in ("profiles", "webhooks", "feeds")
+    ),
+    "POST /api/requests/{id}/repeat/",
+}
 drawn = hypothesis_settings(
     max_examples=5,
     derandomize=True,
@@ -95,9 +109,9 @@ def test_no_call_is_answered_by_what_is_not_declared(
 
 
 def call(case: Case[Any], token: str, tried: set[str], parts: object) -> None:
-    """Make a call, unless one with the same parts was made."""
+    """Make a call, unless one with the same parts was made or others stand for it."""
     key = repr((case.method, parts))
-    if key in tried:
+    if key in tried or (case.operation.label in LIKE_ANOTHER and crc32(key.encode()) % 10):
         return
     with transaction.atomic():  # the next call finds what this one did
         case.call_and_validate(headers={"Authorization": f"Token {token}"}, checks=CHECKS)

@@ -82,7 +82,7 @@ def test_an_upload_with_every_option_is_answered_with_the_request_as_promised(ap
         "options": {
             **{"quality": 80, "format": "webp", "max_width": 800, "max_height": 600, "force": False},
             **dict.fromkeys(("width", "height", "background", "min_width", "min_height")),
-            **{"fit": "inside", "trim": False, "names": "hash", "renditions": []},
+            **{"fit": "inside", "trim": False, "names": "hash", "renditions": [], "effort": "balanced"},
             **{"encoding": "", "columns": {}, "base_url": "", "sheet": "", "strict": True},
         },
         "profile": None,

@@ -213,7 +213,8 @@ def changed_feed(owner: User, count: int = 1) -> Feed:
     before = [PICTURE, OTHER_URL, *(f"{PICTURE}?gone-{number}" for number in range(count))]
     now = [PICTURE, OTHER_URL, *(f"{PICTURE}?new-{number}" for number in range(count))]
     for urls, other in ((before, JPEG), (now, OTHER_JPEG)):
-        outcomes: dict[str, bytes | str] = dict.fromkeys(urls, JPEG) | {OTHER_URL: other}
+        outcomes: dict[str, bytes | str] = dict.fromkeys(urls, JPEG)
+        outcomes[OTHER_URL] = other
         completed(feed, outcomes, make_csv(*((number, "Chair", url) for number, url in enumerate(urls))))
     return feed
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
@@ -141,7 +142,7 @@ def test_uploads_are_counted_before_they_are_read(api: Client, settings: Setting
 def test_the_form_says_that_there_were_too_many_uploads(api: Client, settings: Settings) -> None:
     settings.USER_UPLOADS_PER_MINUTE = 1
     upload(api, make_csv())
-    answer = api.post("/", {})
+    answer = api.post("/", {"file": SimpleUploadedFile("a.csv", make_csv())})
     assert answer.status_code == 429
     assert answer.headers["Retry-After"]
     assert "More than 1 uploads in a minute." in answer.content.decode()

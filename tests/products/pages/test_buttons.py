@@ -110,7 +110,7 @@ def test_a_request_is_run_again_with_other_options(page: Client, ann: User) -> N
     assert (again.quality, again.format, again.max_width, again.run_by) == (60, "webp", 800, "repeat")
     answer = page.post(address("request-repeat", batch), options | {"quality": "96"})
     assert answer.status_code == 400
-    assert "Use a whole number from 1 to 95." in body(answer)
+    assert "Use a whole number from 1 to 95, or auto." in body(answer)
 
 
 def test_running_again_is_limited_like_an_upload(page: Client, ann: User, settings: Settings) -> None:

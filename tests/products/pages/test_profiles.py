@@ -86,7 +86,7 @@ def test_a_profile_is_changed(page: Client, ann: User) -> None:
     assert 'value="60"' in body(page.get(path))
     answer = page.post(path, {**FORM, "quality": "96", "name": "Shop"})
     assert answer.status_code == 400
-    assert "Use a whole number from 1 to 95." in body(answer)
+    assert "Use a whole number from 1 to 95, or auto." in body(answer)
     page.post(path, {**FORM, "quality": "70", "name": "Store", "for_header": "on"})
     profile.refresh_from_db()
     kept = {"columns": {"images": ["Photo"]}, "sheet": "2"}

@@ -1,0 +1,222 @@
+"""The form of the options of an upload, with their fields."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from products.models import Effort, Fit, Format, Names
+from products.models.quality import DEFAULT_QUALITY, QualityFormField
+from products.models.recipes import (
+    MAX_SIDE,
+    MUST_BE_YES_OR_NO,
+    choice_errors,
+    number_errors,
+    parse_background,
+    parse_renditions,
+    recipe_problems,
+)
+
+
+class SideField(forms.IntegerField):
+    """A width or height in pixels, which may be left empty."""
+
+    def __init__(self, label: str, help_text: str) -> None:
+        super().__init__(
+            label=label,
+            min_value=1,
+            max_value=MAX_SIDE,
+            required=False,
+            error_messages=number_errors(1, MAX_SIDE),
+            help_text=help_text,
+        )
+
+
+class RenditionsField(forms.JSONField):
+    """Renditions as JSON text; an empty list for none."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the list of renditions."""
+        try:
+            return parse_renditions(value)
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return the text as it was sent. Django's own method would read it, and fail where it is invalid."""
+        return data
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        return super().prepare_value(value) if value else ""
+
+
+class YesNoInput(forms.CheckboxInput):
+    """A checkbox whose field sees what was sent."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name, False)
+
+
+class YesNoField(forms.BooleanField):
+    """Yes as a browser sends it, or as `true` and `1`; no if it is left out, or as `false` and `0`."""
+
+    widget = YesNoInput
+
+    def to_python(self, value: Any) -> bool:
+        text = str(value or "false").lower()
+        if text in {"on", "true", "1"}:
+            return True
+        if text in {"false", "0"}:
+            return False
+        raise ValidationError(MUST_BE_YES_OR_NO, "invalid")
+
+    def bound_data(self, data: Any, initial: Any) -> bool:
+        """Return whether the checkbox is checked when the form is shown again."""
+        try:
+            return self.to_python(data)
+        except ValidationError:
+            return False
+
+
+class YesNoOrProfileField(forms.ChoiceField):
+    """Yes, no, or None: as in the profile."""
+
+    def __init__(self, field: YesNoField) -> None:
+        choices = [("", "As in the profile"), ("true", "Yes"), ("false", "No")]
+        super().__init__(
+            label=field.label, help_text=field.help_text, required=False, choices=choices, initial=""
+        )
+
+    def clean(self, value: Any) -> bool | None:
+        """Return the answer, which may be sent as `YesNoField` accepts it."""
+        return None if value in self.empty_values else YesNoField(required=False).clean(value)
+
+
+class OptionsForm(forms.Form):
+    """The options of a Request, by the names that `lifecycle.submit` takes."""
+
+    quality = QualityFormField(
+        label="Quality",
+        initial=DEFAULT_QUALITY,
+        help_text="From 1 (smallest files) to 95 (best quality). With auto, each picture gets the lowest at "
+        "which it still looks like its source.",
+    )
+    format = forms.ChoiceField(
+        label="Format",
+        choices=Format.choices,
+        initial=Format.JPEG,
+        error_messages=choice_errors(Format),
+        help_text="File format of the compressed pictures.",
+    )
+    max_width = SideField(
+        "Maximum width", "In pixels. Wider pictures are scaled down. Leave empty for no limit."
+    )
+    max_height = SideField(
+        "Maximum height", "In pixels. Taller pictures are scaled down. Leave empty for no limit."
+    )
+    width = SideField("Width", "In pixels. Use it instead of the maximum width, with a fit.")
+    height = SideField("Height", "In pixels. Use it instead of the maximum height, with a fit.")
+    fit = forms.ChoiceField(
+        label="Fit",
+        choices=Fit.choices,
+        initial=Fit.INSIDE,
+        required=False,
+        error_messages=choice_errors(Fit),
+        help_text="How a picture is brought to this width and height. No picture is enlarged.",
+    )
+    background = forms.CharField(
+        label="Background",
+        required=False,
+        help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
+        "where the format can be, else white.",
+    )
+    effort = forms.ChoiceField(
+        label="Effort",
+        choices=Effort.choices,
+        initial=Effort.BALANCED,
+        required=False,
+        error_messages=choice_errors(Effort),
+        help_text="Smaller files take longer. Pictures look the same.",
+    )
+    trim = YesNoField(
+        label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
+    )
+    min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
+    min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
+    names = forms.ChoiceField(
+        label="File names",
+        choices=Names.choices,
+        initial=Names.HASH,
+        required=False,
+        error_messages=choice_errors(Names),
+        help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
+    )
+    renditions = RenditionsField(
+        label="Renditions",
+        required=False,
+        initial=list,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Further sizes of every picture, as JSON. For example "
+        "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
+    )
+    strict = YesNoField(
+        label="Strict",
+        required=False,
+        help_text="Reject the file if it has any invalid row or cell. Otherwise those are marked as failed.",
+    )
+    force = YesNoField(
+        label="Fetch all pictures again",
+        required=False,
+        help_text="Otherwise pictures that have not changed since your last request are reused.",
+    )
+
+    def clean_fit(self) -> str:
+        fit: str = self.cleaned_data["fit"]
+        return fit or Fit.INSIDE.value
+
+    def clean_effort(self) -> str:
+        effort: str = self.cleaned_data["effort"]
+        return effort or Effort.BALANCED.value
+
+    def clean_names(self) -> str:
+        names: str = self.cleaned_data["names"]
+        return names or Names.HASH.value
+
+    def clean_background(self) -> str:
+        colour: str = self.cleaned_data["background"]
+        try:
+            return parse_background(colour) if colour else ""
+        except ValueError as error:
+            raise ValidationError(str(error), "invalid") from error
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors.keys() & OptionsForm.base_fields.keys():
+            for option, sentence in recipe_problems(self.cleaned_options).items():
+                self.add_error(option, sentence)
+        return data
+
+    @property
+    def options(self) -> list[forms.BoundField]:
+        """The fields of this class, without those of subclasses."""
+        return [self[name] for name in OptionsForm.base_fields]
+
+    @property
+    def cleaned_options(self) -> dict[str, Any]:
+        """The values of `options`."""
+        return {name: self.cleaned_data[name] for name in OptionsForm.base_fields}
+
+    def focus_first_error(self) -> None:
+        """Set the keyboard focus of the page to the first invalid field."""
+        for name in self.fields:
+            if name in self.errors:
+                self.fields[name].widget.attrs["autofocus"] = True
+                return
+
+
+def default_of(field: forms.Field) -> Any:
+    """Return the value of an option that is not chosen."""
+    value = field.initial() if callable(field.initial) else field.initial
+    return value if value is not None or not isinstance(field, forms.BooleanField) else False
