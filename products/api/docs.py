@@ -125,12 +125,14 @@ def groups() -> list[Group]:
 
 def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
     content = operation.get("requestBody", {}).get("content", {})
-    body = _resolved(schema, next(iter(content.values()), {}).get("schema", {}))
+    body = _resolved(schema, _schema_of(content))
     successes = {code: one for code, one in operation["responses"].items() if code.startswith("2")}
     answer = next(iter(successes.values())).get("content", {})
-    answered = _resolved(schema, next(iter(answer.values()), {}).get("schema", {}))
+    answered = _resolved(schema, _schema_of(answer))
     parameters = [
-        Field(one["name"], _kind(one["schema"]), one.get("required", False), one.get("description", ""))
+        Field(
+            one["name"], _kind(one["schema"]), one.get("required", False), _plain(one.get("description", ""))
+        )
         for one in operation.get("parameters", [])
     ]
     sent = dict(_example_fields(schema, body))
@@ -146,14 +148,26 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
         id=slugify(f"{method}-{path.replace('/', '-')}"),
         method=method.upper(),
         path=path,
-        summary=operation["summary"],
-        text=operation.get("description", ""),
+        summary=_plain(operation["summary"]),
+        text=_plain(operation.get("description", "")),
         parameters=parameters,
         body=[*_fields(schema, body)],
         answers=[*_fields(schema, answered)],
         statuses=[*operation["responses"]],
         examples=_examples(sending),
     )
+
+
+def _plain(text: str) -> str:
+    """Return a text without the marks of code that Markdown has."""
+    return text.replace("`", "")
+
+
+def _schema_of(content: Schema) -> Schema:
+    """Return the schema of the first content type of a body or an answer; an empty one if there is none."""
+    for described in content.values():
+        return cast(Schema, described.get("schema", {}))
+    return {}
 
 
 def _resolved(schema: Schema, part: Schema) -> Schema:
@@ -168,7 +182,7 @@ def _fields(schema: Schema, part: Schema) -> Iterator[Field]:
     part = _resolved(schema, part.get("items", part))
     required = part.get("required", [])
     for name, one in part.get("properties", {}).items():
-        yield Field(name, _kind(_resolved(schema, one)), name in required, one.get("description", ""))
+        yield Field(name, _kind(_resolved(schema, one)), name in required, _plain(one.get("description", "")))
 
 
 def _kind(part: Schema) -> str:

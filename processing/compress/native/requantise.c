@@ -3,7 +3,8 @@
    The quantised DCT coefficients are read by libjpeg-turbo, divided by the steps of the wanted quality, and
    written with Huffman codes made for this picture. Two passes over the coefficients do that: the first replaces
    those of each block by the tokens that stand for them in the file, and counts the symbols; the second writes
-   the tokens. With the standard codes, libjpeg-turbo writes the coefficients. No state is kept between calls, and any number of threads may call at once.
+   the tokens. With the standard codes, libjpeg-turbo writes the coefficients. No state is kept between calls, and
+   any number of threads may call at once.
 
    Section and annex numbers are those of ITU T.81. */
 
