@@ -125,10 +125,10 @@ def groups() -> list[Group]:
 
 def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
     content = operation.get("requestBody", {}).get("content", {})
-    body = _resolved(schema, next(iter(content.values()), {}).get("schema", {}))
+    body = _resolved(schema, _schema_of(content))
     successes = {code: one for code, one in operation["responses"].items() if code.startswith("2")}
     answer = next(iter(successes.values())).get("content", {})
-    answered = _resolved(schema, next(iter(answer.values()), {}).get("schema", {}))
+    answered = _resolved(schema, _schema_of(answer))
     parameters = [
         Field(one["name"], _kind(one["schema"]), one.get("required", False), one.get("description", ""))
         for one in operation.get("parameters", [])
@@ -154,6 +154,13 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
         statuses=[*operation["responses"]],
         examples=_examples(sending),
     )
+
+
+def _schema_of(content: Schema) -> Schema:
+    """Return the schema of the first content type of a body or an answer; an empty one if there is none."""
+    for described in content.values():
+        return cast(Schema, described.get("schema", {}))
+    return {}
 
 
 def _resolved(schema: Schema, part: Schema) -> Schema:

@@ -1,6 +1,6 @@
 """The parts of the OpenAPI schema that all calls share: authentication and errors."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from django.conf import settings
 from drf_spectacular import openapi
@@ -66,7 +66,7 @@ class AutoSchema(openapi.AutoSchema):
         method = getattr(self.view, action or self.method.lower(), None)
         text = " ".join((getattr(method, "__doc__", None) or "").split())
         if not text and action in SUMMARIES:
-            noun = self.view.queryset.model._meta.verbose_name
+            noun = cast(Any, self.view).queryset.model._meta.verbose_name
             return SUMMARIES[action].format(noun)
         text = text or " ".join(self.get_description().split())
         return text.partition(". ")[0].rstrip(".")

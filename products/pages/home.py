@@ -130,14 +130,16 @@ def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> N
     if started := [one.filename for one in saved if isinstance(one, Request)]:
         messages.success(request, f"Started {', '.join(started)}.")
     if drafts := [one.filename for one in saved if isinstance(one, Draft)]:
-        messages.success(request, f"Kept as drafts, not started yet: {', '.join(drafts)}.")
+        messages.warning(request, f"Kept as drafts, not started yet: {', '.join(drafts)}.")
 
 
 def _with_all_errors(refused: list[UploadForm]) -> UploadForm:
     """Return the first of several forms with the errors of all files, each with the name of its file."""
     first = refused[0]
     errors = [
-        f"{form.files['file'].name}: {text}" for form in refused for text in form.errors.get("file", [])
+        f"{getattr(form.files['file'], 'name', '')}: {text}"
+        for form in refused
+        for text in form.errors.get("file", [])
     ]
     if errors:
         first.errors["file"].data[:] = [ValidationError(text) for text in errors]

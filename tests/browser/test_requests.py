@@ -111,7 +111,7 @@ def test_a_file_is_dropped_on_the_field_by_the_browser_itself(
     data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         protocol.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
-    expect(site.locator("[type=file]")).not_to_have_js_property("value", "")
+    expect(site.get_by_label("Catalogue")).not_to_have_js_property("value", "")
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("native.csv")
     assert Request.objects.get().filename == "native.csv"

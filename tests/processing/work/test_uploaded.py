@@ -31,8 +31,7 @@ def work(batch: Request, pipeline: Pipeline) -> Request:
 def uploaded_request(files: dict[str, bytes], *rows: tuple[object, ...]) -> Request:
     data = make_zip({"shop/list.csv": make_csv(*rows), **files}).getvalue()
     with lifecycle.stored_archive(ContentFile(data, "shop.zip")) as (file, name):
-        options = {"archive": name, "base_url": ARCHIVE_URL}
-        return lifecycle.submit(make_user(), file, **options)[0]
+        return lifecycle.submit(make_user(), file, archive=name, base_url=ARCHIVE_URL)[0]
 
 
 def test_pictures_of_a_zip_are_compressed_and_a_missing_one_is_named(pipeline: Pipeline) -> None:

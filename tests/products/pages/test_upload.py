@@ -1,7 +1,7 @@
 """The upload form."""
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,9 +13,6 @@ from products.models import Draft, Request
 from tests.products.catalogue.test_picture_archive import make_zip
 from tests.support.factories import OTHER_URL, URL, client_of, ingest, make_csv, make_user
 from tests.support.pages import OPTIONS, address, body, settle, upload
-
-if TYPE_CHECKING:
-    from tests.support.pages import Answer
 
 pytestmark = pytest.mark.django_db
 
@@ -92,7 +89,7 @@ def test_an_upload_without_a_file_is_refused(page: Client) -> None:
 # --- Several files, pasted URLs, the sample ---
 
 
-def upload_files(page: Client, files: dict[str, bytes], **fields: str) -> "Answer":
+def upload_files(page: Client, files: dict[str, bytes], **fields: str) -> Any:
     sent = [SimpleUploadedFile(name, data, "text/csv") for name, data in files.items()]
     return page.post("/", {"file": sent, **OPTIONS, **fields})
 
