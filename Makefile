@@ -61,7 +61,7 @@ hostile: dev
 # Made-up input for ten minutes or SECONDS, shared out among the tests.
 fuzz: dev
 	@$(python) scripts/servers.py -- env FUZZ_SECONDS=$(or $(SECONDS),600) \
-		$(python) -m pytest tests/fuzz --timeout=$(shell expr $(or $(SECONDS),600) + 300) $(ARGS)
+		$(python) -m pytest tests/fuzz --hypothesis-show-statistics --timeout=$(shell expr $(or $(SECONDS),600) + 300) $(ARGS)
 
 check: dev
 	@$(python) -m ruff format --check .

@@ -6,6 +6,7 @@ nothing of it.
 """
 
 import os
+import re
 from contextvars import ContextVar
 from typing import Any
 
@@ -37,6 +38,8 @@ UNTRACED_PATHS = r"/(healthz|readyz|metrics)$"
 FLUSH_MILLISECONDS = 5000
 #: Attributes that have addresses, by the old and the new conventions.
 ADDRESSES = ("url.full", "url.path", "http.url", "http.target")
+#: The link by which the first account is set up. The log has it on purpose.
+_SETUP_PATH = re.compile(r"(?<=/account/setup/)\S+")
 
 _headers = TraceContextTextMapPropagator()
 #: The headers of the trace that the message in hand carries, and its open span.
@@ -76,8 +79,11 @@ def instrument_django() -> None:
 def instrument_transport(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
     """Return a transport that records each request."""
 
-    async def prepare(span: Any, _request: Any) -> None:
+    async def prepare(span: Any, request: Any) -> None:
         _prepare(span)
+        if span.is_recording():  # chats, feeds and receivers of results have their secrets in paths
+            origin = f"{request.url.scheme}://{request.url.netloc.decode()}/"
+            span.set_attributes({name: origin for name in ADDRESSES if name in span.attributes})
 
     return AsyncOpenTelemetryTransport(transport, request_hook=prepare)
 
@@ -88,9 +94,13 @@ def _prepare(span: Any, _request: Any = None) -> None:
         known = span.attributes
         span.set_attributes(tracing.ids())
         hidden = {name: known[name].partition("?")[0] for name in ADDRESSES if name in known}
-        span.set_attributes({name: logs.without_secrets(address) for name, address in hidden.items()})
+        span.set_attributes({name: _without_secrets(address) for name, address in hidden.items()})
         if "url.query" in known:
             span.set_attribute("url.query", "")
+
+
+def _without_secrets(address: str) -> str:
+    return _SETUP_PATH.sub("…", logs.without_secrets(address))
 
 
 class WithinTraces(Sampler):

@@ -55,7 +55,7 @@ def settings_of_all_tests(django_test_environment: None) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def contexts_of_answers() -> Iterator[None]:
     """The `context` of an answer is that of its own template: to copy those of all its widgets takes time."""
-    record = client.store_rendered_templates
+    record = vars(client)["store_rendered_templates"]  # which the stubs do not have
 
     def record_first(store: dict[str, Any], *arguments: Any, **options: Any) -> None:
         if "context" not in store:

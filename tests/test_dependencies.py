@@ -28,3 +28,11 @@ def test_the_audit_is_part_of_ci() -> None:
     assert "run: make audit" in workflow
     script = (ROOT / "scripts" / "audit").read_text(encoding="utf-8")
     assert "pip-audit" in script and "requirements.lock requirements-dev.lock" in script
+
+
+def test_the_lock_with_all_extras_has_the_versions_of_the_others() -> None:
+    pins = {
+        name: set(re.findall(r"^[\w.-]+==\S+", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-extras.lock", "requirements-dev.lock")
+    }
+    assert pins["requirements.lock"] < pins["requirements-extras.lock"] < pins["requirements-dev.lock"]

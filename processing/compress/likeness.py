@@ -92,7 +92,7 @@ def ssim(one: Plane, other: Plane) -> float:
 def _means(plane: Plane) -> Plane:
     """Return the means of all windows."""
     height, width = (side // _STEP * _STEP for side in plane.shape)
-    cells = plane[:height, :width].reshape(height // _STEP, _STEP, width // _STEP, _STEP).sum((1, 3))
-    total: Plane = cells[1:, 1:] + cells[:-1, 1:] + cells[1:, :-1] + cells[:-1, :-1]
-    means: Plane = total / np.float32(4 * _STEP * _STEP)
+    # Pillow adds up the cells in a quarter of the time that numpy takes.
+    cells = np.asarray(Image.fromarray(plane[:height, :width]).reduce(_STEP), np.float32)
+    means: Plane = (cells[1:, 1:] + cells[:-1, 1:] + cells[1:, :-1] + cells[:-1, :-1]) / np.float32(4)
     return means

@@ -36,6 +36,7 @@ PIECE_BYTES = 256 * 1024
 USER_AGENT = "ImageExtractor-Feeds/1.0"
 UNREADABLE_TARGET = "The URL cannot be decrypted, because SECRET_KEY was changed. Enter it again."
 MISSING_SOURCE = "The catalogue of the latest result is missing in storage."
+NO_RESULT = "The feed has no result any more."
 INTERNAL_ERROR = "The result could not be delivered because of an internal error."
 
 
@@ -43,12 +44,13 @@ def deliver(delivery: FeedDelivery) -> None:
     """Deliver the latest result for a claimed delivery once. Every error becomes an outcome."""
     try:
         batch = delivery.feed.latest
-        if batch and batch.sweep and not batch.is_active:  # the rows of a canceled retry are being changed
+        if not batch:
+            deliveries.give_up(delivery, NO_RESULT)
+        elif batch.sweep and not batch.is_active:  # the rows of a canceled retry are being changed
             deliveries.wait(delivery, STORAGE_RETRY_SECONDS)
-            return
-        if batch:
+        else:
             _deliver(delivery, batch)
-        deliveries.succeed(delivery)
+            deliveries.succeed(delivery)
     except ResultChanged:
         deliveries.wait(delivery, 0)
     except FetchError as error:

@@ -41,7 +41,7 @@ class LocalStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         path = Path(self.path(name))
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):  # of another user on a shared volume: replaced
             if _has_content(path, content):
                 os.utime(path)  # so that prune keeps it as one that was stored now
                 return name

@@ -76,10 +76,11 @@ class Attempt:
 
 
 class Made(NamedTuple):
-    """A compressed picture, and the storage keys of its outputs; None if they are not stored yet."""
+    """A compressed picture, and the keys under which its outputs are stored or are to be stored."""
 
     result: Compressed
-    keys: list[str] | None
+    keys: list[str]
+    are_stored: bool
 
 
 class AttemptMaker:
@@ -214,9 +215,9 @@ class AttemptMaker:
         for output in taken.values():
             check_minimum(output.source.width, output.source.height, recipe)
         if missing := [index for index, name in enumerate(names) if name not in taken]:
-            result, keys = await self._compress(image, data, recipe.only(missing))
-            if keys is None:
-                keys = await self._upload(image, result)
+            result, keys, are_stored = await self._compress(image, data, recipe.only(missing))
+            if not are_stored:
+                await self._upload(result, keys)
             stored = self._stored(result, keys)
             outputs |= {names[index]: output for index, output in zip(missing, stored, strict=True)}
             if "" not in taken:  # else the saving was counted when the main output was made
@@ -274,18 +275,14 @@ class AttemptMaker:
                 if timeouts == MAX_TIMEOUTS:
                     raise
 
-    async def _upload(self, image: ClaimedImage, result: Compressed) -> list[str]:
-        """Store all outputs of a picture on S3 and return their keys. Raises StorageError."""
-        keys = []
-        for made in result.outputs:
+    async def _upload(self, result: Compressed, keys: list[str]) -> None:
+        """Store all outputs of a picture on S3. Raises StorageError."""
+        for key, made in zip(keys, result.outputs, strict=True):
             start = time.monotonic()
-            key = output_key(made.data, made.extension, _name(image))
             with tracing.span("store"):
                 if not (self._puts and await self._puts.put(key, made.data)):
                     await _in(self._storage_threads, save, key, made.data)
             measurements.observe_store(time.monotonic() - start)
-            keys.append(key)
-        return keys
 
     def _stored(self, result: Compressed, keys: list[str]) -> list[StoredOutput]:
         """Return the outputs that were stored under these keys."""
@@ -302,12 +299,18 @@ def _still_stored(known: KnownOutputs) -> KnownOutputs:
 
 
 def _make_outputs(image: ClaimedImage, compress: Callable[[], Compressed]) -> Made:
-    """Compress a picture, and store it where that takes no longer than to hand it to another thread."""
+    """Compress a picture, and store it where that takes no longer than to hand it to another thread.
+
+    Hashes of large outputs would hold up the event loop, so their keys are made here, too.
+    """
     start = time.monotonic()
     with tracing.span("compress"):
         result = compress()
     measurements.observe_compress(time.monotonic() - start, result.output.format)
-    return Made(result, _store(image, result) if is_local() else None)
+    if is_local():
+        return Made(result, _store(image, result), are_stored=True)
+    keys = [output_key(made.data, made.extension, _name(image)) for made in result.outputs]
+    return Made(result, keys, are_stored=False)
 
 
 def _store(image: ClaimedImage, result: Compressed) -> list[str]:

@@ -68,7 +68,7 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
                 if busy and not images:
                     seconds = EMPTY_CLAIM_BACKOFF_FACTOR * (time.monotonic() - start)
                     again_at = time.monotonic() + max(seconds, MIN_EMPTY_CLAIM_SECONDS)
-                    pipeline.empty_claims[batch.pk] = EmptyClaim(frozenset(busy), again_at)
+                    pipeline.note_empty_claim(batch.pk, EmptyClaim(frozenset(busy), again_at))
             if images:
                 pipeline.submit(batch, images)
         if room and not images:

@@ -120,6 +120,14 @@ class Pipeline:
             if alone:
                 call(self.slots.end_feeding, batch.pk)
 
+    def note_empty_claim(self, request_id: uuid.UUID, empty: EmptyClaim) -> None:
+        """Remember a claim that found nothing, and forget those that may be repeated by now."""
+        now = time.monotonic()
+        for earlier_id, earlier in list(self.empty_claims.items()):
+            if earlier.again_at < now:
+                self.empty_claims.pop(earlier_id, None)
+        self.empty_claims[request_id] = empty
+
     @contextmanager
     def claiming(self, batch: Request, seconds: float) -> Iterator[Room]:
         """Wait until this lane may claim, at most `seconds`.

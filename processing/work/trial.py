@@ -56,7 +56,7 @@ EFFORT_TIMES = {
     **{("png", "fast"): 0.4, ("png", "smallest"): 1.6},
 }
 #: For choosing the quality of an output.
-AUTO_SECONDS = {"jpeg": 0.004, "webp": 0.08, "avif": 0.26}
+AUTO_SECONDS = {"jpeg": 0.007, "webp": 0.08, "avif": 0.47}
 CONTENT_TYPES = {
     **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "avif", "bmp", "tiff")},
     "mpo": "image/jpeg",

@@ -138,7 +138,9 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
     answer = next(iter(successes.values())).get("content", {})
     answered = _resolved(schema, _schema_of(answer))
     parameters = [
-        Field(one["name"], _kind(one["schema"]), one.get("required", False), one.get("description", ""))
+        Field(
+            one["name"], _kind(one["schema"]), one.get("required", False), _plain(one.get("description", ""))
+        )
         for one in operation.get("parameters", [])
     ]
     sent = dict(_example_fields(schema, path, body))
@@ -154,14 +156,19 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
         id=slugify(f"{method}-{path.replace('/', '-')}"),
         method=method.upper(),
         path=path,
-        summary=operation["summary"],
-        text=operation.get("description", ""),
+        summary=_plain(operation["summary"]),
+        text=_plain(operation.get("description", "")),
         parameters=parameters,
         body=[*_fields(schema, body)],
         answers=[*_fields(schema, answered)],
         statuses=sorted(operation["responses"]),
         examples=_examples(sending),
     )
+
+
+def _plain(text: str) -> str:
+    """Return a text without the marks of code that Markdown has."""
+    return text.replace("`", "")
 
 
 def _schema_of(content: Schema) -> Schema:
@@ -183,7 +190,7 @@ def _fields(schema: Schema, part: Schema) -> Iterator[Field]:
     part = _resolved(schema, part.get("items", part))
     required = part.get("required", [])
     for name, one in part.get("properties", {}).items():
-        yield Field(name, _kind(_resolved(schema, one)), name in required, one.get("description", ""))
+        yield Field(name, _kind(_resolved(schema, one)), name in required, _plain(one.get("description", "")))
 
 
 def _kind(part: Schema) -> str:

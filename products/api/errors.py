@@ -69,6 +69,7 @@ class ExceptionHandler(handler.ExceptionHandler):
             case StorageUnavailable():
                 converted = StorageFailed(exc)
             case ObjectDoesNotExist():  # deleted by another call after this one had found it
+                logger.warning("%s: %s", type(exc).__name__, exc, exc_info=exc)
                 converted = exceptions.NotFound()
             case SuspiciousOperation():  # for example a form with thousands of fields
                 converted = exceptions.ParseError(str(exc))

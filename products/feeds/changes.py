@@ -26,14 +26,14 @@ _AFTER = re.compile(r"([01])-(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class Side:
     """A picture in one of the two runs."""
 
     page: str
     thumbnail: str  # "" without a stored output
 
     @classmethod
-    def of(cls, request_id: UUID, url: str, *, has_output: bool) -> "Version":
+    def of(cls, request_id: UUID, url: str, *, has_output: bool) -> "Side":
         image = Image.id_for(request_id, url)
         return cls(
             reverse("picture", args=[request_id, image]),
@@ -48,8 +48,8 @@ class Pair:
     kind: str
     label: str
     name: str
-    before: Version | None
-    now: Version | None
+    before: Side | None
+    now: Side | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class Comparison:
                 one.kind,
                 str(Kind(one.kind).label),
                 file_name(one.url),
-                None if one.kind == Kind.NEW else Version.of(before, one.url, has_output=one.had_output),
-                None if one.kind == Kind.GONE else Version.of(now, one.url, has_output=one.has_output),
+                None if one.kind == Kind.NEW else Side.of(before, one.url, has_output=one.had_output),
+                None if one.kind == Kind.GONE else Side.of(now, one.url, has_output=one.has_output),
             )
             for one in pictures
         ]

@@ -19,6 +19,9 @@ from products.feeds.models import SECRETS, Feed, FeedDelivery, FeedDeliveryQuery
 from products.feeds.signals import delivery_planned
 
 MAX_ERROR = 500
+#: After so many failures a delivery whose worker has died is not tried again: it may be what kills workers.
+MAX_FAILURES = 10
+MANY_CRASHES = "The process that delivered the result ended each time before it had finished."
 
 
 def set_target(feed: Feed, target: str | None) -> None:
@@ -48,7 +51,7 @@ def claim(feed_id: uuid.UUID, worker_id: uuid.UUID) -> FeedDelivery | None:
     if not waiting.update(claimed_by=worker_id):
         return None
     claimed = FeedDelivery.objects.filter(feed=feed_id, claimed_by=worker_id)
-    return claimed.select_related("feed__owner").first()
+    return claimed.select_related("feed").first()
 
 
 def give_up_turn(feed_id: uuid.UUID) -> None:
@@ -84,6 +87,9 @@ def give_up(delivery: FeedDelivery, error: str) -> None:
 def release(alive: Collection[uuid.UUID]) -> None:
     """Give back the deliveries that workers other than these have claimed: they have died."""
     claimed = FeedDelivery.objects.exclude(claimed_by=None).exclude(claimed_by__in=alive)
+    claimed.filter(failures__gte=MAX_FAILURES - 1).update(
+        due_at=None, claimed_by=None, enqueued_at=None, error=MANY_CRASHES
+    )
     claimed.update(claimed_by=None, enqueued_at=None, failures=F("failures") + 1)
 
 

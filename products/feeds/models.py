@@ -28,7 +28,7 @@ MAX_FEEDS_PER_USER = 100
 #: The target of deliveries to the service's own bucket or disk.
 STORAGE = "storage"
 #: Stands for the query of a target that is shown.
-HIDDEN_QUERY = "…"
+HIDDEN = "…"
 TOO_MANY_FEEDS = f"You have reached the limit of {MAX_FEEDS_PER_USER} feeds. Delete one first."
 
 
@@ -352,9 +352,10 @@ class FeedDelivery(models.Model):
 
 
 def without_secrets(target: str) -> str:
-    """Return a target without name, password and query, in which URLs have their signatures."""
+    """Return a target with HIDDEN for name, password and query, in which URLs have their signatures."""
     if target == STORAGE:
         return target
     parts = urlsplit(target)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, HIDDEN_QUERY if parts.query else "", ""))
+    user, _, host = parts.netloc.rpartition("@")
+    shown = f"{HIDDEN}@{host}" if user else host
+    return urlunsplit((parts.scheme, shown, parts.path, HIDDEN if parts.query else "", ""))

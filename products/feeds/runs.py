@@ -208,10 +208,11 @@ def _reason_to_hold(run: FeedRun, batch: Request) -> str:
     if 2 * batch.products_total <= last.products:
         return f"The file has {batch.products_total:,} rows; the last one had {last.products:,}."
     has_many = batch.images_failed > MAX_FAILED_SHARE * batch.images_total
-    usual = sum(one.images_failed for one in earlier) / len(earlier)
-    if has_many and batch.images_failed > 2 * usual:
-        runs = f"the last {len(earlier)} runs on average" if len(earlier) > 1 else "the last run"
-        return f"{batch.images_failed:,} pictures failed; {round(usual, 1):,.10g} did in {runs}."
+    mean = sum(one.images_failed for one in earlier) / len(earlier)
+    runs = f"the last {len(earlier)} runs on average"
+    for usual, when in ((last.images_failed, "the last run"), (mean, runs)):
+        if has_many and batch.images_failed > 2 * usual:
+            return f"{batch.images_failed:,} pictures failed; {round(usual, 1):,.10g} did in {when}."
     return ""
 
 

@@ -105,7 +105,9 @@ class FeedDataSerializer(serializers.ModelSerializer[Feed]):
         child=serializers.CharField(), source="header_names", help_text="Names of the headers."
     )
     last_run = LastRunSerializer(allow_null=True)
-    deliver_to = serializers.CharField(allow_null=True, help_text="Without name, password and query.")
+    deliver_to = serializers.CharField(
+        allow_null=True, help_text="With … in place of name, password and query."
+    )
     delivered = serializers.SerializerMethodField()
 
     class Meta:

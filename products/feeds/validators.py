@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
-from products.feeds.models import HIDDEN_QUERY, STORAGE
+from products.feeds.models import HIDDEN, STORAGE
 from products.models.validators import validate_http_url
 
 _CREDENTIALS = re.compile(r"(?i)^(https?://)[^/?#@]*@")
@@ -16,8 +16,9 @@ def validate_target(target: str) -> None:
     if target == STORAGE:
         return
     validate_http_url(_CREDENTIALS.sub(r"\1", target))
-    if urlsplit(target).query == HIDDEN_QUERY:
-        message = "The part behind the question mark is not shown again. Enter the whole URL."
+    parts = urlsplit(target)
+    if HIDDEN in (parts.query, parts.username):
+        message = f"What is shown as {HIDDEN} is secret and not shown again. Enter the whole URL."
         raise ValidationError(message, "invalid_url")
 
 

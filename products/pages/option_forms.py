@@ -141,7 +141,7 @@ class OptionsForm(forms.Form):
         initial=Effort.BALANCED,
         required=False,
         error_messages=choice_errors(Effort),
-        help_text="Smaller files take longer. Pictures look the same.",
+        help_text="Smaller files take longer. JPEGs look the same.",
     )
     trim = YesNoField(
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."

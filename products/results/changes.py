@@ -207,7 +207,7 @@ def changes_csv(now: State, earlier: State | None, *, for_excel: bool = False) -
     more = [
         f"{title} ({name})" for name in names for title in ("Output Image Url", "Earlier Output Image Url")
     ]
-    header = ["Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", *more, "Error"]
+    header = ["Change", "Input Image Url", "Output Image Url", "Earlier Output Image Url", "Error", *more]
     for cells in chain([header], (_cells(change) for change in changes(now, earlier))):
         values = [escape_formula(cell) if for_excel else cell for cell in cells]
         yield (",".join(quote_cell(value, ",") for value in values) + "\r\n").encode()
@@ -215,7 +215,7 @@ def changes_csv(now: State, earlier: State | None, *, for_excel: bool = False) -
 
 def _cells(change: Change) -> list[str]:
     *cells, error, renditions = change
-    return [*cells, *chain.from_iterable(renditions.values()), error]
+    return [*cells, error, *chain.from_iterable(renditions.values())]
 
 
 def _select(

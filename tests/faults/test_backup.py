@@ -41,6 +41,10 @@ def copy_bucket(account: Store, source: str, target: str) -> None:
         client.copy_object(Bucket=target, Key=key, CopySource={"Bucket": source, "Key": key})
 
 
+#: No picture that is held back takes too long.
+PATIENT = {"FETCH_TIMEOUT": "600"}
+
+
 class Stages:
     """Routes that answer 40 pictures at once and each further 40 when they are told to."""
 
@@ -55,7 +59,7 @@ class Stages:
 
     def __call__(self, number: int) -> Route:
         def answer(handler: Handler) -> None:
-            self._opened[number // self.PICTURES].wait(120)
+            self._opened[number // self.PICTURES].wait(600)
             handler.answer(Answer(picture(number)))
 
         return answer
@@ -70,7 +74,8 @@ def place(tmp_path: Path, account: Store) -> Iterator[Callable[..., Cluster]]:
         directory = tmp_path / name
         directory.mkdir()
         buckets.append(account.new_bucket())
-        return Cluster(directory, **options, **QUICK_TO_NOTICE, **account.environment(buckets[-1]))
+        environment = QUICK_TO_NOTICE | PATIENT | account.environment(buckets[-1])
+        return Cluster(directory, **options, **environment)
 
     yield new
     for bucket in buckets:
@@ -88,7 +93,7 @@ def test_what_is_restored_goes_on_where_the_backup_was_made(
     with before as cluster:
         cluster.manage("create_bucket")
         watch(cluster)
-        cluster.run(workers=2)
+        cluster.run(workers=1)
         job = new_job(cluster, rows).submit()
         wait_for(lambda: job.count("status = 'completed'") == 40, "the job is under way")
         url = cluster.environment["DATABASE_URL"]
@@ -111,7 +116,7 @@ def test_what_is_restored_goes_on_where_the_backup_was_made(
         counts = "SELECT status, count(*) FROM products_image GROUP BY status ORDER BY status"
         assert cluster.query(counts) == [("completed", 40), ("pending", 120)], "as when the dump was made"
         stages.open_next()
-        cluster.run(workers=2)
+        cluster.run(workers=1)
         finished = "SELECT 1 FROM products_request WHERE status = 'completed'"
         wait_for(lambda: cluster.query(finished), "the restored job comes to its end", seconds=600)
         assert cluster.query(counts) == [("completed", 160)]

@@ -4,7 +4,8 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -24,17 +25,15 @@ FEW = 200
 SOME = range(0, FEW, 20)
 
 
-def fails_at_first(number: int) -> Route:
-    """A route that misbehaves at its first request: by an answer or, for every second picture, a reset."""
+def at_first(misbehave: Callable[[Handler], None], number: int) -> Route:
+    """A route that misbehaves when its picture is asked for the first time."""
     asked = count(1)
 
     def answer(handler: Handler) -> None:
-        if next(asked) > 1:
-            handler.answer(good_answer(number))
-        elif number % 2:
-            reset(handler)
+        if next(asked) == 1:
+            misbehave(handler)
         else:
-            unavailable(handler)
+            handler.answer(good_answer(number))
 
     return answer
 
@@ -88,6 +87,9 @@ def stall(handler: Handler) -> None:
     handler.origin.stopping.wait()
 
 
+FAILURES = {"503 to each first request": unavailable, "connection reset at each first request": reset}
+
+
 def some_stall(number: int) -> Route:
     return stall if number in SOME else good_answer(number)
 
@@ -112,11 +114,13 @@ def test_urls_that_stall_for_ever_fail_and_cost_no_other_picture(
     assert job.count("status = 'failed' AND attempts = 5") == len(timeouts)
 
 
+@pytest.mark.parametrize("name", FAILURES)
 def test_what_fails_at_first_is_tried_again(
-    cluster: Cluster, new_job: NewJob, origin: Origin, report: Report
+    cluster: Cluster, new_job: NewJob, origin: Origin, report: Report, name: str
 ) -> None:
-    job = new_job(cluster, make_rows(origin, fails_at_first, pictures=FEW)).submit()
-    with report.fault("503 or a reset connection at each first request", job, done=1, pending=1):
+    route = partial(at_first, FAILURES[name])
+    job = new_job(cluster, make_rows(origin, route, pictures=FEW)).submit()
+    with report.fault(name, job, done=1, pending=1):
         pass
     assert job.count("attempts < 2") == 0
 

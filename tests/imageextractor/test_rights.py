@@ -296,7 +296,11 @@ def assert_offers_nothing_refused(anns: Anns, shown: str, kind: str, user: User)
 
 
 def test_the_admin_follows_the_same_permissions(anns: Anns, subtests: pytest.Subtests) -> None:
-    rows = {Request: anns.batch, WebhookEndpoint: anns.endpoint, WebhookDelivery: anns.delivery}
+    rows: dict[Any, Any] = {
+        Request: anns.batch,
+        WebhookEndpoint: anns.endpoint,
+        WebhookDelivery: anns.delivery,
+    }
     before = anns.state()
     clients = {kind: (user, client_of(user)) for kind, user in people(anns).items()}
     for model, row in rows.items():

@@ -1,9 +1,10 @@
 /* Change the quality of a JPEG without decoding its pixels.
 
    The quantised DCT coefficients are read by libjpeg-turbo, divided by the steps of the wanted quality, and
-   written with Huffman codes made for this picture, or with the standard ones. Coefficients are replaced by the
-   tokens that stand for them in the file, and tokens are then written: for codes of its own those of the whole
-   picture, after their symbols were counted, else those of each row of MCUs. No state is kept between calls, and any number of threads may call at once.
+   written with Huffman codes made for this picture. Two passes over the coefficients do that: the first replaces
+   those of each block by the tokens that stand for them in the file, and counts the symbols; the second writes
+   the tokens. With the standard codes, libjpeg-turbo writes the coefficients. No state is kept between calls, and
+   any number of threads may call at once.
 
    Section and annex numbers are those of ITU T.81. */
 
@@ -73,14 +74,13 @@ struct task {
     char *reason;
     struct jpeg_progress_mgr progress;
     struct jpeg_decompress_struct source;
-    struct jpeg_compress_struct target; /* only for its tables */
+    struct jpeg_compress_struct target; /* with own codes only for its quantisation tables */
+    struct jpeg_destination_mgr destination;
     struct component components[3];
+    jvirt_barray_ptr *arrays;
     uint64_t zigzag_masks[16][16];
-    JDIMENSION columns, rows; /* of MCUs */
     token_t *tokens, *past_tokens;
     struct huffman dc[2], ac[2];
-    uint64_t pending; /* bits that are still to be written: the lowest `pending_count` of them */
-    unsigned pending_count;
     uint8_t *at, *end;
     size_t written;
 };
@@ -153,12 +153,12 @@ static void read_coefficients(struct task *task, const uint8_t *data, size_t siz
     check_header(task, max_pixels);
     task->progress.progress_monitor = on_progress;
     source->progress = &task->progress;
-    jvirt_barray_ptr *arrays = jpeg_read_coefficients(source);
+    task->arrays = jpeg_read_coefficients(source);
     check_complete(task);
     for (int i = 0; i < source->num_components; i++) {
         struct component *component = &task->components[i];
         component->info = &source->comp_info[i];
-        component->coefficients = arrays[i];
+        component->coefficients = task->arrays[i];
         component->side = source->num_components == 3 && i == 0 ? 2 : 1;
         component->table = i > 0;
         for (int k = 0; k < DCTSIZE2; k++)
@@ -167,7 +167,7 @@ static void read_coefficients(struct task *task, const uint8_t *data, size_t siz
     }
 }
 
-/* --- Tokens --- */
+/* --- First pass: tokens --- */
 
 /* Return the token of a value, and count its symbol. */
 static inline token_t count_token(struct huffman *huffman, unsigned run, int value)
@@ -249,36 +249,31 @@ static token_t *make_tokens(struct task *task, struct component *component, cons
     return token;
 }
 
-/* Append the tokens of the blocks of a row of MCUs in the order of the file. */
-static void tokenise_row(struct task *task, JDIMENSION row)
-{
-    struct component *first = task->components, *past = first + task->source.num_components;
-    JBLOCKARRAY blocks[3];
-    for (struct component *component = first; component < past; component++)
-        blocks[component - first] = task->source.mem->access_virt_barray(
-            (j_common_ptr)&task->source, component->coefficients, row * component->side, component->side, FALSE);
-    for (JDIMENSION column = 0; column < task->columns; column++)
-        for (struct component *component = first; component < past; component++)
-            for (JDIMENSION i = 0; i < component->side * component->side; i++) {
-                JDIMENSION x = column * component->side + i % component->side, y = i / component->side;
-                int is_inside = x < component->info->width_in_blocks &&
-                                row * component->side + y < component->info->height_in_blocks;
-                JBLOCKROW line = blocks[component - first][y];
-                task->past_tokens = make_tokens(task, component, line[x], is_inside, task->past_tokens);
-            }
-}
-
-/* Count the MCUs, and make room for the tokens of so many rows of them; 0 for all. */
-static void make_room(struct task *task, JDIMENSION rows)
+/* Make the tokens of all blocks in the order of the file. */
+static void tokenise(struct task *task)
 {
     struct jpeg_decompress_struct *source = &task->source;
-    struct component *first = task->components;
+    struct component *first = task->components, *past = first + source->num_components;
+    JDIMENSION columns = (first->info->width_in_blocks + first->side - 1) / first->side;
+    JDIMENSION rows = (first->info->height_in_blocks + first->side - 1) / first->side;
     size_t blocks_in_mcu = source->num_components == 3 ? 6 : 1;
-    task->columns = (first->info->width_in_blocks + first->side - 1) / first->side;
-    task->rows = (first->info->height_in_blocks + first->side - 1) / first->side;
-    size_t count = blocks_in_mcu * DCTSIZE2 * task->columns * (rows ? rows : task->rows);
-    task->tokens = task->past_tokens =
-        source->mem->alloc_large((j_common_ptr)source, JPOOL_IMAGE, count * sizeof(token_t));
+    token_t *token = task->tokens = source->mem->alloc_large(
+        (j_common_ptr)source, JPOOL_IMAGE, blocks_in_mcu * columns * rows * DCTSIZE2 * sizeof(token_t));
+    for (JDIMENSION row = 0; row < rows; row++) {
+        JBLOCKARRAY blocks[3];
+        for (struct component *component = first; component < past; component++)
+            blocks[component - first] = source->mem->access_virt_barray(
+                (j_common_ptr)source, component->coefficients, row * component->side, component->side, FALSE);
+        for (JDIMENSION column = 0; column < columns; column++)
+            for (struct component *component = first; component < past; component++)
+                for (JDIMENSION i = 0; i < component->side * component->side; i++) {
+                    JDIMENSION x = column * component->side + i % component->side, y = i / component->side;
+                    int is_inside = x < component->info->width_in_blocks &&
+                                    row * component->side + y < component->info->height_in_blocks;
+                    token = make_tokens(task, component, blocks[component - first][y][x], is_inside, token);
+                }
+    }
+    task->past_tokens = token;
 }
 
 /* --- Huffman codes --- */
@@ -326,11 +321,11 @@ static void count_lengths(const struct huffman *huffman, const int *sorted, int 
     }
 }
 
-/* Choose the symbols and the lengths of their codes by the counts. */
-static void optimise(struct huffman *huffman)
+static void make_codes(struct huffman *huffman)
 {
     int sorted[RESERVED + 1], lengths[RESERVED + 1] = {0};
-    int count = sort_symbols(huffman, sorted), length;
+    int count = sort_symbols(huffman, sorted), length, next = 0;
+    uint32_t bits = 0;
     count_lengths(huffman, sorted, count, lengths);
     for (length = RESERVED; length > MAX_CODE_BITS; length--)
         while (lengths[length]) { /* figure K.3: two leaves move up, and one down beside one of them */
@@ -345,36 +340,19 @@ static void optimise(struct huffman *huffman)
     while (!lengths[length])
         length--;
     lengths[length]--; /* the reserved symbol has the longest code */
-    for (length = 1; length <= MAX_CODE_BITS; length++)
+    for (length = 1; length <= MAX_CODE_BITS; length++, bits <<= 1) {
         huffman->lengths[length] = (uint8_t)lengths[length];
-    huffman->symbol_count = count - 1;
-    for (int i = 0; i < huffman->symbol_count; i++)
-        huffman->symbols[i] = (uint8_t)sorted[count - 1 - i];
-}
-
-/* Take the symbols and lengths of a table of libjpeg. */
-static void copy_table(struct huffman *huffman, const JHUFF_TBL *table)
-{
-    memcpy(huffman->lengths, table->bits, sizeof huffman->lengths);
-    memcpy(huffman->symbols, table->huffval, sizeof huffman->symbols);
-    huffman->symbol_count = 0;
-    for (int length = 1; length <= MAX_CODE_BITS; length++)
-        huffman->symbol_count += huffman->lengths[length];
-}
-
-/* Make the codes of these lengths (section C.2). */
-static void make_codes(struct huffman *huffman)
-{
-    int next = 0;
-    uint32_t bits = 0;
-    for (uint32_t length = 1; length <= MAX_CODE_BITS; length++, bits <<= 1)
-        for (int i = 0; i < huffman->lengths[length]; i++) {
-            uint32_t symbol = huffman->symbols[next++], extra = symbol & 15;
-            huffman->codes[symbol] = (struct code){bits++ << extra, length + extra};
+        for (int i = 0; i < lengths[length]; i++) {
+            int symbol = sorted[count - 1 - next];
+            huffman->symbols[next++] = (uint8_t)symbol;
+            huffman->codes[symbol] =
+                (struct code){bits++ << (symbol & 15), (uint32_t)(length + (symbol & 15))};
         }
+    }
+    huffman->symbol_count = next;
 }
 
-/* --- The file --- */
+/* --- Second pass: the file --- */
 
 static void put_bytes(struct task *task, const void *bytes, size_t count)
 {
@@ -439,92 +417,137 @@ static void put_header(struct task *task)
     put_bytes(task, "\0\x3f\0", 3);
 }
 
+/* Bits that are still to be written: the lowest `count` of them. */
+struct pending {
+    uint64_t bits;
+    unsigned count;
+};
+
 /* Write the bits that fill bytes, with a zero after each byte of ones (section B.1.1.5). */
-static void put_pending(struct task *task)
+static void put_pending(struct task *task, struct pending *pending)
 {
     if (task->end - task->at < 16)
         give_up(task, "larger than the space for it");
-    while (task->pending_count >= 8) {
-        uint8_t byte = (uint8_t)(task->pending >> (task->pending_count -= 8));
+    while (pending->count >= 8) {
+        uint8_t byte = (uint8_t)(pending->bits >> (pending->count -= 8));
         *task->at++ = byte;
         if (byte == 0xFF)
             *task->at++ = 0;
     }
 }
 
-static inline void put_token(struct task *task, const struct huffman *huffman, token_t token)
+static inline void put_token(struct task *task, struct pending *pending, const struct huffman *huffman, token_t token)
 {
     struct code code = huffman->codes[token >> 16];
-    task->pending = task->pending << code.length | code.bits | (token & 0xFFFF);
-    task->pending_count += code.length;
-    if (task->pending_count >= 32)
-        put_pending(task);
+    pending->bits = pending->bits << code.length | code.bits | (token & 0xFFFF);
+    pending->count += code.length;
+    if (pending->count >= 32)
+        put_pending(task, pending);
 }
 
-/* Write the tokens that were made, and make room for others. */
-static void put_tokens(struct task *task)
+static void put_scan(struct task *task)
 {
+    struct pending pending = {0, 0};
     const token_t *token = task->tokens;
     for (unsigned block = 0; token < task->past_tokens; block++) {
         int table = task->source.num_components == 3 && block % 6 >= 4;
         const struct huffman *ac = &task->ac[table];
-        put_token(task, &task->dc[table], *token++);
+        put_token(task, &pending, &task->dc[table], *token++);
         for (unsigned k = 1; k < DCTSIZE2; k += (*token++ >> 20) + 1) {
-            put_token(task, ac, *token);
+            put_token(task, &pending, ac, *token);
             if (*token == END_OF_BLOCK) {
                 token++;
                 break;
             }
         }
     }
-    task->past_tokens = task->tokens;
+    pending.bits = pending.bits << 7 | 0x7F; /* fills up the last byte with ones */
+    pending.count += 7;
+    put_pending(task, &pending);
+}
+
+/* --- The file with standard codes, by libjpeg --- */
+
+static void start_output(j_compress_ptr target)
+{
+    struct task *task = (struct task *)target->err;
+    if (task->at == task->end) /* libjpeg writes a byte before it counts */
+        give_up(task, "larger than the space for it");
+    task->destination.next_output_byte = task->at;
+    task->destination.free_in_buffer = (size_t)(task->end - task->at);
+}
+
+static boolean grow_output(j_compress_ptr target)
+{
+    give_up((struct task *)target->err, "larger than the space for it");
+    return FALSE;
+}
+
+static void end_output(j_compress_ptr target)
+{
+    (void)target;
+}
+
+/* Requantise all blocks of a component. libjpeg-turbo, which does not check their range, writes them. */
+static void requantise_in_place(struct task *task, const struct component *component)
+{
+    struct jpeg_decompress_struct *source = &task->source;
+    for (JDIMENSION row = 0; row < component->info->height_in_blocks; row++) {
+        JBLOCKARRAY blocks =
+            source->mem->access_virt_barray((j_common_ptr)source, component->coefficients, row, 1, TRUE);
+        uint32_t range = 0;
+        for (JDIMENSION x = 0; x < component->info->width_in_blocks; x++) {
+            JCOEF *block = blocks[0][x];
+            for (int k = 0; k < DCTSIZE2; k++) {
+                union {
+                    float number;
+                    uint32_t bits;
+                } sum = {block[k] * component->ratios[k] + ROUNDING};
+                sum.bits -= ROUNDING_BITS;
+                range |= sum.bits + MAX_AC + 1;
+                block[k] = (JCOEF)sum.bits;
+            }
+        }
+        if (range > 2 * MAX_AC + 1)
+            give_up(task, "a coefficient out of range");
+    }
+}
+
+static void write_with_standard_codes(struct task *task, int quality)
+{
+    struct jpeg_compress_struct *target = &task->target;
+    for (int i = 0; i < task->source.num_components; i++)
+        requantise_in_place(task, &task->components[i]);
+    jpeg_copy_critical_parameters(&task->source, target);
+    jpeg_set_quality(target, quality, TRUE);
+    for (int i = 0; i < target->num_components; i++) {
+        target->comp_info[i].component_id = i + 1;
+        target->comp_info[i].quant_tbl_no = i > 0;
+    }
+    target->density_unit = 0;
+    target->X_density = target->Y_density = 1;
+    task->destination.init_destination = start_output;
+    task->destination.empty_output_buffer = grow_output;
+    task->destination.term_destination = end_output;
+    target->dest = &task->destination;
+    jpeg_write_coefficients(target, task->arrays);
+    jpeg_finish_compress(target);
+    task->written = (size_t)(task->destination.next_output_byte - task->at);
 }
 
 /* --- All of it --- */
 
-static void put_scan_with_own_codes(struct task *task, int tables)
-{
-    make_room(task, 0);
-    for (JDIMENSION row = 0; row < task->rows; row++)
-        tokenise_row(task, row);
-    for (int table = 0; table < tables; table++) {
-        optimise(&task->dc[table]);
-        optimise(&task->ac[table]);
-        make_codes(&task->dc[table]);
-        make_codes(&task->ac[table]);
-    }
-    put_header(task);
-    put_tokens(task);
-}
-
-static void put_scan_with_standard_codes(struct task *task, int tables)
-{
-    for (int table = 0; table < tables; table++) {
-        copy_table(&task->dc[table], task->target.dc_huff_tbl_ptrs[table]);
-        copy_table(&task->ac[table], task->target.ac_huff_tbl_ptrs[table]);
-        make_codes(&task->dc[table]);
-        make_codes(&task->ac[table]);
-    }
-    put_header(task);
-    make_room(task, 1);
-    for (JDIMENSION row = 0; row < task->rows; row++) {
-        tokenise_row(task, row);
-        put_tokens(task);
-    }
-}
-
-static void write_file(struct task *task, int has_own_codes)
+static void write_file(struct task *task)
 {
     uint8_t *start = task->at;
-    int tables = task->source.num_components > 1 ? 2 : 1;
     fill_zigzag_masks(task);
-    if (has_own_codes)
-        put_scan_with_own_codes(task, tables);
-    else
-        put_scan_with_standard_codes(task, tables);
-    task->pending = task->pending << 7 | 0x7F; /* fills up the last byte with ones */
-    task->pending_count += 7;
-    put_pending(task);
+    tokenise(task);
+    for (int table = 0; table < (task->source.num_components > 1 ? 2 : 1); table++) {
+        make_codes(&task->dc[table]);
+        make_codes(&task->ac[table]);
+    }
+    put_header(task);
+    put_scan(task);
     put_bytes(task, "\xff\xd9", 2);
     task->written = (size_t)(task->at - start);
 }
@@ -538,12 +561,12 @@ static void run(struct task *task, const uint8_t *data, size_t size, int quality
     if (!setjmp(task->give_up)) {
         jpeg_create_decompress(&task->source);
         jpeg_create_compress(&task->target);
-        task->target.in_color_space = JCS_YCbCr;
-        task->target.input_components = 3;
-        jpeg_set_defaults(&task->target);
         jpeg_set_quality(&task->target, quality, TRUE);
         read_coefficients(task, data, size, max_pixels);
-        write_file(task, has_own_codes);
+        if (has_own_codes)
+            write_file(task);
+        else
+            write_with_standard_codes(task, quality);
     }
     jpeg_destroy_decompress(&task->source);
     jpeg_destroy_compress(&task->target);

@@ -56,7 +56,7 @@ function showButton() {
  * @param {State} state
  */
 function notify(title, state) {
-  const notification = new Notification(`${title} – ${state.status.replaceAll("_", " ")}`, { body: state.text });
+  const notification = new Notification(`${title} – ${words(state.status)}`, { body: state.text });
   notification.addEventListener("click", () => { window.focus(); notification.close(); });
 }
 

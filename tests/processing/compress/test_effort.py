@@ -93,6 +93,17 @@ def test_standard_codes_have_every_symbol(mode: str, size: tuple[int, int], qual
 
 
 @pytest.mark.needs("requantise.so")
+def test_standard_codes_go_with_the_tables_of_the_other_path() -> None:
+    source = bytearray(encoded(pictures.photo(64, 48), "JPEG", quality=90, dpi=(300, 300), progressive=True))
+    frame = source.index(b"\xff\xc2")
+    for component in range(3):  # all have the first quantisation table, and identifiers of their own
+        source[frame + 12 + 3 * component] = 0
+    plain, own = (requantise(bytes(source), 50, CAP, has_own_codes=own) for own in (False, True))
+    assert decoded(plain).tobytes() == decoded(own).tobytes()
+    assert decoded(plain).info == decoded(own).info
+
+
+@pytest.mark.needs("requantise.so")
 def test_standard_codes_of_noise_need_more_room_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = Image.effect_noise((256, 256), 200)
     source = encoded(noise, "JPEG", quality=5)

@@ -23,7 +23,7 @@ from pytest_django import Settings
 
 from processing.feeds import delivery as attempts
 from processing.feeds import tasks
-from processing.feeds.delivery import deliver, result_key
+from processing.feeds.delivery import NO_RESULT, deliver, result_key
 from processing.webhooks.delivery_queue import RETRY_DELAYS_SECONDS
 from processing.work.pipeline import Pipeline
 from processing.workers.models import Worker
@@ -308,6 +308,26 @@ def test_the_delivery_of_a_dead_worker_is_made_again(ann: User, origin: Origin, 
     assert deliveries.claim(feed.pk, worker.pk)
     take_over()
     assert FeedDelivery.objects.get().claimed_by is None
+
+
+def test_a_delivery_that_ends_each_worker_is_given_up(ann: User, origin: Origin, broker: Broker) -> None:
+    feed = feed_to(ann, origin.add("/a.csv", OK))
+    completed(feed, {PICTURE: JPEG})
+    for _ in range(deliveries.MAX_FAILURES):
+        assert deliveries.claim(feed.pk, uuid.uuid4())
+        recover()
+    delivery = FeedDelivery.objects.get()
+    assert (delivery.due_at, delivery.claimed_by) == (None, None)
+    assert delivery.error == deliveries.MANY_CRASHES
+
+
+def test_a_result_that_is_gone_is_not_called_delivered(ann: User, origin: Origin) -> None:
+    feed = feed_to(ann, origin.add("/a.csv", OK))
+    completed(feed, {PICTURE: JPEG})
+    feed.runs.all().delete()
+    delivery = attempt(feed)
+    assert (delivery.delivered_at, delivery.due_at) == (None, None)
+    assert delivery.error == NO_RESULT and not origin.received
 
 
 def test_a_worker_delivers_after_the_run(

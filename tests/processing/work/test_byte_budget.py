@@ -119,6 +119,8 @@ def test_the_deadline_does_not_come_nearer_while_bytes_are_waited_for() -> None:
             await first.take(90)
             await overdrawing.take(100)
             waiting = asyncio.create_task(read())
+            while not budget.waiting:
+                await asyncio.sleep(0)
             until = loop.time() + 0.06
             while loop.time() < until:
                 await asyncio.sleep(0.01)

@@ -160,7 +160,7 @@ def test_while_storage_takes_nothing_one_picture_at_a_time_tries_it(
 def test_a_lane_does_not_repeat_a_claim_that_found_only_images_of_busy_hosts(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:
-    empty = []
+    empty: list[list[str]] = []
 
     def claim_and_note(*arguments: Any) -> list[ClaimedImage]:
         images = claim(*arguments)

@@ -102,7 +102,7 @@ def test_headers_are_stored_encrypted_and_answered_as_names(api: Client) -> None
 def test_a_target_of_deliveries_is_stored_encrypted_and_answered_without_its_secrets(api: Client) -> None:
     target = "https://ann:secret@drop.example:8443/a.csv?signature=abc"
     answer = write(api, name="Spring", url=URL, deliver_to=target)
-    shown = "https://drop.example:8443/a.csv?…"
+    shown = "https://…@drop.example:8443/a.csv?…"
     assert (answer.status_code, answer.json()["deliver_to"], answer.json()["delivered"]) == (201, shown, None)
     (row,) = FeedDelivery.objects.values()
     assert "example" not in str(row) and FeedDelivery.objects.get().target == target
@@ -111,6 +111,9 @@ def test_a_target_of_deliveries_is_stored_encrypted_and_answered_without_its_sec
     for same in ({"name": "Summer"}, {"deliver_to": shown}):
         assert write(api, feed, **same).json()["deliver_to"] == shown
         assert FeedDelivery.objects.get().target == target
+    plain = "https://drop.example:8443/a.csv"
+    assert write(api, feed, deliver_to=plain).json()["deliver_to"] == plain
+    assert FeedDelivery.objects.get().target == plain
     assert write(api, feed, deliver_to="storage").json()["deliver_to"] == "storage"
     assert write(api, feed, deliver_to=None).json()["deliver_to"] is None
     assert not FeedDelivery.objects.exists()
@@ -154,6 +157,7 @@ def test_headers_survive_a_new_secret_key_as_long_as_the_old_one_is_a_fallback(
         ("deliver_to", "invalid_url", {"deliver_to": "ftp://drop.example/a.csv"}),
         ("deliver_to", "invalid_url", {"deliver_to": "https://a:b@c:d@drop.example:x/a.csv"}),
         ("deliver_to", "invalid_url", {"deliver_to": "https://drop.example/a.csv?…"}),
+        ("deliver_to", "invalid_url", {"deliver_to": "https://…@drop.example/a.csv"}),
         ("deliver_to", "blank", {"deliver_to": ""}),
         ("delivered", "unknown_option", {"delivered": None}),
         ("hourly", "unknown_option", {"hourly": True}),

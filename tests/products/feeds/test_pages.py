@@ -86,11 +86,11 @@ def test_results_are_delivered_where_the_form_says(api: Client, ann: User) -> No
     feed = Feed.objects.get()
     assert FeedDelivery.objects.get().target == url
     page = body(api.get(feed.get_absolute_url()))
-    assert 'value="https://drop.example/a.csv?…"' in page and '<option value="url" selected>' in page
+    assert 'value="https://…@drop.example/a.csv?…"' in page and '<option value="url" selected>' in page
     assert "pass@" not in page and "key=secret" not in page
-    post(api, feed, deliver="url", deliver_url="https://drop.example/a.csv?…")
+    post(api, feed, deliver="url", deliver_url="https://…@drop.example/a.csv?…")
     assert FeedDelivery.objects.get().target == url  # as it was shown
-    post(api, feed, deliver="storage", deliver_url="https://drop.example/a.csv?…")
+    post(api, feed, deliver="storage", deliver_url="https://…@drop.example/a.csv?…")
     assert FeedDelivery.objects.get().target == "storage"
     assert f"results/{feed.pk}/latest.csv" in body(api.get(feed.get_absolute_url()))
     post(api, feed)

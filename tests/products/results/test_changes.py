@@ -109,7 +109,7 @@ def test_a_picture_with_another_rendition_has_changed(style: str) -> None:
         assert count_changes(State(now), State(before)) == [("Changed", 3), ("Unchanged", 2)]
         return
     header, *rows = changes_of(client_of(ann), now)
-    assert header == [*HEADER[:4], "Output Image Url (thumb)", "Earlier Output Image Url (thumb)", "Error"]
+    assert header == [*HEADER, "Output Image Url (thumb)", "Earlier Output Image Url (thumb)"]
     kinds = {row[1].rpartition("/")[2][:-4]: row[0] for row in rows}
     assert {name for name in names if kinds[name] == "changed"} == {"other", "added", "removed"}
     assert kinds["same"] == kinds["none"] == "unchanged"
@@ -121,8 +121,8 @@ def test_a_picture_with_another_rendition_has_changed(style: str) -> None:
         }
         return [found.get(row[1], "") for row in rows]
 
-    assert [row[4] for row in rows] == thumbs(now) and thumbs(now)[0]
-    assert [row[5] for row in rows] == thumbs(before)
+    assert [row[5] for row in rows] == thumbs(now) and thumbs(now)[0]
+    assert [row[6] for row in rows] == thumbs(before)
 
 
 def test_renditions_of_which_only_one_request_has_any_are_columns_too() -> None:
@@ -133,12 +133,12 @@ def test_renditions_of_which_only_one_request_has_any_are_columns_too() -> None:
         for name in ("thumb", "zoom")
     ]
     header, row = changes_of(client_of(ann), batches[1])
-    assert header[4:8] == [
+    assert header[5:9] == [
         f"{title} ({name})"
         for name in ("zoom", "thumb")
         for title in ("Output Image Url", "Earlier Output Image Url")
     ]
-    assert row[4:8] == ["", "", "", ""]  # none was stored
+    assert row[5:9] == ["", "", "", ""]  # none was stored
 
 
 def test_outputs_that_nobody_may_read_have_addresses_of_ours(settings: Settings) -> None:
