@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 
-#: The lowest quality at which a picture stays like its source.
+#: The lowest quality at which a picture still looks like its source.
 AUTO = "auto"
 MIN_QUALITY, MAX_QUALITY = 1, 95
 DEFAULT_QUALITY = 50
