@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, with the extra `otel`. The settings import this where variables turn it on.
 
 A trace begins with an HTTP request, which may continue the trace of a proxy. The messages that it sends carry
-the trace to workers, where each slice of a lane is a span, and in it each picture. Servers outside are told
-nothing of it.
+the trace to workers, where each slice of a lane is a span, with a child for each picture. Requests to other
+servers carry no headers of the trace.
 """
 
 import os
@@ -34,11 +34,11 @@ from processing import logs, tracing
 
 #: Monitoring calls these every few seconds.
 UNTRACED_PATHS = r"/(healthz|readyz|metrics)$"
-#: At the end of a worker, for the spans that have not been sent.
+#: How long the end of a worker waits until the remaining spans are sent.
 FLUSH_MILLISECONDS = 5000
-#: Attributes that have addresses, by the old and the new conventions.
+#: Attributes that contain addresses, by the new and the old semantic conventions.
 ADDRESSES = ("url.full", "url.path", "http.url", "http.target")
-#: The link by which the first account is set up. The log has it on purpose.
+#: The link by which the first account is set up. The log shows it on purpose, traces do not.
 _SETUP_PATH = re.compile(r"(?<=/account/setup/)\S+")
 
 _headers = TraceContextTextMapPropagator()

@@ -1,4 +1,4 @@
-"""Redis as Dramatiq's broker. Its consumers wait for messages, where Dramatiq's ask again and again."""
+"""Redis as Dramatiq's broker. Its consumers block until a message arrives, where Dramatiq's poll."""
 
 import time
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from dramatiq.brokers import redis as dramatiq_redis
 from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 
-#: Messages fetched at once. A consumer that holds more of them than that waits before it fetches again, for
-#: about as long as an idle consumer of another worker takes to look for messages.
+#: Messages fetched at once. A consumer that holds more than that waits before it fetches again, so that idle
+#: consumers of other workers come first.
 FETCHED_MESSAGES = 32
 FETCH_PAUSE_SECONDS = 0.1
-#: How long a consumer waits for a message at most: one that holds messages, of which delayed ones may become
-#: due, and one that holds none.
+#: How long a consumer waits for a message at most: while it holds messages, of which delayed ones may become
+#: due, and while it holds none.
 HOLDING_SECONDS, IDLE_SECONDS = 0.1, 1.0
 #: In Redis, a stream for each queue with one entry, which is replaced whenever a message is enqueued.
 BELL_PREFIX = "imageextractor:bell:"
@@ -75,7 +75,7 @@ class RedisBroker(dramatiq_redis.RedisBroker):
         return enqueued
 
     def wait_for_bell(self, queue_name: str, heard: str | bytes, seconds: float) -> str | bytes:
-        """Wait, at most so long, until a message comes after the entry `heard`. Return the latest entry."""
+        """Wait until the bell has an entry after `heard`, for `seconds` at most. Return the latest entry."""
         try:
             found: Any = self.client.xread({f"{BELL_PREFIX}{queue_name}": heard}, block=round(1000 * seconds))
         except redis.ConnectionError as error:

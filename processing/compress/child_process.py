@@ -1,9 +1,9 @@
 """Run ``compress()`` in a child process, for pictures that may have crashed a worker or that take long.
 
-If the child crashes, only its picture fails. Each picture has a child of its own, a fork of a server that has
-been started once (``fork_server``). They get no secrets: no open files, and no environment but what Python
-needs. They answer in JSON, since unpickling runs code. This is no sandbox against code that a picture might
-smuggle in.
+If the child crashes, only its picture fails. Each picture has a child of its own, a fork of a server that is
+started once (``fork_server``). Server and children get no secrets: no open files, and only the environment
+variables that Python needs. They answer in JSON, since unpickling runs code. This is no sandbox against code
+in a picture.
 """
 
 import json
@@ -48,7 +48,7 @@ _SMALLEST_WORK = {"jpeg": 5, "webp": 6, "avif": 10}
 #: Address space for libraries and for the threads of the AVIF encoder.
 BASE_MEMORY_BYTES = 1 << 30
 #: How long a server waits for its next picture.
-IDLE_SECONDS = 15
+SERVER_IDLE_SECONDS = 15
 
 
 class TimeLimitError(CompressError):
@@ -152,7 +152,7 @@ def compress_isolated(
 
 
 def _read_answer(answer: dict[str, Any], data: bytes) -> Compressed:
-    """Return what the child has made, as it wrote it."""
+    """Return the outputs of a child from the two parts of its answer."""
     made, start = [], 0
     for output in answer["outputs"]:
         info = ImageInfo(**output.pop("output"))
@@ -190,7 +190,7 @@ class _ForkServer:
     def run(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """Return how the child of a picture ended, and its answer.
 
-        Raise RuntimeError if the server has ended, which is not the picture's doing.
+        Raise RuntimeError if the server has ended, which is no fault of the picture.
         """
         assert self._process.stdin and self._process.stdout  # noqa: S101 (for the type checker)
         with suppress(BrokenPipeError):
@@ -199,7 +199,7 @@ class _ForkServer:
             self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
             _, errors = self._process.communicate()
-            raise RuntimeError(f"The child process did not start: {errors.decode(errors='replace')}")
+            raise RuntimeError(f"The fork server ended: {errors.decode(errors='replace')}")
         ending = json.loads(line)
         return ending, self._process.stdout.read(ending["bytes"])
 
@@ -208,13 +208,13 @@ class _ForkServer:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """Let the server end, and wait for that."""
+        """Close the pipes of the server, which ends it, and wait for that."""
         with self._process:
             pass
 
 
 class _ForkServers:
-    """Servers that wait for their next picture, each for IDLE_SECONDS."""
+    """Servers that wait for their next picture, each for SERVER_IDLE_SECONDS."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -225,7 +225,7 @@ class _ForkServers:
         """Lend a server, and keep it unless the block raises."""
         server = self._take() or _ForkServer()
         yield server
-        timer = Timer(IDLE_SECONDS, self._end, [server])
+        timer = Timer(SERVER_IDLE_SECONDS, self._end, [server])
         timer.daemon = True
         with self._lock:
             self._idle[server] = timer

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from processing.compress.auto_quality import choose_quality
 from processing.compress.colour import is_srgb
 from processing.compress.decode import (
     Picture,
@@ -28,7 +29,6 @@ from processing.compress.encode import (
     with_smallest_scans,
 )
 from processing.compress.formats import JPEG_FORMATS
-from processing.compress.likeness import choose_quality
 from processing.compress.memory import BYTES_PER_PIXEL
 from processing.compress.metadata import strip_metadata
 from processing.compress.native import UnsuitableError, requantise

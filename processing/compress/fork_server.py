@@ -1,8 +1,8 @@
 """Compress pictures that may crash a decoder, each in a fork of this process.
 
-``child_process`` starts it as a program. It has all decoders imported and never looks into a picture itself:
-a fork costs some milliseconds, and meets nothing that an earlier picture has left behind. It ends with the
-worker that has started it, however that ends.
+``child_process`` starts it as a program. It imports all decoders and never decodes a picture itself, so a
+fork takes some milliseconds and has no state of an earlier picture. It ends when the worker that started it
+ends, even if that is killed.
 
 A task is a line of JSON and the picture, an answer a line of JSON about the end of the fork and what the fork
 has written.
@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from processing.compress.compression import compress
 from processing.compress.types import CompressError, OutputOptions, Recipe
 
-#: Of a fork's error output, the end of which is kept.
+#: Bytes that are kept of the end of a fork's error output.
 MAX_ERROR_BYTES = 4000
 _PR_SET_PDEATHSIG = 1  # of Linux
 
@@ -92,7 +92,7 @@ def _in_fork(function: Callable[[], None], tasks: int) -> tuple[int, bytes, byte
 
 
 def _end_with(server: int) -> None:
-    """Have the kernel kill this process when its server has ended, however that ends."""
+    """Have the kernel kill this process when its server has ended, even if that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != server:  # it has ended before the call

@@ -8,7 +8,7 @@ from typing import Literal
 WHITE = "#ffffff"
 #: The quality that is chosen for each picture.
 AUTO: Literal["auto"] = "auto"
-#: Efforts for smaller files.
+#: How much CPU smaller files are worth.
 FAST, BALANCED, SMALLEST = "fast", "balanced", "smallest"
 
 
@@ -37,10 +37,10 @@ def unsupported(what: str) -> CompressError:
 class OutputOptions:
     """Options of one output.
 
-    ``quality`` is 1 to 95, or ``auto`` for the lowest at which an output is like its picture. ``format`` is
-    ``jpeg``, ``webp``, ``avif`` or ``original``. Sizes are in pixels: ``width`` and ``height`` are the box
-    wanted, ``max_width`` and ``max_height`` the same for ``fit="inside"``. ``fit`` is ``inside``, ``pad`` or
-    ``cover``; the latter two need both sides of the box. ``background`` is ``#rrggbb``; None means
+    ``quality`` is 1 to 95, or ``auto`` for the lowest at which an output still looks like its picture.
+    ``format`` is ``jpeg``, ``webp``, ``avif`` or ``original``. Sizes are in pixels: ``width`` and ``height``
+    are the box wanted, ``max_width`` and ``max_height`` the same for ``fit="inside"``. ``fit`` is ``inside``,
+    ``pad`` or ``cover``; the latter two need both sides of the box. ``background`` is ``#rrggbb``; None means
     transparent where the format can be, else white. ``effort`` is ``fast``, ``balanced`` or ``smallest``: how
     much CPU smaller files are worth.
     """
@@ -108,7 +108,8 @@ def _canonical(output: OutputOptions) -> str:
 class ImageInfo:
     """Size of a file in bytes, width and height in pixels as displayed, and format in lower case.
 
-    ``quality`` is that with which an output was encoded; None for a lossless one, a kept one and a source.
+    ``quality`` is the one that an output was encoded with; None for a source, and for an output that is
+    lossless or has the source's own data.
     """
 
     bytes: int

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.dispatch import receiver
 from django.utils import timezone
 
-from processing.feeds.tasks import enqueue, enqueue_results
+from processing.feeds.tasks import enqueue, enqueue_deliveries
 from processing.work.tasks import can_send
 from products.feeds.models import FeedDelivery, FeedRun
 from products.feeds.signals import delivery_planned, run_started
@@ -25,4 +25,4 @@ def deliver(feed_id: UUID, **_kwargs: Any) -> None:
     """Send the message for a delivery that is planned."""
     if can_send():
         FeedDelivery.objects.filter(pk=feed_id).update(enqueued_at=timezone.now())
-        enqueue_results([feed_id])
+        enqueue_deliveries([feed_id])

@@ -20,7 +20,7 @@ from processing.timing import FETCH_LOST_AFTER
 from processing.work import pipeline
 from processing.work.tasks import can_send
 from products.feeds import deliveries, runs
-from products.feeds.models import Feed, FeedDelivery, FeedRun
+from products.feeds.models import Feed, FeedDelivery, FeedDeliveryQuerySet, FeedRun, FeedRunQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -65,20 +65,9 @@ def enqueue(run_ids: Sequence[uuid.UUID]) -> None:
     transaction.on_commit(send, robust=True)
 
 
-def enqueue_waiting() -> int:
-    """Send messages for runs that wait to be fetched and have no recent message. Return their number.
-
-    If several processes call this at the same time, only one of them sends a message for each run.
-    """
-    if not can_send():
-        return 0
-    now = timezone.now()
-    lost = Q(enqueued_at=None) | Q(enqueued_at__lte=now - FETCH_LOST_AFTER)
-    waiting = FeedRun.objects.waiting().filter(lost)
-    found = list(waiting.order_by("due_at").values_list("pk", flat=True))
-    mine = [pk for pk in found if waiting.filter(pk=pk).update(enqueued_at=now)]
-    enqueue(mine)
-    return len(mine)
+def enqueue_waiting() -> None:
+    """Send messages for runs that wait to be fetched and have no recent message."""
+    enqueue(_without_message(FeedRun.objects.waiting()))
 
 
 @dramatiq.actor(queue_name=FEEDS)
@@ -95,12 +84,12 @@ def deliver_result(feed_id: str) -> None:
         finally:
             _free.release()
         if delivery:
-            enqueue_deliveries()  # a later result, and those that found no room
+            enqueue_waiting_deliveries()  # a later result, and those that found no room
     except Exception:
         logger.exception("A message for the delivery of feed %s failed; it is sent again", feed_id)
 
 
-def enqueue_results(feed_ids: Sequence[uuid.UUID]) -> None:
+def enqueue_deliveries(feed_ids: Sequence[uuid.UUID]) -> None:
     """Send a message for the delivery of each feed when the transaction commits, as `enqueue` does."""
 
     def send() -> None:
@@ -110,17 +99,22 @@ def enqueue_results(feed_ids: Sequence[uuid.UUID]) -> None:
     transaction.on_commit(send, robust=True)
 
 
-def enqueue_deliveries() -> int:
-    """Send messages for deliveries that wait and have no recent message, as `enqueue_waiting` does."""
+def enqueue_waiting_deliveries() -> None:
+    """Send messages for deliveries that wait and have no recent message."""
+    enqueue_deliveries(_without_message(FeedDelivery.objects.waiting()))
+
+
+def _without_message(waiting: FeedRunQuerySet | FeedDeliveryQuerySet) -> list[uuid.UUID]:
+    """Return the keys of waiting rows without a recent message, and note that they get one now.
+
+    If several processes call this at the same time, each key is returned to only one of them.
+    """
     if not can_send():
-        return 0
+        return []
     now = timezone.now()
-    lost = Q(enqueued_at=None) | Q(enqueued_at__lte=now - FETCH_LOST_AFTER)
-    waiting = FeedDelivery.objects.waiting().filter(lost)
-    found = list(waiting.order_by("due_at").values_list("pk", flat=True))
-    mine = [pk for pk in found if waiting.filter(pk=pk).update(enqueued_at=now)]
-    enqueue_results(mine)
-    return len(mine)
+    rows = waiting.filter(Q(enqueued_at=None) | Q(enqueued_at__lte=now - FETCH_LOST_AFTER))
+    found = list(rows.order_by("due_at").values_list("pk", flat=True))
+    return [pk for pk in found if rows.filter(pk=pk).update(enqueued_at=now)]
 
 
 def start_due() -> int:

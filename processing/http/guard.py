@@ -38,7 +38,7 @@ _REFUSED = tuple(
 )
 
 
-#: Where a fetch finds the look-ups that have been made for it.
+#: The look-ups of the current task, while it notes them.
 _lookups: ContextVar[list[Future[Any]] | None] = ContextVar("lookups", default=None)
 
 
@@ -132,7 +132,7 @@ class Guard(AbstractResolver):
 
     def __init__(self, allowed_networks: Sequence[IPNetwork], max_lookups: int) -> None:
         self._networks = tuple(allowed_networks)
-        # As many threads as there may be requests. Of pictures, also those count whose look-up goes on.
+        # As many threads as there may be requests. A picture keeps its slot until its look-ups have ended.
         self._threads = ThreadPoolExecutor(max_lookups, "dns")
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:

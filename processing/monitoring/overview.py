@@ -22,12 +22,12 @@ from products.results.failures import explain
 from products.results.week import BYTES_SAVED
 
 RECENT = timedelta(hours=1)
-#: Hours of the charts, and how high a bar is at most.
+#: Hours in a chart, and the height of its highest bar in units of the SVG.
 CHART_HOURS, CHART_HEIGHT = 24, 60
 
 
 class Bar(NamedTuple):
-    """One hour in a chart: heights from the bottom, and what is said of it."""
+    """One hour in a chart. `y` is the top of the bar, measured from the top of the chart."""
 
     place: int
     y: float
@@ -100,9 +100,12 @@ class RecentOutcomes:
         self.by_status = [
             (status.label, by_status[status]) for status in ImageStatus if status != ImageStatus.PENDING
         ]
-        self.by_code = [(code, count) for status, code, count in outcomes.counts if status == "failed"]
-        #: With what the code means, in plain words.
-        self.causes = [(code, explain(code).title, count) for code, count in self.by_code]
+        #: Error code, its meaning in words, and the number of failures.
+        self.causes = [
+            (code, explain(code).title, count)
+            for status, code, count in outcomes.counts
+            if status == "failed"
+        ]
 
 
 def charts_of(now: datetime) -> list[Chart]:

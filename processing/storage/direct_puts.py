@@ -1,7 +1,7 @@
 """PUT requests to S3 that the event loop makes itself, for a third of the CPU that boto3 needs.
 
-Each is a copy, signed anew, of a request that boto3 has made. So boto3 decides on everything: endpoint and
-addressing style, region, headers, credentials. What fails is left to boto3, with its retries and errors.
+Each is a copy, signed anew, of a request that boto3 has made, so endpoint, addressing style, region, headers
+and credentials are those of boto3. What fails is left to boto3, with its retries and errors.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A PUT that boto3 has made: the URL up to the key, the headers that others have too, and the region."""
+    """The parts of a PUT by boto3 that all objects share: the URL up to the key, headers, and the region."""
 
     base_url: str
     headers: dict[str, str]
@@ -76,7 +76,7 @@ class DirectPuts:
         self._session: aiohttp.ClientSession | None = None
 
     async def put(self, key: str, data: bytes) -> bool:
-        """Store an object. Return False where boto3 has to do it: it knows how, or what the error is."""
+        """Store an object. Return False if it is not stored and boto3 has to store it."""
         template = self._storage.template(key)
         if not template or len(data) > MAX_BYTES:
             return False

@@ -1,9 +1,11 @@
 """Claiming Images for a worker, and releasing them."""
 
+import time
 import uuid
 from collections.abc import Collection
 from contextvars import Context
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import F
@@ -77,3 +79,17 @@ def release(images: ImageQuerySet, *, crashed: bool) -> int:
             )
             for start in range(0, len(ids), RELEASE_ROWS)
         )
+
+
+class EmptyClaim(NamedTuple):
+    """A claim that found nothing because the hosts of all due Images were left out.
+
+    It has read all of them, so it is not repeated before a moment on the monotonic clock.
+    """
+
+    busy_hosts: frozenset[str]
+    again_at: float
+
+    def would_be_repeated(self, busy_hosts: list[str]) -> bool:
+        """Return whether a claim that leaves out these hosts would only find nothing again."""
+        return self.busy_hosts.issubset(busy_hosts) and time.monotonic() < self.again_at

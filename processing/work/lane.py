@@ -9,8 +9,8 @@ from django.conf import settings
 
 from processing import runtime
 from processing.hosts.rate_limit import Pause
-from processing.work.claim import ClaimedImage, claim
-from processing.work.pipeline import EmptyClaim, Pipeline
+from processing.work.claim import ClaimedImage, EmptyClaim, claim
+from processing.work.pipeline import Pipeline
 from products.models import Image, Request
 
 LANES = runtime.current.max_lanes

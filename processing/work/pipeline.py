@@ -29,7 +29,7 @@ from processing.hosts.rate_limit import Pause, RateLimiter, asks_to_wait
 from processing.loop import call, run
 from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
-from processing.work.claim import ClaimedImage, release
+from processing.work.claim import ClaimedImage, EmptyClaim, release
 from processing.work.slots import Slots
 from products.lifecycle import Outcome, record
 from products.models import Image, ImageStatus, Request, RequestStatus
@@ -48,20 +48,6 @@ class Room(NamedTuple):
 
     images: int
     busy_hosts: list[str]
-
-
-class EmptyClaim(NamedTuple):
-    """A claim that found nothing because the hosts of all due Images were left out.
-
-    It has read all of them, so it is not repeated before a moment on the monotonic clock.
-    """
-
-    busy_hosts: frozenset[str]
-    again_at: float
-
-    def would_be_repeated(self, busy_hosts: list[str]) -> bool:
-        """Return whether a claim that leaves out these hosts would only find nothing again."""
-        return self.busy_hosts.issubset(busy_hosts) and time.monotonic() < self.again_at
 
 
 class Pipeline:

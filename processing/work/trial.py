@@ -46,16 +46,16 @@ FETCHES, MAX_TRIALS = 4, 2
 MAX_HOSTS = 1_000
 #: The same pictures are chosen again, so that options can be compared.
 SEED = 24
-#: Of one core, for a megapixel of a source with its scaling, and of an output by its format. Measured with
+#: Of one core, for a megapixel of a source with its scaling, and of an output by its format, measured with
 #: photographs of 1600 x 1200 pixels that were scaled to 1000 x 750.
 DECODING_SECONDS = 0.006
 ENCODING_SECONDS = {"jpeg": 0.006, "webp": 0.14, "avif": 0.45, "png": 0.12}
-#: How many times as long it takes with another effort than the usual one.
-EFFORT_TIMES = {
+#: Factors of ENCODING_SECONDS for efforts other than `balanced`.
+EFFORT_FACTORS = {
     **{("jpeg", "smallest"): 5.0, ("webp", "fast"): 0.5, ("webp", "smallest"): 2.2, ("avif", "fast"): 0.1},
     **{("png", "fast"): 0.4, ("png", "smallest"): 1.6},
 }
-#: For choosing the quality of an output.
+#: For choosing the quality `auto` of an output, by its format.
 AUTO_SECONDS = {"jpeg": 0.007, "webp": 0.08, "avif": 0.47}
 CONTENT_TYPES = {
     **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "avif", "bmp", "tiff")},
@@ -240,16 +240,16 @@ def _estimate(pictures: list[Tried], hosts: Counter[str], recipe: Recipe) -> tup
 
 
 def _codec_seconds(picture: Tried, recipe: Recipe) -> float:
-    """Return about how long one core takes to make a picture; in a child process it was mostly starting."""
+    """Return about how long one core of a worker takes to make a picture."""
     made = picture.made
     if made is None:
         return 0.0
     seconds = made.source.width * made.source.height / 1e6 * DECODING_SECONDS
     for options, one in zip(recipe.outputs, made.outputs, strict=True):
         output = one.output
-        times = EFFORT_TIMES.get((output.format, options.effort), 1)
+        factor = EFFORT_FACTORS.get((output.format, options.effort), 1)
         megapixels = output.width * output.height / 1e6
-        seconds += megapixels * ENCODING_SECONDS.get(output.format, 0.1) * times
+        seconds += megapixels * ENCODING_SECONDS.get(output.format, 0.1) * factor
         if options.quality == "auto":
             seconds += AUTO_SECONDS.get(output.format, 0)
     return seconds

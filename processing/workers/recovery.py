@@ -67,7 +67,7 @@ def recover() -> Recovered:
     Trial.objects.delete_expired()
     feeds.start_due()
     feeds.enqueue_waiting()
-    feeds.enqueue_deliveries()
+    feeds.enqueue_waiting_deliveries()
     return Recovered(released, sent, enqueue_lost_deliveries())
 
 

@@ -8,8 +8,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 
-#: The groups of calls in the reference, in their order, each with parts of paths. The last part of a path
-#: that is in any group counts.
+#: The groups of calls in the reference, in order, with the parts of paths that belong to them. Of a path, the
+#: last part that is listed here decides.
 TAGS: dict[str, tuple[str, ...]] = {
     "Requests": ("requests",),
     "Results": ("products", "images", "images.zip", "results.csv", "results.xlsx", "failures", "share"),
@@ -19,7 +19,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "Webhooks": ("webhooks", "deliveries"),
     "Earlier system": ("upload", "status", "webhook"),
 }
-#: Summaries of calls that say no more than their names.
+#: Summaries of actions without a docstring, with the name of the model.
 SUMMARIES = {
     "list": "List {0}s",
     "create": "Add a {0}",
@@ -61,7 +61,7 @@ class AutoSchema(openapi.AutoSchema):
         return [next(tags[part] for part in reversed(self.path.split("/")) if part in tags)]
 
     def get_summary(self) -> str:
-        """Return the first sentence that the method says of itself, else what its name says."""
+        """Return the first sentence of the method's docstring, else a summary by the name of the action."""
         action = getattr(self.view, "action", "")
         method = getattr(self.view, action or self.method.lower(), None)
         text = " ".join((getattr(method, "__doc__", None) or "").split())

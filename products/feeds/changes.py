@@ -20,7 +20,7 @@ from products.results.changes import ChangedPicture, Kind, State, changed_pictur
 #: Kinds of change that are shown as pictures.
 SHOWN = (Kind.NEW, Kind.CHANGED, Kind.GONE)
 PICTURES_PER_PAGE = 48
-#: Pictures on the page of the feed, and the most pictures of two runs that it compares.
+#: Pictures on the page of the feed, and the number of pictures in both runs up to which it compares them.
 FIRST_PICTURES, MAX_COMPARED = 8, 20_000
 _AFTER = re.compile(r"([01])-(\d{1,9})")
 

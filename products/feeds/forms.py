@@ -24,7 +24,6 @@ OFFERED = [
     (OTHER, "Other (cron fields)"),
 ]
 
-
 #: Targets of deliveries that the form offers.
 NOWHERE, TO_URL = "", "url"
 DELIVERIES = [

@@ -251,22 +251,14 @@ def _confirm_outputs(outcomes: list[Outcome]) -> list[Outcome]:
 
 
 def _remember_tries(outcomes: list[Outcome]) -> None:
-    """Add attempts that will be repeated to what their Images remember. Other attempts cost nothing."""
+    """Add attempts that will be repeated to the `tries` of their Images."""
     kept = dict(Image.objects.filter(pk__in=[one.id for one in outcomes]).values_list("pk", "tries"))
     at = timezone.now().isoformat(timespec="seconds")
-    bulk.update(
-        Image,
-        ("id", "tries"),
-        [
-            (
-                one.id,
-                [*(kept[one.id] or []), {"at": at, "code": one.error_code, "detail": one.error_detail}][
-                    -MAX_TRIES:
-                ],
-            )
-            for one in outcomes
-        ],
-    )
+    rows = []
+    for one in outcomes:
+        last = {"at": at, "code": one.error_code, "detail": one.error_detail}
+        rows.append((one.id, [*(kept[one.id] or []), last][-MAX_TRIES:]))
+    bulk.update(Image, ("id", "tries"), rows)
 
 
 def _count(batch: Request, outcomes: Collection[Outcome]) -> None:

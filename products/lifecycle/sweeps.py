@@ -6,13 +6,12 @@ with: fewer if these were the last. The caller holds the lock of the Request's r
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypedDict, cast
 from uuid import UUID
 
 from django.db.models.functions import JSONObject
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from products.catalogue import host_of, url_problem
 from products.models import Image, ImageStatus, ProductImage, Rendition, Request, bulk
@@ -170,11 +169,8 @@ def _kept(value: Any) -> Any:
 
 
 def _restored(name: str, value: Any) -> Any:
-    """Return the value of a field in PREVIOUS_FIELDS. SQLite writes times into JSON without an offset."""
-    if name != "settled_at" or value is None:
-        return value
-    moment = parse_datetime(value)
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+    """Return the value of a field in PREVIOUS_FIELDS."""
+    return value if name != "settled_at" or value is None else bulk.parse_moment(value)
 
 
 _ROWS: dict[Sweep, Callable[[Request, int], int]] = {

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.utils.dateparse import parse_datetime
 
 Field: TypeAlias = "models.Field[Any, Any]"
 #: Fields with values that SQLite's driver takes unconverted.
@@ -187,3 +189,12 @@ def _copied(value: object) -> str:
     if value is None:
         return "\\N"
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Return a time that the database wrote as text or into JSON; None if the text is none.
+
+    SQLite writes times in UTC and without an offset.
+    """
+    moment = parse_datetime(text)
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import NamedTuple, Self, TypeAlias
 
@@ -12,9 +12,9 @@ from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from products.catalogue import ARCHIVE_URL, is_in_archive
+from products.models import bulk
 from products.models.ids import image_id
 from products.models.output_urls import OutputUrls
 from products.models.request import Request
@@ -28,7 +28,7 @@ COUNTED_OUTCOMES = 50_000
 MAX_WAITING_READ = 1_000
 MAX_WAITING_HOSTS = 10
 MAX_WAITING_COUNTED = 10_000
-#: Attempts to be repeated that an Image remembers, of the latest ones.
+#: The latest attempts to be repeated that an Image remembers.
 MAX_TRIES = 5
 #: Fields of the outcome that a canceled retry restores.
 PREVIOUS_FIELDS = ("status", "error_code", "error_detail", "attempts", "settled_at", "fetched_from", "host")
@@ -275,8 +275,7 @@ class Image(models.Model):
             Try(datetime.fromisoformat(one["at"]), one["code"], one["detail"]) for one in self.tries or []
         ]
         earlier = self.previous or {}
-        if earlier.get("error_code") and (at := parse_datetime(earlier.get("settled_at") or "")):
-            at = at if at.tzinfo else at.replace(tzinfo=UTC)  # as SQLite writes it
+        if earlier.get("error_code") and (at := bulk.parse_moment(earlier.get("settled_at") or "")):
             tries.append(Try(at, earlier["error_code"], earlier["error_detail"]))
         if self.is_failed and self.settled_at:
             tries.append(Try(self.settled_at, self.error_code, self.error_detail))

@@ -37,7 +37,7 @@ class ProfileQuerySet(OwnedQuerySet["Profile"]):
         return self.filter(is_own | Q(is_published=True)).order_by(order, "-created_at", "-id")
 
     def kept(self, profile: "Profile | None") -> "Profile | None":
-        """Return the profile, which cannot be deleted before the transaction ends; None if it has been."""
+        """Return the profile, locked against deletion until the transaction ends; None if it is deleted."""
         locked = self.select_for_update(no_key=True).filter(pk=profile.pk) if profile else self.none()
         return profile if locked.only("pk").first() else None
 

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 
-#: The lowest quality at which a picture stays like its source.
+#: The lowest quality at which a picture still looks like its source.
 AUTO = "auto"
 MIN_QUALITY, MAX_QUALITY = 1, 95
 DEFAULT_QUALITY = 50
@@ -44,18 +44,21 @@ def parse_quality(value: Any) -> int | str:
     return quality
 
 
+def _validated(value: Any) -> int | str:
+    """Return the quality in a number or in text. Raises ValidationError."""
+    try:
+        return parse_quality(value)
+    except QualityError as error:
+        raise ValidationError(str(error), error.code) from error
+
+
 class QualityFormField(forms.Field):
     """A quality in a form."""
 
     widget = forms.TextInput
 
     def to_python(self, value: Any) -> int | str | None:
-        if value in self.empty_values:
-            return None
-        try:
-            return parse_quality(value)
-        except QualityError as error:
-            raise ValidationError(str(error), error.code) from error
+        return None if value in self.empty_values else _validated(value)
 
 
 class QualityField(_Field):
@@ -71,10 +74,7 @@ class QualityField(_Field):
         return _STORED_AUTO if value == AUTO else super().get_prep_value(value)
 
     def to_python(self, value: Any) -> int | str:
-        try:
-            return parse_quality(value)
-        except QualityError as error:
-            raise ValidationError(str(error), error.code) from error
+        return _validated(value)
 
     def formfield(self, **kwargs: Any) -> Any:
         return super().formfield(**{"form_class": QualityFormField, **kwargs})

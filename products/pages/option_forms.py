@@ -121,11 +121,12 @@ class OptionsForm(forms.Form):
     )
     width = SideField("Width", "In pixels. Use it instead of the maximum width, with a fit.")
     height = SideField("Height", "In pixels. Use it instead of the maximum height, with a fit.")
-    fit = forms.ChoiceField(
+    fit = forms.TypedChoiceField(
         label="Fit",
         choices=Fit.choices,
         initial=Fit.INSIDE,
         required=False,
+        empty_value=Fit.INSIDE.value,
         error_messages=choice_errors(Fit),
         help_text="How a picture is brought to this width and height. No picture is enlarged.",
     )
@@ -135,11 +136,12 @@ class OptionsForm(forms.Form):
         help_text="As #rrggbb, around padded pictures and behind transparency. Leave empty for transparent "
         "where the format can be, else white.",
     )
-    effort = forms.ChoiceField(
+    effort = forms.TypedChoiceField(
         label="Effort",
         choices=Effort.choices,
         initial=Effort.BALANCED,
         required=False,
+        empty_value=Effort.BALANCED.value,
         error_messages=choice_errors(Effort),
         help_text="Smaller files take longer. JPEGs look the same.",
     )
@@ -148,11 +150,12 @@ class OptionsForm(forms.Form):
     )
     min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
     min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
-    names = forms.ChoiceField(
+    names = forms.TypedChoiceField(
         label="File names",
         choices=Names.choices,
         initial=Names.HASH,
         required=False,
+        empty_value=Names.HASH.value,
         error_messages=choice_errors(Names),
         help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
     )
@@ -174,18 +177,6 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
     )
-
-    def clean_fit(self) -> str:
-        fit: str = self.cleaned_data["fit"]
-        return fit or Fit.INSIDE.value
-
-    def clean_effort(self) -> str:
-        effort: str = self.cleaned_data["effort"]
-        return effort or Effort.BALANCED.value
-
-    def clean_names(self) -> str:
-        names: str = self.cleaned_data["names"]
-        return names or Names.HASH.value
 
     def clean_background(self) -> str:
         colour: str = self.cleaned_data["background"]

@@ -53,7 +53,7 @@ ROWS = """
 SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
 FROM change WHERE place = %s ORDER BY number
 """
-SOME = """
+PICTURES = """
 SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM change
 WHERE kind IN ({kinds}) AND (place, number) > (%s, %s) ORDER BY place, number LIMIT %s
 """
@@ -132,8 +132,8 @@ def changed_pictures(
     now: State, earlier: State, kinds: Sequence[Kind], after: tuple[int, int], limit: int
 ) -> list[ChangedPicture]:
     """Return the first pictures with these kinds of change after a place and number, (0, 0) for the first."""
-    some = SOME.format(kinds=", ".join(["%s"] * len(kinds)))
-    return [ChangedPicture(*row) for row in _select(some, now, earlier, None, *kinds, *after, limit)]
+    pictures = PICTURES.format(kinds=", ".join(["%s"] * len(kinds)))
+    return [ChangedPicture(*row) for row in _select(pictures, now, earlier, None, *kinds, *after, limit)]
 
 
 def changes(now: State, earlier: State | None) -> Iterator[Change]:

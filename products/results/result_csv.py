@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
-
-from django.utils.dateparse import parse_datetime
 
 from products.catalogue import Catalogue, Row, Writer
 from products.models import Image, ImageStatus, Product, Rendition, Request, bulk
@@ -176,8 +174,8 @@ class ResultReader:
         """
         if previous is None:
             return None
-        if isinstance(settled_at, str) and (moment := parse_datetime(settled_at)):
-            settled_at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if isinstance(settled_at, str):
+            settled_at = bulk.parse_moment(settled_at)
         if status != ImageStatus.PENDING and settled_at < self._before:
             return None  # of an earlier retry
         was: dict[str, Any] = json.loads(previous) if isinstance(previous, str) else previous

@@ -1,4 +1,4 @@
-"""JPEG to JPEG of real photographs: bytes, CPU and likeness of this project's codec and of others.
+"""JPEG to JPEG of real photographs: bytes, CPU and similarity of this project's codec and of others.
 
     python -m scripts.bench.likeness [--count N] [--no-write]
 
@@ -38,7 +38,8 @@ SHARP = ROOT / "var" / "bench" / "sharp"
 SHARP_SCRIPT = Path(__file__).with_name("sharp.mjs")
 #: Boxes in which this project's outputs are compared with those of sharp, by the name of sharp's fit.
 FITS = {"contain": "pad", "cover": "cover", "inside": "inside"}
-#: In which no side of the usual photographs falls on a half pixel, by which sharp's would be shifted.
+#: At this size no side of the usual photographs is rounded from a half pixel, which would shift sharp's
+#: outputs.
 BOX = (400, 400)
 #: A contender: files in, CPU ms and outputs of each out.
 Contender = Callable[[Path], tuple[float, list[bytes]]]
@@ -61,7 +62,7 @@ for number, data in enumerate(made):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Bytes, CPU and likeness of JPEGs.")
+    parser = argparse.ArgumentParser(description="Bytes, CPU and similarity of JPEGs.")
     parser.add_argument("--count", type=int, default=COUNT, help="photographs")
     parser.add_argument("--no-write", action="store_true", help="leave docs/ as it is")
     options = parser.parse_args()
@@ -81,7 +82,7 @@ def compare(count: int, *, write: bool) -> None:
 
 
 def measured(sources: list[Path], count: int) -> dict[str, Any]:
-    """Return the figures by size and contender, and the likeness to sharp's outputs by fit."""
+    """Return the figures by size and contender, and the similarity to sharp's outputs by fit."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         root = Path(directory)
         folders = scaled(sources, root / "sources", count)
@@ -176,7 +177,7 @@ def _opencv(folder: Path, outputs: Path) -> tuple[float, list[bytes]]:
 
 
 def _install_sharp() -> bool:
-    """Install sharp into a folder of its own; False, said aloud, where that fails."""
+    """Install sharp into a folder of its own. Return False and print why if that fails."""
     if (SHARP / "node_modules/sharp").exists():
         return True
     if not (shutil.which("node") and shutil.which("npm")):
@@ -235,8 +236,8 @@ def _fit(name: str, folder: Path, root: Path) -> dict[str, float]:
     wrong = [one.size for one, other in pairs if one.size != other.size]
     if wrong:
         sys.exit(f"bench: outputs with fit {name} are not as large as those of sharp: {wrong}")
-    likeness = [similarity(one, other) for one, other in pairs]
-    return {"mean": mean(likeness), "lowest": min(likeness)}
+    found = [similarity(one, other) for one, other in pairs]
+    return {"mean": mean(found), "lowest": min(found)}
 
 
 def _decoded(data: bytes) -> Image.Image:

@@ -12,7 +12,7 @@
 #include <time.h>
 
 size_t requantise_2(const uint8_t *data, size_t size, int quality, int has_own_codes, size_t max_pixels,
-                  uint8_t *output, size_t capacity, char *reason);
+                    uint8_t *output, size_t capacity, char *reason);
 
 #define MAX_FILE_BYTES (1 << 20)
 #define MAX_PIXELS 400000

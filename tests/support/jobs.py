@@ -116,7 +116,7 @@ class Job:
         return self
 
     def another(self, query: str, pictures: int = PICTURES) -> "Job":
-        """So many of the same pictures under other URLs, not yet submitted."""
+        """Return a job with the first `pictures` pictures under other URLs, not yet submitted."""
         return replace(self, rows=[[*row[:2], row[2] + query] for row in self.rows[:pictures]], id="")
 
     def images(self, what: str, where: str = "TRUE") -> list[Any]:

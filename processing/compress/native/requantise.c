@@ -74,7 +74,7 @@ struct task {
     char *reason;
     struct jpeg_progress_mgr progress;
     struct jpeg_decompress_struct source;
-    struct jpeg_compress_struct target; /* with own codes only for its quantisation tables */
+    struct jpeg_compress_struct target; /* with codes of its own, only for its quantisation tables */
     struct jpeg_destination_mgr destination;
     struct component components[3];
     jvirt_barray_ptr *arrays;
@@ -187,21 +187,26 @@ static void fill_zigzag_masks(struct task *task)
                 task->zigzag_masks[ZIGZAG[k] >> 2][nibble] |= UINT64_C(1) << k;
 }
 
-/* Requantise a block. Return a mask of the coefficients that are not zero, in the order of the file. */
-static uint64_t requantise_block(struct task *task, const float *ratios, const JCOEF *block, int16_t *values)
+/* Return a coefficient in units of the new step, as the 32 bits of an int. */
+static inline uint32_t requantised(JCOEF coefficient, float ratio)
 {
     union {
         float number;
         uint32_t bits;
-    } sum;
+    } sum = {coefficient * ratio + ROUNDING};
+    return sum.bits - ROUNDING_BITS;
+}
+
+/* Requantise a block. Return a mask of the coefficients that are not zero, in the order of the file. */
+static uint64_t requantise_block(struct task *task, const float *ratios, const JCOEF *block, int16_t *values)
+{
     uint8_t present[DCTSIZE2];
     uint32_t range = 0;
     uint64_t mask = 0;
     for (int k = 0; k < DCTSIZE2; k++) {
-        sum.number = block[k] * ratios[k] + ROUNDING;
-        sum.bits -= ROUNDING_BITS;
-        range |= sum.bits + MAX_VALUE + 1;
-        values[k] = (int16_t)sum.bits;
+        uint32_t value = requantised(block[k], ratios[k]);
+        range |= value + MAX_VALUE + 1;
+        values[k] = (int16_t)value;
         present[k] = values[k] != 0;
     }
     if (range > 2 * MAX_VALUE + 1)
@@ -477,7 +482,7 @@ static void start_output(j_compress_ptr target)
     task->destination.free_in_buffer = (size_t)(task->end - task->at);
 }
 
-static boolean grow_output(j_compress_ptr target)
+static boolean refuse_more_output(j_compress_ptr target)
 {
     give_up((struct task *)target->err, "larger than the space for it");
     return FALSE;
@@ -488,7 +493,7 @@ static void end_output(j_compress_ptr target)
     (void)target;
 }
 
-/* Requantise all blocks of a component. libjpeg-turbo, which does not check their range, writes them. */
+/* Requantise all blocks of a component. The range is checked here: libjpeg-turbo does not when it writes them. */
 static void requantise_in_place(struct task *task, const struct component *component)
 {
     struct jpeg_decompress_struct *source = &task->source;
@@ -499,13 +504,9 @@ static void requantise_in_place(struct task *task, const struct component *compo
         for (JDIMENSION x = 0; x < component->info->width_in_blocks; x++) {
             JCOEF *block = blocks[0][x];
             for (int k = 0; k < DCTSIZE2; k++) {
-                union {
-                    float number;
-                    uint32_t bits;
-                } sum = {block[k] * component->ratios[k] + ROUNDING};
-                sum.bits -= ROUNDING_BITS;
-                range |= sum.bits + MAX_AC + 1;
-                block[k] = (JCOEF)sum.bits;
+                uint32_t value = requantised(block[k], component->ratios[k]);
+                range |= value + MAX_AC + 1;
+                block[k] = (JCOEF)value;
             }
         }
         if (range > 2 * MAX_AC + 1)
@@ -527,7 +528,7 @@ static void write_with_standard_codes(struct task *task, int quality)
     target->density_unit = 0;
     target->X_density = target->Y_density = 1;
     task->destination.init_destination = start_output;
-    task->destination.empty_output_buffer = grow_output;
+    task->destination.empty_output_buffer = refuse_more_output;
     task->destination.term_destination = end_output;
     target->dest = &task->destination;
     jpeg_write_coefficients(target, task->arrays);
@@ -576,13 +577,13 @@ static void run(struct task *task, const uint8_t *data, size_t size, int quality
    with Huffman codes of its own or the standard ones.
 
    Return its size, or 0 if it cannot be done without loss or doubt; `reason`, of JMSG_LENGTH_MAX bytes, then says
-   why. Grey pictures and such with colours subsampled 4:2:0 are understood, of `max_pixels` at most. Memory for
+   why. Grey pictures and those with colours subsampled 4:2:0 are accepted, of `max_pixels` at most. Memory for
    the coefficients is three bytes for each pixel.
 
    The number in the name changes with the parameters, so that a library that was compiled before is not called. */
-__attribute__((visibility("default"))) size_t requantise_2(const uint8_t *data, size_t size, int quality,
-                                                            int has_own_codes, size_t max_pixels, uint8_t *output,
-                                                            size_t capacity, char *reason)
+__attribute__((visibility("default")))
+size_t requantise_2(const uint8_t *data, size_t size, int quality, int has_own_codes, size_t max_pixels,
+                    uint8_t *output, size_t capacity, char *reason)
 {
     struct task task = {.reason = reason, .at = output, .end = output + capacity};
     run(&task, data, size, quality, has_own_codes, max_pixels);

@@ -195,7 +195,7 @@ def test_a_server_that_was_killed_is_replaced() -> None:
 
 
 def test_a_server_that_is_not_needed_ends(monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(child_process, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(child_process, "SERVER_IDLE_SECONDS", 0.1)
     with child_process._servers.one() as server:
         pass
     wait_until(lambda: server._process.returncode == 0)

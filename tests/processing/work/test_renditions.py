@@ -16,7 +16,7 @@ from python_calamine import CalamineWorkbook
 
 from processing import loop, measurements
 from processing.compress import compress_here
-from processing.compress.likeness import QUALITIES
+from processing.compress.auto_quality import QUALITIES
 from processing.storage.outputs import StorageError, store
 from processing.work import attempt
 from processing.work.claim import claim

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from processing import loop
 from processing.compress import Recipe, compress
-from processing.compress.likeness import QUALITIES
+from processing.compress.auto_quality import QUALITIES
 from processing.work import trial
 from processing.work.byte_budget import ByteBudget
 from processing.work.models import Trial

@@ -1,4 +1,4 @@
-"""The quality ``auto``: the lowest at which an output is like its picture."""
+"""The quality ``auto``: the lowest at which an output still looks like its picture."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     Plane = NDArray[float32]
 
-#: The mean SSIM that is wanted, of the brightness and without even areas: a white background would hide what
-#: happens to the product in front of it.
-LEAST_SSIM = 0.96
-#: They are halved four times to find the lowest that suffices; the last is taken untried.
+#: The mean SSIM (structural similarity) of the brightness that an output needs. Even areas do not count: a
+#: white background would hide a loss in the product in front of it.
+MIN_SSIM = 0.96
+#: Four steps of bisection find the lowest that suffices. The last one is taken without a trial.
 QUALITIES = range(30, 91, 4)
-#: Tiles of a larger picture stand for all of it. They lie on the blocks of encoders, and stay as sharp as
-#: they are, which the quality depends on.
+#: Tiles represent a larger picture. They are aligned with the blocks of encoders, and are not scaled, since
+#: the quality depends on sharpness.
 TILE_PIXELS, TILES = 96, 4
-_GRID = 16
-#: SSIM is taken of windows of twice as many pixels, half a window apart.
-_STEP = 4
-#: A window of less variance is even.
+_GRID_PIXELS = 16
+#: SSIM is computed for windows of twice this side, half a window apart.
+_STEP_PIXELS = 4
+#: A window with less variance is even.
 _EVEN_VARIANCE = 1.0
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
@@ -46,7 +46,7 @@ def choose_quality(image: Image.Image, target: str, effort: str) -> int:
         encoded = encode(sample.copy(), target, quality, effort)
         return ssim(wanted, _brightness(Image.open(BytesIO(encoded))))
 
-    return QUALITIES[bisect_left(QUALITIES[:-1], LEAST_SSIM, key=ssim_of)]
+    return QUALITIES[bisect_left(QUALITIES[:-1], MIN_SSIM, key=ssim_of)]
 
 
 def _sample(image: Image.Image) -> Image.Image:
@@ -68,7 +68,7 @@ def _sample(image: Image.Image) -> Image.Image:
 def _tile_starts(side: int) -> list[int]:
     count = max(1, min(TILES, side // TILE_PIXELS))
     room = max(0, side - TILE_PIXELS)
-    return [room * number // max(1, count - 1) // _GRID * _GRID for number in range(count)]
+    return [room * number // max(1, count - 1) // _GRID_PIXELS * _GRID_PIXELS for number in range(count)]
 
 
 def _brightness(image: Image.Image) -> Plane:
@@ -76,9 +76,9 @@ def _brightness(image: Image.Image) -> Plane:
 
 
 def ssim(one: Plane, other: Plane) -> float:
-    """Return the mean structural similarity (Wang et al. 2004) of what is not even in ``one``; 1 is equal."""
-    if min(one.shape) < 2 * _STEP:
-        one, other = (np.pad(plane, (0, 2 * _STEP), mode="edge") for plane in (one, other))
+    """Return the mean SSIM (Wang et al. 2004) of the windows of ``one`` that are not even; 1 is equal."""
+    if min(one.shape) < 2 * _STEP_PIXELS:
+        one, other = (np.pad(plane, (0, 2 * _STEP_PIXELS), mode="edge") for plane in (one, other))
     mean, other_mean = _means(one), _means(other)
     variance = _means(one * one) - mean * mean
     other_variance = _means(other * other) - other_mean * other_mean
@@ -91,8 +91,8 @@ def ssim(one: Plane, other: Plane) -> float:
 
 def _means(plane: Plane) -> Plane:
     """Return the means of all windows."""
-    height, width = (side // _STEP * _STEP for side in plane.shape)
+    height, width = (side // _STEP_PIXELS * _STEP_PIXELS for side in plane.shape)
     # Pillow adds up the cells in a quarter of the time that numpy takes.
-    cells = np.asarray(Image.fromarray(plane[:height, :width]).reduce(_STEP), np.float32)
+    cells = np.asarray(Image.fromarray(plane[:height, :width]).reduce(_STEP_PIXELS), np.float32)
     means: Plane = (cells[1:, 1:] + cells[:-1, 1:] + cells[1:, :-1] + cells[:-1, :-1]) / np.float32(4)
     return means
