@@ -3,7 +3,7 @@
 import csv
 import io
 
-from products.pages.sample import SHAPES, drawing
+from products.sample import SHAPES, drawing
 from tests.support.origin import Answer, Origin
 
 HEADER = ("Serial Number", "Product Name", "Input Image Urls")

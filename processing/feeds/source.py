@@ -13,14 +13,14 @@ from django.conf import settings
 
 from processing.work.fetch import Version, fetch_alone
 from products.catalogue import CatalogueError
-from products.catalogue.xlsx import open_archive
+from products.catalogue.xlsx import ARCHIVE_ERRORS, open_archive
 
 #: For a whole catalogue, redirects included; it may be much larger than a picture.
 FETCH_SECONDS = 300
 MAX_NAME_CHARACTERS = 100
 PIECE_BYTES = 256 * 1024
 #: The `Accept` header: catalogues, compressed ones too, before anything else.
-CATALOGUES = (
+ACCEPT_CATALOGUES = (
     "text/csv,text/tab-separated-values,application/vnd.openxmlformats-officedocument.spreadsheetml.sheet,"
     "application/vnd.ms-excel,application/vnd.oasis.opendocument.spreadsheet,application/xml,text/xml,"
     "application/rss+xml,application/atom+xml,application/json,application/gzip,application/zip,*/*;q=0.8"
@@ -31,7 +31,6 @@ _GZIP_START, _ZIP_START = b"\x1f\x8b", b"PK\x03\x04"
 #: Members of a ZIP that is a workbook.
 _WORKBOOK_MEMBERS = frozenset(("[Content_Types].xml", "mimetype"))
 _PACKED = re.compile(r"(?i)\.(gz|zip)$")
-_DAMAGED = (zlib.error, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError, OSError)
 
 
 class UnpackError(Exception):
@@ -58,7 +57,7 @@ def fetch_catalogue(
         url,
         timeout=FETCH_SECONDS,
         max_bytes=settings.UPLOAD_MAX_BYTES,
-        accept=CATALOGUES,
+        accept=ACCEPT_CATALOGUES,
         known=known,
         private_headers=headers,
     )
@@ -83,7 +82,7 @@ def _unpacked(data: bytes, max_bytes: int) -> bytes:
             return _limited(_gunzipped(data), max_bytes)
         if data.startswith(_ZIP_START) and (archive := _archive(data)):
             return _unzipped(archive, max_bytes)
-    except _DAMAGED as error:
+    except ARCHIVE_ERRORS as error:
         raise UnpackError(f"The archive cannot be unpacked: {error}.") from error
     return data
 

@@ -26,7 +26,7 @@ mimetypes.add_type("image/avif", ".avif")
 #: In a key with a readable name, `images/ab/<hash>/<name>.jpg`.
 READABLE_KEY_SLASHES = 3
 #: The file that store_probe() writes, as large as a small picture, so that it fails on a full disk.
-PROBE_KEY, PROBE_CONTENT = "images/ready", bytes(64 * 1024)
+PROBE_KEY, PROBE_BYTES = "images/ready", 64 * 1024
 
 
 class StorageError(Exception):
@@ -140,7 +140,8 @@ def is_stored(key: str) -> bool:
 
 def store_probe() -> None:
     """Store a small file, to see that storage works. Raises one of STORAGE_ERRORS."""
-    default_storage.save(PROBE_KEY, ContentFile(PROBE_CONTENT, PROBE_KEY))
+    content = os.urandom(PROBE_BYTES)  # the same bytes again would not be written
+    default_storage.save(PROBE_KEY, ContentFile(content, PROBE_KEY))
 
 
 def check_storage(storage: Storage, name: str) -> None:

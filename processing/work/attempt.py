@@ -171,8 +171,7 @@ class AttemptMaker:
 
     async def _fetch(self, image: ClaimedImage, known: Version | None, account: Account) -> Fetched:
         if is_uploaded(image.batch, image.url):
-            await account.take(await _in(self._storage_threads, size_of_uploaded, image.batch, image.url))
-            return await _in(self._storage_threads, read_uploaded, image.batch, image.url)
+            return await self._read_uploaded(image, account)
         start = time.monotonic()
         try:
             fetched = await fetch(
@@ -196,6 +195,17 @@ class AttemptMaker:
             raise
         measurements.observe_fetch(time.monotonic() - start, "fetched" if fetched.data else "unchanged")
         self._rate_limiter.answered(image.host)
+        return fetched
+
+    async def _read_uploaded(self, image: ClaimedImage, account: Account) -> Fetched:
+        start = time.monotonic()
+        try:
+            await account.take(await _in(self._storage_threads, size_of_uploaded, image.batch, image.url))
+            fetched = await _in(self._storage_threads, read_uploaded, image.batch, image.url)
+        except FetchError as error:
+            measurements.observe_fetch(time.monotonic() - start, error.code)
+            raise
+        measurements.observe_fetch(time.monotonic() - start, "fetched")
         return fetched
 
     async def _complete(self, image: ClaimedImage, data: bytes, taken: dict[str, StoredOutput]) -> Outcome:

@@ -19,7 +19,7 @@ from processing.http.guard import InvalidAddress
 from processing.http.redirects import RequestChain
 from processing.http.transport import GuardedTransport
 from processing.work.byte_budget import Account
-from products.pages.sample import sample_number, sample_picture
+from products.sample import sample_number, sample_picture
 
 #: Bodies of redirects and errors that are longer, or take longer, are not read to their end.
 MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
@@ -27,7 +27,7 @@ MAX_DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024, 1.0
 MAX_VALIDATOR_LENGTH = 200
 
 #: The `Accept` header of requests for pictures.
-PICTURES = "image/*,*/*;q=0.8"
+ACCEPT_PICTURES = "image/*,*/*;q=0.8"
 _TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}
 
 
@@ -35,9 +35,10 @@ class FetchError(Exception):
     """A picture could not be fetched.
 
     `code` is one of `invalid_url blocked_address dns connect timeout tls http_<status> too_many_redirects
-    too_large not_an_image unsupported_format`, `detail` a sentence for users. `permanent`: a retry would fail
-    again.
-    `retry_after`: the seconds that the host asked to wait (429 and 503 only, at most a day).
+    too_large not_an_image unsupported_format`, of an uploaded picture also `corrupt_image storage`, `detail`
+    a sentence for users. `permanent`: a retry would fail again.
+    `retry_after`: the seconds that the host asked to wait (429 and 503 only, at most a day), or after which
+    the storage is tried again.
     `elsewhere`: it happened on another host, to which the requested one had redirected.
     """
 
@@ -52,7 +53,7 @@ class FetchError(Exception):
 
     @property
     def asks_to_wait(self) -> bool:
-        """True if the host asked for fewer requests: nothing is wrong with the picture."""
+        """True if the host asked for fewer requests, or the storage failed: the picture is not the cause."""
         return self.retry_after is not None or self.code == "http_429"
 
 
@@ -93,7 +94,7 @@ async def fetch(
     *,
     timeout: float,
     max_bytes: int,
-    accept: str = PICTURES,
+    accept: str = ACCEPT_PICTURES,
     user_agent: str = "",
     known: Version | None = None,
     refusals: ConditionRefusals | None = None,
@@ -145,7 +146,7 @@ def fetch_alone(
     *,
     timeout: float,
     max_bytes: int,
-    accept: str = PICTURES,
+    accept: str = ACCEPT_PICTURES,
     known: Version | None = None,
     private_headers: Mapping[str, str] | None = None,
     account: Account | None = None,

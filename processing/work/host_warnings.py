@@ -29,7 +29,6 @@ from processing.http.guard import (
     literal_address,
     resolve,
 )
-from products.catalogue import ARCHIVE_URL, host_of
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +145,6 @@ def warnings_about(hosts: Mapping[str, int], user: int, polls_left: int | None =
     `token` is there while hosts are being looked up and polls are left. It gets the next warnings for the
     user with the primary key `user`.
     """
-    # Pictures of the sample and of an uploaded ZIP are not fetched.
-    here = {host_of(settings.PUBLIC_URL), host_of(ARCHIVE_URL)}
-    hosts = {host: count for host, count in hosts.items() if host not in here}
     literal = {host: problem for host in hosts if (problem := literal_problem(host))}
     results = lookups.results(host for host in hosts if host not in literal) | literal
     warnings = [sentence(results[host], count) for host, count in hosts.items() if results.get(host)]

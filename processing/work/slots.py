@@ -13,6 +13,7 @@ from processing.hosts.rate_limit import RateLimiter
 from processing.timing import FIRST_CLAIM_PAUSE_SECONDS, MAX_CLAIM_PAUSE_SECONDS
 from processing.work.claim import ClaimedImage
 from processing.work.shares import FetchShares
+from products.catalogue import ARCHIVE_URL, host_of
 
 #: Waiting Images are released for other workers when none of their host has started for so long.
 STALLED_SECONDS = 1.0
@@ -25,6 +26,9 @@ CLAIM_FACTOR = 4
 #: work, and as many again that start before the next claim has come.
 BUSY_FACTOR = 2
 
+#: Stands in for a host where pictures are read from the ZIP of their Request.
+_ARCHIVE_HOST = host_of(ARCHIVE_URL)
+
 T = TypeVar("T")
 
 
@@ -34,7 +38,7 @@ class Slots:
     An Image starts when a place is free, the rate limiter lets its host (host:port) be requested, and fewer
     Images of the host are being fetched than this worker has leased of the `per_host` slots that all workers
     share. Hosts that have never answered have a share of the places (`FetchShares`). Hosts are served one
-    after another, and so are the owners of Images of one host.
+    after another, and so are the owners of Images of one host. Images of a ZIP need no more than a place.
 
     Used in the event loop only.
     """
@@ -118,6 +122,8 @@ class Slots:
 
     def is_busy(self, host: str) -> bool:
         """Return whether another Image of a host could only wait."""
+        if host == _ARCHIVE_HOST:
+            return False
         limit = self._rate_limiter.requests_per_second(host)
         most = BUSY_FACTOR * self.per_host if limit is None else min(limit, self.per_host)
         return self._held[host] >= most or self._leased.get(host) == 0
@@ -133,7 +139,8 @@ class Slots:
             self._started_at.setdefault(image.host, now)
             self._in_hand[image.request_id] += 1
             self.empty.clear()
-        wanted = {image.host: min(self._held[image.host], self.per_host) for image in images}
+        hosts = {image.host for image in images} - {_ARCHIVE_HOST}
+        wanted = {host: min(self._held[host], self.per_host) for host in hosts}
         return {host: count for host, count in wanted.items() if count > self._leased.get(host, 0)}
 
     def start(self) -> list[ClaimedImage]:
@@ -208,13 +215,14 @@ class Slots:
     def wanted(self) -> dict[str, int]:
         """Return how many slots are wanted of each host; 0 where a lease can be returned."""
         now = time.monotonic()
-        self._wanted_at |= dict.fromkeys(self._held, now)
+        held = {host: count for host, count in self._held.items() if host != _ARCHIVE_HOST}
+        self._wanted_at |= dict.fromkeys(held, now)
         recent = [host for host, at in self._wanted_at.items() if now - at < WANTED_SECONDS]
         self._wanted_at = {host: self._wanted_at[host] for host in recent}
         wanted = dict.fromkeys(self._leased, 0)
         if not self.stopping:
             wanted |= {host: self.per_host for host in recent if self._leased.get(host) == 0}
-        return wanted | {host: min(count, self.per_host) for host, count in self._held.items()}
+        return wanted | {host: min(count, self.per_host) for host, count in held.items()}
 
     def lease_requests(self, wanted: dict[str, int]) -> dict[str, LeaseRequest]:
         """Return requests for leases, and start nothing until the answer that others do not know of."""
@@ -236,6 +244,8 @@ class Slots:
         self._rate_limiter.forget(but=self._held)
 
     def _may_start(self, host: str, owner: Hashable) -> bool:
+        if host == _ARCHIVE_HOST:
+            return True
         if self._fetching[host] >= self._leased.get(host, 0) or not self._has_share(host, owner):
             return False
         return self._rate_limiter.try_start(host)
@@ -244,7 +254,7 @@ class Slots:
         self._running += 1
         self._fetching[image.host] += 1
         self._started_at[image.host] = time.monotonic()
-        if not self._rate_limiter.has_answered(image.host):
+        if image.host != _ARCHIVE_HOST and not self._rate_limiter.has_answered(image.host):
             self._silent[image.id] += 1
             self._shares.begin(image.batch.owner_id)
 

@@ -16,6 +16,8 @@ from drf_spectacular.generators import SchemaGenerator
 from products.api.schema import TAGS
 
 Schema = dict[str, Any]
+#: The id in the paths of examples.
+PATH_VALUE = "3f0e1c9a-6a55-4e4e-9a53-5f6f2f1f4f10"
 #: Values in examples, by the names of fields.
 EXAMPLES: dict[str, Any] = {
     "url": "https://shop.example/products.csv",
@@ -25,14 +27,21 @@ EXAMPLES: dict[str, Any] = {
     "replace": "https://",
     "status": "failed",
     "events": ["request.completed"],
-    "request_id": "3f0e1c9a-6a55-4e4e-9a53-5f6f2f1f4f10",
+    "request_id": PATH_VALUE,
+}
+#: Those of a call, by its path and the name of the field.
+EXAMPLES_OF_CALLS: dict[tuple[str, str], Any] = {
+    ("/api/webhooks/", "url"): "https://shop.example/hook",
+    ("/api/webhooks/{id}/", "url"): "https://shop.example/hook",
+    ("/api/requests/{id}/images/{image_id}/", "url"): "https://shop.example/chair.jpg",
+    ("/api/requests/{id}/retry/", "code"): "timeout",
+    ("/api/requests/{id}/replace/", "code"): "http_404",
 }
 #: Of fields that may be left out, those that an example has all the same.
 SHOWN_OPTIONS = ("quality", "url", "name", "note", "enabled", "code")
 _URL_PARAMETER = re.compile(r"\{\w+\}")
 #: The service in examples. The reference is the same for every installation.
 SERVICE = "https://images.example.com"
-PATH_VALUE = "3f0e1c9a-6a55-4e4e-9a53-5f6f2f1f4f10"
 
 
 class Field(NamedTuple):
@@ -106,15 +115,14 @@ def group(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "api/docs_group.html", {"groups": groups(), "group": found})
 
 
-@cache
 def openapi_schema() -> Schema:
-    """Return the OpenAPI schema, which is the same for as long as the process lives."""
+    """Return the OpenAPI schema."""
     return cast(Schema, cast(Any, SchemaGenerator)().get_schema(public=True))
 
 
 @cache
 def groups() -> list[Group]:
-    """Return all calls in the order of TAGS."""
+    """Return all calls in the order of TAGS. They are the same for as long as the process lives."""
     schema = openapi_schema()
     by_tag: dict[str, list[Call]] = {tag: [] for tag in TAGS}
     for path, operations in schema["paths"].items():
@@ -135,7 +143,7 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
         )
         for one in operation.get("parameters", [])
     ]
-    sent = dict(_example_fields(schema, body))
+    sent = dict(_example_fields(schema, path, body))
     sending = Sending(
         method=method.upper(),
         url=_URL_PARAMETER.sub(PATH_VALUE, SERVICE + path),
@@ -153,7 +161,7 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
         parameters=parameters,
         body=[*_fields(schema, body)],
         answers=[*_fields(schema, answered)],
-        statuses=[*operation["responses"]],
+        statuses=sorted(operation["responses"]),
         examples=_examples(sending),
     )
 
@@ -189,6 +197,8 @@ def _kind(part: Schema) -> str:
     """Return the type of a value in a few words."""
     if "enum" in part:
         return " | ".join(str(value) for value in part["enum"])
+    if "oneOf" in part:
+        return " | ".join(map(_kind, part["oneOf"]))
     if part.get("type") == "array":
         return "list"
     kind = part.get("format") if part.get("format") in {"uri", "uuid", "date-time", "binary"} else None
@@ -196,17 +206,19 @@ def _kind(part: Schema) -> str:
     return (named or part.get("type", "object")) + (" or null" if part.get("nullable") else "")
 
 
-def _example_fields(schema: Schema, body: Schema) -> Iterator[tuple[str, Any]]:
+def _example_fields(schema: Schema, path: str, body: Schema) -> Iterator[tuple[str, Any]]:
     """Yield what an example sends: the fields that are required, and a few that may be left out."""
     for name, one in body.get("properties", {}).items():
         part = _resolved(schema, one)
         if not part.get("readOnly") and (name in body.get("required", []) or name in SHOWN_OPTIONS):
-            yield name, _example(name, part)
+            yield name, _example(path, name, part)
 
 
-def _example(name: str, part: Schema) -> Any:
+def _example(path: str, name: str, part: Schema) -> Any:
     if part.get("format") == "binary":
         return None
+    if (path, name) in EXAMPLES_OF_CALLS:
+        return EXAMPLES_OF_CALLS[path, name]
     if "default" in part:
         return part["default"]
     if "enum" in part:

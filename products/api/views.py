@@ -215,7 +215,7 @@ class RequestViewSet(
         profile, options = lifecycle.choose_options(request.user, file, given, wanted)
         reading = {name: options[name] for name in Reading.__annotations__ if name in options}
         preview = preview_catalogue(file, **reading)
-        preview.warnings.extend(self.host_warnings(preview.hosts))
+        preview.warnings.extend(self.host_warnings(preview.fetched_hosts))
         return Response(PreviewSerializer(preview, context={"profile": profile}).data)
 
     def host_warnings(self, hosts: Mapping[str, int]) -> list[Problem]:

@@ -10,8 +10,9 @@ from products.catalogue.encoding import ENCODINGS, UNKNOWN_ENCODING, Encoding, k
 from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
 from products.catalogue.picture_archive import (
     ARCHIVE_URL,
-    MissingPicture,
+    ArchivedPictureError,
     PictureArchive,
+    is_in_archive,
     is_picture_archive,
 )
 from products.catalogue.picture_cells import split_urls
@@ -28,13 +29,13 @@ __all__ = [
     "MAX_COLUMNS",
     "MAX_URL",
     "UNKNOWN_ENCODING",
+    "ArchivedPictureError",
     "Catalogue",
     "CatalogueError",
     "ColumnNames",
     "Columns",
     "Encoding",
     "Head",
-    "MissingPicture",
     "PictureArchive",
     "Preview",
     "Problem",
@@ -47,6 +48,7 @@ __all__ = [
     "escape_formula",
     "hash_of_header",
     "host_of",
+    "is_in_archive",
     "is_picture_archive",
     "known_encoding",
     "preview",

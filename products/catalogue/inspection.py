@@ -1,7 +1,7 @@
 """Reads a whole catalogue and reports what is in it: `validate` on upload, `preview` for a user to check."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from products.catalogue.columns import ColumnNames
@@ -55,7 +55,8 @@ class Preview:
     """Result of `preview`. Other files than CSV have their kind as `encoding` and the `delimiter` None.
 
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
-    the 100 hosts with the most, among the first 20,000. `first_rows` are fewer where they hold many URLs.
+    the 100 hosts with the most, among the first 20,000. `fetched_hosts` are these without the pictures that
+    are here already. `first_rows` are fewer where they hold many URLs.
     `warning_count` counts the warnings that are not listed too. `sheet` is the one that is read of a
     workbook, `sheets` are all that are visible.
     """
@@ -67,6 +68,7 @@ class Preview:
     urls: int
     distinct: int
     hosts: dict[str, int]
+    fetched_hosts: dict[str, int]
     first_rows: list[Row]
     warnings: list[Problem]
     warning_count: int
@@ -101,13 +103,17 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     return Summary(catalogue.header_hash, catalogue.read_as, rows, urls, problems, problem_count)
 
 
-def preview(catalogue: Catalogue) -> Preview:
-    """Read a whole file. Raise CatalogueError if it cannot be read as a table."""
+def preview(catalogue: Catalogue, is_here: Callable[[str], bool] = lambda url: False) -> Preview:
+    """Read a whole file. Raise CatalogueError if it cannot be read as a table.
+
+    `is_here` returns whether the picture with a URL is not fetched.
+    """
     warnings = _Warnings(catalogue)
     rows = urls = 0
     first_rows: list[Row] = []
     distinct: set[int] = set()
     hosts: Counter[str] = Counter()
+    here: Counter[str] = Counter()
     for row in catalogue:
         rows += 1
         urls += len(row.image_urls)
@@ -118,8 +124,10 @@ def preview(catalogue: Catalogue) -> Preview:
                 distinct.add(key)
                 if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
                     hosts[host] += 1
+                    here[host] += is_here(url)
         warnings.check(row)
     listed = warnings.listed()
+    shown = dict(hosts.most_common(PREVIEW_HOSTS))
     return Preview(
         encoding=catalogue.read_as,
         delimiter=catalogue.delimiter if catalogue.kind == "csv" else None,
@@ -127,7 +135,8 @@ def preview(catalogue: Catalogue) -> Preview:
         rows=rows,
         urls=urls,
         distinct=len(distinct),
-        hosts=dict(hosts.most_common(PREVIEW_HOSTS)),
+        hosts=shown,
+        fetched_hosts={host: count - here[host] for host, count in shown.items() if count > here[host]},
         first_rows=first_rows,
         warnings=listed,
         warning_count=warnings.count,

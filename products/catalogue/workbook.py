@@ -1,8 +1,6 @@
 """A sheet of a workbook (XLSX, XLS, ODS) as records."""
 
 import errno
-import zipfile
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO
@@ -22,14 +20,14 @@ from products.catalogue.records import (
     readable,
     row_too_long,
 )
-from products.catalogue.xlsx import Sheet, Xlsx, too_large
+from products.catalogue.xlsx import ARCHIVE_ERRORS, Sheet, Xlsx, too_large
 
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
 _OPENDOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet"
 _DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, OSError),
-    *(ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError),
+    *ARCHIVE_ERRORS,
+    *(expat.ExpatError, OSError, LookupError, TypeError),
 )
 #: Rows of a sheet in which its header is searched.
 HEADER_ROWS = 20

@@ -21,7 +21,7 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 """
 
 from products.lifecycle.corrections import Corrections, correct
-from products.lifecycle.drafts import discard_draft, keep_draft, stored_archive
+from products.lifecycle.drafts import discard_draft, keep_draft, room_for_drafts, stored_archive
 from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk, parts_of_row
 from products.lifecycle.profiles import (
     OptionsRefused,
@@ -71,6 +71,7 @@ __all__ = [
     "repeat",
     "replace",
     "retry",
+    "room_for_drafts",
     "set_ignored",
     "stored_archive",
     "submit",

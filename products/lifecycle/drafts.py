@@ -11,11 +11,16 @@ from django.contrib.auth.models import User
 from django.core.files import File
 
 from products.catalogue import PictureArchive
-from products.models import Draft
+from products.models import Draft, Request
 from products.models.files import STORAGE_ERRORS, discard, shown_name, storage_checked, uploads_storage
 
-#: Drafts kept for each user, one for each upload form that may be open.
-MAX_DRAFTS_PER_USER = 5
+#: Drafts kept for each user.
+MAX_DRAFTS_PER_USER = 20
+
+
+def room_for_drafts(owner: User) -> int:
+    """Return how many drafts of a user can be added without discarding another."""
+    return max(0, MAX_DRAFTS_PER_USER - Draft.objects.current().filter(owner=owner).count())
 
 
 def keep_draft(owner: User, file: "File[bytes]", **options: Any) -> Draft:
@@ -61,6 +66,10 @@ def stored_archive(file: "File[bytes]") -> Iterator[tuple["File[bytes]", str]]:
 
 
 def discard_draft(draft: Draft) -> None:
-    """Delete a draft with its file."""
+    """Delete a draft with its file, and with its ZIP unless a Request refers to that."""
     draft.delete()
     discard(draft.file)
+    archive = draft.options.get("archive")
+    if archive and not Request.objects.sources_in_use([archive]):
+        with suppress(*STORAGE_ERRORS):  # prune deletes it after a day
+            uploads_storage().delete(archive)

@@ -85,7 +85,7 @@ def _with_header(profiles: Any, file: "File[bytes]", encoding: str, sheet: str) 
 
 def usual_options(user: User) -> dict[str, Any]:
     """Return the options with which a user's forms begin: the last used ones of a user without profiles."""
-    if Profile.objects.owned_by(user).exists():
+    if Profile.objects.usable_by(user).exists():
         return {}
     own = Request.objects.present().filter(owner=user).exclude(run_by=RunOrigin.FEED)
     latest = own.order_by("-created_at").first()

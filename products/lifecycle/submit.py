@@ -12,12 +12,14 @@ from django.core.files import File
 from django.db import IntegrityError, transaction
 
 from products.catalogue import (
+    ARCHIVE_URL,
     Catalogue,
     CatalogueError,
     Preview,
     Problem,
     Reading,
     Summary,
+    is_in_archive,
     preview,
     validate,
 )
@@ -26,6 +28,7 @@ from products.lifecycle.signals import request_submitted
 from products.models import Profile, Request, RunOrigin
 from products.models.files import discard, shown_name, storage_checked
 from products.models.recipes import RECIPE_OPTIONS
+from products.sample import sample_number
 
 #: Options of a Request that a repeat keeps.
 REPEATED_OPTIONS = (*RECIPE_OPTIONS, "archive", "strict", "force", *Reading.__annotations__)
@@ -125,7 +128,11 @@ def preview_catalogue(file: "File[bytes]", **reading: Unpack[Reading]) -> Previe
     every URL in memory.
     """
     check_catalogue(file, **reading)
-    return preview(Catalogue(file, **reading))
+    has_archive = reading.get("base_url") == ARCHIVE_URL
+    return preview(
+        Catalogue(file, **reading),
+        lambda url: (has_archive and is_in_archive(url)) or sample_number(url) is not None,
+    )
 
 
 def _fingerprint(file: "File[bytes]", **options: Any) -> str:

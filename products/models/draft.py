@@ -1,6 +1,8 @@
 """Drafts of uploads."""
 
 import uuid
+from datetime import timedelta
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -9,10 +11,21 @@ from django.utils import timezone
 
 from products.models.files import uploads_storage
 
+#: Prune deletes older files.
+KEPT = timedelta(days=1)
+
 
 def draft_path(draft: "Draft", filename: str) -> str:
     """Return the name under which a draft's file is stored."""
     return f"draft-{draft.pk}"
+
+
+class DraftQuerySet(models.QuerySet["Draft"]):
+    """Queries for drafts."""
+
+    def current(self) -> Self:
+        """Return those whose files are kept still, the newest first."""
+        return self.filter(created_at__gt=timezone.now() - KEPT).order_by("-created_at")
 
 
 class Draft(models.Model):
@@ -27,6 +40,8 @@ class Draft(models.Model):
     file = models.FileField(storage=uploads_storage, upload_to=draft_path, max_length=100)
     options = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = DraftQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.filename

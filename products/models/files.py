@@ -13,12 +13,13 @@ from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import OperationalError
 from django.db.models.fields.files import FieldFile
+from s3transfer.exceptions import RetriesExceededError
 
 logger = logging.getLogger(__name__)
 
 #: Exceptions that Django's storages raise when a disk or S3 fails. Without those of boto3, which its methods
 #: for file objects do not raise, and which are slow to import.
-STORAGE_ERRORS = (OSError, BotoCoreError, ClientError)
+STORAGE_ERRORS = (OSError, BotoCoreError, ClientError, RetriesExceededError)
 
 MAX_FILENAME_LENGTH = 255
 #: How a full disk shows in messages of SQLite and PostgreSQL.

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from products.catalogue import ARCHIVE_URL
+from products.catalogue import ARCHIVE_URL, is_in_archive
 from products.models.ids import image_id
 from products.models.output_urls import OutputUrls
 from products.models.request import Request
@@ -252,7 +252,7 @@ class Image(models.Model):
     def uploaded_path(self) -> str:
         """Path of the picture in the ZIP that was uploaded; "" if it is fetched."""
         url = self.source_url
-        return url.removeprefix(ARCHIVE_URL).lstrip("/") if url.startswith(ARCHIVE_URL) else ""
+        return url.removeprefix(ARCHIVE_URL)[1:] if is_in_archive(url) and self.request.archive else ""
 
     @property
     def output_path(self) -> str:

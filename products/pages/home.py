@@ -2,6 +2,9 @@
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -23,9 +26,10 @@ from products.catalogue import ARCHIVE_URL, CatalogueError, is_picture_archive, 
 from products.lifecycle import check_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
-from products.pages.sample import FILENAME, sample_catalogue
+from products.models.files import StorageUnavailable
 from products.pages.upload_forms import UploadForm
 from products.results.week import week_of
+from products.sample import FILENAME, sample_catalogue
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
@@ -49,38 +53,77 @@ def home(request: UserRequest) -> HttpResponse:
     form = UploadForm(request.user, request.POST, request.FILES, initial=usual)
     if not files:
         return _page(request, form)
-    if len(files) > MAX_FILES:
-        form.add_error("file", f"Upload at most {MAX_FILES} files at a time.")
-        return _page(request, form)
-    saved: list[Draft | Request] = []
-    refused: list[UploadForm] = []
+    if problem := _too_many(request, len(files)):
+        form.add_error("file", problem)
+        return _page(request, form, files)
+    done = _save_all(request, files, usual)
+    if len(files) > 1:
+        _say_what_was_saved(request, done.saved)
+    if done.refused:
+        form = _with_all_errors(done.refused) if len(files) > 1 else done.refused[0]
+        response = _page(request, form, done.unsaved)
+        return done.limit.mark(response) if done.limit else response
+    if len(files) == 1:
+        url = done.saved[0].get_absolute_url()
+    else:
+        url = reverse("home" if any(isinstance(one, Draft) for one in done.saved) else "requests")
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+
+
+def _too_many(request: UserRequest, count: int) -> str:
+    """Return a sentence if these are more files than may be uploaded, or previewed, at once."""
+    if count > MAX_FILES:
+        return f"Upload at most {MAX_FILES} files at a time."
+    room = lifecycle.room_for_drafts(request.user)
+    if count > max(1, room) and request.POST.get("step") == "preview":  # one may replace the oldest
+        return (
+            f"These are {count} files, and there is room for {room} more drafts. Choose fewer files, start "
+            "them without a preview, or discard drafts."
+        )
+    return ""
+
+
+@dataclass
+class _Saved:
+    """The files of an upload: what was made of them, the forms of refused ones, and all not saved."""
+
+    saved: list[Draft | Request] = field(default_factory=list)
+    refused: list[UploadForm] = field(default_factory=list)
+    unsaved: "list[File[bytes]]" = field(default_factory=list)
     limit: LimitReached | None = None
-    for file in files:
+
+
+def _save_all(request: UserRequest, files: "list[File[bytes]]", usual: dict[str, Any]) -> _Saved:
+    """Save each file. Where one fails as the others would, those that follow are not tried.
+
+    Raises StorageUnavailable if it is the only file.
+    """
+    done = _Saved()
+    for number, file in enumerate(files, 1):
         form = UploadForm(request.user, request.POST, MultiValueDict({"file": [file]}), initial=usual)
+        is_last_try = False
         try:
             count_upload(request.user)
             check_open_work(request.user)
             if form.is_valid():
-                saved.append(_save(request, form))
+                done.saved.append(_save(request, form, is_alone=len(files) == 1))
                 continue
         except LimitReached as error:
-            limit = error
+            done.limit, is_last_try = error, True
             form.add_error("file", error.detail)
+        except StorageUnavailable as error:
+            if len(files) == 1:
+                raise
+            is_last_try = True
+            form.add_error("file", f"{error.title}. This file was not saved.")
         except CatalogueError as error:
             form.add_problems(error.problems)
-        refused.append(form)
-        if limit or form.errors.keys() - {"file"}:
-            break  # as it would be with the other files
-    if len(files) > 1:
-        _say_what_was_saved(request, saved)
-    if refused:
-        response = _page(request, _with_all_errors(refused) if len(files) > 1 else form)
-        return limit.mark(response) if limit else response
-    if len(files) == 1:
-        url = saved[0].get_absolute_url()
-    else:
-        url = reverse("home" if any(isinstance(one, Draft) for one in saved) else "requests")
-    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+        done.refused.append(form)
+        done.unsaved.append(file)
+        if is_last_try or form.errors.keys() - {"file"}:
+            done.unsaved += files[number:]
+            break
+    return done
 
 
 def pasted(text: str) -> "list[ContentFile[bytes]]":
@@ -94,20 +137,20 @@ def pasted(text: str) -> "list[ContentFile[bytes]]":
     return [ContentFile(table.getvalue().encode(), PASTED_NAME)]
 
 
-def _save(request: UserRequest, form: UploadForm) -> Draft | Request:
+def _save(request: UserRequest, form: UploadForm, *, is_alone: bool) -> Draft | Request:
     """Create a Request, or a Draft if the user wants a preview or has to choose columns.
 
     Of a ZIP with a catalogue and its pictures, both are stored. Raises CatalogueError.
     """
     file: File[bytes] = form.cleaned_data["file"]
     if not is_picture_archive(file):
-        return _save_catalogue(request, form, file)
+        return _save_catalogue(request, form, file, is_alone=is_alone)
     with lifecycle.stored_archive(file) as (catalogue, archive):
-        return _save_catalogue(request, form, catalogue, archive)
+        return _save_catalogue(request, form, catalogue, archive, is_alone=is_alone)
 
 
 def _save_catalogue(
-    request: UserRequest, form: UploadForm, file: "File[bytes]", archive: str = ""
+    request: UserRequest, form: UploadForm, file: "File[bytes]", archive: str = "", *, is_alone: bool
 ) -> Draft | Request:
     is_preview = request.POST.get("step") == "preview"
     stored = {"archive": archive, "base_url": ARCHIVE_URL} if archive else {}
@@ -120,6 +163,8 @@ def _save_catalogue(
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
         if not is_preview and not read_head(file).rows:
+            raise
+        if not is_alone and not lifecycle.room_for_drafts(request.user):
             raise
     file.seek(0)
     wanted = {} if form.wanted is None else {"profile": form.wanted}
@@ -146,13 +191,15 @@ def _with_all_errors(refused: list[UploadForm]) -> UploadForm:
     return first
 
 
-def _page(request: UserRequest, form: UploadForm) -> HttpResponse:
+def _page(request: UserRequest, form: UploadForm, unsaved: "Sequence[File[bytes]]" = ()) -> HttpResponse:
+    """Render the page. `unsaved` are the files that have to be chosen again."""
     form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
     batches = list(own[:RECENT_REQUESTS])
     context = {
         "form": form,
-        "drafts": Draft.objects.filter(owner=request.user.pk).order_by("-created_at"),
+        "drafts": Draft.objects.current().filter(owner=request.user.pk),
+        "unsaved": [file.name for file in unsaved if file.name != PASTED_NAME],
         "batches": batches,
         "has_active": any(batch.is_active for batch in batches),
         "week": week_of(request.user),

@@ -89,6 +89,9 @@ class YesNoOrProfileField(forms.ChoiceField):
             label=field.label, help_text=field.help_text, required=False, choices=choices, initial=""
         )
 
+    def prepare_value(self, value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else value
+
     def clean(self, value: Any) -> bool | None:
         """Return the answer, which may be sent as `YesNoField` accepts it."""
         return None if value in self.empty_values else YesNoField(required=False).clean(value)

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from products.catalogue import Reading
+from products.catalogue import ARCHIVE_URL, Reading
 from products.models import Profile
 from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
 from products.pages.option_forms import OptionsForm, default_of
@@ -19,10 +19,13 @@ MAX_NAME = 100
 
 
 def chosen(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are not as they are by default, which are those that a profile keeps."""
+    """Return the options that are not as they are by default, which are those that a profile keeps.
+
+    A ZIP's base URL is left out: other catalogues have other ZIPs, or none.
+    """
     defaults = {name: default_of(field) for name, field in OptionsForm.base_fields.items()}
     known = [*defaults, *Reading.__annotations__]
-    given = [name for name in known if name in options]
+    given = [name for name in known if name in options and options[name] != ARCHIVE_URL]
     return {name: options[name] for name in given if (options[name] or None) != (defaults.get(name) or None)}
 
 

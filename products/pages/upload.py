@@ -101,7 +101,7 @@ def _draft_page(
         "profile": profile,
         "save_form": save_form,
         "preview": preview,
-        "archive_host": host_of(ARCHIVE_URL),
+        "archive_host": host_of(ARCHIVE_URL) if form.archive else "",
         "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),

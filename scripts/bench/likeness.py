@@ -92,10 +92,11 @@ def measured(sources: list[Path], count: int) -> dict[str, Any]:
 
 
 def _contenders(root: Path) -> dict[str, Contender]:
-    contenders: dict[str, Contender] = {
-        f"coefficients, {effort}": in_process(_by_recipe(Recipe(quality=QUALITY, effort=effort)))
-        for effort in ("fast", "balanced", "smallest")
-    }
+    contenders: dict[str, Contender] = {}
+    if native.library():
+        for effort in ("fast", "balanced", "smallest"):
+            recipe = Recipe(quality=QUALITY, effort=effort)
+            contenders[f"coefficients, {effort}"] = in_process(_by_recipe(recipe))
     contenders["pixels, fast"] = in_process(_without_library(Recipe(quality=QUALITY, effort="fast")))
     contenders["pixels, balanced"] = in_process(_without_library(Recipe(quality=QUALITY)))
     contenders["quality auto, balanced"] = in_process(_by_recipe(Recipe(quality="auto")))

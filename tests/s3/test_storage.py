@@ -250,3 +250,18 @@ def test_all_pictures_come_in_one_file(bucket: Bucket) -> None:
     settle(batch, {URL: JPEG})
     answer = client_of(user).get(f"/api/requests/{batch.pk}/images.zip")
     assert b"".join(cast(Any, answer).streaming_content).count(JPEG) == 1
+
+
+def test_parts_of_an_object_are_read_without_the_rest(bucket: Bucket) -> None:
+    storage: Any = storages["uploads"]
+    data = bytes(range(256)) * 10_000
+    name = storage.save("pictures.zip", ContentFile(data))
+    with storage.open_ranged(name) as file:
+        file.seek(-10, io.SEEK_END)
+        assert file.read() == data[-10:]
+        file.seek(1000)
+        assert file.read(300) == data[1000:1300]
+        file.seek(5)
+        assert file.read() == data[5:]
+    with pytest.raises(FileNotFoundError):
+        storage.open_ranged("none.zip")

@@ -11,6 +11,7 @@ import posixpath
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, cast
 from xml.parsers import expat
@@ -40,6 +41,11 @@ XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>\s*")
 _ENTRY = re.compile(
     r"<(?:[\w.-]{1,100}:)?(?:Override|Relationship)\b[^<>]*+(?:(?<=/)>|>\s*+</[\w.:-]++\s*+>)"
+)
+#: Exceptions of zipfile for damaged ZIPs, and for those that it cannot read.
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(ArithmeticError, RuntimeError, ValueError),  # with UnicodeError and NotImplementedError
 )
 _METHODS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
 #: The flag of parts whose sizes stand after them.
@@ -241,13 +247,16 @@ def _refuse_doctype(*_declaration: object) -> None:
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     """Open a ZIP whose files can be read in bounded memory.
 
-    Raises CatalogueError if it lists too many files, BadZipFile if one is compressed by another method than
-    Deflate: zipfile unpacks whole blocks of those at once, of any size.
+    Raises CatalogueError if it lists too many files, one of ARCHIVE_ERRORS if it is damaged, BadZipFile if a
+    file is compressed by another method than Deflate: zipfile unpacks whole blocks of those at once, of any
+    size.
     """
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     if end and end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
         raise too_large()
     archive = zipfile.ZipFile(file)
+    if any(info.header_offset < 0 for info in archive.infolist()):
+        raise zipfile.BadZipFile("Bad offset of a file")  # which would be an OSError where it is read
     if any(info.compress_type not in _METHODS for info in archive.infolist()):
         raise zipfile.BadZipFile("it is compressed by another method than Deflate")
     return archive

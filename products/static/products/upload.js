@@ -63,9 +63,12 @@ function showFolderButton() {
   if (button) button.hidden = !("webkitdirectory" in HTMLInputElement.prototype);
 }
 
+/** @param {File} file Of a folder that was chosen. */
+const isHidden = (file) => file.webkitRelativePath.split("/").slice(1).some((part) => part.startsWith("."));
+
 /** Pack the folder that was chosen into a ZIP, which is uploaded in its place. */
 async function useFolder() {
-  const files = [...folderInput()?.files ?? []].filter((file) => !file.name.startsWith("."));
+  const files = [...folderInput()?.files ?? []].filter((file) => !isHidden(file));
   const bytes = files.reduce((total, file) => total + file.size, 0);
   const maxBytes = Number(form()?.dataset.maxBytes);
   if (!files.length) return;

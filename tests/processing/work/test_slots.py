@@ -11,6 +11,7 @@ from processing.hosts.rate_limit import RateLimiter
 from processing.work import slots as module
 from processing.work.claim import ClaimedImage
 from processing.work.slots import BUSY_FACTOR, CLAIM_FACTOR, STALLED_SECONDS, Slots
+from products.catalogue import ARCHIVE_URL, host_of
 from products.models import Request
 
 PLACES, PER_HOST = 64, 4
@@ -142,3 +143,19 @@ def test_a_picture_of_an_owner_without_a_share_holds_up_nobody_elses_of_the_same
     requests = slots.lease_requests(slots.add(mine + others))
     slots.keep_to(requests, {host: Lease(PER_HOST) for host in requests})
     assert slots.start() == others
+
+
+def test_pictures_of_zips_take_no_slots_of_a_host(slots: Slots) -> None:
+    host = host_of(ARCHIVE_URL)
+    assert slots.add(images(host, PLACES)) == {}
+    assert host not in slots.wanted()
+    assert len(slots.start()) == PLACES
+    assert host not in slots.busy_hosts()
+
+
+def test_pictures_of_zips_count_as_none_of_a_silent_host(slots: Slots) -> None:
+    for image in images(host_of(ARCHIVE_URL), PLACES - 1):
+        slots.add([image])
+    for image in slots.start():
+        slots.fetched(image)
+    assert len(add(slots, "shop.example", 1)) == 1

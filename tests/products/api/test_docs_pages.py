@@ -68,3 +68,16 @@ def test_each_call_has_examples_in_three_languages(call: docs.Call) -> None:
     assert f'method: "{call.method}"' in javascript
     assert javascript.count("(") == javascript.count(")")
     assert javascript.count("{") == javascript.count("}")
+
+
+def test_examples_send_what_their_calls_take() -> None:
+    examples = {(call.method, call.path): call.examples[0].code for call in CALLS}
+    assert '"url": "https://shop.example/hook"' in examples["POST", "/api/webhooks/"]
+    assert '"url": "https://shop.example/products.csv"' in examples["POST", "/api/feeds/"]
+    assert '{"code": "timeout"}' in examples["POST", "/api/requests/{id}/retry/"]
+
+
+def test_a_value_of_several_types_names_them_and_statuses_are_in_order() -> None:
+    (upload,) = (call for call in CALLS if (call.method, call.path) == ("POST", "/api/requests/"))
+    assert next(field.kind for field in upload.body if field.name == "quality") == "integer | auto"
+    assert all(call.statuses == sorted(call.statuses) for call in CALLS)

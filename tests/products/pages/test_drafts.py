@@ -269,15 +269,15 @@ def test_a_draft_is_its_owners_alone_staff_included(page: Client, client: Client
     assert not Request.objects.exists()
 
 
-def test_the_newest_five_drafts_of_a_user_are_kept_with_their_files(page: Client) -> None:
+def test_the_newest_twenty_drafts_of_a_user_are_kept_with_their_files(page: Client) -> None:
     before = stored_catalogues()
     first = drafted(page, UNKNOWN)
     Draft.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    for _ in range(5):
+    for _ in range(20):
         drafted(page, UNKNOWN)
-    assert Draft.objects.count() == 5
+    assert Draft.objects.count() == 20
     assert not Draft.objects.filter(pk=first.pk).exists()
-    assert len(stored_catalogues() - before) == 5
+    assert len(stored_catalogues() - before) == 20
 
 
 def test_a_draft_whose_file_was_pruned_says_so(page: Client) -> None:

@@ -1,15 +1,22 @@
 """The upload form."""
 
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
 import pytest
+from django import forms
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 from PIL import Image
 
-from products.models import Draft, Request
+from products import lifecycle
+from products.models import Draft, Profile, Request
+from products.models.files import StorageUnavailable, uploads_storage
+from products.pages.option_forms import YesNoField, YesNoOrProfileField
+from products.throttling import LimitReached
 from tests.products.catalogue.test_picture_archive import make_zip
 from tests.support.factories import OTHER_URL, URL, client_of, ingest, make_csv, make_user
 from tests.support.pages import OPTIONS, address, body, settle, upload
@@ -84,7 +91,7 @@ def test_an_upload_without_a_file_is_refused(page: Client) -> None:
     answer = page.post("/", OPTIONS)
     assert answer.status_code == 400
     assert "Choose a file, or paste picture URLs." in body(answer)
-    assert "Your file was not saved." not in body(answer)
+    assert "Not saved:" not in body(answer)
 
 
 # --- Several files, pasted URLs, the sample ---
@@ -120,6 +127,117 @@ def test_too_many_files_are_refused_together(page: Client, monkeypatch: pytest.M
     assert answer.status_code == 400
     assert "Upload at most 1 files at a time." in body(answer)
     assert not Request.objects.exists()
+
+
+def test_more_files_than_drafts_can_be_kept_are_not_previewed(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.lifecycle.drafts.MAX_DRAFTS_PER_USER", 3)
+    upload(page, make_csv(), "first.csv", step="preview")
+    answer = upload_files(page, {f"{name}.csv": make_csv() for name in "abc"}, step="preview")
+    assert answer.status_code == 400
+    assert "These are 3 files, and there is room for 2 more drafts." in body(answer)
+    assert "Not saved: a.csv, b.csv, c.csv. Choose them again." in body(answer)
+    assert [draft.filename for draft in Draft.objects.all()] == ["first.csv"]
+    upload_files(page, {f"{name}.csv": make_csv() for name in "ab"}, step="preview")
+    assert Draft.objects.count() == 3
+
+
+def test_a_start_of_several_files_discards_no_draft_for_the_choice_of_columns(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.lifecycle.drafts.MAX_DRAFTS_PER_USER", 1)
+    answer = upload_files(page, {"a.csv": UNKNOWN, "b.csv": UNKNOWN, "c.csv": make_csv()}, step="start")
+    assert answer.status_code == 400
+    assert "<li>b.csv: Line 1: Missing columns: “Input Image Urls”." in body(answer)
+    assert "Not saved: b.csv. Choose it again." in body(answer)
+    assert [draft.filename for draft in Draft.objects.all()] == ["a.csv"]
+    assert [batch.filename for batch in Request.objects.all()] == ["c.csv"]
+
+
+def test_files_after_a_failure_of_the_storage_are_named_and_what_was_started_is_said(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = lifecycle.submit
+
+    def fail_at_b(owner: User, file: Any, **options: Any) -> Any:
+        if file.name == "b.csv":
+            raise StorageUnavailable
+        return submit(owner, file, **options)
+
+    monkeypatch.setattr(lifecycle, "submit", fail_at_b)
+    answer = upload_files(page, {f"{name}.csv": make_csv() for name in "abcd"}, step="start")
+    assert answer.status_code == 400
+    assert "Started a.csv." in body(answer)
+    assert "b.csv: Storage does not answer. This file was not saved." in body(answer)
+    assert "Not saved: b.csv, c.csv, d.csv. Choose them again." in body(answer)
+    assert "Nothing was saved" not in body(answer)
+
+
+def test_files_after_a_limit_are_named(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter([None, None, LimitReached("too_many_uploads", "Wait a minute.", 60)])
+
+    def count(user: User) -> None:
+        if error := next(calls):
+            raise error
+
+    monkeypatch.setattr("products.pages.home.count_upload", count)
+    answer = upload_files(page, {f"{name}.csv": make_csv() for name in "abcd"}, step="start")
+    assert answer.status_code == 429
+    assert "c.csv: Wait a minute." in body(answer)
+    assert "Not saved: c.csv, d.csv. Choose them again." in body(answer)
+
+
+def test_pasted_urls_that_are_refused_need_not_be_chosen_again(page: Client) -> None:
+    answer = page.post("/", {**OPTIONS, "urls": "nope", "strict": "on", "step": "start"})
+    assert answer.status_code == 400
+    assert "Not saved" not in body(answer)
+
+
+def test_a_discarded_draft_leaves_no_zip(page: Client) -> None:
+    upload_files(page, zipped({"list.csv": make_csv((1, "Chair", "chair.jpg"))}), step="preview")
+    draft = Draft.objects.get()
+    assert uploads_storage().exists(draft.options["archive"])
+    page.post(f"{draft.get_absolute_url()}discard/")
+    assert not uploads_storage().exists(draft.options["archive"])
+
+
+def test_a_draft_that_was_started_leaves_its_zip_to_the_request(page: Client) -> None:
+    upload_files(page, zipped({"list.csv": make_csv((1, "Chair", "chair.jpg"))}), step="preview")
+    columns = {"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]}
+    page.post(Draft.objects.get().get_absolute_url(), {**OPTIONS, **columns, "step": "start"})
+    assert not Draft.objects.exists()
+    assert uploads_storage().exists(Request.objects.get().archive)
+
+
+def test_a_profile_of_a_zip_has_no_base_url(page: Client, ann: User) -> None:
+    upload_files(page, zipped({"list.csv": make_csv((1, "Chair", "chair.jpg"))}), step="preview")
+    columns = {"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]}
+    fields = {**OPTIONS, **columns, "step": "save", "profile_name": "Spring"}
+    page.post(Draft.objects.get().get_absolute_url(), fields)
+    assert "base_url" not in Profile.objects.get(owner=ann).options
+
+
+def test_old_drafts_are_not_listed(page: Client) -> None:
+    upload(page, make_csv(), "spring.csv", step="preview")
+    Draft.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert "spring.csv" not in body(page.get("/"))
+
+
+def test_usual_options_are_those_of_users_without_any_profile_to_choose(page: Client, ann: User) -> None:
+    upload(page, make_csv(), strict="on", quality="80")
+    assert page.get("/").context["form"]["quality"].value() == 80
+    profile = Profile.objects.create(owner=make_user("bob"), name="Spring", is_published=True)
+    assert page.get("/").context["form"].initial == {}
+    profile.delete()
+    assert "checked" in str(page.get("/").context["form"]["strict"])
+
+
+@pytest.mark.parametrize(("initial", "shown"), [(True, "Yes"), (False, "No"), ("", "As in the profile")])
+def test_yes_or_no_is_shown_as_it_is(initial: object, shown: str) -> None:
+    field = YesNoOrProfileField(YesNoField(label="Strict"))
+    form = type("AForm", (forms.Form,), {"strict": field})(initial={"strict": initial})
+    assert f"selected>{shown}</option>" in str(form["strict"])
 
 
 def test_a_start_with_unknown_columns_leads_to_their_choice(page: Client) -> None:
