@@ -43,7 +43,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         help_text="CSV, XLSX, XLS, ODS, XML or JSON, plain, gzipped or in a ZIP with one file.",
     )
     profile = forms.ModelChoiceField(
-        Profile.objects.none(), required=False, empty_label="The one with the header of the file"
+        Profile.objects.none(), required=False, empty_label="By the columns of the file"
     )
     every = forms.ChoiceField(label="Runs", choices=OFFERED, required=False)
     cron = forms.CharField(

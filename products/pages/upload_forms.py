@@ -69,6 +69,7 @@ class UploadForm(OptionsForm):
         label="Catalogue",
         help_text="A CSV or Excel file with columns for serial number, product name and picture URLs, or a "
         "ZIP of it with its pictures.",
+        error_messages={"required": "Choose a file, or paste picture URLs."},
         allow_empty_file=True,  # reading the catalogue gives a better error message
         widget=FilesInput(
             attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.ods,.xml,.json,.zip,text/csv", "multiple": True}
@@ -92,7 +93,7 @@ class UploadForm(OptionsForm):
         super().__init__(*args, **kwargs)
         self._user = user
         self.chosen: Profile | None = None
-        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "The one for the columns of the file"))
+        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "By the columns of the file"))
         if self.has_profiles:  # a checkbox that is not checked would not say whether that was chosen
             for name, field in self.fields.items():
                 if isinstance(field, YesNoField):

@@ -108,7 +108,7 @@ def test_the_upload_form_shows_the_options_of_the_chosen_profile(
     site.get_by_label("Profile").select_option("None")
     expect(quality).to_have_value("50")
     expect(trim).to_have_value("false")
-    site.get_by_label("Profile").select_option("The one for the columns of the file")
+    site.get_by_label("Profile").select_option("By the columns of the file")
     expect(trim).to_have_value("")
 
     site.get_by_label("Profile").select_option("Shop")

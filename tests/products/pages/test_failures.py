@@ -37,7 +37,7 @@ def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_fir
         "Invalid picture URL · 1 picture",
     ]
     assert "There is no picture at this URL." in shown
-    assert re.findall(r'<th scope="row">(.+?)</th><td class="number">(\d+)</td>', shown) == [
+    assert re.findall(r'<th scope="row">(.+?)</th><td>(\d+) pictures?</td>', shown) == [
         *(("shop.example", "3"), ("cdn.example:8443", "1")),
         *(("cdn.example:8443", "1"), ("shop.example", "1")),
         ("No server", "1"),

@@ -90,7 +90,8 @@ def test_a_wrong_option_is_refused_beside_its_field(page: Client, option: str, v
 def test_an_upload_without_a_file_is_refused(page: Client) -> None:
     answer = page.post("/", OPTIONS)
     assert answer.status_code == 400
-    assert "This field is required." in body(answer)
+    assert "Choose a file, or paste picture URLs." in body(answer)
+    assert "Not saved:" not in body(answer)
 
 
 # --- Several files, pasted URLs, the sample ---
