@@ -198,7 +198,7 @@ def test_the_first_page_says_what_waits_and_what_has_come_of_images(
     assert counts["Completed"] == "1"
     assert counts["Failed"] == "2"
     cells = [row.locator("td").all_inner_texts() for row in rows.values()]
-    causes = {code: count for code, count in (texts for texts in cells if len(texts) == 2)}
+    causes = {texts[0]: texts[1] for texts in cells if len(texts) == 2}
     assert causes["<script>mark()</script>"] == causes["invalid_url"] == "1"
     boss.get_by_role("row").filter(has_text="invalid_url").get_by_role("link").click()
     expect(boss.locator("#result_list tbody tr")).to_have_count(1)
