@@ -336,7 +336,7 @@ def test_a_worker_delivers_after_the_run(
     monkeypatch.setattr("processing.work.pipeline._current", pipeline)
     feed = feed_to(ann, origin.add("/a.csv", OK))
     completed(feed, {PICTURE: JPEG})
-    assert broker.feeds()[-1] == str(feed.pk)
+    assert str(feed.pk) in broker.feeds()
     tasks.deliver_result(str(feed.pk))
     tasks.deliver_result(str(feed.pk))  # the message comes twice
     assert [one.body for one in origin.received] == [pulled(feed)]

@@ -261,7 +261,7 @@ def test_a_preview_shows_a_trial_of_the_options_in_its_form(api: Client, ann: Us
     shown = api.post(page, form)
     assert shown.status_code == 200
     text = body(shown)
-    assert "100 × 75, jpeg" in text
+    assert "100 × 75, JPEG" in text
     assert "127.0.0.1 sent an empty response." in text
     assert "products/compare.js" in text
     assert not Request.objects.exists()
