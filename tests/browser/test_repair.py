@@ -178,7 +178,7 @@ def repair_by_edit(site: "Page", batch: Request, good: str, pipeline: Pipeline) 
         groups = site.get_by_role("table", name="By cause and host")
         row = groups.get_by_role("row").filter(has=site.get_by_role("cell", name="typo.example"))
         row.first.get_by_role("link").click()
-        site.get_by_text("Change URL", exact=True).first.click()
+        site.locator("summary").filter(has_text="Change URL").first.click()
         url = site.get_by_label("New URL").first
         url.fill(url.input_value().replace("typo.example", f"typo.{good}"))
         site.get_by_role("button", name="Fetch", exact=True).first.click()
