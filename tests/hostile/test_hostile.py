@@ -46,6 +46,7 @@ def beside(
         service = stack.enter_context(start(request.param, directory))
         service.prefix = disk.prefix
         if isinstance(service, Cluster):
+            service.manage("collectstatic", "--no-input", "-v0")  # pages need the hashed names
             service.run(workers=1)
             service.webhooks()
         elif isinstance(service, Embedded):
