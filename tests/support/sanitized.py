@@ -12,7 +12,7 @@ FLAGS = ("-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize
 
 
 def call_mutated(pictures: Iterable[bytes], directory: Path, *, seconds: int, rounds: int, seed: int) -> str:
-    """Call the exported function for that long and so often. Return the summary, or raise on the first error."""
+    """Call the C function for that long and so often. Return the summary, or raise on the first error."""
     program = directory / "harness"
     compiler = os.environ.get("CC", "cc")
     subprocess.run([compiler, *FLAGS, "-o", program, *SOURCES, "-ljpeg"], check=True)
