@@ -57,12 +57,7 @@ def enqueue(run_ids: Sequence[uuid.UUID]) -> None:
 
     It is no error if the broker is down: the schedule sends them later.
     """
-
-    def send() -> None:
-        for run_id in run_ids:
-            fetch_feed.send(str(run_id))
-
-    transaction.on_commit(send, robust=True)
+    _send_on_commit(fetch_feed, run_ids)
 
 
 def enqueue_waiting() -> None:
@@ -91,17 +86,20 @@ def deliver_result(feed_id: str) -> None:
 
 def enqueue_deliveries(feed_ids: Sequence[uuid.UUID]) -> None:
     """Send a message for the delivery of each feed when the transaction commits, as `enqueue` does."""
-
-    def send() -> None:
-        for feed_id in feed_ids:
-            deliver_result.send(str(feed_id))
-
-    transaction.on_commit(send, robust=True)
+    _send_on_commit(deliver_result, feed_ids)
 
 
 def enqueue_waiting_deliveries() -> None:
     """Send messages for deliveries that wait and have no recent message."""
     enqueue_deliveries(_without_message(FeedDelivery.objects.waiting()))
+
+
+def _send_on_commit(actor: dramatiq.Actor[[str], None], keys: Sequence[uuid.UUID]) -> None:
+    def send() -> None:
+        for key in keys:
+            actor.send(str(key))
+
+    transaction.on_commit(send, robust=True)
 
 
 def _without_message(waiting: FeedRunQuerySet | FeedDeliveryQuerySet) -> list[uuid.UUID]:

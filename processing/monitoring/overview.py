@@ -37,7 +37,7 @@ class Bar(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What happened in each of the last hours, the present one last."""
+    """A bar chart of the last CHART_HOURS hours with a bar for each; the current hour is the last."""
 
     title: str
     total: str

@@ -54,7 +54,7 @@ class Field(NamedTuple):
 
 
 class Sending(NamedTuple):
-    """What an example sends: the field of the file if there is one, and the other values."""
+    """The HTTP request of an example: `file` is the name of its file field, `values` are its other fields."""
 
     method: str
     url: str

@@ -79,7 +79,7 @@ class LastRunSerializer(serializers.ModelSerializer[FeedRun]):
 
 
 class DeliveredSerializer(serializers.ModelSerializer[FeedDelivery]):
-    """How the delivery of results went."""
+    """The latest delivery of a feed's result."""
 
     at = serializers.DateTimeField(
         source="delivered_at", allow_null=True, help_text="Of the latest delivery; null before the first."

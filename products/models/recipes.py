@@ -36,7 +36,7 @@ class Fit(models.TextChoices):
 
 
 class Effort(models.TextChoices):
-    """How much CPU smaller files are worth."""
+    """The trade-off between CPU time and the size of outputs."""
 
     FAST = "fast", "Fast"
     BALANCED = "balanced", "Balanced"

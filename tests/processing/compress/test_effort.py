@@ -1,4 +1,4 @@
-"""How much CPU smaller files are worth: bytes differ, pictures do not."""
+"""The option `effort`: outputs differ in their size, and JPEG and PNG not in their pixels."""
 
 from collections.abc import Callable
 

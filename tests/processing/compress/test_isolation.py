@@ -266,7 +266,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether there is no such process, or nothing of it but its exit code, which nobody may ask for."""
+    """Return True if the process has ended: it is gone, or a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
     except FileNotFoundError:

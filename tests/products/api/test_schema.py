@@ -91,7 +91,7 @@ drawn = hypothesis_settings(
 
 @pytest.fixture
 def tried() -> set[str]:
-    """What has been sent. Schemathesis changes one part of a call after the other, also parts that go."""
+    """The calls that were sent already. Schemathesis draws some of them several times."""
     return set()
 
 
