@@ -104,7 +104,8 @@ def test_two_hundred_pictures_in_flight_survive_a_kill(
 
         return answer
 
-    with Cluster(tmp_path, redis_url=own_redis.url, FETCH_PER_HOST="256", **QUICK_TO_NOTICE) as cluster:
+    settings = QUICK_TO_NOTICE | {"FETCH_PER_HOST": "256", "FETCH_TIMEOUT": "300"}
+    with Cluster(tmp_path, redis_url=own_redis.url, **settings) as cluster:
         watch(cluster)
         cluster.run(workers=1)
         job = new_job(cluster, make_rows(origin, held, pictures=400)).submit()
