@@ -157,6 +157,7 @@ class Tour:
         self.take("preview-unknown-columns", self.upload("articles.csv", odd, "Upload and preview"))
         self.take("preview-workbook", self.upload("shop.xlsx", workbook(rows), "Upload and preview"))
         self.choose("bad.csv", make_csv((1, "Chair", "nope"), (2, "Table")))
+        self.page.get_by_text("More options").click()
         self.page.get_by_label("Strict").check()
         self.page.get_by_role("button", name="Upload and start").click()
         expect(self.page.locator(".errorlist")).to_be_visible()

@@ -118,7 +118,7 @@ def test_a_source_that_cannot_be_read_ends_with_2(
         (origin.url("/gone.csv"), b"", "127.0.0.1 answered 404 Not Found."),
         (origin.add("/large.csv", large), b"", "sent more than 0.001 MB"),
         ("https://", b"", "names no host"),
-        ("-", large, "larger than the limit of 1,000 bytes"),
+        ("-", large, "larger than the limit of 1 KB"),
         ("-", b"", "empty"),
     ):
         done = extract(environment, source, "-o", tmp_path / "out.csv", stdin=stdin)

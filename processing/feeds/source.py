@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 
 from processing.work.fetch import Version, fetch_alone
-from products.catalogue import CatalogueError
+from products.catalogue import CatalogueError, size_text
 from products.catalogue.xlsx import ARCHIVE_ERRORS, open_archive
 
 #: For a whole catalogue, redirects included; it may be much larger than a picture.
@@ -126,5 +126,5 @@ def _limited(pieces: Iterator[bytes], max_bytes: int) -> bytes:
     for piece in pieces:
         whole.write(piece)
         if whole.tell() > max_bytes:
-            raise UnpackError(f"The unpacked file is larger than the limit of {max_bytes:,} bytes.")
+            raise UnpackError(f"The unpacked file is larger than the limit of {size_text(max_bytes)}.")
     return whole.getvalue()

@@ -39,6 +39,7 @@ EXAMPLES_OF_CALLS: dict[tuple[str, str], Any] = {
 }
 #: Of fields that may be left out, those that an example has all the same.
 SHOWN_OPTIONS = ("quality", "url", "name", "note", "enabled", "code")
+_ENUM_VALUES = re.compile(r"(?m)^\* `[^`]*` - .*$")
 _URL_PARAMETER = re.compile(r"\{\w+\}")
 #: The service in examples. The reference is the same for every installation.
 SERVICE = "https://images.example.com"
@@ -167,8 +168,8 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
 
 
 def _plain(text: str) -> str:
-    """Return a text without the marks of code that Markdown has."""
-    return text.replace("`", "")
+    """Return a text without the marks of code that Markdown has, and without the list of an enum's values."""
+    return _ENUM_VALUES.sub("", text).replace("`", "").strip()
 
 
 def _schema_of(content: Schema) -> Schema:

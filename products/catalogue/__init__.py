@@ -17,7 +17,7 @@ from products.catalogue.picture_archive import (
 )
 from products.catalogue.picture_cells import split_urls
 from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, url_problem
-from products.catalogue.problems import CatalogueError, Problem
+from products.catalogue.problems import CatalogueError, Problem, size_text
 from products.catalogue.reading import MAX_COLUMNS, Catalogue, Head, Reading, Row, read_head
 from products.catalogue.records import quote_cell
 from products.catalogue.writing import WorkbookWriter, Writer, escape_formula
@@ -54,6 +54,7 @@ __all__ = [
     "preview",
     "quote_cell",
     "read_head",
+    "size_text",
     "split_urls",
     "url_problem",
     "validate",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from products.catalogue.columns import ColumnNames
+from products.catalogue.picture_archive import ARCHIVE_URL
 from products.catalogue.picture_cells import is_unusual
 from products.catalogue.picture_urls import (
     URL_START,
@@ -25,6 +26,8 @@ PREVIEW_ROWS = 20
 PREVIEW_HOSTS = 100
 #: Per code, so that a frequent warning does not hide the others.
 PREVIEW_WARNINGS = 20
+#: Pictures missing in a ZIP that a preview names.
+PREVIEW_MISSING = 10
 #: URLs of the rows that a preview shows. The first row is shown whatever it holds.
 PREVIEW_URLS = 1_000
 #: A row with more is likely a mistake.
@@ -57,7 +60,8 @@ class Preview:
     `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `fetched_hosts` are these without the pictures that
     are here already. `first_rows` are fewer where they hold many URLs.
-    `warning_count` counts the warnings that are not listed too. `sheet` is the one that is read of a
+    `missing` are the first paths of pictures that the catalogue's ZIP does not have, `missing_count` counts
+    all. `warning_count` counts the warnings that are not listed too. `sheet` is the one that is read of a
     workbook, `sheets` are all that are visible.
     """
 
@@ -74,6 +78,8 @@ class Preview:
     warning_count: int
     sheet: str | None = None
     sheets: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    missing_count: int = 0
 
 
 def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
@@ -103,10 +109,15 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     return Summary(catalogue.header_hash, catalogue.read_as, rows, urls, problems, problem_count)
 
 
-def preview(catalogue: Catalogue, is_here: Callable[[str], bool] = lambda url: False) -> Preview:
+def preview(
+    catalogue: Catalogue,
+    is_here: Callable[[str], bool] = lambda url: False,
+    is_missing: Callable[[str], bool] = lambda url: False,
+) -> Preview:
     """Read a whole file. Raise CatalogueError if it cannot be read as a table.
 
-    `is_here` returns whether the picture with a URL is not fetched.
+    `is_here` returns whether the picture with a URL is not fetched, `is_missing` whether it is neither
+    fetched nor here.
     """
     warnings = _Warnings(catalogue)
     rows = urls = 0
@@ -114,6 +125,8 @@ def preview(catalogue: Catalogue, is_here: Callable[[str], bool] = lambda url: F
     distinct: set[int] = set()
     hosts: Counter[str] = Counter()
     here: Counter[str] = Counter()
+    missing: list[str] = []
+    missing_count = 0
     for row in catalogue:
         rows += 1
         urls += len(row.image_urls)
@@ -125,6 +138,11 @@ def preview(catalogue: Catalogue, is_here: Callable[[str], bool] = lambda url: F
                 if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
                     hosts[host] += 1
                     here[host] += is_here(url)
+                if is_missing(url):
+                    missing_count += 1
+                    missing += [shorten(url.removeprefix(ARCHIVE_URL)[1:], 100)][
+                        : PREVIEW_MISSING - len(missing)
+                    ]
         warnings.check(row)
     listed = warnings.listed()
     shown = dict(hosts.most_common(PREVIEW_HOSTS))
@@ -142,6 +160,8 @@ def preview(catalogue: Catalogue, is_here: Callable[[str], bool] = lambda url: F
         warning_count=warnings.count,
         sheet=catalogue.sheet,
         sheets=catalogue.sheets,
+        missing=missing,
+        missing_count=missing_count,
     )
 
 

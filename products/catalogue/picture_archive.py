@@ -6,7 +6,7 @@ import zipfile
 from threading import Lock
 from typing import IO
 
-from products.catalogue.problems import refusal
+from products.catalogue.problems import refusal, size_text
 from products.catalogue.xlsx import ARCHIVE_ERRORS, open_archive
 
 #: Base URL of the paths in such a catalogue. The name is reserved: no server can have it.
@@ -65,6 +65,14 @@ class PictureArchive:
         except ArchivedPictureError as error:
             raise refusal("unreadable_zip", error.detail) from error
 
+    def lacks(self, url: str) -> bool:
+        """Return whether no file of the ZIP is the picture with a URL below ARCHIVE_URL."""
+        try:
+            self._member(url)
+        except ArchivedPictureError as error:
+            return error.code == "http_404"
+        return False
+
     def size_of(self, url: str) -> int:
         """Return the bytes of the picture with a URL below ARCHIVE_URL. Raises ArchivedPictureError."""
         return self._member(url).file_size
@@ -95,7 +103,7 @@ class PictureArchive:
             detail = f"{member.filename} is protected by a password."
             raise ArchivedPictureError("unsupported_format", detail)
         if member.file_size > max_bytes:
-            detail = f"{member.filename} has more than {max_bytes:,} bytes."
+            detail = f"{member.filename} has more than {size_text(max_bytes)}."
             raise ArchivedPictureError("too_large", detail)
         try:
             with self._reading, self._zip.open(member) as source:

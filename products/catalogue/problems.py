@@ -26,6 +26,14 @@ def refusal(code: str, detail: str, line: int | None = None, column: int | None 
     return CatalogueError([Problem(code, detail, line, column)])
 
 
+def size_text(count: int) -> str:
+    """Return a limit of bytes in the largest decimal unit, as administrators set it: 200 MB, not 190.7."""
+    for unit, factor in (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)):
+        if count >= factor:
+            return f"{count / factor:.4g} {unit}"
+    return f"{count} bytes"
+
+
 def list_names(names: list[str]) -> str:
     """Return the first 30 column names, quoted and shortened, as one line of text."""
     listed = [f"“{shorten(name.strip(), 60)}”" for name in names[:30]]

@@ -1,5 +1,6 @@
 """Pages of feeds: the list, one feed with its runs, and its buttons."""
 
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from django.contrib import messages
@@ -29,7 +30,8 @@ CHARTED_RUNS = 60
 @login_required
 def feeds(request: UserRequest) -> HttpResponse:
     """The user's feeds, and a form to add one, with the URL that the address names; `run` fetches it now."""
-    initial = {"url": request.GET.get("url", "")[:MAX_URL]}
+    url = request.GET.get("url", "")[:MAX_URL]
+    initial = {"url": url, "name": _name_for(url)}
     form = FeedForm(request.user, request.POST or None, initial=initial)
     if form.is_bound and Feed.objects.has_reached_limit(request.user):
         form.add_error("url", TOO_MANY_FEEDS)
@@ -44,6 +46,18 @@ def feeds(request: UserRequest) -> HttpResponse:
         return redirect(added)
     context = {"form": form, "feeds": Feed.objects.owned_by(request.user).with_last_run()}
     return render(request, "feeds/feeds.html", context, status=400 if form.errors else 200)
+
+
+def _name_for(url: str) -> str:
+    """Return a name for the feed of a URL: its file and host, or an empty string."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    file = unquote(parts.path).rstrip("/").rpartition("/")[2]
+    name = f"{file} from {host}" if file and host else host
+    return name[: Feed._meta.get_field("name").max_length]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

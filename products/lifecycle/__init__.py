@@ -21,7 +21,14 @@ the first of them in the same transaction, the rest in the background (`sweep`).
 """
 
 from products.lifecycle.corrections import Corrections, correct
-from products.lifecycle.drafts import discard_draft, keep_draft, room_for_drafts, stored_archive
+from products.lifecycle.drafts import (
+    discard_draft,
+    idempotency_key,
+    keep_draft,
+    room_for_drafts,
+    start_draft,
+    stored_archive,
+)
 from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk, parts_of_row
 from products.lifecycle.profiles import (
     OptionsRefused,
@@ -63,6 +70,7 @@ __all__ = [
     "discard_draft",
     "fetch_from",
     "file_too_large",
+    "idempotency_key",
     "ingest_chunk",
     "keep_draft",
     "parts_of_row",
@@ -73,6 +81,7 @@ __all__ = [
     "retry",
     "room_for_drafts",
     "set_ignored",
+    "start_draft",
     "stored_archive",
     "submit",
     "sweep",

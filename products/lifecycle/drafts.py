@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
 
 from products.catalogue import PictureArchive
+from products.lifecycle.profiles import choose_profile, usual_options
+from products.lifecycle.submit import submit
 from products.models import Draft, Request
 from products.models.files import STORAGE_ERRORS, discard, shown_name, storage_checked, uploads_storage
 
@@ -63,6 +65,28 @@ def stored_archive(file: "File[bytes]") -> Iterator[tuple["File[bytes]", str]]:
             with suppress(*STORAGE_ERRORS):  # prune deletes it after a day
                 storage.delete(name)
             raise
+
+
+def start_draft(draft: Draft) -> Request:
+    """Submit a draft as it was uploaded, with the options of the form, and delete it.
+
+    Raises CatalogueError, OptionsRefused where its profile has been deleted, StorageUnavailable, and
+    FileNotFoundError if its file has been deleted.
+    """
+    given = {name: value for name, value in draft.options.items() if name != "profile"}
+    with storage_checked(), draft.file.open("rb") as stored:
+        file = File(stored, draft.filename)
+        profile = choose_profile(draft.owner, file, draft.options.get("profile"))
+        options = (profile.upload_options if profile else usual_options(draft.owner)) | given
+        key = idempotency_key(draft.pk)
+        batch, _is_new = submit(draft.owner, file, idempotency_key=key, profile=profile, **options)
+    discard_draft(draft)
+    return batch
+
+
+def idempotency_key(draft: UUID) -> str:
+    """Return the idempotency key of the Request that a draft becomes, so that it becomes one only."""
+    return f"draft {draft}"
 
 
 def discard_draft(draft: Draft) -> None:

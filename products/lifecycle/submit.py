@@ -12,15 +12,16 @@ from django.core.files import File
 from django.db import IntegrityError, transaction
 
 from products.catalogue import (
-    ARCHIVE_URL,
     Catalogue,
     CatalogueError,
+    PictureArchive,
     Preview,
     Problem,
     Reading,
     Summary,
     is_in_archive,
     preview,
+    size_text,
     validate,
 )
 from products.lifecycle.profiles import check_options
@@ -116,22 +117,24 @@ def check_catalogue(file: "File[bytes]", *, strict: bool = False, **reading: Unp
 
 def file_too_large() -> Problem:
     """Return the problem of a file of more than UPLOAD_MAX_BYTES."""
-    limit = f"{settings.UPLOAD_MAX_BYTES:,} bytes"
+    limit = size_text(settings.UPLOAD_MAX_BYTES)
     return Problem("file_too_large", f"The file is larger than the limit of {limit}.")
 
 
 @storage_checked()
-def preview_catalogue(file: "File[bytes]", **reading: Unpack[Reading]) -> Preview:
+def preview_catalogue(
+    file: "File[bytes]", archive: PictureArchive | None = None, **reading: Unpack[Reading]
+) -> Preview:
     """Return a preview of how a catalogue would be read. Nothing is stored or fetched.
 
-    Raises CatalogueError as `submit` does. The limits are checked first, because a preview keeps data of
-    every URL in memory.
+    `archive` is the ZIP that its pictures are in. Raises CatalogueError as `submit` does. The limits are
+    checked first, because a preview keeps data of every URL in memory.
     """
     check_catalogue(file, **reading)
-    has_archive = reading.get("base_url") == ARCHIVE_URL
     return preview(
         Catalogue(file, **reading),
-        lambda url: (has_archive and is_in_archive(url)) or sample_number(url) is not None,
+        lambda url: (archive is not None and is_in_archive(url)) or sample_number(url) is not None,
+        lambda url: archive is not None and is_in_archive(url) and archive.lacks(url),
     )
 
 

@@ -1,10 +1,11 @@
-"""The start page: uploads of files and of pasted URLs, drafts, the sample, recent requests."""
+"""The start page: uploads of files and of pasted URLs, drafts, recent requests."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
@@ -14,22 +15,21 @@ from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.datastructures import MultiValueDict
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import ARCHIVE_URL, CatalogueError, is_picture_archive, read_head
+from products.catalogue import ARCHIVE_URL, CatalogueError, is_picture_archive, read_head, size_text
 from products.lifecycle import check_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
 from products.models.files import StorageUnavailable
 from products.pages.upload_forms import UploadForm
 from products.results.week import week_of
-from products.sample import FILENAME, sample_catalogue
 from products.throttling import LimitReached
 
 RECENT_REQUESTS = 5
@@ -48,25 +48,27 @@ def home(request: UserRequest) -> HttpResponse:
     """
     usual = lifecycle.usual_options(request.user)
     if request.method != "POST":
-        return _page(request, UploadForm(request.user, initial=usual))
+        return home_page(request, UploadForm(request.user, initial=usual))
     files: list[File[bytes]] = [*request.FILES.getlist("file"), *pasted(request.POST.get("urls", ""))]
     form = UploadForm(request.user, request.POST, request.FILES, initial=usual)
     if not files:
-        return _page(request, form)
+        return home_page(request, form)
     if problem := _too_many(request, len(files)):
         form.add_error("file", problem)
-        return _page(request, form, files)
+        return home_page(request, form, files)
     done = _save_all(request, files, usual)
     if len(files) > 1:
         _say_what_was_saved(request, done.saved)
     if done.refused:
         form = _with_all_errors(done.refused) if len(files) > 1 else done.refused[0]
-        response = _page(request, form, done.unsaved)
+        response = home_page(request, form, done.unsaved)
         return done.limit.mark(response) if done.limit else response
     if len(files) == 1:
         url = done.saved[0].get_absolute_url()
+    elif drafts := [("draft", one.pk) for one in done.saved if isinstance(one, Draft)]:
+        url = f"{reverse('home')}?{urlencode(drafts)}#drafts"
     else:
-        url = reverse("home" if any(isinstance(one, Draft) for one in done.saved) else "requests")
+        url = reverse("requests")
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
 
 
@@ -191,41 +193,31 @@ def _with_all_errors(refused: list[UploadForm]) -> UploadForm:
     return first
 
 
-def _page(request: UserRequest, form: UploadForm, unsaved: "Sequence[File[bytes]]" = ()) -> HttpResponse:
-    """Render the page. `unsaved` are the files that have to be chosen again."""
+def home_page(
+    request: UserRequest,
+    form: UploadForm,
+    unsaved: "Sequence[File[bytes]]" = (),
+    refused: Mapping[UUID, str] | None = None,
+) -> HttpResponse:
+    """Render the page.
+
+    `unsaved` are the files that have to be chosen again, `refused` the reasons why drafts were not started.
+    """
+    refused = refused or {}
+    chosen = {*request.GET.getlist("draft"), *map(str, refused)}
+    drafts = Draft.objects.current().filter(owner=request.user.pk)
     form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
     batches = list(own[:RECENT_REQUESTS])
     context = {
         "form": form,
-        "drafts": Draft.objects.current().filter(owner=request.user.pk),
+        "drafts": [(draft, str(draft.pk) in chosen, refused.get(draft.pk, "")) for draft in drafts],
         "unsaved": [file.name for file in unsaved if file.name != PASTED_NAME],
         "batches": batches,
         "has_active": any(batch.is_active for batch in batches),
         "week": week_of(request.user),
         "max_bytes": settings.UPLOAD_MAX_BYTES,
+        "max_size": size_text(settings.UPLOAD_MAX_BYTES),
         "max_files": MAX_FILES,
     }
-    return render(request, "pages/home.html", context, status=400 if form.errors else 200)
-
-
-@require_POST
-@login_required
-def start_sample(request: UserRequest) -> HttpResponse:
-    """Show the preview of the sample, as if it had been uploaded."""
-    try:
-        count_upload(request.user)
-    except LimitReached as error:
-        messages.error(request, error.detail)
-        return redirect("home")
-    return redirect(lifecycle.keep_draft(request.user, ContentFile(sample_catalogue(), FILENAME)))
-
-
-@require_POST
-@login_required
-def discard_draft(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Delete a draft with its file."""
-    found = get_object_or_404(Draft, owner=request.user.pk, pk=pk)
-    lifecycle.discard_draft(found)
-    messages.success(request, f"The draft of {found.filename} was discarded.")
-    return redirect("home")
+    return render(request, "pages/home.html", context, status=400 if form.errors or refused else 200)

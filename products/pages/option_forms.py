@@ -1,5 +1,6 @@
 """The form of the options of an upload, with their fields."""
 
+import json
 from typing import Any
 
 from django import forms
@@ -16,6 +17,9 @@ from products.models.recipes import (
     parse_renditions,
     recipe_problems,
 )
+
+#: What most catalogues need, which the form always shows. The other options are folded away.
+USUAL_OPTIONS = ("format", "quality", "max_width", "max_height")
 
 
 class SideField(forms.IntegerField):
@@ -193,9 +197,30 @@ class OptionsForm(forms.Form):
         return data
 
     @property
-    def options(self) -> list[forms.BoundField]:
-        """The fields of this class, without those of subclasses."""
-        return [self[name] for name in OptionsForm.base_fields]
+    def usual_options(self) -> list[forms.BoundField]:
+        """The options that are always in view."""
+        return [self[name] for name in USUAL_OPTIONS]
+
+    @property
+    def more_options(self) -> list[forms.BoundField]:
+        """The options that are folded away."""
+        return [self[name] for name in OptionsForm.base_fields if name not in USUAL_OPTIONS]
+
+    @property
+    def changed_count(self) -> int:
+        """Number of `more_options` that are not as they are by default."""
+        defaults = {name: default_of(field) for name, field in OptionsForm.base_fields.items()}
+        return sum(_text(field.value()) != _text(defaults[field.name]) for field in self.more_options)
+
+    @property
+    def are_more_options_open(self) -> bool:
+        """Whether an option that is folded away is changed or invalid."""
+        return bool(self.changed_count or any(field.errors for field in self.more_options))
+
+    @property
+    def defaults(self) -> str:
+        """The options that are not chosen, as JSON for scripts."""
+        return json.dumps({name: default_of(field) for name, field in OptionsForm.base_fields.items()})
 
     @property
     def cleaned_options(self) -> dict[str, Any]:
@@ -214,3 +239,8 @@ def default_of(field: forms.Field) -> Any:
     """Return the value of an option that is not chosen."""
     value = field.initial() if callable(field.initial) else field.initial
     return value if value is not None or not isinstance(field, forms.BooleanField) else False
+
+
+def _text(value: Any) -> str:
+    """Return the value of an option, as a form was sent or as it is stored, as text; empty for none or no."""
+    return str(value) if value and value != "false" else ""

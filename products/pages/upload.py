@@ -15,12 +15,21 @@ from django.views.decorators.http import require_http_methods
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import ARCHIVE_URL, CatalogueError, Head, Reading, host_of, read_head
+from products.catalogue import (
+    ARCHIVE_URL,
+    CatalogueError,
+    Head,
+    PictureArchive,
+    Preview,
+    Reading,
+    host_of,
+    read_head,
+)
 from products.catalogue.problems import shorten
 from products.lifecycle import IdempotencyConflict, OptionsRefused, preview_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Profile, Request
-from products.models.files import storage_checked
+from products.models.files import storage_checked, uploads_storage
 from products.pages.forms import describe_problems
 from products.pages.profile_forms import SaveProfileForm, with_profile
 from products.pages.profiles import header_and_columns
@@ -53,17 +62,15 @@ def draft(request: UserRequest, pk: UUID, make_trial: MakeTrial) -> HttpResponse
                 return error.mark(render(request, "pages/too_many.html", {"draft": draft, "limit": error}))
             with storage_checked(), draft.file.open("rb") as file:
                 return _draft_page(request, draft, File(file, draft.filename), make_trial)
-    if batch := Request.objects.filter(owner=request.user.pk, idempotency_key=_idempotency_key(pk)).first():
+    if batch := Request.objects.filter(
+        owner=request.user.pk, idempotency_key=lifecycle.idempotency_key(pk)
+    ).first():
         return redirect(batch)
     if draft is None:
         raise Http404
     draft.delete()
     messages.warning(request, f"The preview of {draft.filename} has expired. Upload the file again.")
     return redirect("home")
-
-
-def _idempotency_key(draft_pk: UUID) -> str:
-    return f"draft {draft_pk}"
 
 
 def _draft_page(
@@ -78,7 +85,7 @@ def _draft_page(
     preview, trial, problems = None, None, []
     try:
         if not form.is_bound:
-            preview = preview_catalogue(file, **reading)
+            preview = _preview(file, form, reading)
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and data.get("step") == "start":
             return redirect(_start(request, draft, file, form, profile))
@@ -86,7 +93,7 @@ def _draft_page(
             messages.success(request, f"Saved as the profile {saved}.")
             return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
         elif form.is_valid():
-            preview = preview_catalogue(file, **form.reading)
+            preview = _preview(file, form, form.reading)
             if data.get("step") == "trial":
                 options = {**form.cleaned_options, **form.reading, "archive": form.archive}
                 trial = make_trial(request.user, file, options)
@@ -112,6 +119,14 @@ def _draft_page(
     is_refused = form.is_bound and (form.errors or problems or save_form.errors)
     response = render(request, "pages/draft.html", context, status=400 if is_refused else 200)
     return limit.mark(response) if limit else response
+
+
+def _preview(file: "File[bytes]", form: DraftForm, reading: Reading) -> Preview:
+    """Return how the catalogue is read, with the pictures that its ZIP lacks. Raises CatalogueError."""
+    if not form.archive:
+        return preview_catalogue(file, **reading)
+    with uploads_storage().open(form.archive) as archive:
+        return preview_catalogue(file, PictureArchive(archive), **reading)
 
 
 def _draft_form(
@@ -180,8 +195,7 @@ def _start(
     options = {**form.cleaned_options, **form.reading, "archive": form.archive}
     if profile and profile.webhook_url:
         options["webhook_url"] = profile.webhook_url
-    batch, _is_new = lifecycle.submit(
-        request.user, file, idempotency_key=_idempotency_key(draft.pk), profile=profile, **options
-    )
+    key = lifecycle.idempotency_key(draft.pk)
+    batch, _is_new = lifecycle.submit(request.user, file, idempotency_key=key, profile=profile, **options)
     lifecycle.discard_draft(draft)
     return batch

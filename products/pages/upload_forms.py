@@ -1,6 +1,5 @@
 """Forms of the upload and the preview."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -22,7 +21,7 @@ from products.catalogue import (
 from products.lifecycle import OptionsRefused, choose_profile
 from products.models import Profile
 from products.pages.forms import describe_problems
-from products.pages.option_forms import OptionsForm, YesNoField, YesNoOrProfileField, default_of
+from products.pages.option_forms import OptionsForm, YesNoField, YesNoOrProfileField
 
 #: What a column may hold, as it is chosen above the first rows of a refused file.
 ROLES = {"": "Not chosen", "serial": "Serial number", "name": "Product name", "images": "Picture URLs"}
@@ -133,11 +132,6 @@ class UploadForm(OptionsForm):
         options = super().cleaned_options
         undecided = [name for name in options if isinstance(self.fields[name], YesNoOrProfileField)]
         return options | {name: bool(options[name]) for name in undecided}
-
-    @property
-    def defaults(self) -> str:
-        """The options that are not chosen, as JSON for the script that shows those of a profile."""
-        return json.dumps({name: default_of(field) for name, field in OptionsForm.base_fields.items()})
 
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused catalogue as errors of the file field."""

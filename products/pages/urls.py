@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from products.pages import (
     design,
+    drafts,
     failures,
     gallery,
     home,
@@ -17,8 +18,9 @@ from products.pages import (
 
 urlpatterns = [
     path("", home.home, name="home"),
-    path("drafts/sample/", home.start_sample, name="start-sample"),
-    path("drafts/<uuid:pk>/discard/", home.discard_draft, name="discard-draft"),
+    path("drafts/sample/", drafts.start_sample, name="start-sample"),
+    path("drafts/start/", drafts.start_drafts, name="start-drafts"),
+    path("drafts/<uuid:pk>/discard/", drafts.discard_draft, name="discard-draft"),
     path("sample/catalogue.csv", sample.catalogue, name="sample"),
     path("sample/<int:number>.jpg", sample.picture, name="sample-picture"),
     path("requests/", requests.requests, name="requests"),

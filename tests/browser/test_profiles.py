@@ -129,7 +129,7 @@ def test_a_trial_is_compared_by_dragging_and_by_keyboard(
     settings.FETCH_ALLOWED_NETWORKS = [ip_network("127.0.0.1")]
     url = origin.add("/chair.jpg", Answer(photo_jpeg(600, 400)))
     preview(site, live_server.url, make_csv((1, "Chair", url)))
-    site.get_by_role("button", name="Try on some pictures").click()
+    site.get_by_role("button", name="Try some pictures").click()
     expect(site.get_by_role("heading", name="Trial")).to_be_visible()
     slider = site.get_by_role("slider", name="Share of the original that is shown")
     expect(slider).to_have_value("50")
@@ -161,7 +161,7 @@ def test_a_trial_is_shown_without_scripts(
         log_in(context, ann, live_server.url)
         page = context.new_page()
         preview(page, live_server.url, make_csv((1, "Chair", url)))
-        page.get_by_role("button", name="Try on some pictures").click()
+        page.get_by_role("button", name="Try some pictures").click()
         expect(page.get_by_alt_text("Original picture")).to_be_visible()
         expect(page.get_by_alt_text("Compressed picture")).to_be_visible()
 

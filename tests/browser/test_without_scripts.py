@@ -113,4 +113,4 @@ def test_a_file_over_the_limit_gets_a_page_of_its_own(plain: "Page", settings: S
     plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
     plain.get_by_role("button", name="Upload and preview").click()
     expect(plain.get_by_role("heading", level=1)).to_have_text("File too large")
-    expect(plain.get_by_text("larger than the limit of 100,000 bytes")).to_be_visible()
+    expect(plain.get_by_text("larger than the limit of 100 KB")).to_be_visible()

@@ -43,6 +43,7 @@ CALLS = {
             "",
             "drafts/hosts/",
             "drafts/sample/",
+            "drafts/start/",
             "upload",
             "api/upload",
             "webhooks/",

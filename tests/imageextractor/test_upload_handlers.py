@@ -26,7 +26,7 @@ ERROR = {
     "errors": [
         {
             "code": "file_too_large",
-            "detail": "The file is larger than the limit of 3,000,000 bytes.",
+            "detail": "The file is larger than the limit of 3 MB.",
             "attr": "file",
         }
     ],
@@ -186,4 +186,4 @@ def test_people_get_a_page_that_says_so(service: Embedded, temporary: Path) -> N
         answer = client.post("/", data={"csrfmiddlewaretoken": token}, files={"file": ("a.csv", large)})
     assert answer.status_code == 400
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert "The file is larger than the limit of 3,000,000 bytes." in answer.text
+    assert "The file is larger than the limit of 3 MB." in answer.text

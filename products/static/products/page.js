@@ -1,6 +1,8 @@
 // Small additions to every page, none of which is needed: local times, menus that close, copy buttons, shortcuts.
 
 const OFF = "shortcuts-off";
+/** As the server writes times, but for the zone. @type {Intl.DateTimeFormatOptions} */
+const FORMAT = { day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit" };
 
 /**
  * Show absolute times in the reader's zone. Their title says them in UTC.
@@ -9,7 +11,9 @@ const OFF = "shortcuts-off";
 function localizeTimes(part) {
   for (const time of part.querySelectorAll("time[data-local]")) {
     const moment = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
-    time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    const withSeconds = time.getAttribute("data-local") === "seconds";
+    time.textContent = moment.toLocaleString("en-GB", withSeconds ? { ...FORMAT, second: "2-digit" } : FORMAT)
+      .replace(" at ", ", ");
     time.removeAttribute("data-local");
   }
 }
@@ -112,3 +116,4 @@ localizeTimes(document);
 showCopyButtons(document);
 showSwitch();
 showOpenTab();
+window.addEventListener("resize", showOpenTab);

@@ -24,15 +24,15 @@ function reset(field) {
 
 /**
  * Return the options of a profile with the defaults of all others; null for the profile of the file's columns.
- * @param {HTMLElement} profiles The element that has the choice of a profile.
- * @param {string} chosen Its id; empty for none.
+ * @param {string} url Of all profiles in the API.
+ * @param {string} chosen Id of the profile; empty for none.
+ * @param {Record<string, unknown>} defaults
  * @returns {Promise<Record<string, unknown> | null>}
  */
-async function optionsOf(profiles, chosen) {
+async function optionsOf(url, chosen, defaults) {
   if (chosen === BY_HEADER) return null;
-  const defaults = JSON.parse(profiles.dataset.defaults ?? "{}");
   if (!chosen) return defaults;
-  const response = await fetch(`${profiles.dataset.url}${chosen}/`, { headers: { Accept: "application/json" } });
+  const response = await fetch(`${url}${chosen}/`, { headers: { Accept: "application/json" } });
   if (!response.ok) throw new Error(`The profile was answered with ${response.status}.`);
   const { options } = await response.json();
   return { ...defaults, ...options };
@@ -42,17 +42,20 @@ async function optionsOf(profiles, chosen) {
 async function show(select) {
   const profiles = /** @type {HTMLElement} */ (select.closest("#profiles"));
   const form = /** @type {HTMLFormElement} */ (select.form);
+  const more = /** @type {HTMLElement} */ (form.querySelector("[data-defaults]"));
+  const defaults = JSON.parse(more.dataset.defaults ?? "{}");
   const shown = /** @type {HTMLInputElement} */ (form.elements.namedItem("shown_profile"));
   const chosen = select.value;
   shown.value = BY_HEADER; // until its options are there
-  const options = await optionsOf(profiles, chosen).catch(() => null);
+  const options = await optionsOf(profiles.dataset.url ?? "", chosen, defaults).catch(() => null);
   if (select.value !== chosen) return; // another one has been chosen meanwhile
-  for (const name of Object.keys(JSON.parse(profiles.dataset.defaults ?? "{}"))) {
+  for (const name of Object.keys(defaults)) {
     const field = /** @type {Field} */ (form.elements.namedItem(name));
     if (options) field.value = textOf(options[name]);
     else reset(field);
   }
   if (options) shown.value = chosen;
+  more.dispatchEvent(new Event("input", { bubbles: true })); // counted by options.js
 }
 
 document.addEventListener("change", (event) => {

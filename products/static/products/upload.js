@@ -1,7 +1,11 @@
 // Enhances the upload form: drop files anywhere on the page, check them before sending, show upload progress.
 // Without this script the form submits as usual.
 
-const MB = 1024 * 1024; // as Django's filesizeformat counts
+const MB = 1_000_000; // as the limit is set
+
+/** @param {number} bytes */
+const megabytes = (bytes) => Number((bytes / MB).toFixed(1));
+
 /** Entries that a ZIP may have without further records. */
 const MAX_FOLDER_FILES = 65_000;
 
@@ -25,7 +29,7 @@ function checkFiles() {
   if (count > Number(maxFiles)) problem = `These are ${count} files. Choose at most ${maxFiles}.`;
   if (sizeOfFiles() > Number(maxBytes)) {
     const files = count === 1 ? "The file is" : "The files are";
-    problem = `${files} ${(sizeOfFiles() / MB).toFixed(1)} MB. The maximum is ${(Number(maxBytes) / MB).toFixed(1)} MB.`;
+    problem = `${files} ${megabytes(sizeOfFiles())} MB. The maximum is ${megabytes(Number(maxBytes))} MB.`;
   }
   showProblem(problem);
   input().setCustomValidity(problem);
@@ -73,7 +77,7 @@ async function useFolder() {
   const maxBytes = Number(form()?.dataset.maxBytes);
   if (!files.length) return;
   if (files.length > MAX_FOLDER_FILES || bytes > maxBytes) {
-    showProblem(`The folder has ${files.length} files of ${(bytes / MB).toFixed(1)} MB. The maximum is ${(maxBytes / MB).toFixed(1)} MB.`);
+    showProblem(`The folder has ${files.length} files of ${megabytes(bytes)} MB. The maximum is ${megabytes(maxBytes)} MB.`);
     return;
   }
   const [folder] = files[0].webkitRelativePath.split("/");
@@ -107,15 +111,26 @@ document.addEventListener("drop", (event) => {
   checkFiles();
   input().focus();
 });
+/** Say on the button how many drafts it starts. */
+function nameStartButton() {
+  const button = /** @type {HTMLButtonElement | null} */ (document.getElementById("start-drafts"));
+  const count = document.querySelectorAll("input[name=draft]:checked").length;
+  if (!button) return;
+  button.textContent = count ? `Start ${count} request${count === 1 ? "" : "s"}` : "Start selected";
+  button.disabled = !count;
+}
+
 document.addEventListener("change", (event) => {
+  nameStartButton();
   if (form() && event.target === input()) checkFiles();
   if (event.target === folderInput()) useFolder();
 });
 document.addEventListener("click", (event) => {
   if (/** @type {Element} */ (event.target).id === "choose-folder") folderInput()?.click();
 });
-document.addEventListener("htmx:afterSwap", showFolderButton);
+document.addEventListener("htmx:afterSwap", () => { showFolderButton(); nameStartButton(); });
 showFolderButton();
+nameStartButton();
 
 document.addEventListener("htmx:xhr:progress", (event) => {
   const { loaded, total, lengthComputable } = /** @type {CustomEvent} */ (event).detail;

@@ -255,7 +255,7 @@ def test_a_preview_shows_a_trial_of_the_options_in_its_form(api: Client, ann: Us
         (1, "Chair", origin.add("/a.jpg", Answer(PHOTO))), (2, "Table", origin.add("/b.jpg", Answer()))
     )
     page = lifecycle.keep_draft(ann, ContentFile(data, "a.csv")).get_absolute_url()
-    assert "Try on some pictures" in body(api.get(page))
+    assert "Try some pictures" in body(api.get(page))
     columns = {"serial": "Serial Number", "name": "Product Name", "images": "Input Image Urls"}
     form = {"step": "trial", "quality": "40", "format": "jpeg", "max_width": "100", **columns}
     shown = api.post(page, form)

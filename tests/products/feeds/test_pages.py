@@ -27,7 +27,7 @@ def post(client: Client, feed: Feed | None = None, **fields: Any) -> Any:
 
 def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User) -> None:
     empty = body(api.get("/feeds/"))
-    assert "No feeds yet." in empty and '<option value="UTC" selected>' in empty
+    assert "No feeds yet" in empty and '<option value="UTC" selected>' in empty
     answer = post(api, every="30 2 * * *", time_zone="Europe/Berlin", header_lines="X-Shop: 7\nX-Key: a:b")
     feed = Feed.objects.get()
     assert answer.headers["Location"] == feed.get_absolute_url()
@@ -288,9 +288,9 @@ def test_large_runs_are_compared_on_a_page_of_their_own(
 def test_there_is_nothing_to_compare_before_two_runs_have_a_result(api: Client, ann: User) -> None:
     feed = make_feed(ann)
     for _ in range(2):
-        assert "Nothing to compare yet." in body(api.get(f"{feed.get_absolute_url()}changes/"))
+        assert "Nothing to compare yet" in body(api.get(f"{feed.get_absolute_url()}changes/"))
         assert "Changes in the last run" not in body(api.get(feed.get_absolute_url()))
         completed(feed, {PICTURE: JPEG})
-    assert "No such pictures." in body(api.get(f"{feed.get_absolute_url()}changes/?kind=other&after=x"))
+    assert "No such pictures" in body(api.get(f"{feed.get_absolute_url()}changes/?kind=other&after=x"))
     assert "No picture is new, changed or gone." in body(api.get(feed.get_absolute_url()))
     assert client_of(make_user("bob")).get(f"{feed.get_absolute_url()}changes/").status_code == 404

@@ -36,7 +36,7 @@ def test_products_are_found_by_serial_number_name_or_the_whole_url(page: Client,
     assert rows(page, path + "?q=Ärmel") == [31]
     assert rows(page, path + "?q=https://shop.example/1.jpg") == [1, 31]
     assert rows(page, path + "?q=https://shop.example/") == []
-    assert "No rows match your search." in body(page.get(path + "?q=%25"))
+    assert "No rows match your search" in body(page.get(path + "?q=%25"))
     assert 'value="ärmel"' in body(page.get(path + "?q=ärmel"))
 
 
