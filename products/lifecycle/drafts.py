@@ -1,6 +1,6 @@
 """Drafts: catalogues from the upload form that are previewed before they are submitted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import Any
@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.files import File
 
 from products.catalogue import PictureArchive
-from products.lifecycle.profiles import choose_profile, usual_options
+from products.lifecycle.profiles import choose_profile
 from products.lifecycle.submit import submit
 from products.models import Draft, Request
 from products.models.files import STORAGE_ERRORS, discard, shown_name, storage_checked, uploads_storage
@@ -67,17 +67,19 @@ def stored_archive(file: "File[bytes]") -> Iterator[tuple["File[bytes]", str]]:
             raise
 
 
-def start_draft(draft: Draft) -> Request:
+def start_draft(draft: Draft, usual: Mapping[str, Any]) -> Request:
     """Submit a draft as it was uploaded, with the options of the form, and delete it.
 
-    Raises CatalogueError, OptionsRefused where its profile has been deleted, StorageUnavailable, and
-    FileNotFoundError if its file has been deleted.
+    Without a profile, options that were not chosen are the `usual` ones. Raises CatalogueError,
+    OptionsRefused where its profile has been deleted, StorageUnavailable, and FileNotFoundError if its file
+    has been deleted.
     """
     given = {name: value for name, value in draft.options.items() if name != "profile"}
     with storage_checked(), draft.file.open("rb") as stored:
         file = File(stored, draft.filename)
         profile = choose_profile(draft.owner, file, draft.options.get("profile"))
-        options = (profile.upload_options if profile else usual_options(draft.owner)) | given
+        others = profile.upload_options if profile else usual
+        options = {name: value for name, value in others.items() if value is not None} | given
         key = idempotency_key(draft.pk)
         batch, _is_new = submit(draft.owner, file, idempotency_key=key, profile=profile, **options)
     discard_draft(draft)

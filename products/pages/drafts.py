@@ -38,6 +38,7 @@ def start_drafts(request: UserRequest) -> HttpResponse:
     if not chosen:
         messages.warning(request, "Select the drafts to start.")
         return redirect("home")
+    usual = lifecycle.usual_options(request.user)  # a draft that is started must not change those of the next
     started: list[Request] = []
     refused: dict[UUID, str] = {}
     limit: LimitReached | None = None
@@ -47,7 +48,7 @@ def start_drafts(request: UserRequest) -> HttpResponse:
                 raise limit
             count_upload(request.user)
             check_open_work(request.user)
-            started.append(lifecycle.start_draft(draft))
+            started.append(lifecycle.start_draft(draft, usual))
         except LimitReached as error:
             limit, refused[draft.pk] = error, error.detail
         except (CatalogueError, OptionsRefused, StorageUnavailable, OSError, IdempotencyConflict) as error:
@@ -55,7 +56,7 @@ def start_drafts(request: UserRequest) -> HttpResponse:
     if started:
         messages.success(request, f"Started {', '.join(batch.filename for batch in started)}.")
     if refused:
-        form = UploadForm(request.user, initial=lifecycle.usual_options(request.user))
+        form = UploadForm(request.user, initial=usual)
         response = home_page(request, form, refused=refused)
         return limit.mark(response) if limit else response
     return redirect(started[0] if len(started) == 1 else "requests")

@@ -63,6 +63,8 @@ def test_a_catalogue_is_uploaded_by_keyboard_and_its_progress_seen(site: "Page")
 def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", watch: Watch) -> None:
     watch.expect("400 (Bad Request)")
     choose(site, "bad.csv", BAD)
+    tab_to(site, "More options")
+    site.keyboard.press("Enter")
     tab_to(site, "Strict")
     site.keyboard.press("Space")
     tab_to(site, "Upload and start")

@@ -294,3 +294,31 @@ def test_there_is_nothing_to_compare_before_two_runs_have_a_result(api: Client, 
     assert "No such pictures" in body(api.get(f"{feed.get_absolute_url()}changes/?kind=other&after=x"))
     assert "No picture is new, changed or gone." in body(api.get(feed.get_absolute_url()))
     assert client_of(make_user("bob")).get(f"{feed.get_absolute_url()}changes/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://shop.example/export/spring%20chairs.csv?key=1", "spring chairs.csv from shop.example"),
+        ("https://ann:secret@shop.example:8443/", "shop.example"),
+        ("https://[", ""),
+        ("", ""),
+        ("/products.csv", ""),
+    ],
+)
+def test_a_feed_of_a_url_has_a_name_to_begin_with(api: Client, url: str, name: str) -> None:
+    assert api.get("/feeds/", {"url": url}).context["form"].initial["name"] == name
+
+
+def test_one_button_is_loud_on_the_page_of_a_held_feed_and_none_offers_news_of_nothing(
+    api: Client, ann: User
+) -> None:
+    feed = make_feed(ann)
+    assert "data-notify" not in body(api.get(feed.get_absolute_url()))
+    completed(feed, {PICTURE: JPEG}, make_csv(*((number, "Chair", PICTURE) for number in range(6))))
+    completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
+    shown = body(api.get(feed.get_absolute_url()))
+    assert "The last run is held" in shown
+    assert "<button>Confirm run</button>" in shown
+    assert '<button class="second">Run now</button>' in shown
+    assert "data-notify" not in shown

@@ -191,7 +191,8 @@ def test_a_request_that_stands_still_says_so(page: Client, ann: User) -> None:
     Request.objects.update(created_at=long_ago, started_at=long_ago, last_progress_at=long_ago)
     shown = body(page.get(path))
     assert re.search(
-        rf"No progress since <time [^>]+>{long_ago:%-d %B %Y, %H:%M} UTC</time> \(1 hour, 5 minutes\)\.", shown
+        rf"No progress since <time [^>]+>{long_ago:%-d %B %Y, %H:%M} UTC</time> \(1 hour, 5 minutes\)\.",
+        shown,
     )
     assert "left." not in shown
 

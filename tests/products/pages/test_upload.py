@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 from PIL import Image
+from pytest_django import Settings
 
 from products import lifecycle
 from products.models import Draft, Profile, Request
@@ -278,6 +279,31 @@ def test_a_zip_of_a_catalogue_with_its_pictures_is_previewed_and_started(page: C
     batch = ingest(Request.objects.get())
     assert batch.archive == draft.options["archive"]
     assert [image.uploaded_path for image in batch.images.all()] == ["images/chair.jpg"]
+
+
+def test_pictures_that_are_missing_in_the_zip_are_named_before_the_start(page: Client) -> None:
+    rows = [(number, "Chair", f"{number:02}.jpg") for number in range(1, 15)]
+    files = zipped({"list.csv": make_csv(*rows, (0, "Table", URL)), "03.jpg": b"x", "Pictures/04.JPG": b"x"})
+    upload_files(page, files, step="preview")
+    shown = body(page.get(Draft.objects.get().get_absolute_url()))
+    named = ", ".join(f"{number:02}.jpg" for number in (1, 2, *range(4, 12)))
+    assert f"13 pictures are not in the ZIP: {named} and others." in shown
+    page.post(f"{Draft.objects.get().get_absolute_url()}discard/")
+    upload_files(page, zipped({"list.csv": make_csv(rows[0]), "01.jpg": b"x"}), step="preview")
+    assert "not in the ZIP" not in body(page.get(Draft.objects.get().get_absolute_url()))
+
+
+def test_the_limit_is_said_as_it_is_set(page: Client, settings: Settings) -> None:
+    for limit, text in (
+        (200_000_000, "200 MB"),
+        (1_500_000, "1.5 MB"),
+        (2_000_000_000, "2 GB"),
+        (999, "999 bytes"),
+    ):
+        settings.UPLOAD_MAX_BYTES = limit
+        assert f"Up to 50 files, {text} together." in body(page.get("/"))
+    settings.UPLOAD_MAX_BYTES = 20_000
+    assert "larger than the limit of 20 KB." in body(upload(page, bytes(21_000)))
 
 
 def test_a_zip_is_started_at_once(page: Client) -> None:
