@@ -4,7 +4,11 @@ from django.contrib import admin
 from django.contrib.contenttypes.views import shortcut
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
@@ -30,6 +34,13 @@ def view_on_site(request: HttpRequest, content_type_id: str, object_id: str) -> 
         return shortcut(request, content_type_id, object_id)
     except ValidationError as error:
         raise Http404 from error
+
+
+@require_safe
+@cache_control(public=True, max_age=86_400)
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Redirect to the icon. Browsers ask for this one where a page names none, as in the admin."""
+    return redirect(static("products/icon.svg"))
 
 
 api_urls = [
@@ -58,6 +69,7 @@ urlpatterns = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="password")),
     path("admin/r/<path:content_type_id>/<path:object_id>/", admin.site.admin_view(view_on_site)),
     path("admin/", admin.site.urls),
+    path("favicon.ico", favicon),
     path("healthz", monitoring.healthz),
     path("readyz", monitoring.readyz),
     path("metrics", monitoring.MetricsView.as_view()),

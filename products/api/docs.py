@@ -37,8 +37,11 @@ EXAMPLES_OF_CALLS: dict[tuple[str, str], Any] = {
     ("/api/requests/{id}/retry/", "code"): "timeout",
     ("/api/requests/{id}/replace/", "code"): "http_404",
 }
+#: Names of schemas whose plural is not regular.
+PLURALS = {"Tried": "tried pictures"}
 #: Of fields that may be left out, those that an example has all the same.
 SHOWN_OPTIONS = ("quality", "url", "name", "note", "enabled", "code")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ENUM_VALUES = re.compile(r"(?m)^\* `[^`]*` - .*$")
 _URL_PARAMETER = re.compile(r"\{\w+\}")
 #: The service in examples. The reference is the same for every installation.
@@ -140,7 +143,10 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> Call:
     answered = _resolved(schema, _schema_of(answer))
     parameters = [
         Field(
-            one["name"], _kind(one["schema"]), one.get("required", False), _plain(one.get("description", ""))
+            one["name"],
+            _kind(schema, one["schema"]),
+            one.get("required", False),
+            _plain(one.get("description", "")),
         )
         for one in operation.get("parameters", [])
     ]
@@ -191,20 +197,33 @@ def _fields(schema: Schema, part: Schema) -> Iterator[Field]:
     part = _resolved(schema, part.get("items", part))
     required = part.get("required", [])
     for name, one in part.get("properties", {}).items():
-        yield Field(name, _kind(_resolved(schema, one)), name in required, _plain(one.get("description", "")))
+        yield Field(
+            name, _kind(schema, _resolved(schema, one)), name in required, _plain(one.get("description", ""))
+        )
 
 
-def _kind(part: Schema) -> str:
+def _kind(schema: Schema, part: Schema) -> str:
     """Return the type of a value in a few words."""
     if "enum" in part:
         return " | ".join(str(value) for value in part["enum"])
     if "oneOf" in part:
-        return " | ".join(map(_kind, part["oneOf"]))
+        return " | ".join(_kind(schema, one) for one in part["oneOf"])
     if part.get("type") == "array":
-        return "list"
+        return f"list of {_kind_of_items(schema, part['items'])}"
     kind = part.get("format") if part.get("format") in {"uri", "uuid", "date-time", "binary"} else None
     named = {"binary": "file", "uri": "URL", "date-time": "time", "uuid": "id"}.get(kind or "", "")
     return (named or part.get("type", "object")) + (" or null" if part.get("nullable") else "")
+
+
+def _kind_of_items(schema: Schema, items: Schema) -> str:
+    """Return what a list has: objects by the name of their schema in the plural, values by their type."""
+    resolved = _resolved(schema, items)
+    if "$ref" not in items or "enum" in resolved:
+        kind = _kind(schema, resolved)
+        return kind if "enum" in resolved else f"{kind}s"
+    name = items["$ref"].rpartition("/")[2]
+    words = _CAPITAL.sub(" ", name).lower()
+    return PLURALS.get(name) or (f"{words[:-1]}ies" if words.endswith("y") else f"{words}s")
 
 
 def _example_fields(schema: Schema, path: str, body: Schema) -> Iterator[tuple[str, Any]]:

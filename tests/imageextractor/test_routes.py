@@ -40,7 +40,7 @@ GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 #: What strangers may see: nothing in it belongs to anyone. Pictures have addresses that nobody can guess.
 PUBLIC = {
     *("login/", "logout/", "admin/login/", "admin/logout/", "admin/password_change/", "healthz", "readyz"),
-    *("api/schema/", "api/docs/", "api/docs/<slug:slug>/"),
+    *("api/schema/", "api/docs/", "api/docs/<slug:slug>/", "favicon.ico"),
     *("sample/catalogue.csv", "sample/<int:number>.jpg"),
     *(
         "images/<uuid:pk>",

@@ -56,6 +56,17 @@ def test_the_reference_lists_every_call_and_each_group_has_a_small_page(client: 
     assert client.get("/api/docs/nothing/").status_code == 404
 
 
+def test_lists_say_of_what_they_are_and_choices_are_listed_once(client: Client) -> None:
+    fields = [field for call in CALLS for field in (*call.parameters, *call.body, *call.answers)]
+    assert not [field.name for field in fields if field.kind == "list" or " - " in field.text]
+    (listed,) = [call for call in CALLS if (call.method, call.path) == ("GET", "/api/requests/")]
+    kinds = {field.name: field.kind for field in listed.answers}
+    assert kinds["results"] == "list of requests"
+    (status,) = [field for field in listed.parameters if field.name == "status"]
+    assert status.text == "Only those with this status."
+    assert "completed_with_errors" in status.kind
+
+
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.id)
 def test_each_call_has_examples_in_three_languages(call: docs.Call) -> None:
     curl, python, javascript = (one.code for one in call.examples)
