@@ -153,7 +153,7 @@ class OptionsForm(forms.Form):
         label="Trim borders", required=False, help_text="Cut off borders of one colour before scaling."
     )
     min_width = SideField("Smallest width", "In pixels. Narrower pictures fail. Leave empty to accept any.")
-    min_height = SideField("Smallest height", "In pixels. Lower pictures fail. Leave empty to accept any.")
+    min_height = SideField("Smallest height", "In pixels. Shorter pictures fail. Leave empty to accept any.")
     names = forms.TypedChoiceField(
         label="File names",
         choices=Names.choices,

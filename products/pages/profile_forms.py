@@ -39,7 +39,7 @@ class SaveProfileForm(forms.Form):
         label="Choose it for files with these columns",
         required=False,
         initial=True,
-        help_text="Files with the same column names, in any order, get its options without asking.",
+        help_text="Files with the same column names, in any order, get its options automatically.",
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:

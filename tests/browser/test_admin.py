@@ -193,7 +193,7 @@ def test_the_first_page_says_what_waits_and_what_has_come_of_images(
     counts = {name: row.locator("td").first.inner_text() for name, row in rows.items()}
     assert counts["Requests waiting for a worker"] == "1"
     assert counts["Requests in progress, longest without progress"] == "1"
-    assert counts["Unfinished images"] == "2"
+    assert counts["Unfinished pictures"] == "2"
     assert counts["Paused hosts"] == "1"
     assert counts["Completed"] == "1"
     assert counts["Failed"] == "2"

@@ -11,8 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.staticfiles import finders
 from django.core.files.base import ContentFile
 from django.db import connection, transaction
 from django.test import Client
@@ -251,3 +253,10 @@ def test_the_admins_link_to_a_row_leads_to_its_page_and_an_id_of_another_type_is
         .endswith(anns.batch.get_absolute_url())
     )
     assert staff.get(f"/admin/r/{kind}/1/").status_code == 404
+
+
+def test_a_page_that_names_no_icon_has_one(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert answer.status_code == 302
+    path = answer.headers["Location"]
+    assert finders.find(path.removeprefix(settings.STATIC_URL))

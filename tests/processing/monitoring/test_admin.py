@@ -223,11 +223,11 @@ def test_the_first_page_says_how_jpegs_are_recompressed(
 def test_the_first_page_says_that_it_counts_the_latest_only(
     boss: Client, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "Images in the last hour" in boss.get("/admin/").content.decode()
+    assert "Pictures in the last hour" in boss.get("/admin/").content.decode()
     finished(ann)
     finished(ann)
     monkeypatch.setattr("products.models.image.COUNTED_OUTCOMES", 1)
-    assert "images, since" in boss.get("/admin/").content.decode()
+    assert "pictures, since" in boss.get("/admin/").content.decode()
 
 
 def test_the_first_page_shows_only_what_one_may_see(ann: User) -> None:
@@ -236,7 +236,7 @@ def test_the_first_page_shows_only_what_one_may_see(ann: User) -> None:
     user.user_permissions.set(Permission.objects.filter(codename="view_worker"))
     shown = client_of(user).get("/admin/").content.decode()
     assert "<h2>Workers</h2>" in shown
-    assert "Waiting" not in shown and "Images in the last hour" not in shown
+    assert "Waiting" not in shown and "Pictures in the last hour" not in shown
 
 
 def test_the_first_page_costs_as_many_queries_for_many_rows_as_for_one(

@@ -58,7 +58,7 @@ def drafted(page: Client, data: bytes, name: str = "catalogue.csv", **options: s
 def test_a_preview_shows_how_the_file_is_read_and_starts_nothing(page: Client) -> None:
     data = make_csv((1, "Chair", f"{URL} {OTHER_URL}"), (2, "", URL), header=("SKU", "Name", "Images"))
     shown = body(page.get(drafted(page, data).get_absolute_url()))
-    for fact in ("Rows</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Servers</dt><dd>1"):
+    for fact in ("Rows</dt><dd>2", "Pictures</dt><dd>2 <small>(used 3 times)", "Hosts</dt><dd>1"):
         assert fact in shown
     for chosen in ('<option value="SKU" selected>', 'value="Images" id="id_images_2" checked'):
         assert chosen in shown

@@ -40,7 +40,7 @@ def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_fir
     assert re.findall(r'<th scope="row">(.+?)</th><td>(\d+) pictures?</td>', shown) == [
         *(("shop.example", "3"), ("cdn.example:8443", "1")),
         *(("cdn.example:8443", "1"), ("shop.example", "1")),
-        ("No server", "1"),
+        ("No host", "1"),
     ]
 
 
@@ -74,8 +74,8 @@ def test_of_many_servers_the_most_frequent_are_listed_and_the_rest_counted(
 ) -> None:
     monkeypatch.setattr("products.results.failures.MAX_LISTED_GROUPS", 1)
     shown = failures_in(page, failed(ann))
-    assert "1 more on other servers</a>" in shown
-    assert "2 more on other servers</a>" in shown
+    assert "1 more on other hosts</a>" in shown
+    assert "2 more on other hosts</a>" in shown
     # All of a cause can be retried though only some of its servers, or none, are listed.
     offered = [form for form in shown.split("<form")[1:] if ">Retry all" in form]
     assert len(offered) == 2

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -66,8 +67,48 @@ def test_a_saving_of_an_earlier_request_is_not_shown_again(page: Client, ann: Us
     shown = body(page.get(address("request", batch)))
     assert "<dt>Size after</dt><dd>97.7 KB<svg" in shown
     assert "<dt>Saved</dt><dd>–</dd>" in shown
+    assert "Nothing was compressed again." not in shown
     settle(batch, PICTURE)
-    assert "<dt>Saved</dt><dd>97.7 KB <small>(50 %)</small></dd>" in body(page.get(address("request", batch)))
+    shown = body(page.get(address("request", batch)))
+    assert "<dt>Saved</dt><dd>97.7 KB <small>(50 %)</small></dd>" in shown
+    assert "Nothing was compressed again." not in shown
+
+
+@pytest.mark.parametrize(
+    ("total", "sentence"),
+    [
+        (2, "All pictures are unchanged, and their earlier results are used again."),
+        (3, "2 pictures are unchanged, and their earlier results are used again."),
+    ],
+)
+def test_where_nothing_is_new_it_is_said_instead_of_a_saving_of_nothing(
+    page: Client, ann: User, total: int, sentence: str
+) -> None:
+    batch = ingested(ann, *pictures(total))
+    settle(batch, *[PICTURE] * 2, *["http_404"] * (total - 2))
+    taken_over = {"bytes_source_unchanged": F("bytes_source"), "bytes_unchanged": F("bytes_output")}
+    Request.objects.update(images_unchanged=2, **taken_over)
+    shown = body(page.get(address("request", batch)))
+    assert f"Nothing was compressed again. {sentence}" in shown
+    assert "0 bytes" not in shown
+    listed = body(page.get("/requests/"))
+    assert 'data-label="Saved" class="number">Unchanged</td>' in listed
+    assert "0 bytes" not in listed
+    assert "<dt>Saved</dt><dd>–</dd>" in body(page.get("/"))
+
+
+def test_sizes_are_shown_once_a_picture_is_done_and_have_their_place_before(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    shown = body(page.get(address("request", batch)))
+    assert '<dl class="sizes reserved">' in shown and '<div class="reserved"> <svg class="spark"' in shown
+    assert '<summary class="button second">Download</summary>' in shown
+    settle(batch, PICTURE)
+    shown = body(page.get(address("request", batch)))
+    assert '<dl class="sizes">' in shown and "reserved" not in shown
+    assert '<summary class="button">Download</summary>' in shown
+    failed = ingested(ann, *pictures(1))
+    settle(failed, "http_404")
+    assert 'class="sizes' not in body(page.get(address("request", failed)))
 
 
 def test_the_duration_names_its_run_and_earlier_ones_are_listed(page: Client, ann: User) -> None:

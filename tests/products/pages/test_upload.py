@@ -273,7 +273,7 @@ def test_a_zip_of_a_catalogue_with_its_pictures_is_previewed_and_started(page: C
     assert draft.filename == "list.csv"
     assert '<th scope="row">In the ZIP</th>' in shown
     assert "Warnings</dt><dd>0" in shown
-    assert "Servers that cannot be reached" not in shown
+    assert "Hosts that cannot be reached" not in shown
     columns = {"serial": "Serial Number", "name": "Product Name", "images": ["Input Image Urls"]}
     page.post(draft.get_absolute_url(), {**OPTIONS, **columns, "step": "start"})
     batch = ingest(Request.objects.get())
@@ -326,7 +326,7 @@ def test_the_sample_is_previewed_without_a_file(page: Client) -> None:
     assert "Rows</dt><dd>6" in shown
     assert "Pictures</dt><dd>12" in shown
     assert "Warnings</dt><dd>0" in shown
-    assert "Servers that cannot be reached" not in shown
+    assert "Hosts that cannot be reached" not in shown
 
 
 def test_the_sample_s_pictures_are_served_to_anyone_and_one_is_broken(client: Client) -> None:
