@@ -134,7 +134,7 @@ class Tour:
         """Open the form and choose a file."""
         self.page.goto(self.site.url)
         file = {"name": name, "mimeType": "text/csv", "buffer": data}
-        self.page.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+        self.page.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
 
     def upload(self, name: str, data: bytes, button: str) -> str:
         """Upload a file in the form; the path of the page that this leads to."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from products.catalogue.columns import ColumnNames
-from products.catalogue.picture_archive import ARCHIVE_URL
 from products.catalogue.picture_cells import is_unusual
 from products.catalogue.picture_urls import (
     URL_START,
@@ -112,12 +111,12 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
 def preview(
     catalogue: Catalogue,
     is_here: Callable[[str], bool] = lambda url: False,
-    is_missing: Callable[[str], bool] = lambda url: False,
+    missing_path: Callable[[str], str] = lambda url: "",
 ) -> Preview:
     """Read a whole file. Raise CatalogueError if it cannot be read as a table.
 
-    `is_here` returns whether the picture with a URL is not fetched, `is_missing` whether it is neither
-    fetched nor here.
+    `is_here` returns whether the picture with a URL is not fetched, `missing_path` the path of one that is
+    neither fetched nor here.
     """
     warnings = _Warnings(catalogue)
     rows = urls = 0
@@ -138,11 +137,10 @@ def preview(
                 if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
                     hosts[host] += 1
                     here[host] += is_here(url)
-                if is_missing(url):
+                if path := missing_path(url):
                     missing_count += 1
-                    missing += [shorten(url.removeprefix(ARCHIVE_URL)[1:], 100)][
-                        : PREVIEW_MISSING - len(missing)
-                    ]
+                    if missing_count <= PREVIEW_MISSING:
+                        missing.append(shorten(path, 100))
         warnings.check(row)
     listed = warnings.listed()
     shown = dict(hosts.most_common(PREVIEW_HOSTS))

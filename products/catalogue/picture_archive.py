@@ -65,13 +65,14 @@ class PictureArchive:
         except ArchivedPictureError as error:
             raise refusal("unreadable_zip", error.detail) from error
 
-    def lacks(self, url: str) -> bool:
-        """Return whether no file of the ZIP is the picture with a URL below ARCHIVE_URL."""
+    def missing_path(self, url: str) -> str:
+        """Return the path of the picture with a URL below ARCHIVE_URL if no file is that, else ""."""
         try:
             self._member(url)
         except ArchivedPictureError as error:
-            return error.code == "http_404"
-        return False
+            if error.code == "http_404":
+                return url.removeprefix(ARCHIVE_URL).lstrip("/")
+        return ""
 
     def size_of(self, url: str) -> int:
         """Return the bytes of the picture with a URL below ARCHIVE_URL. Raises ArchivedPictureError."""

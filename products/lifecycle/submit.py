@@ -134,7 +134,7 @@ def preview_catalogue(
     return preview(
         Catalogue(file, **reading),
         lambda url: (archive is not None and is_in_archive(url)) or sample_number(url) is not None,
-        lambda url: archive is not None and is_in_archive(url) and archive.lacks(url),
+        lambda url: archive.missing_path(url) if archive and is_in_archive(url) else "",
     )
 
 

@@ -36,7 +36,7 @@ def test_an_endpoint_is_added_tested_and_seen_to_have_got_the_test(
     (message,) = messages(origin, "/hook", secret)
     assert message["type"] == "test"
     row.get_by_role("link").click()
-    expect(site.get_by_role("heading", name="UTC · 200")).to_be_visible()
+    expect(site.get_by_role("heading", name="· 200 ·")).to_be_visible()
 
 
 def test_a_token_is_made_used_and_revoked(site: "Page", live_server: LiveServer) -> None:

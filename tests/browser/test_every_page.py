@@ -283,4 +283,4 @@ def test_so_is_the_answer_when_something_goes_wrong(
 
 def choose(page: "Page", data: bytes) -> None:
     file = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": data}
-    page.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    page.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def test_the_browser_would_say_if_a_script_ran_or_was_stopped(
 def test_a_hostile_file_is_uploaded_and_followed_as_text(site: "Page", live_server: LiveServer) -> None:
     site.goto(live_server.url)
     data = make_csv((HOSTILE, HOSTILE, HOSTILE_URL))
-    site.get_by_label("Catalogue").set_input_files(
+    site.get_by_label("Catalogue", exact=True).set_input_files(
         {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
     )
     site.get_by_role("button", name="Upload and start").click()
@@ -97,7 +97,7 @@ def test_a_hostile_file_that_is_refused_is_answered_as_text(
     watch.expect("400 (Bad Request)")
     site.goto(live_server.url)
     data = make_csv((1, 2, 3), header=(HOSTILE, "B", "C"))
-    site.get_by_label("Catalogue").set_input_files(
+    site.get_by_label("Catalogue", exact=True).set_input_files(
         {"name": HOSTILE_NAME, "mimeType": "text/csv", "buffer": data}
     )
     site.get_by_role("button", name="Upload and start").click()

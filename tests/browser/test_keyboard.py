@@ -69,7 +69,7 @@ def test_a_bad_file_is_answered_beside_the_field_with_the_places(site: "Page", w
     site.keyboard.press("Space")
     tab_to(site, "Upload and start")
     site.keyboard.press("Enter")
-    field = site.get_by_label("Catalogue")
+    field = site.get_by_label("Catalogue", exact=True)
     expect(field).to_have_accessible_description(
         "A CSV or Excel file with columns for serial number, product name and picture URLs, or a ZIP of it "
         "with its pictures. "

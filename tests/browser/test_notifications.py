@@ -81,6 +81,8 @@ def test_each_run_of_a_feed_is_notified_without_asking_again(
 
 
 def test_a_browser_that_blocks_them_says_so(site: "Page", live_server: LiveServer, ann: User) -> None:
-    visit(site, f"{live_server.url}{make_feed(ann).get_absolute_url()}", "denied")
+    feed = make_feed(ann)
+    assert runs.start(feed)
+    visit(site, f"{live_server.url}{feed.get_absolute_url()}", "denied")
     expect(site.get_by_role("button", name="Notifications are blocked by your browser")).to_be_disabled()
     assert site.evaluate("window.asked") == 0

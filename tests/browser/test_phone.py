@@ -59,7 +59,7 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
     data = make_csv(*ROWS, header=("Artikel", "Titel", "Fotos"))
     phone.goto("/")
     file = {"name": "artikel.csv", "mimeType": "text/csv", "buffer": data}
-    phone.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    phone.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     press(phone, "Upload and preview")
     phone.get_by_label("Serial number").select_option("Artikel")
     phone.get_by_label("Product name").select_option("Titel")

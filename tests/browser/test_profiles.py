@@ -30,7 +30,7 @@ def preview(page: "Page", address: str, data: bytes) -> None:
     """Upload a catalogue to its preview."""
     page.goto(address)
     file: Any = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": data}
-    page.get_by_label("Catalogue").set_input_files(file)
+    page.get_by_label("Catalogue", exact=True).set_input_files(file)
     page.get_by_role("button", name="Upload and preview").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Preview of catalogue.csv")
 
@@ -121,7 +121,7 @@ def test_the_upload_form_shows_the_options_of_the_chosen_profile(
     trim.select_option("No")
     quality.fill("50")
     file: Any = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": make_csv()}
-    site.get_by_label("Catalogue").set_input_files(file)
+    site.get_by_label("Catalogue", exact=True).set_input_files(file)
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
     batch = Request.objects.get()

@@ -42,7 +42,7 @@ def test_a_file_is_chosen_by_button_previewed_with_other_columns_and_started(
 ) -> None:
     data = make_csv(("1", "A-1", "Chair", URL, OTHER_URL), header=("ID", "Code", "Name", "Images", "More"))
     site.goto(live_server.url)
-    site.get_by_label("Catalogue").set_input_files(chosen(data))  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(data))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     expect(site).to_have_title("Preview of catalogue.csv – Image Extractor")
     first_rows = site.get_by_role("table", name="Rows 1 to 1 of 1")
@@ -74,13 +74,13 @@ def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
     monkeypatch.setattr("processing.work.host_warnings.WAIT_SECONDS", 1_000)
     site.goto(live_server.url)
     file = chosen(make_csv((1, "Chair", URL), (2, "Table", "http://192.168.1.5/table.jpg")))
-    site.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     warnings = site.locator("#host-warnings")
     expect(warnings.get_by_role("listitem")).to_have_text(
         "192.168.1.5 is in a private network, where this service does not fetch. Its picture will fail."
     )
-    expect(warnings).to_contain_text("Checking whether the servers exist")
+    expect(warnings).to_contain_text("Checking whether the hosts exist")
     answer.set()
     expect(warnings).to_contain_text("There is no host named shop.example. Its picture will fail.")
     expect(warnings).not_to_contain_text("Checking whether")
@@ -91,8 +91,10 @@ def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
 def test_a_file_is_dropped_anywhere_on_the_page(site: "Page", live_server: LiveServer) -> None:
     site.goto(live_server.url)
     site.evaluate(DROP, ["dropped.csv", make_csv(*ROWS).decode()])
-    assert site.get_by_label("Catalogue").evaluate("input => input.files[0].name") == "dropped.csv"
-    expect(site.get_by_label("Catalogue")).to_be_focused()
+    assert (
+        site.get_by_label("Catalogue", exact=True).evaluate("input => input.files[0].name") == "dropped.csv"
+    )
+    expect(site.get_by_label("Catalogue", exact=True)).to_be_focused()
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("Preview of dropped.csv")
     assert Draft.objects.get().filename == "dropped.csv"
@@ -104,14 +106,14 @@ def test_a_file_is_dropped_on_the_field_by_the_browser_itself(
     path = tmp_path / "native.csv"
     path.write_bytes(make_csv(*ROWS))
     site.goto(live_server.url)
-    box = site.get_by_label("Catalogue").bounding_box()
+    box = site.get_by_label("Catalogue", exact=True).bounding_box()
     assert box
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     protocol = site.context.new_cdp_session(site)
     data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         protocol.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
-    expect(site.get_by_label("Catalogue")).not_to_have_js_property("value", "")
+    expect(site.get_by_label("Catalogue", exact=True)).not_to_have_js_property("value", "")
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("native.csv")
     assert Request.objects.get().filename == "native.csv"
@@ -124,7 +126,7 @@ def test_the_sending_of_a_large_file_is_shown(site: "Page", live_server: LiveSer
     protocol.send("Network.enable")
     protocol.send("Network.emulateNetworkConditions", slow)
     data = make_csv(*((n, "Chair", f"{URL}?{n}") for n in range(100_000)))
-    site.get_by_label("Catalogue").set_input_files(chosen(data))  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(data))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_text("Uploading")).to_contain_text(f"of {len(data) / 1e6:.1f} MB")
     expect(site.get_by_role("button", name="Upload and preview")).to_be_disabled()
@@ -136,11 +138,11 @@ def test_a_file_over_the_limit_is_not_sent_at_all(
 ) -> None:
     settings.UPLOAD_MAX_BYTES = 1_000_000  # type: ignore[attr-defined]
     site.goto(live_server.url)
-    site.get_by_label("Catalogue").set_input_files(chosen(b"x" * 1_600_000))  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(b"x" * 1_600_000))  # type: ignore[arg-type]
     expect(site.get_by_role("alert")).to_have_text("The file is 1.6 MB. The maximum is 1 MB.")
     site.get_by_role("button", name="Upload and preview").click()
-    expect(site.get_by_label("Catalogue")).to_have_js_property("validity.customError", True)
-    site.get_by_label("Catalogue").set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
+    expect(site.get_by_label("Catalogue", exact=True)).to_have_js_property("validity.customError", True)
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
     expect(site.get_by_role("alert")).to_be_hidden()
 
 
@@ -149,12 +151,12 @@ def test_a_refused_file_says_why_beside_the_field_which_has_the_focus(
 ) -> None:
     watch.expect("400 (Bad Request)")
     site.goto(live_server.url)
-    site.get_by_label("Catalogue").set_input_files(chosen(b"nonsense", "a.csv"))  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(b"nonsense", "a.csv"))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and start").click()
     expect(site.locator("#id_file_error")).to_contain_text("Missing columns")
     expect(site).to_have_title("Error: Upload a catalogue – Image Extractor")
-    expect(site.get_by_label("Catalogue")).to_be_focused()
-    site.get_by_label("Catalogue").set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
+    expect(site.get_by_label("Catalogue", exact=True)).to_be_focused()
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
 
@@ -297,7 +299,7 @@ def test_pictures_are_downloaded_as_a_zip_and_opened(
 def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_server: LiveServer) -> None:
     site.goto(live_server.url)
     sample = download(site, "Download a sample CSV").path().read_bytes()
-    site.get_by_label("Catalogue").set_input_files(chosen(sample))  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(sample))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_role("table", name="Rows 1 to 6 of 6")).to_be_visible()
     expect(site.get_by_role("heading", name="Warnings")).to_have_count(0)

@@ -30,7 +30,7 @@ def test_several_files_are_started_at_once(site: "Page") -> None:
         {"name": name, "mimeType": "text/csv", "buffer": make_csv((1, "Chair", URL))}
         for name in ("a.csv", "b.csv")
     ]
-    site.get_by_label("Catalogue").set_input_files(files)  # type: ignore[arg-type]
+    site.get_by_label("Catalogue", exact=True).set_input_files(files)  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("status").first).to_have_text("Started a.csv, b.csv.")
     assert Request.objects.count() == 2
@@ -45,7 +45,7 @@ def test_a_folder_is_packed_with_its_pictures(site: "Page", tmp_path: Path) -> N
     with site.expect_file_chooser() as chooser:
         site.get_by_role("button", name="Choose a folder").click()
     chooser.value.set_files(folder)
-    expect(site.get_by_label("Catalogue")).to_be_focused()
+    expect(site.get_by_label("Catalogue", exact=True)).to_be_focused()
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("Preview of list.csv")
     expect(site.get_by_role("rowheader", name="In the ZIP")).to_be_visible()

@@ -40,7 +40,7 @@ def test_from_the_upload_to_the_retry(plain: "Page", monkeypatch: pytest.MonkeyP
     data = make_csv((1, "Chair", URL), (2, "Table", OTHER_URL), header=("Artikel", "Titel", "Fotos"))
     plain.goto("/")
     file = {"name": "artikel.csv", "mimeType": "text/csv", "buffer": data}
-    plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    plain.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     plain.get_by_role("button", name="Upload and preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
     expect(
@@ -110,7 +110,7 @@ def test_a_file_over_the_limit_gets_a_page_of_its_own(plain: "Page", settings: S
     settings.UPLOAD_MAX_BYTES = 100_000
     plain.goto("/")
     file = {"name": "huge.csv", "mimeType": "text/csv", "buffer": b"x" * 200_000}
-    plain.get_by_label("Catalogue").set_input_files(file)  # type: ignore[arg-type]
+    plain.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     plain.get_by_role("button", name="Upload and preview").click()
     expect(plain.get_by_role("heading", level=1)).to_have_text("File too large")
     expect(plain.get_by_text("larger than the limit of 100 KB")).to_be_visible()

@@ -5,7 +5,7 @@
 
 /** @param {unknown} value Of an option: a default, or what a field has. */
 function textOf(value) {
-  if (!value || value === "false" || (Array.isArray(value) && !value.length)) return "";
+  if (!value || value === "false" || value === "[]" || (Array.isArray(value) && !value.length)) return "";
   return String(value).trim();
 }
 
