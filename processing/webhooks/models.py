@@ -179,6 +179,11 @@ class WebhookEndpoint(models.Model):
     def __str__(self) -> str:
         return self.url
 
+    @property
+    def event_labels(self) -> list[str]:
+        """The events that are sent, as pages name them."""
+        return [label for event, label in EVENT_CHOICES if event in self.events]
+
     def get_absolute_url(self) -> str:
         return reverse("webhook", args=[self.pk])
 

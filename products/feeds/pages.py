@@ -89,7 +89,6 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
         "height": HEIGHT,
         "is_held": bool(last and last.status == FeedRunStatus.HELD),
         "is_active": bool(last and last.is_active),
-        "is_idle": not (last and last.is_active),
         "has_latest": found.latest is not None,
         "may_change": rows.changeable_by(user).contains(found),
         "may_delete": rows.deletable_by(user).contains(found),

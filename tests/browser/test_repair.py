@@ -114,6 +114,7 @@ def expect_counts(site: "Page", batch: Request, *, completed: int, failed: int) 
 def open_failures(site: "Page", failed: int) -> None:
     site.get_by_role("link", name="Repair failures").click()
     expect(site.locator(".lead")).to_contain_text(f"{failed:,} of {PICTURES:,} pictures failed.")
+    site.get_by_text("Select several causes and hosts").click()
 
 
 def replace(site: "Page", find: str, by: str, *, preview: str) -> None:
@@ -175,7 +176,6 @@ def repair_by_edit(site: "Page", batch: Request, good: str, pipeline: Pipeline) 
     for left in range(EDITED, 0, -1):
         failed = IN_FILE + left
         open_failures(site, failed)
-        site.get_by_text("Select several causes and hosts").click()
         groups = site.get_by_role("table", name="By cause and host")
         row = groups.get_by_role("row").filter(has=site.get_by_role("cell", name="typo.example"))
         row.first.get_by_role("link").click()

@@ -372,7 +372,7 @@ def test_drafts_after_a_limit_stay(page: Client, settings: Settings) -> None:
 
 def test_a_draft_whose_file_is_gone_says_so(page: Client) -> None:
     draft = drafted(page, make_csv())
-    draft.file.storage.delete(draft.file.name)
+    draft.file.storage.delete(str(draft.file.name))
     answer = page.post("/drafts/start/", {"draft": str(draft.pk)})
     assert answer.status_code == 400
     assert "The file has expired. Upload it again." in body(answer)

@@ -1,6 +1,8 @@
 """The options of an upload on pages: the usual ones in view, the others folded away and counted."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -23,7 +25,7 @@ def folded(shown: str) -> str:
 
 @pytest.mark.parametrize("path", ["upload", "preview", "repeat", "profile"])
 def test_the_usual_options_are_in_view_and_the_others_folded_away(page: Client, ann: User, path: str) -> None:
-    paths = {
+    paths: dict[str, Callable[[], str]] = {
         "upload": lambda: "/",
         "preview": lambda: upload(page, make_csv(), step="preview").headers["Location"],
         "repeat": lambda: address("request-repeat", submit(ann)),
@@ -39,7 +41,7 @@ def test_the_usual_options_are_in_view_and_the_others_folded_away(page: Client, 
 
 
 def test_options_that_are_not_the_default_are_counted_and_shown(page: Client, ann: User) -> None:
-    options = {
+    options: dict[str, Any] = {
         "quality": 70,
         "trim": True,
         "effort": "smallest",
