@@ -179,11 +179,6 @@ class WebhookEndpoint(models.Model):
     def __str__(self) -> str:
         return self.url
 
-    @property
-    def event_labels(self) -> list[str]:
-        """The events that are sent, as pages name them."""
-        return [label for event, label in EVENT_CHOICES if event in self.events]
-
     def get_absolute_url(self) -> str:
         return reverse("webhook", args=[self.pk])
 
@@ -193,6 +188,11 @@ class WebhookEndpoint(models.Model):
             # FOR UPDATE: a transaction that publishes an event to this endpoint waits, then skips it.
             WebhookEndpoint.objects.select_for_update().filter(pk=self.pk).first()
             return super().delete(*args, **kwargs)
+
+    @property
+    def event_labels(self) -> list[str]:
+        """The events that are sent, as pages name them."""
+        return [label for event, label in EVENT_CHOICES if event in self.events]
 
     @property
     def secret(self) -> str:
