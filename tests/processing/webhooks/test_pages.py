@@ -63,6 +63,7 @@ def test_an_endpoint_is_added_and_its_secret_shown_in_that_answer_alone(page: Cl
     for path in ("/webhooks/", endpoint.get_absolute_url()):
         shown = body(page.get(path))
         assert URL in shown and endpoint.secret not in shown
+    assert ">Request finished, Request canceled</td>" in body(page.get("/webhooks/"))
 
 
 def test_an_invalid_url_is_reported_beside_its_field(page: Client) -> None:

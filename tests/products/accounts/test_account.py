@@ -162,6 +162,7 @@ def test_a_token_is_shown_by_the_answer_that_makes_it_and_never_again(page: Clie
     answer = page.post("/account/tokens/", {"name": "nightly job"})
     key = new_key(answer)
     assert answer.headers["Cache-Control"] == "no-store"
+    assert '<a href="/account/" aria-current="true">Account</a>' in body(answer)
     listed = body(page.get("/account/"))
     assert "nightly job" in listed
     assert key[:7] in listed

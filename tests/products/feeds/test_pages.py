@@ -239,6 +239,8 @@ def test_pictures_that_changed_are_shown_side_by_side(api: Client, ann: User) ->
     assert api.get(pairs[0].before.page).status_code == api.get(pairs[0].now.page).status_code == 200
     assert api.get(pairs[0].before.thumbnail).headers["Content-Type"] == "image/webp"
     assert page.count("<img ") == page.count('width="192" height="192" loading="lazy"') == 4
+    assert page.count('<span class="shot void">New</span>') == 1
+    assert page.count('<span class="shot void">Gone</span>') == 1
     assert "All 3" in page and "New 1" in page and "Changed 1" in page and "Gone 1" in page
     for kind in ("new", "changed", "gone"):
         shown = api.get(f"{feed.get_absolute_url()}changes/?kind={kind}").context["pairs"]
