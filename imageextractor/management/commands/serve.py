@@ -1,10 +1,8 @@
 import os
 import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-import gunicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
@@ -46,8 +44,6 @@ class Command(BaseCommand):
                     raise
                 raise CommandError(f"The database does not answer: {error}".strip()) from error
             embedded.migrate()
-            connection.close()  # processes that are forked from here may not share it
-        # As its own command line: after SIGUSR2 it starts itself again with this and SERVE_BIND.
-        program = Path(gunicorn.__file__).with_name("__main__.py")
-        sys.argv = [str(program), "-c", "python:imageextractor.gunicorn_conf", "imageextractor.wsgi"]
+        connection.close()  # processes that are forked from here may not share it
+        sys.argv = ["gunicorn", "-c", "python:imageextractor.gunicorn_conf", "imageextractor.wsgi"]
         wsgiapp.run()
