@@ -1,4 +1,4 @@
-"""Screenshots of every page, in light and dark and as on a phone, of a service that runs for them alone.
+"""Screenshots of every page in four looks, of a service that runs for them alone.
 
 A small shop's pictures are served on loopback, so that it needs no internet.
 """
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.shop import HEADER, catalogue, make_csv
 from tests.support.origin import Answer, Origin
 from tests.support.servers import find_program
-from tests.support.stack import Embedded
+from tests.support.stack import Embedded, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "screenshots"
@@ -29,7 +29,8 @@ FOLDER = ROOT / "var" / "screenshots"
 README = {"preview": (0, 850), "request": (0, 720), "pictures": (0, 760), "picture": (0, 760)}
 README_FOLDER = ROOT / "docs" / "images"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WIDE, PHONE = ViewportSize(width=1120, height=800), ViewportSize(width=390, height=844)
+WIDE, WIDER = ViewportSize(width=1120, height=800), ViewportSize(width=1440, height=900)
+PHONE = ViewportSize(width=390, height=844)
 MAX_UPLOAD = 20_000_000
 #: All that are shown, also below the window; what is folded away is not asked for.
 LOAD_IMAGES = """Promise.all([...document.querySelectorAll("img:not(details:not([open]) img)")].map(image => {
@@ -56,7 +57,12 @@ class Look(NamedTuple):
     scheme: Literal["light", "dark"]
 
 
-LOOKS = (Look("light", WIDE, "light"), Look("dark", WIDE, "dark"), Look("phone", PHONE, "light"))
+LOOKS = (
+    Look("light", WIDE, "light"),
+    Look("dark", WIDE, "dark"),
+    Look("phone", PHONE, "light"),
+    Look("wider", WIDER, "light"),
+)
 
 
 def main() -> int:
@@ -97,9 +103,13 @@ class Tour:
         self.take("home-empty", "/")
         self.take("requests-empty", "/requests/")
         self.take("webhooks-empty", "/webhooks/")
+        self.take("profiles-empty", "/profiles/")
+        self.take("feeds-empty", "/feeds/")
         self.previews()
         self.requests()
         self.webhooks()
+        self.profiles()
+        self.feeds()
         self.take("home", "/")
         self.take("requests", "/requests/")
         self.page.goto(f"{self.site.url}/requests/")
@@ -152,6 +162,9 @@ class Tour:
         """The step before the start: understood, not understood, and a file that is refused at once."""
         rows = catalogue(self.origin)
         self.take("preview", self.upload("spring-catalogue.csv", make_csv(*rows), "Upload and preview"))
+        self.page.get_by_role("button", name="Try on some pictures").click()
+        expect(self.page.get_by_role("heading", name="Trial")).to_be_visible(timeout=60_000)
+        self.shoot(self.page, "trial")
         files = [(number, name, f"spring/{number}.jpg") for number, name, *_others in rows[:5]]
         odd = make_csv(*files, header=("Position", "Label", "File"))
         self.take("preview-unknown-columns", self.upload("articles.csv", odd, "Upload and preview"))
@@ -165,12 +178,13 @@ class Tour:
     def requests(self) -> None:
         """A request at work and when it has finished, with rows behind a failure."""
         slow = self.upload(
-            "summer-catalogue.csv", make_csv(*catalogue(self.origin, delay=5)), "Upload and start"
+            "summer-catalogue.csv", make_csv(*catalogue(self.origin, delay=25)), "Upload and start"
         )
         expect(self.page.locator("#bar")).to_be_attached()
         self.take("request-at-work", slow)
         self.page.get_by_text("Actions", exact=True).click()
         self.page.get_by_text("Cancel this request").click()
+        expect(self.page.get_by_role("button", name="Stop now")).to_be_visible()
         self.shoot(self.page, "request-cancel")
         self.page.get_by_role("button", name="Stop now").click()
         path = self.upload("spring-catalogue.csv", make_csv(*catalogue(self.origin)), "Upload and start")
@@ -195,6 +209,13 @@ class Tour:
         self.take("rows-of-a-failure", str(rows))
         self.take("repair", str(rows).replace("/products/?", "/failures/?").replace("#products", ""))
         self.take("request-canceled", slow)
+        self.take("request-profile", f"{path}profile/")
+        self.page.goto(f"{self.site.url}{path}")
+        self.page.get_by_text("Actions", exact=True).click()
+        self.page.get_by_role("button", name="Create share link").click()
+        self.shoot(self.page, "request-shared")
+        link = self.page.locator(".copies a").first.get_attribute("href")
+        self.take("shared", str(link).removeprefix(self.site.url))
 
     def webhooks(self) -> None:
         """An endpoint, its secret, and a delivery."""
@@ -212,6 +233,43 @@ class Tour:
         self.page.locator("#deliveries tbody a").first.click()
         self.take("delivery", self.path)
         self.take("webhooks", "/webhooks/")
+
+    def profiles(self) -> None:
+        """A copy of a ready-made one."""
+        self.page.goto(f"{self.site.url}/profiles/")
+        self.page.get_by_role("button", name="Copy").first.click()
+        self.take("profile", self.path)
+        self.take("profiles", "/profiles/")
+
+    def feeds(self) -> None:
+        """A feed whose file changes a little, and then loses most of its rows."""
+        rows = catalogue(self.origin)
+        url = self.origin.add("/export.csv", make_csv(*rows))
+        self.page.goto(f"{self.site.url}/feeds/")
+        self.page.get_by_label("Name").fill("Shop export")
+        self.page.get_by_label("URL", exact=True).fill(url)
+        self.page.get_by_role("button", name="Add and fetch now").click()
+        path = self.path
+        self.wait_for_run("Completed with errors")
+        self.origin.add("/export.csv", make_csv(*(row for row in rows[2:] if row[0] != rows[9][0]), rows[0]))
+        self.page.get_by_role("button", name="Run now").click()
+        self.wait_for_run("Completed with errors")
+        self.take("feed", path)
+        self.take("feed-changes", f"{path}changes/")
+        self.origin.add("/export.csv", make_csv(*rows[:3]))
+        self.page.get_by_role("button", name="Run now").click()
+        self.wait_for_run("Held")
+        self.take("feed-held", path)
+        self.take("feeds", "/feeds/")
+
+    def wait_for_run(self, status: str) -> None:
+        """Reload the page of a feed until its last run has this status."""
+
+        def has_status() -> bool:
+            self.page.reload()
+            return self.page.locator(".facts .status").first.inner_text() == status
+
+        wait_for(has_status, f"the run of the feed is {status}", 60)
 
     def tokens(self) -> None:
         """A token that was made just now."""

@@ -230,6 +230,18 @@ def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User)
     assert batch.status == Request.Status.CANCELED
 
 
+def test_an_open_question_stays_open_when_the_page_follows_the_work(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = submit(ann, make_csv(*ROWS))
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    site.get_by_text("Actions", exact=True).click()
+    site.get_by_text("Cancel this request").click()
+    ingest(batch)
+    expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
+    expect(site.get_by_role("button", name="Stop now")).to_be_visible()
+
+
 def test_a_request_is_deleted_after_a_confirmation(
     site: "Page", live_server: LiveServer, ann: User, watch: Watch
 ) -> None:

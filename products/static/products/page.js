@@ -105,9 +105,21 @@ function onClick(event) {
   }
 }
 
+/** Ids of menus and questions that are open, so that they stay open when a poll replaces the page. @type {string[]} */
+let opened = [];
+
+function rememberOpened() {
+  opened = [...document.querySelectorAll("#main details[id][open]")].map((details) => details.id);
+}
+
+function reopen() {
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+}
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
-document.addEventListener("htmx:afterSwap", () => { localizeTimes(document); showCopyButtons(document); });
+document.addEventListener("htmx:beforeSwap", rememberOpened);
+document.addEventListener("htmx:afterSwap", () => { localizeTimes(document); showCopyButtons(document); reopen(); });
 localizeTimes(document);
 showCopyButtons(document);
 showSwitch();
