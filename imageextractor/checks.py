@@ -11,10 +11,11 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.signals import pre_migrate
 from django.dispatch import receiver
-from psycopg.errors import UndefinedColumn, UndefinedTable
 
 #: The first version that supports UPDATE … FROM, which writes outcomes.
 MIN_SQLITE_VERSION = (3, 33, 0)
+#: PostgreSQL's codes for an undefined table and an undefined column.
+OUTDATED_STATES = ("42P01", "42703")
 #: The tag of the SQLite check, for commands that run no other.
 SQLITE = "sqlite"
 #: A migration that only version 0.1.0 has. Its tables cannot be upgraded: later migrations began anew.
@@ -36,8 +37,9 @@ def check_sqlite_version(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 def database_problem(error: DatabaseError) -> str | None:
     """Return what to do about a database that lacks tables or cannot be used, None for any other error."""
-    is_outdated = isinstance(error.__cause__, UndefinedTable | UndefinedColumn)
-    if is_outdated or re.search(r"no such (table|column)", str(error)):
+    if getattr(error.__cause__, "sqlstate", None) in OUTDATED_STATES or re.search(
+        r"no such (table|column)", str(error)
+    ):
         reason = str(error).partition("\n")[0]
         return f"The database is not up to date ({reason}). Run `python manage.py migrate`, then try again."
     if connection.vendor != "sqlite":

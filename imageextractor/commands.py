@@ -1,12 +1,14 @@
 """The command line: Django's, with our commands first and errors of an installation as one sentence."""
 
+import os
 import sys
 import traceback
+from argparse import ArgumentParser
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility, get_commands, load_command_class
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError
 
 #: Apps whose commands are listed first.
@@ -15,6 +17,16 @@ OUR_APPS = {"imageextractor", "processing", "products", "django_dramatiq"}
 
 class CommandLine(ManagementUtility):
     """Django's command line with our commands listed first. Embedded, the database needs no preparation."""
+
+    def execute(self) -> None:
+        """Run the command. Settings depend on the address of `serve`, so it is read before them."""
+        if self.argv[1:2] == ["serve"]:
+            parser = CommandParser(add_help=False)
+            add_bind_argument(parser)
+            bind = parser.parse_known_args(self.argv[2:])[0].bind
+            if is_bindable(bind):  # else the command says so
+                os.environ["SERVE_BIND"] = bind
+        super().execute()
 
     def main_help_text(self, commands_only: bool = False) -> str:
         """Return the list of commands. Programs that complete names ask for `commands_only`."""
@@ -36,6 +48,17 @@ class CommandLine(ManagementUtility):
 
             migrate_unless_running()
         return command
+
+
+def add_bind_argument(parser: ArgumentParser) -> None:
+    """Add the option of `serve` for the address that it listens on."""
+    parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT", help="default: %(default)s")
+
+
+def is_bindable(address: str) -> bool:
+    """Return whether `address` is a host and a port number."""
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isdecimal() and int(port) <= 65_535
 
 
 def main(argv: list[str]) -> int:

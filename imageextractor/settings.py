@@ -5,6 +5,7 @@ and `AWS_STORAGE_BUCKET_NAME` (S3).
 """
 
 import contextlib
+import gc
 import ipaddress
 import os
 import re
@@ -23,6 +24,10 @@ from imageextractor import __version__, error_reports, storage_settings
 from imageextractor.environment import env
 from processing import tracing
 from processing.webhooks.signing import key_of
+
+# Nothing becomes garbage while modules are imported, and to look for it takes a sixth of a start. It is
+# enabled again as the apps are ready (`processing/apps.py`).
+gc.disable()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()

@@ -1,3 +1,5 @@
+import gc
+
 from django.apps import AppConfig
 
 
@@ -15,3 +17,7 @@ class ProcessingConfig(AppConfig):
         from processing.workers import worker  # noqa: PLC0415
 
         dramatiq.get_broker().add_middleware(worker.WorkerMiddleware())
+
+        # Modules stay to the end: the collector, which settings have disabled, never need look at them.
+        gc.freeze()
+        gc.enable()

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from dataclasses import astuple, dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -32,10 +32,8 @@ from processing.compress import (
 from processing.hosts.rate_limit import RateLimiter
 from processing.http.conditions import ConditionRefusals
 from processing.http.guard import note_lookups
-from processing.storage.direct_puts import DirectPuts
 from processing.storage.names import readable_name
 from processing.storage.outputs import StorageError, is_local, is_stored, output_key, save, store
-from processing.storage.s3 import PictureStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
 from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
 from processing.work.claim import ClaimedImage
@@ -46,6 +44,9 @@ from processing.work.slots import Slots
 from processing.work.uploaded import is_uploaded, read_uploaded, size_of_uploaded
 from products.lifecycle import Outcome, PictureFacts, StoredRendition
 from products.models import Names, Request
+
+if TYPE_CHECKING:
+    from processing.storage.direct_puts import DirectPuts
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class AttemptMaker:
         self._codec = FairThreads(cpus, "codec")
         self._children = FairThreads(max(1, cpus // 2), "child")
         self._storage_threads = ThreadPoolExecutor(STORAGE_THREADS, "storage")
-        self._puts = DirectPuts(default_storage) if isinstance(default_storage, PictureStorage) else None
+        self._puts = _direct_puts()
         self._pixels = PixelBudget(settings.IMAGE_MAX_PIXELS)
         self._bytes = ByteBudget(MAX_BYTES_IN_HAND)
 
@@ -292,6 +293,16 @@ class AttemptMaker:
             StoredOutput(None, key, source, PictureFacts(*astuple(made.output)), result.animated)
             for key, made in zip(keys, result.outputs, strict=True)
         ]
+
+
+def _direct_puts() -> "DirectPuts | None":
+    """Return what stores outputs in S3, None for any other storage."""
+    if is_local():
+        return None
+    from processing.storage.direct_puts import DirectPuts  # noqa: PLC0415  # imports boto3, which is slow
+    from processing.storage.s3 import PictureStorage  # noqa: PLC0415  # this too
+
+    return DirectPuts(default_storage) if isinstance(default_storage, PictureStorage) else None
 
 
 def _still_stored(known: KnownOutputs) -> KnownOutputs:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from processing.feeds.tasks import FEEDS, MAX_FETCHES
 from processing.webhooks.tasks import WEBHOOKS
@@ -70,7 +71,10 @@ def _lock(path: Path) -> int | None:
 
 def migrate() -> None:
     """Create or migrate the database if it is SQLite, which no other process uses."""
-    if has_own_database():
+    if not has_own_database():
+        return
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):  # else the command takes long for nothing
         call_command("migrate", verbosity=0, interactive=False)
 
 

@@ -6,7 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
+from gunicorn.app import wsgiapp
 
+from imageextractor.commands import add_bind_argument, is_bindable
 from processing import runtime
 from processing.workers import embedded
 
@@ -16,16 +18,14 @@ class Command(BaseCommand):
     requires_system_checks = ["sqlite"]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--bind", default="127.0.0.1:8000", metavar="HOST:PORT", help="default: %(default)s"
-        )
+        add_bind_argument(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Replace this process by gunicorn, which loads the settings again with SERVE_BIND."""
+        """Prepare the database, then run gunicorn in this process, which has loaded what workers need."""
         bind = options["bind"]
-        host, _, port = bind.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:
+        if not is_bindable(bind):
             raise CommandError(f"--bind must be HOST:PORT, such as 127.0.0.1:8000, not {bind!r}.")
+        host, _, port = bind.rpartition(":")
         if host in {"0.0.0.0", "[::]"} and "PUBLIC_URL" not in os.environ:  # noqa: S104 (only compared)
             self.stderr.write(
                 f"Links begin with http://localhost:{port}, which other machines cannot open. Set PUBLIC_URL "
@@ -44,7 +44,6 @@ class Command(BaseCommand):
                     raise
                 raise CommandError(f"The database does not answer: {error}".strip()) from error
             embedded.migrate()
-        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"]
-        os.execve(  # noqa: S606 (our own interpreter, no shell)
-            sys.executable, [*gunicorn, "imageextractor.wsgi"], os.environ | {"SERVE_BIND": bind}
-        )
+        connection.close()  # processes that are forked from here may not share it
+        sys.argv = ["gunicorn", "-c", "python:imageextractor.gunicorn_conf", "imageextractor.wsgi"]
+        wsgiapp.run()
