@@ -1,7 +1,7 @@
 // Counts the options that differ from their defaults among those that are folded away, while they are changed.
 // Without this script the count is that of the page as it came.
 
-/** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Field */
+/** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} OptionField */
 
 /** @param {unknown} value Of an option: a default, or what a field has. */
 function textOf(value) {
@@ -9,7 +9,7 @@ function textOf(value) {
   return String(value).trim();
 }
 
-/** @param {Field} field */
+/** @param {OptionField} field */
 function valueOf(field) {
   return field instanceof HTMLInputElement && field.type === "checkbox" ? field.checked : field.value;
 }
@@ -17,7 +17,7 @@ function valueOf(field) {
 /** @param {HTMLDetailsElement} more */
 function countChanged(more) {
   const defaults = JSON.parse(more.dataset.defaults ?? "{}");
-  const fields = /** @type {Field[]} */ ([...more.querySelectorAll("input, select, textarea")]);
+  const fields = /** @type {OptionField[]} */ ([...more.querySelectorAll("input, select, textarea")]);
   return fields.filter((field) => textOf(valueOf(field)) !== textOf(defaults[field.name])).length;
 }
 
