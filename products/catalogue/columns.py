@@ -244,7 +244,7 @@ def _known_groups(role: str, positions: dict[str, list[int]]) -> dict[int, list[
     ranks = _RANKS[role]
     for key, indices in positions.items():
         rank = ranks.get(key)
-        if rank is None and role == "images":
+        if rank is None and role == "images" and len(key) <= MAX_NORMALISED_CHARS:
             rank = ranks.get(_NUMBER.sub("", key))
         if rank is not None:
             groups.setdefault(rank, []).extend(indices)

@@ -7,6 +7,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.log import log_response
 from django.views import defaults
 
 from products.catalogue import CatalogueError
@@ -69,6 +70,8 @@ def _storage_failed(request: HttpRequest, error: StorageUnavailable) -> HttpResp
         response = render(request, "pages/storage_failed.html", {"error": error}, status=error.status_code)
     if error.retry_seconds:
         response.headers["Retry-After"] = str(error.retry_seconds)
+    # Else Django would log it, with a traceback.
+    log_response("%s (%s)", error.detail, str(error.__cause__), response=response, request=request)
     return response
 
 

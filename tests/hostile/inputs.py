@@ -19,7 +19,7 @@ from tests.support.factories import make_workbook
 from tests.support.jobs import FINISHED, as_csv
 from tests.support.origin import Answer, Origin, Route
 from tests.support.pictures import encoded
-from tests.support.stack import Deployment
+from tests.support.stack import Deployment, wait_for
 
 #: How long an input is watched whose effect has no end of its own.
 WATCHED_SECONDS = 20
@@ -56,6 +56,20 @@ class Attacker:
         """Return a client that is logged in on the pages."""
         return page_client(self.deployment, "attacker")
 
+    def clean_up(self) -> None:
+        """Cancel and delete all of its requests, and its webhook endpoints. Return when they are gone."""
+        for path in ("/api/webhooks/", "/api/requests/"):
+            while found := self.client.get(path).raise_for_status().json()["results"]:
+                for one in found:
+                    if path == "/api/requests/":
+                        self.client.post(f"{path}{one['id']}/cancel/")
+                    self.client.delete(f"{path}{one['id']}/")
+        rows = (
+            "SELECT 1 FROM products_image i JOIN products_request r ON r.id = i.request_id "
+            "JOIN auth_user u ON u.id = r.owner_id WHERE u.username = 'attacker' LIMIT 1"
+        )
+        wait_for(lambda: not self.deployment.query(rows), "the attacker's requests are gone")
+
     def wait_for(self, key: str) -> None:
         ends_at = time.monotonic() + WATCHED_SECONDS
         while time.monotonic() < ends_at:
@@ -65,13 +79,17 @@ class Attacker:
 
 
 INPUTS: dict[str, Callable[[Attacker], object]] = {}
+#: For a service with a small disk of its own.
+DISK_INPUTS: dict[str, Callable[[Attacker], object]] = {}
 
 
-def hostile(name: str) -> Callable[[Callable[[Attacker], object]], Callable[[Attacker], object]]:
+def hostile(
+    name: str, inputs: dict[str, Callable[[Attacker], object]] = INPUTS
+) -> Callable[[Callable[[Attacker], object]], Callable[[Attacker], object]]:
     """Add an input under a name for the table."""
 
     def add(act: Callable[[Attacker], object]) -> Callable[[Attacker], object]:
-        INPUTS[name] = act
+        inputs[name] = act
         return act
 
     return add
@@ -134,7 +152,10 @@ def long_cell(attacker: Attacker) -> None:
     attacker.upload(["https://a/" + ".jpg?" * 26_000])
 
 
-@hostile("10 rows with 80,000 URLs each")
+GIANT_ROWS = "10 rows with 80,000 URLs each"
+
+
+@hostile(GIANT_ROWS)
 def many_urls(attacker: Attacker) -> None:
     cells = [",".join(f"http://127.0.0.1:9/{row}-{n}.jpg" for n in range(5_000)) for row in range(10)]
     attacker.upload(cells)
@@ -168,7 +189,7 @@ def entities(attacker: Attacker) -> None:
         assert attacker.upload_file(content, name).status_code == 400
 
 
-@hostile("catalogues of 40 MB for a disk of 24 MB")
+@hostile("catalogues of 40 MB for a disk of 24 MB", DISK_INPUTS)
 def full_disk(attacker: Attacker) -> None:
     catalogue = as_csv([[str(number), "x" * 900_000, "https://shop.example/a.jpg"] for number in range(44)])
     for _ in range(5):
@@ -206,6 +227,14 @@ def silent_hosts(attacker: Attacker) -> None:
         key = attacker.upload(urls).raise_for_status().json()["id"]
         attacker.wait_for(key)
         attacker.client.post(f"/api/requests/{key}/cancel/")
+
+
+@hostile("20,000 pictures of 2,000 hosts that refuse connections")
+def refusing_hosts(attacker: Attacker) -> None:
+    first = int(IPv4Address("127.2.0.1"))
+    urls = [f"http://{IPv4Address(first + number % 2_000)}:9/{number}.jpg" for number in range(20_000)]
+    attacker.upload(urls).raise_for_status()
+    time.sleep(WATCHED_SECONDS)
 
 
 @hostile("429 with Retry-After: 86400 from the canary's own host")

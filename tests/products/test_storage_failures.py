@@ -103,6 +103,20 @@ def test_a_full_disk_is_answered_507_and_nothing_stays(
 
 
 @pytest.mark.parametrize("call", STORING.values(), ids=STORING)
+def test_a_full_disk_is_logged_without_a_traceback(
+    client: Client,
+    batch: Request,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    call: Call,
+) -> None:
+    monkeypatch.setattr(FileSystemStorage, "_save", full)
+    call(client, batch)
+    assert sum("No space left on device" in record.getMessage() for record in caplog.records) == 1
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("call", STORING.values(), ids=STORING)
 def test_no_room_for_what_is_being_uploaded_is_answered_507(
     client: Client, batch: Request, monkeypatch: pytest.MonkeyPatch, settings: Any, call: Call
 ) -> None:
