@@ -15,7 +15,7 @@ from typing import Any
 
 import dramatiq
 import redis
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from processing import logs, runtime
@@ -30,8 +30,8 @@ QUEUE = "images"
 #: An ingest or a sweep occupies a worker thread for this long, then goes to the end of the queue.
 INGEST_SECONDS = 5
 SWEEP_SECONDS = 2
-#: Between two transactions of a sweep, so that other processes can write to SQLite too.
-SWEEP_PAUSE_SECONDS = 0.05
+#: Between two transactions of a sweep, and on SQLite of an ingest, so that others can write to SQLite too.
+WRITE_PAUSE_SECONDS = 0.05
 #: Held by the sweep of this process that is under way. Several would delay each other and other work.
 _sweeping = Lock()
 
@@ -160,13 +160,15 @@ def _ingest_chunks(batch: Request) -> Iterator[bool]:
             send_lanes(batch)
         is_first = False
         yield not complete
+        if connection.vendor == "sqlite":
+            time.sleep(WRITE_PAUSE_SECONDS)
 
 
 def _sweep_rows(batch: Request) -> Iterator[bool]:
     """Sweep by short transactions; yield whether rows are left."""
     while lifecycle.sweep(batch):
         yield True
-        time.sleep(SWEEP_PAUSE_SECONDS)
+        time.sleep(WRITE_PAUSE_SECONDS)
     yield False
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ THREADS = {QUEUE: 6, WEBHOOKS: 8, FEEDS: MAX_FETCHES}
 CONSUMER_WAIT_MS = 250
 #: Seconds for deliveries and fetches of feeds under way at shutdown. Those that do not finish are made again.
 DELIVERY_GRACE_SECONDS = 2
+#: For so long a thread that computes keeps the interpreter from others. With Python's 5 ms, a thread that
+#: answers or works waits 5 ms after each of its queries while an upload is checked.
+SWITCH_INTERVAL_SECONDS = 0.0005
 _running: list[dramatiq.Worker] = []
 
 
@@ -100,6 +104,7 @@ def start() -> None:
     """Start the workers in this process. The caller holds the lock on DATA_DIR."""
     if has_own_database():
         take_over()
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     broker = dramatiq.get_broker()
     for queue, threads in THREADS.items():
         worker = dramatiq.Worker(

@@ -5,6 +5,7 @@ from threading import enumerate as living_threads
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
+from django.db import connection
 from pytest import LogCaptureFixture, MonkeyPatch
 
 from processing.work import ingest as ingestion
@@ -148,6 +149,15 @@ def test_each_slice_comes_further_within_such_a_row_and_lanes_start_with_the_fir
         tasks.ingest.fn(str(batch.pk), 1)
         sent.append(broker.counts())
     assert sent == [{"work": lane.LANES, "ingest": 1}, *[{"ingest": 1}] * 7, {}]
+
+
+def test_on_sqlite_others_can_write_between_two_chunks(monkeypatch: MonkeyPatch, broker: Broker) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("processing.work.tasks.time.sleep", pauses.append)
+    batch = submitted(*make_urls(5))
+    tasks.ingest.fn(str(batch.pk), 1)
+    assert contents(batch)[-1][0] == 5
+    assert pauses == [tasks.WRITE_PAUSE_SECONDS] * (2 if connection.vendor == "sqlite" else 0)
 
 
 def test_an_ingest_goes_on_where_the_last_one_stopped() -> None:
