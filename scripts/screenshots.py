@@ -162,7 +162,7 @@ class Tour:
         """The step before the start: understood, not understood, and a file that is refused at once."""
         rows = catalogue(self.origin)
         self.take("preview", self.upload("spring-catalogue.csv", make_csv(*rows), "Upload and preview"))
-        self.page.get_by_role("button", name="Try on some pictures").click()
+        self.page.get_by_role("button", name="Try some pictures").click()
         expect(self.page.get_by_role("heading", name="Trial")).to_be_visible(timeout=60_000)
         self.shoot(self.page, "trial")
         files = [(number, name, f"spring/{number}.jpg") for number, name, *_others in rows[:5]]
