@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address
 from itertools import count
 from socket import create_connection, create_server
@@ -113,8 +114,12 @@ def slow_heads(attacker: Attacker) -> None:
 
 
 def picture(name: str, make: Callable[[], bytes], times: int = 3) -> None:
-    """Add an input that is a picture, in a catalogue that shows it several times."""
-    hostile(name)(lambda attacker: attacker.fetch(*[make()] * times))
+    """Add an input that is a picture, in a catalogue that shows it several times.
+
+    It is made once: to make it keeps the origin, which serves the other user too, from answering.
+    """
+    made = cache(make)
+    hostile(name)(lambda attacker: attacker.fetch(*[made()] * times))
 
 
 picture("JPEG with 40,000 empty comments", lambda: hostile_pictures.comments(40_000))
