@@ -15,6 +15,7 @@ from tests.hostile.canary import Canary, Times, slow_down
 from tests.hostile.inputs import DISK_INPUTS, GIANT_ROWS, INPUTS, Attacker
 from tests.support.disk import small_disk
 from tests.support.origin import Origin
+from tests.support.servers import redis_database
 from tests.support.stack import Cluster, Deployment, Embedded
 
 pytestmark = pytest.mark.timeout(600)
@@ -25,9 +26,12 @@ Beside = tuple[Deployment, Canary, Times]
 Judge = Callable[[str, Callable[[Attacker], object], Beside], None]
 
 
-def deployment(mode: str, directory: Path) -> Deployment:
+def deployment(mode: str, directory: Path, number: int = 1) -> Deployment:
+    """Return a service that is not running yet. Those that run side by side have numbers of their own."""
     limits = {"USER_UPLOADS_PER_MINUTE": "100000", "OPEN_ACCESS": "false"}
-    return Embedded(directory, **limits) if mode == "embedded" else Cluster(directory, **limits)
+    if mode == "embedded":
+        return Embedded(directory, **limits)
+    return Cluster(directory, redis_url=redis_database(os.environ["REDIS_URL"], number), **limits)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def beside_small_disk(
     request: pytest.FixtureRequest, tmp_path: Path, origin_of_all: Origin
 ) -> Iterator[Beside]:
     with small_disk(tmp_path / "uploads", "24m") as disk:
-        service = deployment(request.param, tmp_path)
+        service = deployment(request.param, tmp_path, number=2)
         service.prefix = disk.prefix
         with running(service, origin_of_all) as beside:
             yield beside
