@@ -79,7 +79,7 @@ function onKey(event) {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
+  if (target.closest("input:not([type=checkbox]), textarea, select, dialog[open]")) return;
   const action = SHORTCUTS[event.key];
   if (!action || (localStorage.getItem(OFF) && event.key !== "?")) return;
   event.preventDefault();
