@@ -118,49 +118,74 @@ def preview(
     `is_here` returns whether the picture with a URL is not fetched, `missing_path` the path of one that is
     neither fetched nor here.
     """
-    warnings = _Warnings(catalogue)
+    warnings, pictures = _Warnings(catalogue), _Pictures(is_here, missing_path)
     rows = urls = 0
     first_rows: list[Row] = []
-    distinct: set[int] = set()
-    hosts: Counter[str] = Counter()
-    here: Counter[str] = Counter()
-    missing: list[str] = []
-    missing_count = 0
     for row in catalogue:
         rows += 1
         urls += len(row.image_urls)
         if rows == 1 or (rows <= PREVIEW_ROWS and urls <= PREVIEW_URLS):
             first_rows.append(row)
         for url in row.image_urls:
-            if (key := hash(url)) not in distinct:
-                distinct.add(key)
-                if not url_problem(url) and ((host := host_of(url)) in hosts or len(hosts) < MAX_HOSTS):
-                    hosts[host] += 1
-                    here[host] += is_here(url)
-                if path := missing_path(url):
-                    missing_count += 1
-                    if missing_count <= PREVIEW_MISSING:
-                        missing.append(shorten(path, 100))
+            pictures.add(url)
         warnings.check(row)
     listed = warnings.listed()
-    shown = dict(hosts.most_common(PREVIEW_HOSTS))
     return Preview(
         encoding=catalogue.read_as,
         delimiter=catalogue.delimiter if catalogue.kind == "csv" else None,
         columns=catalogue.columns.names(catalogue.header),
         rows=rows,
         urls=urls,
-        distinct=len(distinct),
-        hosts=shown,
-        fetched_hosts={host: count - here[host] for host, count in shown.items() if count > here[host]},
+        distinct=pictures.count,
+        hosts=pictures.hosts(),
+        fetched_hosts=pictures.fetched_hosts(),
         first_rows=first_rows,
         warnings=listed,
         warning_count=warnings.count,
         sheet=catalogue.sheet,
         sheets=catalogue.sheets,
-        missing=missing,
-        missing_count=missing_count,
+        missing=pictures.missing,
+        missing_count=pictures.missing_count,
     )
+
+
+class _Pictures:
+    """The distinct pictures of a preview, counted by host, and those that are missing in a ZIP."""
+
+    def __init__(self, is_here: Callable[[str], bool], missing_path: Callable[[str], str]) -> None:
+        self._is_here, self._missing_path = is_here, missing_path
+        self._seen: set[int] = set()
+        self._hosts: Counter[str] = Counter()
+        self._here: Counter[str] = Counter()
+        self.missing: list[str] = []
+        self.missing_count = 0
+
+    @property
+    def count(self) -> int:
+        """The number of distinct URLs."""
+        return len(self._seen)
+
+    def add(self, url: str) -> None:
+        """Count a URL unless it was counted before."""
+        if (key := hash(url)) in self._seen:
+            return
+        self._seen.add(key)
+        if not url_problem(url) and ((host := host_of(url)) in self._hosts or len(self._hosts) < MAX_HOSTS):
+            self._hosts[host] += 1
+            self._here[host] += self._is_here(url)
+        if path := self._missing_path(url):
+            self.missing_count += 1
+            if self.missing_count <= PREVIEW_MISSING:
+                self.missing.append(shorten(path, 100))
+
+    def hosts(self) -> dict[str, int]:
+        """Return the numbers of pictures of the hosts with the most."""
+        return dict(self._hosts.most_common(PREVIEW_HOSTS))
+
+    def fetched_hosts(self) -> dict[str, int]:
+        """Return the same without pictures that are not fetched."""
+        here = self._here
+        return {host: count - here[host] for host, count in self.hosts().items() if count > here[host]}
 
 
 class _Warnings:

@@ -209,18 +209,18 @@ class OptionsForm(forms.Form):
     @property
     def changed_count(self) -> int:
         """Number of `more_options` that are not as they are by default."""
-        defaults = {name: default_of(field) for name, field in OptionsForm.base_fields.items()}
+        defaults = default_options()
         return sum(_text(field.value()) != _text(defaults[field.name]) for field in self.more_options)
 
     @property
     def are_more_options_open(self) -> bool:
-        """Whether an option that is folded away is changed or invalid."""
+        """True if any of `more_options` is changed or invalid: the page then shows them without a click."""
         return bool(self.changed_count or any(field.errors for field in self.more_options))
 
     @property
     def defaults(self) -> str:
         """The options that are not chosen, as JSON for scripts."""
-        return json.dumps({name: default_of(field) for name, field in OptionsForm.base_fields.items()})
+        return json.dumps(default_options())
 
     @property
     def cleaned_options(self) -> dict[str, Any]:
@@ -233,6 +233,11 @@ class OptionsForm(forms.Form):
             if name in self.errors:
                 self.fields[name].widget.attrs["autofocus"] = True
                 return
+
+
+def default_options() -> dict[str, Any]:
+    """Return the values of options that are not chosen."""
+    return {name: default_of(field) for name, field in OptionsForm.base_fields.items()}
 
 
 def default_of(field: forms.Field) -> Any:

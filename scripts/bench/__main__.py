@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from processing.compress import jpeg_codec
 from scripts.bench import codec, components, likeness, origin, report, scale, waiting
 from scripts.bench.contenders import (
     Command,
@@ -67,7 +66,7 @@ class Bench:
     def figures(self, *, long: bool) -> dict[str, Any]:
         """All figures."""
         figures: dict[str, Any] = {"machine": report.machine(), "rounds": self.rounds, "commit": _commit()}
-        figures["codec"] = jpeg_codec()
+        figures["codec"] = report.codec()
         say("drawing pictures")
         origin.draw(self.root, self.counts | ({16: 1000} if long else {}))
         with origin.nginx(self.root) as url, ExitStack() as stack:

@@ -22,7 +22,7 @@ from typing import Any
 import simplejpeg
 from PIL import Image
 
-from processing.compress import Recipe, compress, configure_malloc, jpeg_codec, native
+from processing.compress import Recipe, compress, configure_malloc, native
 from scripts.bench import report
 from scripts.bench.contenders import VENV, install_others
 from scripts.bench.photographs import photographs, scaled
@@ -89,7 +89,7 @@ def measured(sources: list[Path], count: int) -> dict[str, Any]:
         contenders = _contenders(root)
         sizes = {str(size): _size(folder, contenders) for size, folder in folders.items()}
         fits = {name: _fit(name, folders[1000], root) for name in FITS} if "sharp" in contenders else {}
-    return {"machine": report.machine(), "codec": jpeg_codec(), "sizes": sizes, "fits": fits}
+    return {"machine": report.machine(), "codec": report.codec(), "sizes": sizes, "fits": fits}
 
 
 def _contenders(root: Path) -> dict[str, Contender]:
@@ -246,7 +246,7 @@ def _decoded(data: bytes) -> Image.Image:
 
 def tables(figures: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
-    parts = [f"{figures['machine']}; JPEG to JPEG by {figures['codec'].partition(',')[0]}.\n"]
+    parts = [f"{figures['machine']}; JPEG to JPEG by {figures['codec']}.\n"]
     parts += [_size_table(size, found) for size, found in figures["sizes"].items()]
     if figures["fits"]:
         lines = [

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from processing.compress import jpeg_codec
 from tests.support.stack import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -34,9 +35,8 @@ def tables(figures: dict[str, Any]) -> str:
 
 
 def _machine(figures: dict[str, Any]) -> str:
-    codec = figures["codec"].partition(",")[0]
     rounds = f"{figures['rounds']} rounds, medians; commit {figures['commit']}"
-    return f"{figures['machine']}; {rounds}; JPEG to JPEG by {codec}.\n"
+    return f"{figures['machine']}; {rounds}; JPEG to JPEG by {figures['codec']}.\n"
 
 
 def machine() -> str:
@@ -45,6 +45,11 @@ def machine() -> str:
     model = names[0].partition(":")[2].strip() if names else platform.machine()
     busy = os.getloadavg()[0]
     return f"{os.cpu_count()} × {model}, Python {platform.python_version()}, load {busy:.1f} at the start"
+
+
+def codec() -> str:
+    """The way of JPEG to JPEG, without the path of its library."""
+    return jpeg_codec().partition(",")[0]
 
 
 def _jobs(figures: dict[str, Any]) -> str:
