@@ -1,8 +1,8 @@
 """Python programs as processes that are forked from one which has imported the libraries they use.
 
-To import Django, aiohttp, NumPy and the rest takes each of hundreds of processes most of a second of CPU. A fork
-has an environment, folder, files, session and exit code of its own, as any process. Modules of ours, and
-libraries that read settings or the environment as they are imported, are imported in the fork.
+To import Django, aiohttp, NumPy and the rest takes a process most of a second of CPU; tests start hundreds.
+A fork has its own environment, folder, files, session and exit code. It imports our modules, and libraries
+that read settings or the environment as they are imported, by itself.
 
 For each process the server is sent four files: stdin, stdout, stderr, and a socket over which it is told in a
 line of JSON what to run. It answers with the process ID and, once the process has ended, the exit code.
@@ -56,6 +56,7 @@ class Process(Protocol):
     def poll(self) -> int | None: ...
     def wait(self, timeout: float | None = None) -> int: ...
     def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
 
 
 class Fork:
@@ -86,6 +87,9 @@ class Fork:
         if self.poll() is None:
             os.kill(self.pid, sig)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
 
 @cache
 def _server() -> socket.socket:
@@ -93,7 +97,7 @@ def _server() -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-m", __name__], cwd=ROOT, stdin=theirs, start_new_session=True
+            [sys.executable, "-m", __name__], cwd=ROOT, stdin=theirs.fileno(), start_new_session=True
         )
     atexit.register(server.wait)
     atexit.register(ours.close)
@@ -135,6 +139,14 @@ def run(
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
+
+
+def run_text(
+    arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, as `run` does, and return its output as text."""
+    done = run(arguments, env=env, cwd=cwd)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 # --- In the server ---
@@ -180,6 +192,8 @@ def _start(stdin: int, stdout: int, stderr: int, client: int) -> list[str]:
 
 def _run(arguments: list[str]) -> None:
     """Run a program as Python does that is started with these arguments."""
+    if arguments[0] == "-c" or any(name.startswith("PYTHON") for name in os.environ):  # not by a fork
+        os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

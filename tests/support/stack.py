@@ -3,14 +3,15 @@
 import os
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
-from secrets import token_hex
+from secrets import randbelow, token_hex
 from socket import create_server
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -24,9 +25,10 @@ from psycopg.sql import SQL, Identifier
 
 from tests.support import fork_server
 from tests.support.environment import add_database
-from tests.support.fork_server import ROOT, Process
+from tests.support.fork_server import Process
 from tests.support.servers import redis_database
 
+ROOT = fork_server.ROOT
 #: For deployments whose workers are to notice sooner that something died. Not smaller: on a busy machine a
 #: heartbeat may come some seconds late.
 TIME_SCALE = 0.3
@@ -48,6 +50,9 @@ print(ApiToken.objects.issue(User.objects.create_user({user!r})))
 #: What `restore` leaves: users with their tokens, the workers that run, Django's own.
 KEPT_TABLES = ("accounts_", "auth_", "django_", "processing_worker", "processing_maintenance")
 
+#: For clients of services without TLS: to make one loads all certificate authorities.
+TLS = ssl.create_default_context()
+
 #: A process that has not ended so long after a signal is killed. Our own limits are shorter.
 STOP_SECONDS = 60
 
@@ -64,9 +69,11 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 200)
 
 
 def free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port below those that the system hands out by itself, which clients take meanwhile."""
+    while True:
+        port = 20_000 + randbelow(10_000)
+        with suppress(OSError), create_server(("127.0.0.1", port)):
+            return port
 
 
 def with_database(url: str, name: str) -> str:
@@ -192,7 +199,7 @@ class Deployment:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, **options)
+        return httpx.Client(base_url=self.url, timeout=60, verify=TLS, **options)
 
     def query(self, statement: str) -> list[Any]:
         """Rows from the deployment's database, read past all of its code."""
@@ -204,7 +211,7 @@ class Deployment:
         def answers() -> bool:
             assert process.poll() is None, self.log()
             try:
-                return httpx.get(f"{self.url}/healthz").status_code == 200
+                return httpx.get(f"{self.url}/healthz", verify=TLS).status_code == 200
             except httpx.TransportError:
                 return False
 
