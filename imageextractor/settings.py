@@ -167,6 +167,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "imageextractor.security.SecurityHeadersMiddleware",  # first, so that every answer has them
+    "imageextractor.compression.CompressPagesMiddleware",  # compresses what all others answer
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
