@@ -7,15 +7,16 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import may
-from products.catalogue import CatalogueError
+from products.catalogue import ARCHIVE_HOST, CatalogueError
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, ProductImage, Request
 from products.models.ids import parse_uuid
@@ -133,12 +134,12 @@ def _start(request: UserRequest, batch: Request, repair: Any) -> HttpResponse:
     return redirect(_back(request, batch))
 
 
-def _still_active(request: HttpRequest, batch: Request) -> HttpResponse:
+def _still_active(request: UserRequest, batch: Request) -> HttpResponse:
     messages.warning(request, STILL_ACTIVE)
-    return redirect(batch)
+    return HttpResponseClientRedirect(batch.get_absolute_url()) if request.htmx else redirect(batch)
 
 
-def _back(request: HttpRequest, batch: Request) -> str:
+def _back(request: UserRequest, batch: Request) -> str:
     """Return the address of the page with the group that the form was on."""
     query = request.GET.urlencode()
     return reverse("request-failures", args=[batch.pk]) + (f"?{query}" if query else "")
@@ -184,5 +185,6 @@ def _pictures(
         "next_after": page[PICTURES_PER_PAGE - 1].number if has_more else None,
         "code": code,
         "host": host,
-        "explanation": explain(code),
+        "explanation": explain(code, host),
+        "on_host": f" on {host}" if host and host != ARCHIVE_HOST else "",
     }

@@ -57,7 +57,7 @@ class Tile:
     @property
     def problem(self) -> str:
         """Title of the error with which the picture failed, or an empty string."""
-        return explain(self.image.error_code).title if self.image.is_failed else ""
+        return explain(self.image.error_code, self.image.host).title if self.image.is_failed else ""
 
 
 def file_name(url: str) -> str:
@@ -105,7 +105,7 @@ def picture(request: UserRequest, pk: UUID, image: UUID) -> HttpResponse:
         **tab_context(request, batch, "pictures"),
         "image": found,
         "tile": Tile.of(found),
-        "explanation": explain(found.error_code) if found.is_failed else None,
+        "explanation": explain(found.error_code, found.host) if found.is_failed else None,
         "places": places[:MAX_ROWS],
         "has_more_rows": len(places[MAX_ROWS : MAX_ROWS + 1]) > 0,
         "previous": beside.get(found.number - 1),

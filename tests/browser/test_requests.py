@@ -153,7 +153,7 @@ def test_a_refused_file_says_why_beside_the_field_which_has_the_focus(
     site.goto(live_server.url)
     site.get_by_label("Catalogue", exact=True).set_input_files(chosen(b"nonsense", "a.csv"))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and start").click()
-    expect(site.locator("#id_file_error")).to_contain_text("Missing columns")
+    expect(site.locator("#id_file_error")).to_contain_text("No column with picture URLs")
     expect(site).to_have_title("Error: Upload a catalogue – Image Extractor")
     expect(site.get_by_label("Catalogue", exact=True)).to_be_focused()
     site.get_by_label("Catalogue", exact=True).set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]

@@ -150,7 +150,7 @@ def test_a_start_of_several_files_discards_no_draft_for_the_choice_of_columns(
     monkeypatch.setattr("products.lifecycle.drafts.MAX_DRAFTS_PER_USER", 1)
     answer = upload_files(page, {"a.csv": UNKNOWN, "b.csv": UNKNOWN, "c.csv": make_csv()}, step="start")
     assert answer.status_code == 400
-    assert "<li>b.csv: Line 1: Missing columns: “Input Image Urls”." in body(answer)
+    assert "<li>b.csv: Line 1: No column with picture URLs was found." in body(answer)
     assert "Not saved: b.csv. Choose it again." in body(answer)
     assert [draft.filename for draft in Draft.objects.all()] == ["a.csv"]
     assert [batch.filename for batch in Request.objects.all()] == ["c.csv"]
@@ -247,7 +247,7 @@ def test_a_start_with_unknown_columns_leads_to_their_choice(page: Client) -> Non
     assert answer.headers["Location"] == draft.get_absolute_url()
     assert draft.options == {"quality": 71}
     shown = body(page.get(draft.get_absolute_url()))
-    assert "Missing columns: “Input Image Urls”." in shown
+    assert "No column with picture URLs was found." in shown
     assert "First rows of the file" in shown
     assert not Request.objects.exists()
 
