@@ -23,7 +23,7 @@ from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
 from products.pages.requests import STILL_ACTIVE, changeable
-from products.pages.tabs import tab_context
+from products.pages.tabs import has_seen, tab_context
 from products.results.failures import FailureGroup, explain, failure_groups, failures_by_cause
 from products.throttling import LimitReached
 
@@ -41,6 +41,8 @@ def failures(request: UserRequest, pk: UUID) -> HttpResponse:
     if request.method == "POST":
         return _repair(request, changeable(request, pk))
     batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     return _page(request, batch)
 
 
@@ -152,12 +154,14 @@ def _page(request: UserRequest, batch: Request, *, status: int = 200, **context:
     shown = form.cleaned_data if form.is_valid() else {}
     page = Paginator(groups, SHOWN_GROUPS).get_page(request.GET.get("page"))
     after = request.GET.get("after", "")
+    query = request.GET.copy()
+    query.pop("seen", None)  # of a poll
     context |= {
         **tab_context(request, batch, "failures"),
         "failures": failures_by_cause(batch),
         "groups": page,
         "may_repair": may(request.user, "change", batch) and not batch.is_active,
-        "query": request.GET.urlencode(),
+        "query": query.urlencode(),
         **_pictures(batch, groups, shown, int(after) if after.isdecimal() and len(after) < 10 else 0),
     }
     context.setdefault("replace_form", ReplaceForm(initial=shown))

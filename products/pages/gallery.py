@@ -17,7 +17,7 @@ from products.accounts.authentication import UserRequest
 from products.models import Image, ImageStatus, Request
 from products.models.image import ImageQuerySet
 from products.pages.forms import PictureSearchForm, UrlForm
-from products.pages.tabs import tab_context, visible
+from products.pages.tabs import has_seen, tab_context, visible
 from products.results.failures import explain
 
 PICTURES_PER_PAGE = 60
@@ -74,6 +74,8 @@ def file_name(url: str) -> str:
 def pictures(request: UserRequest, pk: UUID) -> HttpResponse:
     """The pictures of a Request that match the query string."""
     batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     form = PictureSearchForm(request.GET)
     query = form.cleaned_data if form.is_valid() else {}
     start = query.get("start") or 1

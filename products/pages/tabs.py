@@ -39,6 +39,8 @@ MAX_COUNTED_CHANGES = 10_000
 def overview(request: UserRequest, pk: UUID) -> HttpResponse:
     """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on."""
     batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     for fields, tab in (
         (ProductSearchForm.base_fields, "request-products"),
         (RunsForm.base_fields, "request-changes"),
@@ -79,29 +81,12 @@ def products(request: UserRequest, pk: UUID) -> HttpResponse:
     With `seen`, the table alone; 204 if no picture has settled since the page's count `seen`.
     """
     batch = visible(request, pk)
-    if "seen" in request.GET:
-        if request.GET["seen"] == str(batch.images_settled):
-            return HttpResponse(status=204)
-        return render(
-            request, "pages/_products.html", {"batch": batch, **products_context(request.GET, batch)}
-        )
-    context = {**tab_context(request, batch, "pictures"), **products_context(request.GET, batch)}
-    return render(request, "pages/products.html", context)
-
-
-@require_safe
-@login_required
-def causes(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The failures by cause. Answers 204 if no picture has failed since the page's count `seen`."""
-    batch = visible(request, pk)
-    if request.GET.get("seen") == str(batch.images_failed):
+    if request.GET.get("seen") == str(batch.images_settled):
         return HttpResponse(status=204)
-    context = {
-        "batch": batch,
-        "failures": failures_by_cause(batch),
-        "may_change": may(request.user, "change", batch),
-    }
-    return render(request, "pages/_failures.html", context)
+    context = {**tab_context(request, batch, "pictures"), **products_context(request.GET, batch)}
+    return render(
+        request, "pages/_products.html" if "seen" in request.GET else "pages/products.html", context
+    )
 
 
 @require_safe
@@ -125,6 +110,8 @@ def changes(request: UserRequest, pk: UUID) -> HttpResponse:
 def runs(request: UserRequest, pk: UUID) -> HttpResponse:
     """Every run with its times and counts."""
     batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     return render(request, "pages/runs.html", tab_context(request, batch, "runs"))
 
 
@@ -141,12 +128,21 @@ def visible(request: HttpRequest, pk: UUID) -> Request:
     return get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
 
 
-def tab_context(request: HttpRequest, batch: Request, tab: str) -> dict[str, Any]:
-    """Return the template context of what all tabs share: head, tabs and menus."""
+def has_seen(request: HttpRequest, batch: Request) -> bool:
+    """Return whether a poll of an active Request finds as many settled pictures as its page had `seen`."""
+    return batch.is_active and request.GET.get("seen") == str(batch.images_settled)
+
+
+def tab_context(request: UserRequest, batch: Request, tab: str) -> dict[str, Any]:
+    """Return the template context of what all tabs share: head, tabs and menus.
+
+    The answer to a poll has the tabs with their counts beside the part that it asks for.
+    """
     has_missing = batch.images_failed or batch.images_canceled or not batch.ingested
     return {
         "batch": batch,
         "tab": tab,
+        "is_poll": "seen" in request.GET and bool(request.htmx),
         "changes_total": None if batch.is_active else _changes_total(batch),
         "retryable": has_missing and not batch.is_active,
         "may_change": may(request.user, "change", batch),
@@ -163,7 +159,7 @@ def _changes_total(batch: Request) -> int | None:
     return sum(count for kind, count in counts if kind != Kind.UNCHANGED.label)
 
 
-def _overview_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
+def _overview_context(request: UserRequest, batch: Request) -> dict[str, Any]:
     found = failures_by_cause(batch)
     return {
         **tab_context(request, batch, "overview"),

@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from products.models import Draft, Request
 from products.pages import requests as views
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from tests.support.feeds import make_feed, submitted
 from tests.support.watching import Watch
 
 if TYPE_CHECKING:
@@ -315,3 +316,30 @@ def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_serve
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_role("table", name="Rows 1 to 6 of 6")).to_be_visible()
     expect(site.get_by_role("heading", name="Warnings")).to_have_count(0)
+
+
+def test_tabs_and_their_counts_follow_the_work(site: "Page", live_server: LiveServer, ann: User) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    path = f"{live_server.url}{batch.get_absolute_url()}"
+    pages = {tab: site.context.new_page() for tab in ("failures", "pictures", "runs")}
+    for tab, page in pages.items():
+        page.goto(f"{path}{tab}/")
+    expect(pages["failures"].get_by_text("No picture has failed")).to_be_visible()
+    settle(batch, {URL: JPEG, OTHER_URL: "dns", THIRD_URL: "dns"})
+    for page in pages.values():
+        expect(page.locator("#tab-failures")).to_have_text("Failures 2")
+    expect(pages["failures"].get_by_text("No picture has failed")).to_have_count(0)
+    expect(pages["failures"].get_by_role("button", name="Replace and fetch")).to_be_visible()
+    expect(pages["pictures"].locator(".tile .bad")).to_have_count(2)
+    expect(pages["runs"].get_by_role("cell", name="2", exact=True)).to_be_visible()
+
+
+def test_a_feed_follows_its_run(site: "Page", live_server: LiveServer, ann: User) -> None:
+    feed = make_feed(ann)
+    _run, batch = submitted(feed, make_csv(*ROWS))
+    site.goto(f"{live_server.url}{feed.get_absolute_url()}")
+    status = site.locator("#live .status")
+    expect(status).not_to_have_text("Completed with errors")
+    settle(batch, {URL: JPEG, OTHER_URL: JPEG, THIRD_URL: "dns"})
+    expect(status).to_have_text("Completed with errors")
+    expect(site.locator("#history tbody .status")).to_have_text("Completed with errors")

@@ -322,8 +322,8 @@ def test_one_button_is_loud_on_the_page_of_a_held_feed_and_none_offers_news_of_n
     completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
     shown = body(api.get(feed.get_absolute_url()))
     assert "The last run is held" in shown
-    assert "<button>Confirm run</button>" in shown
-    assert '<button class="second">Run now</button>' in shown
+    assert '<button id="confirm-run">Confirm run</button>' in shown
+    assert '<button id="run-now" class="second">Run now</button>' in shown
     assert hidden in shown
     runs.start(feed)
     assert hidden not in body(api.get(feed.get_absolute_url()))
