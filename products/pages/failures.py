@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
@@ -23,7 +23,7 @@ from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
 from products.pages.requests import STILL_ACTIVE, changeable
-from products.pages.tabs import has_seen, tab_context
+from products.pages.tabs import has_seen, tab_context, visible
 from products.results.failures import FailureGroup, explain, failure_groups, failures_by_cause
 from products.throttling import LimitReached
 
@@ -40,7 +40,7 @@ def failures(request: UserRequest, pk: UUID) -> HttpResponse:
     """Failures by cause and host, and the pictures of one group. A POST repairs those that are ticked."""
     if request.method == "POST":
         return _repair(request, changeable(request, pk))
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    batch = visible(request, pk)
     if has_seen(request, batch):
         return HttpResponse(status=204)
     return _page(request, batch)

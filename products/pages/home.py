@@ -48,7 +48,8 @@ def home(request: UserRequest) -> HttpResponse:
     """
     usual = lifecycle.usual_options(request.user)
     if request.method != "POST":
-        return home_page(request, UploadForm(request.user, initial=usual))
+        initial = {} if "defaults" in request.GET else usual
+        return home_page(request, UploadForm(request.user, initial=initial))
     files: list[File[bytes]] = [*request.FILES.getlist("file"), *pasted(request.POST.get("urls", ""))]
     form = UploadForm(request.user, request.POST, request.FILES, initial=usual)
     if url := request.POST.get("url", "").strip():
@@ -228,6 +229,7 @@ def home_page(
         "unsaved": [file.name for file in unsaved if file.name != PASTED_NAME],
         "batches": batches,
         "has_active": any(batch.is_active for batch in batches),
+        "are_last_used": not form.is_bound and not form.has_defaults,
         "week": week_of(request.user),
         "max_bytes": settings.UPLOAD_MAX_BYTES,
         "max_size": size_text(settings.UPLOAD_MAX_BYTES),

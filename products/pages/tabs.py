@@ -92,16 +92,24 @@ def products(request: UserRequest, pk: UUID) -> HttpResponse:
 @require_safe
 @login_required
 def changes(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Changes since the previous Request of the same catalogue, or between the runs in the query string."""
+    """Changes between the runs in the query string, or since the previous Request of the same catalogue.
+
+    Without either, those of the last run.
+    """
     batch = visible(request, pk)
     form = RunsForm(batch.run, request.GET if "against_run" in request.GET else None)
     context: dict[str, Any] = {**tab_context(request, batch, "changes"), "runs_form": form}
+    compared: tuple[int, int] | None = None
     if form.is_valid():
-        run, against_run = form.cleaned_data["run"], form.cleaned_data["against_run"]
-        states = State.after_run(batch, run), State.after_run(batch, against_run)
-        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
+        compared = form.cleaned_data["run"], form.cleaned_data["against_run"]
     elif not batch.is_active and (earlier := batch.earlier):
         context |= {"earlier": earlier, "changes": count_changes(State(batch), State(earlier))}
+    elif not batch.is_active and batch.run > 1:
+        compared = batch.run, batch.run - 1
+    if compared:
+        run, against_run = compared
+        states = State.after_run(batch, run), State.after_run(batch, against_run)
+        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
     return render(request, "pages/changes.html", context)
 
 
@@ -124,8 +132,9 @@ def deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 def visible(request: HttpRequest, pk: UUID) -> Request:
-    """Return a Request that the user may see. Raises Http404."""
-    return get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    """Return a Request that the user may see, with the feed that fetched it. Raises Http404."""
+    batches = Request.objects.visible_to(request.user).select_related("feed_run__feed")
+    return get_object_or_404(batches, pk=pk)
 
 
 def has_seen(request: HttpRequest, batch: Request) -> bool:

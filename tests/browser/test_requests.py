@@ -222,7 +222,7 @@ def test_what_failed_is_tried_again_and_completes(site: "Page", live_server: Liv
 def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User) -> None:
     batch = ingest(submit(ann, make_csv(*ROWS)))
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
-    stop = site.get_by_role("button", name="Stop now")
+    stop = site.get_by_role("button", name="Yes, cancel it")
     expect(stop).to_be_hidden()
     site.get_by_text("Actions", exact=True).click()
     site.get_by_text("Cancel this request").click()
@@ -242,7 +242,7 @@ def test_an_open_question_stays_open_when_the_page_follows_the_work(
     site.get_by_text("Cancel this request").click()
     ingest(batch)
     expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
-    expect(site.get_by_role("button", name="Stop now")).to_be_visible()
+    expect(site.get_by_role("button", name="Yes, cancel it")).to_be_visible()
 
 
 def test_a_request_is_deleted_after_a_confirmation(
