@@ -167,6 +167,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "imageextractor.security.SecurityHeadersMiddleware",  # first, so that every answer has them
+    "imageextractor.compression.CompressPagesMiddleware",  # compresses what all others answer
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -210,6 +211,7 @@ LOGIN_REDIRECT_URL = "home"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "imageextractor.formats"
 STATIC_URL = "static/"
 # Without collectstatic, as in embedded mode, whitenoise serves the files from their source folders.
 WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG

@@ -200,7 +200,7 @@ def test_extract_refuses_an_option_that_makes_no_sense(environment: dict[str, st
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(b"", "empty"), (b"Name,Price\nLamp,1\n", "Missing columns")]
+    ("content", "sentence"), [(b"", "empty"), (b"Name,Price\nLamp,1\n", "No column with picture URLs")]
 )
 def test_extract_refuses_with_status_2_and_the_reason(
     environment: dict[str, str], tmp_path: Path, content: bytes, sentence: str

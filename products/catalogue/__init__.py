@@ -9,6 +9,7 @@ from products.catalogue.columns import ColumnNames, Columns, hash_of_header
 from products.catalogue.encoding import ENCODINGS, UNKNOWN_ENCODING, Encoding, known_encoding
 from products.catalogue.inspection import FIRST_PROBLEMS, Preview, Summary, preview, validate
 from products.catalogue.picture_archive import (
+    ARCHIVE_HOST,
     ARCHIVE_URL,
     ArchivedPictureError,
     PictureArchive,
@@ -23,6 +24,7 @@ from products.catalogue.records import quote_cell
 from products.catalogue.writing import WorkbookWriter, Writer, escape_formula
 
 __all__ = [
+    "ARCHIVE_HOST",
     "ARCHIVE_URL",
     "ENCODINGS",
     "FIRST_PROBLEMS",

@@ -260,3 +260,9 @@ _RANKS = {
     role: {normalise(name): rank for rank, group in reversed([*enumerate(groups)]) for name in group}
     for role, groups in ALIASES.items()
 }
+
+
+def no_picture_column(header: list[str], line: int) -> CatalogueError:
+    """Return the error for a header of which no column is known, or seen by its content, to have pictures."""
+    detail = f"No column with picture URLs was found. The file has {list_names(header)}."
+    return refusal("missing_column", detail, line)

@@ -9,8 +9,9 @@ from typing import IO
 from products.catalogue.problems import refusal, size_text
 from products.catalogue.xlsx import ARCHIVE_ERRORS, open_archive
 
-#: Base URL of the paths in such a catalogue. The name is reserved: no server can have it.
-ARCHIVE_URL = "https://upload.invalid"
+#: Host and base URL of the paths in such a catalogue. The name is reserved: no server can have it.
+ARCHIVE_HOST = "upload.invalid"
+ARCHIVE_URL = f"https://{ARCHIVE_HOST}"
 CATALOGUE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods", ".xml", ".json")
 #: Members of a ZIP that is itself a workbook.
 _WORKBOOK_MEMBERS = frozenset(("[content_types].xml", "mimetype"))

@@ -6,7 +6,6 @@ from itertools import islice, takewhile
 from typing import IO, NamedTuple, TypeAlias, TypedDict
 
 from products.catalogue.columns import (
-    ALIASES,
     ColumnNames,
     Columns,
     find_columns,
@@ -14,7 +13,7 @@ from products.catalogue.columns import (
     input_columns,
     is_picture_name,
     known_roles,
-    missing_columns,
+    no_picture_column,
 )
 from products.catalogue.content import SAMPLE_CELL_CHARS, SAMPLE_CHARS, SAMPLE_ROWS, find_by_content
 from products.catalogue.csv_file import CsvFile
@@ -223,7 +222,7 @@ class Catalogue:
         if found.serial is None or found.name is None or not found.images:
             found = find_by_content(found, header, self._sample(), self.base_url)
         if not found.images:
-            raise missing_columns([ALIASES["images"][0][0]], header, self.header_line)
+            raise no_picture_column(header, self.header_line)
         return found
 
     def _sample(self) -> list[list[str]]:

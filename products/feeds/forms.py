@@ -27,7 +27,7 @@ OFFERED = [
 #: Targets of deliveries that the form offers.
 NOWHERE, TO_URL = "", "url"
 DELIVERIES = [
-    (NOWHERE, "Only at the address for shops"),
+    (NOWHERE, "Only at the address of the latest result"),
     (TO_URL, "Also to a URL"),
     (STORAGE, "Also to our storage"),
 ]
@@ -113,6 +113,8 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
                 schedule = check_schedule(data.get("cron", ""))
             except ValueError as error:
                 self.add_error("cron", ValidationError(str(error), "invalid"))
+        elif data.get("cron") and "cron" in self.changed_data:
+            self.add_error("cron", "To use these, set Runs to “Other (cron fields)”.")
         data["schedule"] = schedule
         target = data.get("deliver") or None
         if target == TO_URL:
@@ -122,6 +124,8 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
                     validate_target(target)
             except ValidationError as error:
                 self.add_error("deliver_url", error)
+        elif data.get("deliver_url") and "deliver_url" in self.changed_data:
+            self.add_error("deliver_url", "To use this, set Deliver results to “Also to a URL”.")
         data["deliver_to"] = target
         return data
 

@@ -55,7 +55,9 @@ def _validated(value: Any) -> int | str:
 class QualityFormField(forms.Field):
     """A quality in a form."""
 
-    widget = forms.TextInput
+    widget = forms.TextInput(
+        attrs={"pattern": r"\s*(auto|[1-9]|[1-8]\d|9[0-5])\s*", "title": "1 to 95, or auto"}
+    )
 
     def to_python(self, value: Any) -> int | str | None:
         return None if value in self.empty_values else _validated(value)

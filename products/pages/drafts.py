@@ -17,7 +17,7 @@ from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
 from products.models.files import StorageUnavailable
 from products.pages.forms import describe_problems
-from products.pages.home import home_page
+from products.pages.home import home_page, say_started
 from products.pages.upload_forms import UploadForm
 from products.sample import FILENAME, sample_catalogue
 from products.throttling import LimitReached
@@ -53,8 +53,7 @@ def start_drafts(request: UserRequest) -> HttpResponse:
             limit, refused[draft.pk] = error, error.detail
         except (CatalogueError, OptionsRefused, StorageUnavailable, OSError, IdempotencyConflict) as error:
             refused[draft.pk] = _reason(error)
-    if started:
-        messages.success(request, f"Started {', '.join(batch.filename for batch in started)}.")
+    say_started(request, started)
     if refused:
         form = UploadForm(request.user, initial=usual)
         response = home_page(request, form, refused=refused)

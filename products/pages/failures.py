@@ -7,22 +7,23 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import may
-from products.catalogue import CatalogueError
+from products.catalogue import ARCHIVE_HOST, CatalogueError
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, ProductImage, Request
 from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
 from products.pages.requests import STILL_ACTIVE, changeable
-from products.pages.tabs import tab_context
+from products.pages.tabs import has_seen, tab_context, visible
 from products.results.failures import FailureGroup, explain, failure_groups, failures_by_cause
 from products.throttling import LimitReached
 
@@ -39,7 +40,9 @@ def failures(request: UserRequest, pk: UUID) -> HttpResponse:
     """Failures by cause and host, and the pictures of one group. A POST repairs those that are ticked."""
     if request.method == "POST":
         return _repair(request, changeable(request, pk))
-    batch = get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     return _page(request, batch)
 
 
@@ -133,12 +136,12 @@ def _start(request: UserRequest, batch: Request, repair: Any) -> HttpResponse:
     return redirect(_back(request, batch))
 
 
-def _still_active(request: HttpRequest, batch: Request) -> HttpResponse:
+def _still_active(request: UserRequest, batch: Request) -> HttpResponse:
     messages.warning(request, STILL_ACTIVE)
-    return redirect(batch)
+    return HttpResponseClientRedirect(batch.get_absolute_url()) if request.htmx else redirect(batch)
 
 
-def _back(request: HttpRequest, batch: Request) -> str:
+def _back(request: UserRequest, batch: Request) -> str:
     """Return the address of the page with the group that the form was on."""
     query = request.GET.urlencode()
     return reverse("request-failures", args=[batch.pk]) + (f"?{query}" if query else "")
@@ -151,12 +154,14 @@ def _page(request: UserRequest, batch: Request, *, status: int = 200, **context:
     shown = form.cleaned_data if form.is_valid() else {}
     page = Paginator(groups, SHOWN_GROUPS).get_page(request.GET.get("page"))
     after = request.GET.get("after", "")
+    query = request.GET.copy()
+    query.pop("seen", None)  # of a poll
     context |= {
         **tab_context(request, batch, "failures"),
         "failures": failures_by_cause(batch),
         "groups": page,
         "may_repair": may(request.user, "change", batch) and not batch.is_active,
-        "query": request.GET.urlencode(),
+        "query": query.urlencode(),
         **_pictures(batch, groups, shown, int(after) if after.isdecimal() and len(after) < 10 else 0),
     }
     context.setdefault("replace_form", ReplaceForm(initial=shown))
@@ -184,5 +189,6 @@ def _pictures(
         "next_after": page[PICTURES_PER_PAGE - 1].number if has_more else None,
         "code": code,
         "host": host,
-        "explanation": explain(code),
+        "explanation": explain(code, host),
+        "on_host": f" on {host}" if host and host != ARCHIVE_HOST else "",
     }

@@ -20,6 +20,7 @@ from products.models.recipes import (
 )
 from products.models.validators import validate_http_url
 from products.results.week import BYTES_SAVED
+from products.templatetags.catalogue import format_name
 
 MAX_SEARCH_LENGTH = 200
 
@@ -156,7 +157,9 @@ class PictureSearchForm(forms.Form):
         choices=[("", "Any"), *ImageStatus.choices, ("unchanged", "Unchanged")],
     )
     format = forms.ChoiceField(
-        label="Format", required=False, choices=[("", "Any"), *((name, name.upper()) for name in FORMATS)]
+        label="Format",
+        required=False,
+        choices=[("", "Any"), *((name, format_name(name)) for name in FORMATS)],
     )
     host = forms.CharField(label="Host", required=False, max_length=300)
     smaller = forms.IntegerField(label="Smaller than (px)", required=False, min_value=1, max_value=MAX_SIDE)

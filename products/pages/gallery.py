@@ -17,7 +17,7 @@ from products.accounts.authentication import UserRequest
 from products.models import Image, ImageStatus, Request
 from products.models.image import ImageQuerySet
 from products.pages.forms import PictureSearchForm, UrlForm
-from products.pages.tabs import tab_context, visible
+from products.pages.tabs import has_seen, tab_context, visible
 from products.results.failures import explain
 
 PICTURES_PER_PAGE = 60
@@ -57,7 +57,7 @@ class Tile:
     @property
     def problem(self) -> str:
         """Title of the error with which the picture failed, or an empty string."""
-        return explain(self.image.error_code).title if self.image.is_failed else ""
+        return explain(self.image.error_code, self.image.host).title if self.image.is_failed else ""
 
 
 def file_name(url: str) -> str:
@@ -74,6 +74,8 @@ def file_name(url: str) -> str:
 def pictures(request: UserRequest, pk: UUID) -> HttpResponse:
     """The pictures of a Request that match the query string."""
     batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     form = PictureSearchForm(request.GET)
     query = form.cleaned_data if form.is_valid() else {}
     start = query.get("start") or 1
@@ -105,7 +107,7 @@ def picture(request: UserRequest, pk: UUID, image: UUID) -> HttpResponse:
         **tab_context(request, batch, "pictures"),
         "image": found,
         "tile": Tile.of(found),
-        "explanation": explain(found.error_code) if found.is_failed else None,
+        "explanation": explain(found.error_code, found.host) if found.is_failed else None,
         "places": places[:MAX_ROWS],
         "has_more_rows": len(places[MAX_ROWS : MAX_ROWS + 1]) > 0,
         "previous": beside.get(found.number - 1),

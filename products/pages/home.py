@@ -48,11 +48,16 @@ def home(request: UserRequest) -> HttpResponse:
     """
     usual = lifecycle.usual_options(request.user)
     if request.method != "POST":
-        return home_page(request, UploadForm(request.user, initial=usual))
+        initial = {} if "defaults" in request.GET else usual
+        return home_page(request, UploadForm(request.user, initial=initial))
     files: list[File[bytes]] = [*request.FILES.getlist("file"), *pasted(request.POST.get("urls", ""))]
     form = UploadForm(request.user, request.POST, request.FILES, initial=usual)
-    if not files:
-        return home_page(request, form)
+    if url := request.POST.get("url", "").strip():
+        if not files:
+            return _redirect(request, f"{reverse('feeds')}?{urlencode({'url': url})}")
+        form.add_error("url", "Enter a URL or choose files, not both.")
+    if not files or url:
+        return home_page(request, form, files)
     if problem := _too_many(request, len(files)):
         form.add_error("file", problem)
         return home_page(request, form, files)
@@ -69,6 +74,10 @@ def home(request: UserRequest) -> HttpResponse:
         url = f"{reverse('home')}?{urlencode(drafts)}#drafts"
     else:
         url = reverse("requests")
+    return _redirect(request, url)
+
+
+def _redirect(request: UserRequest, url: str) -> HttpResponse:
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
 
 
@@ -174,10 +183,15 @@ def _save_catalogue(
 
 
 def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:
-    if started := [one.filename for one in saved if isinstance(one, Request)]:
-        messages.success(request, f"Started {', '.join(started)}.")
+    say_started(request, [one for one in saved if isinstance(one, Request)])
     if drafts := [one.filename for one in saved if isinstance(one, Draft)]:
         messages.warning(request, f"Kept as drafts, not started yet: {', '.join(drafts)}.")
+
+
+def say_started(request: UserRequest, batches: list[Request]) -> None:
+    """Name the Requests that were started, if any."""
+    if batches:
+        messages.success(request, f"Started {', '.join(batch.filename for batch in batches)}.")
 
 
 def _with_all_errors(refused: list[UploadForm]) -> UploadForm:
@@ -215,6 +229,7 @@ def home_page(
         "unsaved": [file.name for file in unsaved if file.name != PASTED_NAME],
         "batches": batches,
         "has_active": any(batch.is_active for batch in batches),
+        "are_last_used": not form.is_bound and not form.has_defaults,
         "week": week_of(request.user),
         "max_bytes": settings.UPLOAD_MAX_BYTES,
         "max_size": size_text(settings.UPLOAD_MAX_BYTES),

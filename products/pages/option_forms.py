@@ -209,8 +209,12 @@ class OptionsForm(forms.Form):
     @property
     def changed_count(self) -> int:
         """Number of `more_options` that are not as they are by default."""
-        defaults = default_options()
-        return sum(_text(field.value()) != _text(defaults[field.name]) for field in self.more_options)
+        return _count_changed(self.more_options)
+
+    @property
+    def has_defaults(self) -> bool:
+        """True if all options are as they are by default."""
+        return not _count_changed([*self.usual_options, *self.more_options])
 
     @property
     def are_more_options_open(self) -> bool:
@@ -244,6 +248,12 @@ def default_of(field: forms.Field) -> Any:
     """Return the value of an option that is not chosen."""
     value = field.initial() if callable(field.initial) else field.initial
     return value if value is not None or not isinstance(field, forms.BooleanField) else False
+
+
+def _count_changed(options: list[forms.BoundField]) -> int:
+    """Return how many options are not as they are by default."""
+    defaults = default_options()
+    return sum(_text(field.value()) != _text(defaults[field.name]) for field in options)
 
 
 def _text(value: Any) -> str:

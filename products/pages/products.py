@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Case, Count, F, Q, When, Window
 from django.db.models.functions import RowNumber
 
+from products.catalogue import ARCHIVE_HOST
 from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
 from products.models.product import leading_rows
 from products.pages.forms import ProductSearchForm
@@ -54,7 +55,7 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
     """
     form = ProductSearchForm(query_string)
     query = form.cleaned_data if form.is_valid() else {}
-    code = query.get("code", "")
+    code, host = query.get("code", ""), query.get("host", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
     places = _first_places(batch, products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
@@ -62,8 +63,8 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
     return {
         "form": form,
         "is_search": is_search,
-        "only_cause": explain(code).title if code else "",
-        "only_host": query.get("host", ""),
+        "only_cause": explain(code, host).title if code else "",
+        "only_host": "" if host == ARCHIVE_HOST else host,
         "products": [ProductRow.of(product, places[product.pk]) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,

@@ -39,6 +39,8 @@ MAX_COUNTED_CHANGES = 10_000
 def overview(request: UserRequest, pk: UUID) -> HttpResponse:
     """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on."""
     batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     for fields, tab in (
         (ProductSearchForm.base_fields, "request-products"),
         (RunsForm.base_fields, "request-changes"),
@@ -79,44 +81,35 @@ def products(request: UserRequest, pk: UUID) -> HttpResponse:
     With `seen`, the table alone; 204 if no picture has settled since the page's count `seen`.
     """
     batch = visible(request, pk)
-    if "seen" in request.GET:
-        if request.GET["seen"] == str(batch.images_settled):
-            return HttpResponse(status=204)
-        return render(
-            request, "pages/_products.html", {"batch": batch, **products_context(request.GET, batch)}
-        )
-    context = {**tab_context(request, batch, "pictures"), **products_context(request.GET, batch)}
-    return render(request, "pages/products.html", context)
-
-
-@require_safe
-@login_required
-def causes(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The failures by cause. Answers 204 if no picture has failed since the page's count `seen`."""
-    batch = visible(request, pk)
-    if request.GET.get("seen") == str(batch.images_failed):
+    if request.GET.get("seen") == str(batch.images_settled):
         return HttpResponse(status=204)
-    context = {
-        "batch": batch,
-        "failures": failures_by_cause(batch),
-        "may_change": may(request.user, "change", batch),
-    }
-    return render(request, "pages/_failures.html", context)
+    context = {**tab_context(request, batch, "pictures"), **products_context(request.GET, batch)}
+    return render(
+        request, "pages/_products.html" if "seen" in request.GET else "pages/products.html", context
+    )
 
 
 @require_safe
 @login_required
 def changes(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Changes since the previous Request of the same catalogue, or between the runs in the query string."""
+    """Changes between the runs in the query string, or since the previous Request of the same catalogue.
+
+    Without either, those of the last run.
+    """
     batch = visible(request, pk)
     form = RunsForm(batch.run, request.GET if "against_run" in request.GET else None)
     context: dict[str, Any] = {**tab_context(request, batch, "changes"), "runs_form": form}
+    compared: tuple[int, int] | None = None
     if form.is_valid():
-        run, against_run = form.cleaned_data["run"], form.cleaned_data["against_run"]
-        states = State.after_run(batch, run), State.after_run(batch, against_run)
-        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
+        compared = form.cleaned_data["run"], form.cleaned_data["against_run"]
     elif not batch.is_active and (earlier := batch.earlier):
         context |= {"earlier": earlier, "changes": count_changes(State(batch), State(earlier))}
+    elif not batch.is_active and batch.run > 1:
+        compared = batch.run, batch.run - 1
+    if compared:
+        run, against_run = compared
+        states = State.after_run(batch, run), State.after_run(batch, against_run)
+        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
     return render(request, "pages/changes.html", context)
 
 
@@ -125,6 +118,8 @@ def changes(request: UserRequest, pk: UUID) -> HttpResponse:
 def runs(request: UserRequest, pk: UUID) -> HttpResponse:
     """Every run with its times and counts."""
     batch = visible(request, pk)
+    if has_seen(request, batch):
+        return HttpResponse(status=204)
     return render(request, "pages/runs.html", tab_context(request, batch, "runs"))
 
 
@@ -137,16 +132,26 @@ def deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 def visible(request: HttpRequest, pk: UUID) -> Request:
-    """Return a Request that the user may see. Raises Http404."""
-    return get_object_or_404(Request.objects.visible_to(request.user), pk=pk)
+    """Return a Request that the user may see, with the feed that fetched it. Raises Http404."""
+    batches = Request.objects.visible_to(request.user).select_related("feed_run__feed")
+    return get_object_or_404(batches, pk=pk)
 
 
-def tab_context(request: HttpRequest, batch: Request, tab: str) -> dict[str, Any]:
-    """Return the template context of what all tabs share: head, tabs and menus."""
+def has_seen(request: HttpRequest, batch: Request) -> bool:
+    """Return whether a poll of an active Request finds as many settled pictures as its page had `seen`."""
+    return batch.is_active and request.GET.get("seen") == str(batch.images_settled)
+
+
+def tab_context(request: HtmxRequest, batch: Request, tab: str) -> dict[str, Any]:
+    """Return the template context of what all tabs share: head, tabs and menus.
+
+    The answer to a poll has the tabs with their counts beside the part that it asks for.
+    """
     has_missing = batch.images_failed or batch.images_canceled or not batch.ingested
     return {
         "batch": batch,
         "tab": tab,
+        "is_poll": "seen" in request.GET and bool(request.htmx),
         "changes_total": None if batch.is_active else _changes_total(batch),
         "retryable": has_missing and not batch.is_active,
         "may_change": may(request.user, "change", batch),
@@ -163,7 +168,7 @@ def _changes_total(batch: Request) -> int | None:
     return sum(count for kind, count in counts if kind != Kind.UNCHANGED.label)
 
 
-def _overview_context(request: HttpRequest, batch: Request) -> dict[str, Any]:
+def _overview_context(request: HtmxRequest, batch: Request) -> dict[str, Any]:
     found = failures_by_cause(batch)
     return {
         **tab_context(request, batch, "overview"),

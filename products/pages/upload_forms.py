@@ -11,6 +11,7 @@ from django.http import QueryDict
 from products.catalogue import (
     ARCHIVE_URL,
     ENCODINGS,
+    MAX_URL,
     UNKNOWN_ENCODING,
     ColumnNames,
     Head,
@@ -81,6 +82,15 @@ class UploadForm(OptionsForm):
             attrs={"rows": 4, "spellcheck": "false", "placeholder": "https://shop.example/chair.jpg"}
         ),
         help_text="One row for each line, numbered from 1.",
+    )
+    url = forms.CharField(
+        label="URL of the file",
+        required=False,
+        max_length=MAX_URL,
+        widget=forms.TextInput(
+            attrs={"inputmode": "url", "placeholder": "https://shop.example/products.csv"}
+        ),
+        help_text="It becomes a feed, which fetches the file once or on a schedule.",
     )
     profile = ProfileField(
         "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER

@@ -30,7 +30,6 @@ urlpatterns = [
     path("requests/<uuid:pk>/pictures/", gallery.pictures, name="request-pictures"),
     path("requests/<uuid:pk>/pictures/<uuid:image>/", gallery.picture, name="picture"),
     path("requests/<uuid:pk>/products/", tabs.products, name="request-products"),
-    path("requests/<uuid:pk>/causes/", tabs.causes, name="request-causes"),
     path("requests/<uuid:pk>/changes/", tabs.changes, name="request-changes"),
     path("requests/<uuid:pk>/runs/", tabs.runs, name="request-runs"),
     path("requests/<uuid:pk>/deliveries/", tabs.deliveries, name="request-deliveries"),

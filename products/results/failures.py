@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.db.models import Count
 
+from products.catalogue import ARCHIVE_HOST
 from products.models import ImageStatus, ProductImage, Request
 
 #: Listed pairs of error code and host, the most frequent first.
@@ -114,9 +115,20 @@ EXPLANATIONS = {
     ),
 }
 
+NOT_IN_ZIP = Explanation(
+    "Not in the ZIP",
+    "The ZIP has no picture of this name. Add it, or correct its name in the catalogue, and upload the ZIP "
+    "again.",
+)
 
-def explain(code: str) -> Explanation:
-    """Return the explanation of an error code. Unknown codes get a general one."""
+
+def explain(code: str, host: str = "") -> Explanation:
+    """Return the explanation of an error code, for pictures of one host if it is given.
+
+    Unknown codes get a general one.
+    """
+    if (code, host) == ("http_404", ARCHIVE_HOST):
+        return NOT_IN_ZIP
     if code in EXPLANATIONS:
         return EXPLANATIONS[code]
     status = code.removeprefix("http_")
@@ -138,7 +150,7 @@ class Cause:
 
     @property
     def explanation(self) -> Explanation:
-        return explain(self.code)
+        return explain(self.code, self.hosts[0][0] if len(self.hosts) == 1 and not self.unlisted else "")
 
     @property
     def unlisted(self) -> int:
@@ -147,8 +159,8 @@ class Cause:
 
     @property
     def retryable(self) -> bool:
-        """An invalid URL stays invalid, so a retry cannot help."""
-        return self.code != "invalid_url"
+        """A retry cannot help where a URL is invalid, or a ZIP lacks the picture."""
+        return self.code != "invalid_url" and self.explanation is not NOT_IN_ZIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +174,7 @@ class FailureGroup:
 
     @property
     def explanation(self) -> Explanation:
-        return explain(self.code)
+        return explain(self.code, self.host)
 
     @property
     def name(self) -> str:

@@ -77,7 +77,7 @@ def test_from_the_upload_to_the_result(phone: "Page") -> None:
     expect(phone.get_by_role("status").first).to_have_text("Retry started.")
     phone.get_by_text("Actions", exact=True).tap()
     phone.get_by_text("Cancel this run").tap()
-    press(phone, "Stop now")
+    press(phone, "Yes, cancel it")
     expect(phone.get_by_role("status").first).to_contain_text("Request canceled.")
     rows = csv.DictReader(io.StringIO(download(phone, "Download results").path().read_text()))
     assert [row["Status"] for row in rows] == ["completed", "failed", "completed"]

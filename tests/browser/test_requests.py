@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from products.models import Draft, Request
 from products.pages import requests as views
 from tests.support.factories import JPEG, OTHER_URL, THIRD_URL, URL, ingest, make_csv, settle, submit
+from tests.support.feeds import make_feed, submitted
 from tests.support.watching import Watch
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def test_a_refused_file_says_why_beside_the_field_which_has_the_focus(
     site.goto(live_server.url)
     site.get_by_label("Catalogue", exact=True).set_input_files(chosen(b"nonsense", "a.csv"))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and start").click()
-    expect(site.locator("#id_file_error")).to_contain_text("Missing columns")
+    expect(site.locator("#id_file_error")).to_contain_text("No column with picture URLs")
     expect(site).to_have_title("Error: Upload a catalogue – Image Extractor")
     expect(site.get_by_label("Catalogue", exact=True)).to_be_focused()
     site.get_by_label("Catalogue", exact=True).set_input_files(chosen(make_csv(*ROWS)))  # type: ignore[arg-type]
@@ -221,7 +222,7 @@ def test_what_failed_is_tried_again_and_completes(site: "Page", live_server: Liv
 def test_a_request_is_canceled(site: "Page", live_server: LiveServer, ann: User) -> None:
     batch = ingest(submit(ann, make_csv(*ROWS)))
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
-    stop = site.get_by_role("button", name="Stop now")
+    stop = site.get_by_role("button", name="Yes, cancel it")
     expect(stop).to_be_hidden()
     site.get_by_text("Actions", exact=True).click()
     site.get_by_text("Cancel this request").click()
@@ -241,7 +242,7 @@ def test_an_open_question_stays_open_when_the_page_follows_the_work(
     site.get_by_text("Cancel this request").click()
     ingest(batch)
     expect(site.get_by_label("0 of 3 pictures done")).to_be_attached()
-    expect(site.get_by_role("button", name="Stop now")).to_be_visible()
+    expect(site.get_by_role("button", name="Yes, cancel it")).to_be_visible()
 
 
 def test_a_request_is_deleted_after_a_confirmation(
@@ -315,3 +316,30 @@ def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_serve
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_role("table", name="Rows 1 to 6 of 6")).to_be_visible()
     expect(site.get_by_role("heading", name="Warnings")).to_have_count(0)
+
+
+def test_tabs_and_their_counts_follow_the_work(site: "Page", live_server: LiveServer, ann: User) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    path = f"{live_server.url}{batch.get_absolute_url()}"
+    pages = {tab: site.context.new_page() for tab in ("failures", "pictures", "runs")}
+    for tab, page in pages.items():
+        page.goto(f"{path}{tab}/")
+    expect(pages["failures"].get_by_text("No picture has failed")).to_be_visible()
+    settle(batch, {URL: JPEG, OTHER_URL: "dns", THIRD_URL: "dns"})
+    for page in pages.values():
+        expect(page.locator("#tab-failures")).to_have_text("Failures 2")
+    expect(pages["failures"].get_by_text("No picture has failed")).to_have_count(0)
+    expect(pages["failures"].get_by_role("button", name="Replace and fetch")).to_be_visible()
+    expect(pages["pictures"].locator(".tile .bad")).to_have_count(2)
+    expect(pages["runs"].get_by_role("cell", name="2", exact=True)).to_be_visible()
+
+
+def test_a_feed_follows_its_run(site: "Page", live_server: LiveServer, ann: User) -> None:
+    feed = make_feed(ann)
+    _run, batch = submitted(feed, make_csv(*ROWS))
+    site.goto(f"{live_server.url}{feed.get_absolute_url()}")
+    status = site.locator("#live .status")
+    expect(status).not_to_have_text("Completed with errors")
+    settle(batch, {URL: JPEG, OTHER_URL: JPEG, THIRD_URL: "dns"})
+    expect(status).to_have_text("Completed with errors")
+    expect(site.locator("#history tbody .status")).to_have_text("Completed with errors")

@@ -68,7 +68,7 @@ def test_pasted_urls_are_previewed(site: "Page") -> None:
 def test_the_url_of_a_file_leads_to_a_feed(site: "Page") -> None:
     site.get_by_text("Fetch the file from a URL").click()
     site.get_by_label("URL of the file").fill("https://shop.example/products.csv")
-    site.get_by_role("button", name="Continue").click()
+    site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_label("URL", exact=True)).to_have_value("https://shop.example/products.csv")
 
 

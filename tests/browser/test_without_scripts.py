@@ -69,7 +69,7 @@ def test_from_the_upload_to_the_retry(plain: "Page", monkeypatch: pytest.MonkeyP
     expect(plain.get_by_role("status").first).to_have_text("Retry started.")
     plain.get_by_text("Actions", exact=True).click()
     plain.get_by_text("Cancel this run").click()
-    plain.get_by_role("button", name="Stop now").click()
+    plain.get_by_role("button", name="Yes, cancel it").click()
     expect(plain.get_by_role("status").first).to_contain_text("Request canceled.")
     plain.get_by_text("Download", exact=True).click()
     with plain.expect_download() as result:

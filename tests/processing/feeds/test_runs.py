@@ -175,7 +175,7 @@ def test_a_workbook_is_no_archive(ann: User, origin: Origin) -> None:
         (zipped(a=bytes(10_000)), "The unpacked file is larger than the limit of 5 KB."),
         (zipped(zipfile.ZIP_BZIP2, a=CATALOGUE), "it is compressed by another method than Deflate."),
         (zipped(zipfile.ZIP_LZMA, a=CATALOGUE), "it is compressed by another method than Deflate."),
-        (b"Name\nChair\n", "Missing columns"),
+        (b"Name\nChair\n", "No column with picture URLs"),
         (bytes(6_000), "sent more than 0.005 MB."),
         (b"", "sent an empty response."),
     ],

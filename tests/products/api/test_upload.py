@@ -194,7 +194,7 @@ def test_text_in_place_of_a_file_is_refused(api: Client) -> None:
         (
             make_csv((1, "Chair"), header=("Serial Number", "Heading")),
             "missing_column",
-            r"Missing columns: “Input Image Urls”\. Found in the file: “Serial Number”, .*",
+            r"No column with picture URLs was found\. The file has “Serial Number”, .*",
             {"line": 1},
         ),
         (

@@ -113,7 +113,7 @@ def test_missing_columns_are_named_together_with_those_found() -> None:
     problem = refusal_of("\nArticle,Product Name,Price\n1,Lamp,9\n")
     assert (problem.code, problem.line) == ("missing_column", 2)
     assert problem.detail == (
-        "Missing columns: “Input Image Urls”. Found in the file: “Article”, “Product Name”, “Price”."
+        "No column with picture URLs was found. The file has “Article”, “Product Name”, “Price”."
     )
 
 
@@ -387,7 +387,7 @@ def test_a_file_without_rows_is_refused(text: str) -> None:
 
 
 def test_a_file_with_nothing_but_a_declared_delimiter_is_refused() -> None:
-    assert refusal_of("sep=;\n").detail.endswith("Found in the file: nothing.")
+    assert refusal_of("sep=;\n").detail.endswith("The file has nothing.")
 
 
 @pytest.mark.parametrize("before", ["", HEADER, HEADER + "1,Lamp,\n" * 100_000])

@@ -62,6 +62,8 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
         ({"name": ""}, "This field is required."),
         ({"url": "shop"}, "The URL does not start with http:// or https://."),
         ({"every": "other", "cron": "0 0 30 2 *"}, "there is no such day"),
+        ({"every": "30 2 * * *", "cron": "0 5 * * *"}, "set Runs to “Other (cron fields)”"),
+        ({"deliver_url": "https://shop.example/in"}, "set Deliver results to “Also to a URL”"),
         ({"every": "other"}, "Use five fields"),
         ({"time_zone": "Mars"}, "Select a valid choice"),
         ({"header_lines": "X-Shop"}, "Write a name, a colon and a value in each line."),
@@ -322,8 +324,8 @@ def test_one_button_is_loud_on_the_page_of_a_held_feed_and_none_offers_news_of_n
     completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
     shown = body(api.get(feed.get_absolute_url()))
     assert "The last run is held" in shown
-    assert "<button>Confirm run</button>" in shown
-    assert '<button class="second">Run now</button>' in shown
+    assert '<button id="confirm-run">Confirm run</button>' in shown
+    assert '<button id="run-now" class="second">Run now</button>' in shown
     assert hidden in shown
     runs.start(feed)
     assert hidden not in body(api.get(feed.get_absolute_url()))

@@ -107,7 +107,7 @@ def test_two_clicks_on_start_lead_to_one_request(page: Client, ann: User) -> Non
 def test_columns_that_are_not_known_can_be_chosen(page: Client) -> None:
     path = drafted(page, UNKNOWN).get_absolute_url()
     shown = body(page.get(path))
-    assert "Missing columns: “Input Image Urls”." in shown
+    assert "No column with picture URLs was found." in shown
     first_rows = shown.partition("First rows of the file")[2]
     for text in (f"<td>{URL}</td>", "<td>Sofa</td>", '<th scope="col"><label for="role-1">Zwei</label>'):
         assert text in first_rows
@@ -356,7 +356,7 @@ def test_a_draft_that_cannot_be_started_stays_with_the_reason(page: Client) -> N
     odd = Draft.objects.get()
     assert f'aria-label="Select {odd.filename}" checked>' in shown
     row = shown.partition(f'<a href="{odd.get_absolute_url()}">odd.csv</a>')[2].partition("</th>")[0]
-    assert "Missing columns: “Input Image Urls”." in row
+    assert "No column with picture URLs was found." in row
     assert [batch.filename for batch in Request.objects.all()] == ["a.csv"]
 
 

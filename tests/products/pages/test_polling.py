@@ -114,12 +114,31 @@ def test_a_page_of_products_that_are_all_settled_asks_for_nothing(page: Client, 
 
 def test_failures_are_sent_again_only_when_there_are_more(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
-    settle(batch, "dns")
-    path = address("request-causes", batch)
-    assert f'hx-get="{path}?seen=1"' in body(page.get(address("request-failures", batch)))
-    assert page.get(f"{path}?seen=1").status_code == 204
-    settle(batch, "dns")
-    assert "Server not found · 2 pictures" in body(page.get(f"{path}?seen=1"))
+    path = address("request-failures", batch)
+    shown = body(page.get(path))
+    assert 'hx-get="?seen=0"' in shown
+    assert "No picture has failed" in shown
+    assert page.get(f"{path}?seen=0", headers=HTMX).status_code == 204
+    settle(batch, "dns", "dns")
+    shown = body(page.get(f"{path}?seen=0", headers=HTMX))
+    assert "Server not found · 2 pictures" in shown
+    assert "No picture has failed" not in shown
+    assert re.search(r'id="tabs"[^>]* hx-swap-oob="true"', shown)
+    assert 'hx-get="?seen=2"' in shown
+
+
+@pytest.mark.parametrize("tab", ["request", "request-pictures", "request-runs", "request-failures"])
+def test_tabs_are_sent_again_until_the_request_has_finished(page: Client, ann: User, tab: str) -> None:
+    batch = ingested(ann, *pictures(2))
+    path = address(tab, batch)
+    assert 'hx-get="?seen=0" hx-trigger' in body(page.get(path))
+    assert page.get(f"{path}?seen=0", headers=HTMX).status_code == 204
+    settle(batch, PICTURE, "dns")
+    answer = page.get(f"{path}?seen=0", headers=HTMX)
+    assert answer.status_code == 200
+    assert "seen=" not in body(answer)
+    assert re.search(r'id="menus"[^>]* hx-swap-oob="true"', body(answer))
+    assert "Retry failed" in body(answer)
 
 
 def test_polling_what_was_deleted_says_so_without_a_reload(page: Client, ann: User) -> None:

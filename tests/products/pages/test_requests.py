@@ -79,7 +79,7 @@ def test_without_requests_the_list_says_what_to_do(page: Client) -> None:
 def test_a_listed_request_shows_its_counts_and_what_was_saved(page: Client, ann: User) -> None:
     settle(ingested(ann, *pictures(3)), PICTURE, "http_404")
     home = body(page.get("/"))
-    assert '<td data-label="Completed" class="progress">1 of 3 <span class="hint">67 %</span>' in home
+    assert '<td data-label="Progress" class="progress">2 of 3 done' in home
     assert '<td data-label="Failed" class="number">1</td>' in home
     assert "97.7 KB" in home
     assert '<span class="status processing">Processing</span>' in home
