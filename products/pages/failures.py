@@ -11,7 +11,6 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
@@ -22,6 +21,7 @@ from products.models import Image, ProductImage, Request
 from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
+from products.pages.redirects import redirect_browser
 from products.pages.requests import STILL_ACTIVE, changeable
 from products.pages.tabs import has_seen, tab_context, visible
 from products.results.failures import FailureGroup, explain, failure_groups, failures_by_cause
@@ -138,7 +138,7 @@ def _start(request: UserRequest, batch: Request, repair: Any) -> HttpResponse:
 
 def _still_active(request: UserRequest, batch: Request) -> HttpResponse:
     messages.warning(request, STILL_ACTIVE)
-    return HttpResponseClientRedirect(batch.get_absolute_url()) if request.htmx else redirect(batch)
+    return redirect_browser(request, batch)
 
 
 def _back(request: UserRequest, batch: Request) -> str:

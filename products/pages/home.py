@@ -15,11 +15,10 @@ from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.http import require_http_methods
-from django_htmx.http import HttpResponseClientRedirect
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
@@ -28,6 +27,7 @@ from products.lifecycle import check_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
 from products.models.files import StorageUnavailable
+from products.pages.redirects import redirect_browser
 from products.pages.upload_forms import UploadForm
 from products.results.week import week_of
 from products.throttling import LimitReached
@@ -54,7 +54,7 @@ def home(request: UserRequest) -> HttpResponse:
     form = UploadForm(request.user, request.POST, request.FILES, initial=usual)
     if url := request.POST.get("url", "").strip():
         if not files:
-            return _redirect(request, f"{reverse('feeds')}?{urlencode({'url': url})}")
+            return redirect_browser(request, f"{reverse('feeds')}?{urlencode({'url': url})}")
         form.add_error("url", "Enter a URL or choose files, not both.")
     if not files or url:
         return home_page(request, form, files)
@@ -74,11 +74,7 @@ def home(request: UserRequest) -> HttpResponse:
         url = f"{reverse('home')}?{urlencode(drafts)}#drafts"
     else:
         url = reverse("requests")
-    return _redirect(request, url)
-
-
-def _redirect(request: UserRequest, url: str) -> HttpResponse:
-    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+    return redirect_browser(request, url)
 
 
 def _too_many(request: UserRequest, count: int) -> str:

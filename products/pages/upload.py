@@ -10,7 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.files import File
 from django.http import Http404, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from products import lifecycle
@@ -33,6 +33,7 @@ from products.models.files import storage_checked, uploads_storage
 from products.pages.forms import describe_problems
 from products.pages.profile_forms import SaveProfileForm, with_profile
 from products.pages.profiles import header_and_columns
+from products.pages.redirects import redirect_browser
 from products.pages.upload_forms import ROLE, DraftForm
 from products.throttling import LimitReached
 
@@ -65,12 +66,12 @@ def draft(request: UserRequest, pk: UUID, make_trial: MakeTrial) -> HttpResponse
     if batch := Request.objects.filter(
         owner=request.user.pk, idempotency_key=lifecycle.idempotency_key(pk)
     ).first():
-        return redirect(batch)
+        return redirect_browser(request, batch)
     if draft is None:
         raise Http404
     draft.delete()
     messages.warning(request, f"The preview of {draft.filename} has expired. Upload the file again.")
-    return redirect("home")
+    return redirect_browser(request, "home")
 
 
 def _draft_page(
@@ -88,10 +89,10 @@ def _draft_page(
             preview = _preview(file, form, reading)
             form.initial = {**form.initial, **preview.columns}
         elif form.is_valid() and data.get("step") == "start":
-            return redirect(_start(request, draft, file, form, profile))
+            return redirect_browser(request, _start(request, draft, file, form, profile))
         elif form.is_valid() and save_form.is_valid() and (saved := _save_profile(file, form, save_form)):
             messages.success(request, f"Saved as the profile {saved}.")
-            return redirect(f"{draft.get_absolute_url()}?profile={saved.pk}")
+            return redirect_browser(request, f"{draft.get_absolute_url()}?profile={saved.pk}")
         elif form.is_valid():
             preview = _preview(file, form, form.reading)
             if data.get("step") == "trial":

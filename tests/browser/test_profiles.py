@@ -135,7 +135,7 @@ def test_a_trial_is_compared_by_dragging_and_by_keyboard(
     url = origin.add("/chair.jpg", Answer(photo_jpeg(600, 400)))
     preview(site, live_server.url, make_csv((1, "Chair", url)))
     site.get_by_role("button", name="Try some pictures").click()
-    expect(site.get_by_role("heading", name="Trial")).to_be_visible()
+    expect(site.get_by_role("heading", name="Trial")).to_be_focused()
     slider = site.get_by_role("slider", name="Share of the original that is shown")
     expect(slider).to_have_value("50")
     site.get_by_role("button", name="1:1").click()

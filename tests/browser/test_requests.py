@@ -51,14 +51,33 @@ def test_a_file_is_chosen_by_button_previewed_with_other_columns_and_started(
     expect(first_rows).not_to_contain_text(OTHER_URL)
     site.get_by_label("Serial number").select_option("Code")
     site.get_by_label("More").check()
-    site.get_by_role("button", name="Update preview").click()
+    update = site.get_by_role("button", name="Update preview")
+    update.press("Enter")
     expect(first_rows.get_by_role("rowheader")).to_have_text("A-1")
     expect(first_rows).to_contain_text(OTHER_URL)
+    expect(update).to_be_focused()
     site.get_by_role("button", name="Start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
     batch = ingest(Request.objects.get())
     assert [product.serial_number for product in batch.products.all()] == ["A-1"]
     assert batch.images_total == 2
+    site.go_back()  # to the preview, which leads to the request by now
+    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
+
+
+def test_a_preview_that_gets_no_answer_says_so(site: "Page", live_server: LiveServer, watch: Watch) -> None:
+    site.goto(live_server.url)
+    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(make_csv()))  # type: ignore[arg-type]
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site).to_have_title("Preview of catalogue.csv – Image Extractor")
+    site.route("**/drafts/*/", lambda route: route.abort())
+    update = site.get_by_role("button", name="Update preview")
+    update.click()
+    expect(site.get_by_role("alert")).to_have_text("The connection was lost. Try again.")
+    watch.complaints.clear()
+    site.unroute_all()
+    update.click()
+    expect(site.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
