@@ -142,7 +142,7 @@ def has_seen(request: HttpRequest, batch: Request) -> bool:
     return batch.is_active and request.GET.get("seen") == str(batch.images_settled)
 
 
-def tab_context(request: UserRequest, batch: Request, tab: str) -> dict[str, Any]:
+def tab_context(request: HtmxRequest, batch: Request, tab: str) -> dict[str, Any]:
     """Return the template context of what all tabs share: head, tabs and menus.
 
     The answer to a poll has the tabs with their counts beside the part that it asks for.
@@ -168,7 +168,7 @@ def _changes_total(batch: Request) -> int | None:
     return sum(count for kind, count in counts if kind != Kind.UNCHANGED.label)
 
 
-def _overview_context(request: UserRequest, batch: Request) -> dict[str, Any]:
+def _overview_context(request: HtmxRequest, batch: Request) -> dict[str, Any]:
     found = failures_by_cause(batch)
     return {
         **tab_context(request, batch, "overview"),

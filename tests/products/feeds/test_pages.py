@@ -101,6 +101,8 @@ def test_a_schedule_in_cron_fields_is_replaced_by_one_that_is_chosen(api: Client
         ({"name": ""}, "This field is required."),
         ({"url": "shop"}, "The URL does not start with http:// or https://."),
         ({"every": "other", "cron": "0 0 30 2 *"}, "there is no such day"),
+        ({"every": "30 2 * * *", "cron": "0 5 * * *"}, "set Runs to “Other (cron fields)”"),
+        ({"deliver_url": "https://shop.example/in"}, "set Deliver results to “Also to a URL”"),
         ({"every": "other"}, "Use five fields"),
         ({"every": "daily", "cron": "every day at 5"}, "To use these, set Runs to"),
         ({"every": "daily"}, "Enter a time."),
