@@ -44,10 +44,10 @@ admin.site.unregister(User)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """Users choose their passwords themselves, on a page whose link is made here and shown once."""
 
-    add_form = NewUserForm  # type: ignore[assignment]  # any form of users will do
+    add_form = NewUserForm
     add_form_template = "admin/change_form.html"
     add_fieldsets = ((None, {"fields": ("username", "email")}),)
     fieldsets = (

@@ -69,7 +69,7 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
     ids=str,
 )
 def test_a_schedule_is_shown_in_the_fields_in_which_it_was_entered(
-    api: Client, fields: dict[str, str], schedule: str
+    api: Client, fields: dict[str, Any], schedule: str
 ) -> None:
     post(api, **fields)
     feed = Feed.objects.get()
