@@ -38,6 +38,14 @@ def make_first_account() -> str | None:
         user.set_password(settings.ADMIN_PASSWORD)
         user.save(update_fields=["password"])
         return None
+    return password_path(user)
+
+
+def password_path(user: User) -> str:
+    """Return the path of a page on which this user chooses a password and is logged in.
+
+    It works once, until the user logs in or changes the password, and no longer than PASSWORD_RESET_TIMEOUT.
+    """
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     return reverse("account-setup", args=[uid, default_token_generator.make_token(user)])
 

@@ -61,7 +61,10 @@ class PasswordView(views.PasswordChangeView):
 
 
 class SetupView(views.PasswordResetConfirmView):
-    """The page behind the link that the log shows while nobody can log in. It works once."""
+    """The page to choose a password, behind a link that works once.
+
+    The log shows such a link while nobody can log in; later ones are made in the admin.
+    """
 
     template_name = "accounts/setup.html"
     success_url = reverse_lazy("home")

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple, cast
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.text import slugify
@@ -44,8 +45,8 @@ SHOWN_OPTIONS = ("quality", "url", "name", "note", "enabled", "code")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ENUM_VALUES = re.compile(r"(?m)^\* `[^`]*` - .*$")
 _URL_PARAMETER = re.compile(r"\{\w+\}")
-#: The service in examples. The reference is the same for every installation.
-SERVICE = "https://images.example.com"
+#: Stands for the address of the service in examples until a page shows them.
+SERVICE = "https://service.example"
 
 
 class Field(NamedTuple):
@@ -116,7 +117,14 @@ def group(request: HttpRequest, slug: str) -> HttpResponse:
     found = next((one for one in groups() if one.slug == slug), None)
     if found is None:
         raise Http404
-    return render(request, "api/docs_group.html", {"groups": groups(), "group": found})
+    calls = [_at_service(call, settings.PUBLIC_URL) for call in found.calls]
+    return render(request, "api/docs_group.html", {"groups": groups(), "group": found._replace(calls=calls)})
+
+
+def _at_service(call: Call, url: str) -> Call:
+    """Return a call with examples that call the service at this URL."""
+    examples = [one._replace(code=one.code.replace(SERVICE, url)) for one in call.examples]
+    return replace(call, examples=examples)
 
 
 def openapi_schema() -> Schema:

@@ -1,5 +1,7 @@
 """The form of a feed."""
 
+import re
+from datetime import time
 from typing import Any
 
 from django import forms
@@ -15,14 +17,28 @@ from products.feeds.validators import validate_feed_url, validate_target
 from products.models import Profile
 
 #: Schedules that the form offers; any other is entered as cron fields.
-BY_HAND, OTHER = "", "other"
+BY_HAND, HOURLY, DAILY, WEEKLY, OTHER = "", "hourly", "daily", "weekly", "other"
 OFFERED = [
     (BY_HAND, "Only by hand"),
-    ("0 * * * *", "Hourly"),
-    ("30 2 * * *", "Nightly, at 2:30"),
-    ("30 2 * * 1", "Weekly, on Monday at 2:30"),
+    (HOURLY, "Hourly"),
+    (DAILY, "Daily"),
+    (WEEKLY, "Weekly"),
     (OTHER, "Other (cron fields)"),
 ]
+HOURLY_SCHEDULE = "0 * * * *"
+#: Days as cron numbers them.
+WEEKDAYS = [
+    ("1", "Monday"),
+    ("2", "Tuesday"),
+    ("3", "Wednesday"),
+    ("4", "Thursday"),
+    ("5", "Friday"),
+    ("6", "Saturday"),
+    ("0", "Sunday"),
+]
+DEFAULT_TIME = time(2, 30)
+#: A schedule that runs at one time of every day or of one day of the week.
+_AT_A_TIME = re.compile(r"(?P<minute>\d{1,2}) (?P<hour>\d{1,2}) \* \* (?P<weekday>\*|[0-6])")
 
 #: Targets of deliveries that the form offers.
 NOWHERE, TO_URL = "", "url"
@@ -46,10 +62,17 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         Profile.objects.none(), required=False, empty_label="By the columns of the file"
     )
     every = forms.ChoiceField(label="Runs", choices=OFFERED, required=False)
+    weekday = forms.ChoiceField(label="Day", choices=WEEKDAYS, required=False)
+    time = forms.TimeField(
+        label="Time",
+        required=False,
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+    )
     cron = forms.CharField(
         label="Cron fields",
         required=False,
-        help_text="For other times. Minute, hour, day of the month, month and day of the week.",
+        help_text="Minute, hour, day of the month, month and day of the week. 30 5 * * 1-5 is 5:30 on "
+        "Monday to Friday.",
     )
     time_zone = forms.ChoiceField(label="Time zone", initial="UTC")
     deliver = forms.ChoiceField(label="Deliver results", choices=DELIVERIES, required=False)
@@ -79,10 +102,8 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         owner = user if self.instance._state.adding else self.instance.owner
         self.fields["profile"].queryset = Profile.objects.usable_by(owner)  # type: ignore[attr-defined]
         self.fields["time_zone"].choices = [(name, name) for name in sorted(time_zones())]  # type: ignore[attr-defined]
-        schedule = self.instance.schedule
-        is_offered = schedule in dict(OFFERED)
-        self.fields["every"].initial = schedule if is_offered else OTHER
-        self.fields["cron"].initial = "" if is_offered else schedule
+        for name, value in _fields_of(self.instance.schedule).items():
+            self.fields[name].initial = value
         target = None if self.instance._state.adding else self.instance.deliver_to
         self.fields["deliver"].initial = {None: NOWHERE, STORAGE: STORAGE}.get(target, TO_URL)
         self.fields["deliver_url"].initial = "" if target == STORAGE else target
@@ -107,15 +128,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
     def clean(self) -> dict[str, Any]:
         """Check the schedule and the target of deliveries, of each of which the form has two fields."""
         data = super().clean() or {}
-        schedule = data.get("every", BY_HAND)
-        if schedule == OTHER:
-            try:
-                schedule = check_schedule(data.get("cron", ""))
-            except ValueError as error:
-                self.add_error("cron", ValidationError(str(error), "invalid"))
-        elif data.get("cron") and "cron" in self.changed_data:
-            self.add_error("cron", "To use these, set Runs to “Other (cron fields)”.")
-        data["schedule"] = schedule
+        data["schedule"] = self._schedule(data)
         target = data.get("deliver") or None
         if target == TO_URL:
             target = data.get("deliver_url", "")
@@ -128,6 +141,26 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
             self.add_error("deliver_url", "To use this, set Deliver results to “Also to a URL”.")
         data["deliver_to"] = target
         return data
+
+    def _schedule(self, data: dict[str, Any]) -> str:
+        """Return the cron fields of the schedule that is chosen."""
+        every = data.get("every", BY_HAND)
+        if every != OTHER and data.get("cron") and "cron" in self.changed_data:
+            self.add_error("cron", "To use these, set Runs to “Other (cron fields)”.")
+        if every == HOURLY:
+            return HOURLY_SCHEDULE
+        if every in {DAILY, WEEKLY}:
+            at = data.get("time")
+            if at is None and "time" not in self.errors:
+                self.add_error("time", "Enter a time.")
+            weekday = data.get("weekday") or "1"
+            return f"{at.minute} {at.hour} * * {weekday if every == WEEKLY else '*'}" if at else ""
+        if every == OTHER:
+            try:
+                return check_schedule(data.get("cron", ""))
+            except ValueError as error:
+                self.add_error("cron", ValidationError(str(error), "invalid"))
+        return ""
 
     def save(self, commit: bool = True) -> Feed:
         """Save a new feed, or what the form has of an old one."""
@@ -145,3 +178,19 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stu
         for name, value in changed.items():
             setattr(feed, name, value)
         return save_new(feed, target)
+
+
+def _fields_of(schedule: str) -> dict[str, Any]:
+    """Return the form's fields that show a schedule."""
+    fields = {"every": schedule, "weekday": "1", "time": DEFAULT_TIME, "cron": ""}
+    if not schedule:
+        return fields
+    if schedule == HOURLY_SCHEDULE:
+        return fields | {"every": HOURLY}
+    found = _AT_A_TIME.fullmatch(schedule)
+    if not found:
+        return fields | {"every": OTHER, "cron": schedule}
+    fields["time"] = time(int(found["hour"]), int(found["minute"]))
+    if found["weekday"] == "*":
+        return fields | {"every": DAILY}
+    return fields | {"every": WEEKLY, "weekday": found["weekday"]}

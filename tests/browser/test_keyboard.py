@@ -7,8 +7,9 @@ from django.contrib.auth.models import User
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
+from processing.webhooks.models import WebhookEndpoint
 from products.models import Request
-from tests.support.factories import URL, make_csv
+from tests.support.factories import URL, make_csv, submit
 from tests.support.watching import Watch
 
 if TYPE_CHECKING:
@@ -101,3 +102,52 @@ def test_a_preview_is_corrected_and_started(site: "Page") -> None:
     expect(site.get_by_role("heading", level=1)).to_have_text("artikel.csv")
     columns = {"serial": "Artikel", "name": "Titel", "images": ["Fotos"]}
     assert Request.objects.get().columns == columns
+
+
+def test_arrow_keys_lead_through_a_menu_and_back_to_its_start(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    endpoint = WebhookEndpoint.objects.create(owner=ann, url="https://shop.example/hook")
+    site.goto(live_server.url + endpoint.get_absolute_url())
+    site.get_by_text("Actions", exact=True).focus()
+    for key, name in (
+        *(("ArrowDown", "Rotate secret"), ("ArrowDown", "Disable"), ("ArrowDown", "Delete this endpoint")),
+        *(("ArrowDown", "Rotate secret"), ("ArrowUp", "Delete this endpoint")),
+    ):
+        site.keyboard.press(key)
+        expect(site.locator(":focus")).to_contain_text(name)
+    site.keyboard.press("Escape")
+    expect(site.locator(":focus")).to_have_text("Actions")
+
+
+def test_the_list_of_shortcuts_is_opened_from_the_foot_of_the_page(site: "Page") -> None:
+    site.get_by_role("button", name="Keyboard shortcuts").click()
+    expect(site.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
+
+
+def test_actions_on_requests_wait_until_one_is_ticked(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    submit(ann, GOOD)
+    site.goto(f"{live_server.url}/requests/")
+    buttons = [site.get_by_role("button", name=name) for name in ("Cancel", "Delete…")]
+    for button in buttons:
+        expect(button).to_be_disabled()
+    site.get_by_label("Select all").check()
+    for button in buttons:
+        expect(button).to_be_enabled()
+    site.get_by_label("Select all").uncheck()
+    for button in buttons:
+        expect(button).to_be_disabled()
+
+
+def test_the_form_of_a_feed_shows_what_its_schedule_needs(site: "Page", live_server: LiveServer) -> None:
+    site.goto(f"{live_server.url}/feeds/")
+    shown = {"": (), "hourly": (), "daily": ("Time",), "weekly": ("Day", "Time"), "other": ("Cron fields",)}
+    for every, labels in shown.items():
+        site.get_by_label("Runs").select_option(every)
+        for label in ("Day", "Time", "Cron fields"):
+            expect(site.get_by_label(label, exact=True)).to_be_visible(visible=label in labels)
+    expect(site.get_by_label("Delivery URL")).to_be_hidden()
+    site.get_by_label("Deliver results").select_option("url")
+    expect(site.get_by_label("Delivery URL")).to_be_visible()

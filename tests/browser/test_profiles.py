@@ -179,6 +179,7 @@ def test_a_ready_made_profile_is_copied_and_deleted(site: "Page", live_server: L
     site.get_by_label("Name", exact=True).fill("Marketplace")
     site.get_by_role("button", name="Save").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("Marketplace")
+    site.get_by_text("Actions", exact=True).click()
     site.get_by_text("Delete this profile").click()
-    site.get_by_role("button", name="Delete profile").click()
+    site.get_by_role("button", name="Delete permanently").click()
     expect(site.get_by_text("Marketplace deleted.")).to_be_visible()

@@ -1,4 +1,5 @@
-// Small additions to every page, none of which is needed: local times, menus that close, copy buttons, shortcuts.
+// Small additions to every page, none of which is needed: local times, menus that close and follow the arrow keys,
+// buttons that wait for a tick, copy buttons, shortcuts.
 
 const OFF = "shortcuts-off";
 /** As the server writes times, but for the zone. @type {Intl.DateTimeFormatOptions} */
@@ -44,6 +45,31 @@ function closeMenus(except) {
   }
 }
 
+/**
+ * Move the focus in a menu by arrow keys, from its button on; the first follows the last. Tab goes on as without it.
+ * @param {KeyboardEvent} event
+ */
+function moveInMenu(event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  const menu = /** @type {HTMLDetailsElement | null} */ (target.closest("details.menu"));
+  if (!menu || target.closest("input, textarea, select")) return;
+  event.preventDefault();
+  menu.open = true;
+  const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll(":scope > div :is(a, button, summary)")])
+    .filter((item) => item.checkVisibility());
+  const at = items.indexOf(target);
+  const next = event.key === "ArrowDown" ? at + 1 : Math.max(at, 0) - 1;
+  items.at(next % items.length)?.focus();
+}
+
+/** Enable the buttons of a list, such as Cancel, only while something in it is ticked. */
+function waitForTicks() {
+  const buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("button[data-ticked]"));
+  for (const button of buttons) {
+    button.disabled = !document.querySelector(`input[name="${button.dataset.ticked}"]:checked`);
+  }
+}
+
 /** @param {string} selector */
 function follow(selector) {
   /** @type {HTMLElement | null} */ (document.querySelector(selector))?.click();
@@ -79,6 +105,7 @@ function onKey(event) {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") moveInMenu(event);
   if (target.closest("input:not([type=checkbox]), textarea, select, dialog[open]")) return;
   const action = SHORTCUTS[event.key];
   if (!action || (localStorage.getItem(OFF) && event.key !== "?")) return;
@@ -97,6 +124,7 @@ function onClick(event) {
   closeMenus(target.closest("details.menu"));
   const button = target.closest("button");
   if (button?.dataset.copy) copy(button);
+  if (button?.id === "show-shortcuts") SHORTCUTS["?"]();
   if (button?.id === "shortcuts-switch") {
     if (localStorage.getItem(OFF)) localStorage.removeItem(OFF);
     else localStorage.setItem(OFF, "1");
@@ -106,6 +134,7 @@ function onClick(event) {
     for (const box of document.querySelectorAll(`input[name="${target.dataset.ticks}"]`)) {
       /** @type {HTMLInputElement} */ (box).checked = target.checked;
     }
+    waitForTicks();
   }
 }
 
@@ -123,7 +152,15 @@ function reopen() {
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
 document.addEventListener("htmx:beforeSwap", rememberOpened);
-document.addEventListener("htmx:afterSwap", () => { localizeTimes(document); showCopyButtons(document); reopen(); });
+document.addEventListener("change", waitForTicks);
+document.addEventListener("htmx:afterSwap", () => {
+  localizeTimes(document);
+  showCopyButtons(document);
+  waitForTicks();
+  reopen();
+});
+window.addEventListener("pageshow", waitForTicks); // a page that the browser goes back to may have its ticks
+/** @type {HTMLElement} */ (document.getElementById("show-shortcuts")).hidden = false;
 localizeTimes(document);
 showCopyButtons(document);
 showSwitch();

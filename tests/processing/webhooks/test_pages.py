@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -141,6 +142,13 @@ def test_an_endpoint_is_disabled_enabled_and_deleted(page: Client, endpoint: Web
 
 
 # --- Access ---
+
+
+def test_a_delivery_that_failed_says_when_it_is_tried_again(page: Client, endpoint: WebhookEndpoint) -> None:
+    delivered(endpoint, next_attempt_at=datetime(2026, 1, 2, 3, 4, 10, tzinfo=UTC))
+    for path in ("/webhooks/", endpoint.get_absolute_url()):
+        shown = body(page.get(path))
+        assert "Next attempt <time" in shown and ">2 January 2026, 03:04:10 UTC</time>" in shown
 
 
 @pytest.mark.parametrize("view", [*POSTS, "page", "deliveries", "delivery", "redeliver"])

@@ -151,6 +151,64 @@ def test_a_new_token_is_shown_once_and_works(boss: Client, ann: User) -> None:
     assert key not in str(boss.cookies)
 
 
+# --- Users ---
+
+
+def link_of(answer: "Answer") -> str:
+    (link,) = re.findall(r"<code>http://[^/]+(/account/setup/[^<]+)</code>", body(answer))
+    return str(link)
+
+
+def choose_password(link: str) -> "Answer":
+    client = Client()
+    form = client.get(link, follow=True)
+    address, _status = form.redirect_chain[-1]
+    return client.post(address, dict.fromkeys(("new_password1", "new_password2"), "correct horse battery"))
+
+
+def test_a_new_colleague_chooses_a_password_behind_a_link(boss: Client) -> None:
+    answer = boss.post("/admin/auth/user/add/", {"username": "eve", "email": "eve@shop.example"})
+    eve = User.objects.get(username="eve")
+    assert (eve.email, eve.has_usable_password(), eve.is_staff) == ("eve@shop.example", False, False)
+    link = link_of(answer)
+    assert choose_password(link).status_code == 302
+    assert Client().login(username="eve", password="correct horse battery")
+    assert Client().get(link).status_code == 404
+    assert Client().get("/admin/").status_code == 302
+
+
+def test_a_name_that_differs_in_case_only_is_refused(boss: Client) -> None:
+    make_user("eve")
+    answer = boss.post("/admin/auth/user/add/", {"username": "Eve"})
+    assert "A user with that username already exists." in body(answer)
+
+
+def test_a_colleague_who_forgot_the_password_gets_a_link(boss: Client) -> None:
+    eve = make_user("eve", password="forgotten since")
+    path = f"/admin/auth/user/{eve.pk}/change/"
+    assert "Create link to set a password" in body(boss.get(path))
+    assert choose_password(link_of(boss.post(path, {"action": "link"}))).status_code == 302
+    assert Client().login(username="eve", password="correct horse battery")
+    assert "Created a link to set a password." in body(boss.get(f"/admin/auth/user/{eve.pk}/history/"))
+
+
+def test_only_who_may_change_users_makes_links() -> None:
+    path = f"/admin/auth/user/{make_user('eve').pk}/change/"
+    client = staff_with("view_user")
+    assert "Create link" not in body(client.get(path))
+    assert client.post(path, {"action": "link"}).status_code == 403
+
+
+def test_the_permissions_of_a_user_are_folded_away(boss: Client) -> None:
+    page = body(boss.get(f"/admin/auth/user/{make_user('eve').pk}/change/"))
+    before, _, permissions = page.partition("<details>")
+    assert 'name="is_staff"' in before and 'name="user_permissions"' not in before
+    assert 'name="user_permissions"' in permissions
+
+
+# --- Tokens ---
+
+
 def test_only_who_may_add_tokens_can_issue_one(ann: User) -> None:
     client = staff_with("view_apitoken")
     assert client.get(f"{TOKENS}add/").status_code == 403

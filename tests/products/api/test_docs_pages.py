@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from products.api import docs
 from products.api.schema import TAGS
@@ -54,6 +55,13 @@ def test_the_reference_lists_every_call_and_each_group_has_a_small_page(client: 
         assert len(page) < MAX_PAGE_BYTES
         assert all(f'id="{call.id}"'.encode() in page for call in group.calls)
     assert client.get("/api/docs/nothing/").status_code == 404
+
+
+def test_examples_call_this_service(client: Client, settings: Settings) -> None:
+    settings.PUBLIC_URL = "https://pictures.shop.example"
+    page = client.get("/api/docs/requests/").content.decode()
+    assert "curl https://pictures.shop.example/api/requests/" in page
+    assert docs.SERVICE not in page
 
 
 def test_lists_say_of_what_they_are_and_choices_are_listed_once(client: Client) -> None:

@@ -28,7 +28,9 @@ def post(client: Client, feed: Feed | None = None, **fields: Any) -> Any:
 def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User) -> None:
     empty = body(api.get("/feeds/"))
     assert "No feeds yet" in empty and '<option value="UTC" selected>' in empty
-    answer = post(api, every="30 2 * * *", time_zone="Europe/Berlin", header_lines="X-Shop: 7\nX-Key: a:b")
+    answer = post(
+        api, every="daily", time="02:30", time_zone="Europe/Berlin", header_lines="X-Shop: 7\nX-Key: a:b"
+    )
     feed = Feed.objects.get()
     assert answer.headers["Location"] == feed.get_absolute_url()
     assert (feed.owner, feed.schedule, feed.time_zone) == (ann, "30 2 * * *", "Europe/Berlin")
@@ -37,7 +39,7 @@ def test_a_feed_is_added_with_a_schedule_that_is_offered(api: Client, ann: User)
     page = body(api.get(feed.get_absolute_url()))
     assert ", 02:30</time> Europe/Berlin" in page
     assert "X-Shop, X-Key: stored." in page and "a:b" not in page
-    assert '<option value="30 2 * * *" selected>' in page
+    assert '<option value="daily" selected>' in page and 'name="time" value="02:30"' in page
     assert feed.latest_url in page
     assert "Spring" in body(api.get("/feeds/"))
 
@@ -57,6 +59,43 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "schedule"),
+    [
+        ({"every": "hourly", "time": "09:15"}, "0 * * * *"),
+        ({"every": "daily", "time": "09:05"}, "5 9 * * *"),
+        ({"every": "weekly", "time": "23:30", "weekday": "0"}, "30 23 * * 0"),
+        ({"every": "other", "cron": "30 5 * * 1-5"}, "30 5 * * 1-5"),
+    ],
+    ids=str,
+)
+def test_a_schedule_is_shown_in_the_fields_in_which_it_was_entered(
+    api: Client, fields: dict[str, Any], schedule: str
+) -> None:
+    post(api, **fields)
+    feed = Feed.objects.get()
+    assert feed.schedule == schedule
+    page = body(api.get(feed.get_absolute_url()))
+    assert f'<option value="{fields["every"]}" selected>' in page
+    if fields["every"] in {"daily", "weekly"}:
+        assert f'name="time" value="{fields["time"]}"' in page
+    if "weekday" in fields:
+        assert '<option value="0" selected>Sunday</option>' in page
+    if "cron" in fields:
+        assert f'name="cron" value="{schedule}"' in page
+    post(api, feed, **fields)
+    feed.refresh_from_db()
+    assert feed.schedule == schedule
+
+
+def test_a_schedule_in_cron_fields_is_replaced_by_one_that_is_chosen(api: Client, ann: User) -> None:
+    feed = make_feed(ann, schedule="*/5 * * * *")
+    answer = post(api, feed, every="daily", time="04:00", cron="*/5 * * * *")  # as it was shown, folded away
+    assert answer.status_code == 302
+    feed.refresh_from_db()
+    assert feed.schedule == "0 4 * * *"
+
+
+@pytest.mark.parametrize(
     ("fields", "text"),
     [
         ({"name": ""}, "This field is required."),
@@ -65,6 +104,9 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
         ({"every": "30 2 * * *", "cron": "0 5 * * *"}, "set Runs to “Other (cron fields)”"),
         ({"deliver_url": "https://shop.example/in"}, "set Deliver results to “Also to a URL”"),
         ({"every": "other"}, "Use five fields"),
+        ({"every": "daily", "cron": "every day at 5"}, "To use these, set Runs to"),
+        ({"every": "daily"}, "Enter a time."),
+        ({"every": "weekly", "time": "25:00"}, "Enter a valid time."),
         ({"time_zone": "Mars"}, "Select a valid choice"),
         ({"header_lines": "X-Shop"}, "Write a name, a colon and a value in each line."),
         ({"header_lines": "X-Shop: 1\nX-Shop: 2"}, "A header is named twice."),
@@ -102,7 +144,7 @@ def test_results_are_delivered_where_the_form_says(api: Client, ann: User) -> No
 def test_the_form_changes_its_own_fields_alone(api: Client, ann: User) -> None:
     profile = Profile.objects.create(owner=ann, name="shop")
     feed = make_feed(ann, schedule="0 * * * *", next_run_at=timezone.now(), headers={"X-Shop": "7"})
-    answer = post(api, feed, name="Summer", every="0 * * * *", profile=str(profile.pk))
+    answer = post(api, feed, name="Summer", every="hourly", profile=str(profile.pk))
     assert answer.status_code == 302
     before, feed = feed, Feed.objects.get()
     assert (feed.name, feed.profile, feed.headers) == ("Summer", profile, {"X-Shop": "7"})

@@ -40,8 +40,8 @@ def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_fir
     assert re.findall(r'<th scope="row">(.+?)</th><td>(\d+) pictures?</td>', shown) == [
         *(("shop.example", "3"), ("cdn.example:8443", "1")),
         *(("cdn.example:8443", "1"), ("shop.example", "1")),
-        ("No host", "1"),
     ]
+    assert '<th scope="row">No host</th><td></td>' in " ".join(shown.split())  # as many as the title says
 
 
 def test_the_rows_behind_a_failure_are_one_link_away(page: Client, ann: User) -> None:
