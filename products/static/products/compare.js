@@ -49,4 +49,9 @@ function enhance(compare) {
   resize("fit");
 }
 
-for (const compare of document.querySelectorAll(".compare")) enhance(/** @type {HTMLElement} */ (compare));
+function enhanceAll() {
+  for (const compare of document.querySelectorAll(".compare:not(.ready)")) enhance(/** @type {HTMLElement} */ (compare));
+}
+
+document.addEventListener("htmx:afterSwap", enhanceAll);
+enhanceAll();
