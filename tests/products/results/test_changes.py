@@ -15,7 +15,7 @@ from processing.storage.outputs import store
 from processing.work.claim import claim
 from products import lifecycle
 from products.lifecycle import PictureFacts, StoredRendition
-from products.models import Rendition, Request
+from products.models import Image, Rendition, Request
 from products.results.changes import State, count_changes
 from tests.support.batches import WORKER
 from tests.support.factories import HEADER as FACTORY_HEADER
