@@ -211,6 +211,7 @@ LOGIN_REDIRECT_URL = "home"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "imageextractor.formats"
 STATIC_URL = "static/"
 # Without collectstatic, as in embedded mode, whitenoise serves the files from their source folders.
 WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG

@@ -1,5 +1,6 @@
 """Pages of webhook endpoints and deliveries."""
 
+import json
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -165,7 +166,12 @@ def delivery(request: UserRequest, pk: UUID) -> HttpResponse:
     """One delivery with its payload and every attempt."""
     found = get_object_or_404(_visible_deliveries(request), pk=pk)
     may_change = WebhookDelivery.objects.changeable_by(request.user).contains(found)
-    return render(request, "webhooks/delivery.html", {"delivery": found, "may_change": may_change})
+    context = {
+        "delivery": found,
+        "payload": json.dumps(json.loads(found.payload), indent=2, ensure_ascii=False),
+        "may_change": may_change,
+    }
+    return render(request, "webhooks/delivery.html", context)
 
 
 @require_POST

@@ -77,7 +77,7 @@ def _feed(batch: Request, pipeline: Pipeline, deadline: float) -> float | None:
             if not busy or not (is_repeated or due.exists()):
                 pipeline.empty_claims.pop(batch.pk, None)
                 return _idle_seconds(batch, paused)
-            pipeline.wait_for_host([host for host in busy if host not in paused], left)
+            pipeline.wait_for_host(batch, [host for host in busy if host not in paused], left)
     return 0
 
 

@@ -133,9 +133,13 @@ class Pipeline:
         """Return the pauses by host."""
         return call(self.rate_limiter.paused)
 
-    def wait_for_host(self, hosts: list[str], seconds: float) -> None:
-        """Wait until one of the busy `hosts` is no longer busy, at most `seconds`."""
-        run(self._until(lambda: self.stopping or not all(map(self.slots.is_busy, hosts)), seconds))
+    def wait_for_host(self, batch: Request, hosts: list[str], seconds: float) -> None:
+        """Wait until one of the busy `hosts` is no longer busy for a Request, at most `seconds`."""
+
+        def is_over() -> bool:
+            return self.stopping or not all(self.slots.is_busy(host, batch.owner_id) for host in hosts)
+
+        run(self._until(is_over, seconds))
 
     def submit(self, batch: Request, images: list[ClaimedImage]) -> None:
         """Take claimed Images of a Request."""
@@ -211,7 +215,7 @@ class Pipeline:
         if self._next_lane() is not lane:
             return Room(0, [])
         given_up = self._hosts_that_ask_to_wait() if has_lost_patience else {}
-        busy = [host for host in self.slots.busy_hosts() if host not in given_up]
+        busy = [host for host in self.slots.busy_hosts(owner) if host not in given_up]
         return Room(self.slots.room(owner), busy)
 
     def _hosts_that_ask_to_wait(self) -> dict[str, Pause]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from itertools import chain, filterfalse
+from itertools import chain, filterfalse, islice
 from typing import TypeVar
 from uuid import UUID
 
@@ -25,6 +25,8 @@ CLAIM_FACTOR = 4
 #: A host is busy, and left out of claims, while so many of its Images are held, times its slots: those in
 #: work, and as many again that start before the next claim has come.
 BUSY_FACTOR = 2
+#: Most hosts that are left out of claims because their Images were released as stalled: each claim names all.
+MAX_STALLED_HOSTS = 500
 
 #: Stands in for a host where pictures are read from the ZIP of their Request.
 _ARCHIVE_HOST = host_of(ARCHIVE_URL)
@@ -65,6 +67,7 @@ class Slots:
         self._leased: dict[str, int] = {}
         self._wanted_at: dict[str, float] = {}
         self._started_at: dict[str, float] = {}
+        self._stalled: set[tuple[str, Hashable]] = set()  # by host and owner
         self._claim_pause = 0.0
         self._claims_paused_until = 0.0
 
@@ -115,15 +118,18 @@ class Slots:
         """End the pause: storage works."""
         self._claim_pause = self._claims_paused_until = 0.0
 
-    def busy_hosts(self) -> list[str]:
-        """Return the hosts of which another Image could only wait."""
-        known = {*self._held, *self._leased, *self._rate_limiter.paused()}
-        return [host for host in known if self.is_busy(host)]
+    def busy_hosts(self, owner: Hashable = None) -> list[str]:
+        """Return the hosts of which another Image of an owner could only wait."""
+        stalled = {host for host, other in self._stalled if other == owner}
+        known = {*self._held, *self._leased, *stalled, *self._rate_limiter.paused()}
+        return [host for host in known if self.is_busy(host, owner)]
 
-    def is_busy(self, host: str) -> bool:
-        """Return whether another Image of a host could only wait."""
+    def is_busy(self, host: str, owner: Hashable = None) -> bool:
+        """Return whether another Image of a host and an owner could only wait."""
         if host == _ARCHIVE_HOST:
             return False
+        if (host, owner) in self._stalled:
+            return True
         limit = self._rate_limiter.requests_per_second(host)
         most = BUSY_FACTOR * self.per_host if limit is None else min(limit, self.per_host)
         return self._held[host] >= most or self._leased.get(host) == 0
@@ -166,9 +172,11 @@ class Slots:
     def fetched(self, image: ClaimedImage) -> None:
         """Free the host slot of an Image."""
         _decrement(self._fetching, image.host)
+        self._stalled = {key for key in self._stalled if key[0] != image.host}
         if image.id in self._silent:
             _decrement(self._silent, image.id)
             self._shares.end(image.batch.owner_id)
+            self._stalled.clear()
 
     def done(self, image: ClaimedImage) -> None:
         """Free the place of an Image."""
@@ -187,15 +195,21 @@ class Slots:
         return self._remove(dropped)
 
     def drop_stalled(self) -> list[ClaimedImage]:
-        """Drop waiting Images of hosts of which none has started for STALLED_SECONDS."""
+        """Drop waiting Images of hosts of which none has started for STALLED_SECONDS.
+
+        The hosts are busy until a fetch ends that the Images waited for. Otherwise the Images would be
+        claimed and dropped again and again.
+        """
         oldest = time.monotonic() - STALLED_SECONDS
-        hosts = {host for host, _ in self._waiting}
         stalled = {
-            host
-            for host in hosts
+            (host, owner)
+            for host, owner in self._waiting
             if self._started_at[host] < oldest and not self._rate_limiter.ready_in(host)
         }
-        return self._drop(lambda image: image.host in stalled)
+        if self._running < self._places:
+            waiting = (key for key in stalled if self._waits_for_fetch(*key))
+            self._stalled |= set(islice(waiting, max(0, MAX_STALLED_HOSTS - len(self._stalled))))
+        return self._drop(lambda image: (image.host, image.batch.owner_id) in stalled)
 
     def drop_requests(self, ids: set[UUID]) -> list[ClaimedImage]:
         """Drop the waiting Images of these Requests."""
@@ -260,6 +274,12 @@ class Slots:
 
     def _has_share(self, host: str, owner: Hashable) -> bool:
         return self._shares.has_room(owner, is_silent=not self._rate_limiter.has_answered(host))
+
+    def _waits_for_fetch(self, host: str, owner: Hashable) -> bool:
+        """Return whether a fetch has to end before another one of a host starts, be it of a silent host."""
+        return self._fetching[host] > 0 or (
+            self._leased.get(host, 0) > 0 and not self._has_share(host, owner)
+        )
 
     def _others_without_share(self, owner: Hashable) -> int:
         """Return how many Images of other owners wait for a share and not for a place."""

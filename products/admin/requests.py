@@ -73,6 +73,11 @@ OptionsForm = forms.modelform_factory(
 )
 
 
+def _size(count: int) -> str:
+    """Return a number of bytes as text; EMPTY_VALUE while no picture is done."""
+    return filesizeformat(count) if count else EMPTY_VALUE
+
+
 def retry_finished(batch: Request) -> int:
     """Retry a Request unless it is active. Return the number of Images."""
     try:
@@ -165,15 +170,15 @@ class RequestAdmin(ActionAdmin):
 
     @admin.display(description="bytes before")
     def before(self, batch: Request) -> str:
-        return filesizeformat(batch.bytes_source)
+        return _size(batch.bytes_source)
 
     @admin.display(description="bytes after")
     def after(self, batch: Request) -> str:
-        return filesizeformat(batch.bytes_output)
+        return _size(batch.bytes_output)
 
     @admin.display(description="bytes saved", ordering=SAVED)
     def saved(self, batch: Request) -> str:
-        return filesizeformat(batch.bytes_saved)
+        return filesizeformat(batch.bytes_saved) if batch.bytes_source_new else EMPTY_VALUE
 
     @admin.display(ordering=F("finished_at") - F("started_at"))
     def duration(self, batch: Request) -> str:

@@ -27,7 +27,7 @@ OFFERED = [
 #: Targets of deliveries that the form offers.
 NOWHERE, TO_URL = "", "url"
 DELIVERIES = [
-    (NOWHERE, "Only at the address for shops"),
+    (NOWHERE, "Only at the address of the latest result"),
     (TO_URL, "Also to a URL"),
     (STORAGE, "Also to our storage"),
 ]

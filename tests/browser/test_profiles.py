@@ -144,12 +144,12 @@ def test_a_trial_is_compared_by_dragging_and_by_keyboard(
     slider.focus()
     site.keyboard.press("ArrowRight")
     expect(slider).to_have_value("51")
-    layers = site.locator(".compare .layers")
-    layers.scroll_into_view_if_needed()
-    box = layers.bounding_box()
-    assert box
-    middle = box["y"] + box["height"] / 2
-    site.mouse.move(box["x"] + 10, middle)
+    stage = site.locator(".compare .stage")
+    stage.scroll_into_view_if_needed()
+    box, seen = site.locator(".compare .layers").bounding_box(), stage.bounding_box()
+    assert box and seen
+    middle = seen["y"] + seen["height"] / 2
+    site.mouse.move(seen["x"] + seen["width"] / 2, middle)
     site.mouse.down()
     site.mouse.move(box["x"] + box["width"] / 4, middle)
     site.mouse.up()

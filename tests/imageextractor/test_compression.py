@@ -6,12 +6,18 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import Settings
 
 from tests.support.factories import JPEG, URL, address_of, ingest, make_csv, settle, submit
 
 pytestmark = pytest.mark.django_db
 
 STYLES = "/static/products/app.css"
+
+
+@pytest.fixture(autouse=True)
+def static_files_of_embedded_mode(settings: Settings) -> None:
+    settings.WHITENOISE_USE_FINDERS = True
 
 
 def get(api: Client, path: str, **headers: str) -> Any:

@@ -109,7 +109,7 @@ def test_a_delivery_shows_its_payload_and_attempts_and_is_redelivered(
 ) -> None:
     delivery = delivered(endpoint, status="failed", next_attempt_at=None)
     shown = body(page.get(delivery.get_absolute_url()))
-    for text in ("{&quot;a&quot;: 1}", "&lt;b&gt;no&lt;/b&gt;", "http_500", "2 January 2026, 03:04:05"):
+    for text in ("{ &quot;a&quot;: 1 }", "&lt;b&gt;no&lt;/b&gt;", "http_500", "2 January 2026, 03:04:05"):
         assert text in shown
     answer = page.post(reverse("delivery-redeliver", args=[delivery.pk]), follow=True)
     assert "Redelivering the event." in body(answer)

@@ -104,6 +104,29 @@ def test_hosts_that_hang_leave_room_for_others_after_a_while(slots: Slots, clock
     assert slots.room() == WAITING
 
 
+def test_a_stalled_host_is_busy_until_one_of_its_fetches_ends(slots: Slots, clock: Clock) -> None:
+    slots._rate_limiter.answered("slow")
+    running = add(slots, "slow", PER_HOST + 1)
+    clock.now += STALLED_SECONDS + 0.1
+    assert len(slots.drop_stalled()) == 1
+    assert slots.busy_hosts(1) == ["slow"]
+    slots.fetched(running[0])
+    assert not slots.busy_hosts(1)
+
+
+def test_hosts_that_wait_for_a_share_are_busy_for_their_owner_until_a_silent_fetch_ends(
+    slots: Slots, clock: Clock
+) -> None:
+    running = [image for number in range(PLACES) for image in add(slots, f"host {number}", 1)]
+    without_share = {f"host {number}" for number in range(3 * PLACES // 4, PLACES)}
+    clock.now += STALLED_SECONDS + 0.1
+    assert {image.host for image in slots.drop_stalled()} == without_share
+    assert set(slots.busy_hosts(1)) == without_share
+    assert not slots.busy_hosts(2)
+    slots.fetched(running[0])
+    assert not slots.busy_hosts(1)
+
+
 def test_an_image_that_is_claimed_again_while_it_is_fetched_frees_both_shares(slots: Slots) -> None:
     """As when another worker took this one for dead and released the Image."""
     for number in range(PLACES):

@@ -69,7 +69,7 @@ def test_without_a_password_a_link_sets_it_and_logs_in_once(
     for used in (first, link):
         answer = Client().get(used)
         assert answer.status_code == 404
-        assert "This link has been used" in answer.content.decode()
+        assert "This link was used" in answer.content.decode()
 
 
 def test_a_password_that_is_given_later_ends_the_link(client: Client, settings: Settings) -> None:

@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -324,3 +325,12 @@ def test_workers_are_listed_with_whether_they_live(boss: Client) -> None:
 
 def test_the_brokers_own_table_is_not_shown() -> None:
     assert not admin.site.is_registered(Task)
+
+
+def test_dates_are_written_as_on_the_site_and_no_size_is_shown_before_a_picture_is_done(boss: Client) -> None:
+    batch = ingest(submit(make_user(), make_csv()))
+    Request.objects.update(created_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    shown = body(boss.get(REQUESTS))
+    assert "2 January 2026, 03:04" in shown
+    assert "0 bytes" not in shown
+    assert "0 bytes" not in body(boss.get(f"{REQUESTS}{batch.pk}/change/"))

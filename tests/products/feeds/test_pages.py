@@ -65,6 +65,8 @@ def test_any_other_schedule_is_entered_as_cron_fields(api: Client) -> None:
         ({"name": ""}, "This field is required."),
         ({"url": "shop"}, "The URL does not start with http:// or https://."),
         ({"every": "other", "cron": "0 0 30 2 *"}, "there is no such day"),
+        ({"every": "30 2 * * *", "cron": "0 5 * * *"}, "set Runs to “Other (cron fields)”"),
+        ({"deliver_url": "https://shop.example/in"}, "set Deliver results to “Also to a URL”"),
         ({"every": "other"}, "Use five fields"),
         ({"time_zone": "Mars"}, "Select a valid choice"),
         ({"header_lines": "X-Shop"}, "Write a name, a colon and a value in each line."),

@@ -119,3 +119,16 @@ def test_what_no_retry_helps_has_no_button_for_it(page: Client, ann: User) -> No
     shown = body(page.get(address("request-failures", batch)))
     assert "1 of 1 picture failed." in shown
     assert "Retry all" not in shown
+
+
+def test_what_a_zip_lacks_has_a_cause_of_its_own(page: Client, ann: User) -> None:
+    lacking = ("T1", "Lamp", "https://upload.invalid/lamp.jpg")
+    batch = ingested(ann, *pictures(2), lacking)
+    settle(batch, PICTURE, PICTURE, "http_404")
+    shown = failures_in(page, batch)
+    assert "<h3>Not in the ZIP · 1 picture</h3>" in shown
+    assert '<th scope="row">In the ZIP</th>' in shown
+    assert "Retry" not in shown
+    group = page.get(f"{address('request-failures', batch)}?code=http_404&host=upload.invalid")
+    assert '<h2 id="pictures">Not in the ZIP</h2>' in body(group)
+    assert '<th scope="row">In the ZIP</th>' in body(page.get("/"))

@@ -5,7 +5,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from products import lifecycle
 from tests.support.factories import client_of, make_user
+from tests.support.feeds import make_feed
+from tests.support.feeds import submitted as run_of
 from tests.support.pages import PICTURE, address, body, ingested, pictures, settle, submitted
 
 pytestmark = pytest.mark.django_db
@@ -76,3 +79,22 @@ def test_the_tab_of_changes_says_how_many_pictures_changed(page: Client, ann: Us
     shown = body(page.get(address("request", later)))
     assert 'Changes <span class="count">2</span></a>' in shown  # one fails now, one is gone
     assert "Changes</a>" in body(page.get(address("request", earlier)))
+
+
+def test_the_last_two_runs_are_compared_where_there_is_no_earlier_request(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    settle(batch, PICTURE, "timeout")
+    lifecycle.retry(batch)
+    batch.refresh_from_db()
+    settle(batch, PICTURE)
+    shown = body(page.get(address("request-changes", batch)))
+    assert "Run 2 compared with run 1." in shown
+    assert "Nothing to compare with" not in shown
+
+
+def test_a_request_of_a_feed_names_it(page: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    _run, batch = run_of(feed)
+    link = f'Fetched by the feed <a href="{feed.get_absolute_url()}">Spring</a>'
+    for tab in ("request", "request-pictures", "request-failures", "request-runs"):
+        assert link in body(page.get(address(tab, batch)))

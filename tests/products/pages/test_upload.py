@@ -288,6 +288,7 @@ def test_pictures_that_are_missing_in_the_zip_are_named_before_the_start(page: C
     shown = body(page.get(Draft.objects.get().get_absolute_url()))
     named = ", ".join(f"{number:02}.jpg" for number in (1, 2, *range(4, 12)))
     assert f"13 pictures are not in the ZIP: {named} and others." in shown
+    assert "<dt>Warnings</dt><dd>13</dd>" in shown
     page.post(f"{Draft.objects.get().get_absolute_url()}discard/")
     upload_files(page, zipped({"list.csv": make_csv(rows[0]), "01.jpg": b"x"}), step="preview")
     assert "not in the ZIP" not in body(page.get(Draft.objects.get().get_absolute_url()))
@@ -373,3 +374,22 @@ def test_hostile_names_are_text(page: Client) -> None:
         "It failed with &lt;u&gt;.",
     ):
         assert text in shown
+
+
+def test_the_url_of_a_file_leads_to_a_feed_by_either_button(page: Client) -> None:
+    for step in ("preview", "start"):
+        answer = page.post("/", {**OPTIONS, "step": step, "url": " https://shop.example/a.csv?x=1&y "})
+        assert answer.headers["Location"] == "/feeds/?url=https%3A%2F%2Fshop.example%2Fa.csv%3Fx%3D1%26y"
+    answer = upload(page, make_csv(), url="https://shop.example/a.csv")
+    assert answer.status_code == 400
+    assert "Enter a URL or choose files, not both." in body(answer)
+    assert not Request.objects.exists() and not Draft.objects.exists()
+
+
+def test_options_of_the_last_upload_are_said_to_be_these_and_can_be_left(page: Client) -> None:
+    assert "As in your last upload" not in body(page.get("/"))
+    upload(page, make_csv(), max_width="800")
+    shown = body(page.get("/"))
+    assert "As in your last upload" in shown and 'value="800"' in shown
+    shown = body(page.get("/?defaults"))
+    assert "As in your last upload" not in shown and 'value="800"' not in shown
