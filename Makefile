@@ -51,7 +51,8 @@ rest: dev
 
 # Real processes, really killed. Races are run ROUNDS times each, 200 by default and 30 in `make test`.
 faults: dev
-	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -n 4 --dist worksteal $(ARGS) \
+	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -p no:schemathesis \
+		-n 4 --dist worksteal $(ARGS) \
 		$(if $(FAULTS_OUTPUT),> $(FAULTS_OUTPUT) 2>&1)
 
 # Hostile inputs against the service, embedded and as a cluster, and how much slower it is for another user meanwhile.

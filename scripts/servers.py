@@ -26,13 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.support.environment import clean_environment
 from tests.support.servers import Postgres, Redis, ServerError, find_program
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# First the one without windows and menus, which takes a third of the CPU.
+CHROMIUM_NAMES = (
+    *("chromium-headless-shell", "chrome-headless-shell"),
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+)
 SERVERS = ("PostgreSQL", "Redis")
 # Debian's package, and the names of the program.
 PROGRAMS = {
     "PostgreSQL": ("postgresql", (Postgres.program,)),
     "Redis": ("redis-server", (Redis.program,)),
-    "Chromium": ("chromium", CHROMIUM_NAMES),
+    "Chromium": ("chromium-headless-shell", CHROMIUM_NAMES),
     "unzip": ("unzip", ("unzip",)),
     "promtool": ("prometheus", ("promtool",)),
     "nginx": ("nginx-light", ("nginx",)),

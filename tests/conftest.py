@@ -153,6 +153,16 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def processes_are_forked() -> Iterator[None]:
+    """Deployments start within a fraction of the time."""
+    from tests.support.stack import Deployment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Deployment, "are_forked", True)
+        yield
+
+
 @pytest.fixture
 def origin() -> Iterator["Origin"]:
     """A web server on loopback that pictures are fetched from."""

@@ -20,6 +20,7 @@ import openpyxl
 import pytest
 from PIL import Image
 
+from tests.support import fork_server
 from tests.support.environment import command_environment
 from tests.support.origin import Answer, Origin
 from tests.support.pictures import photo_jpeg, rgba_png, rotated_jpeg, truncated
@@ -47,10 +48,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def extract(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "manage.py", "extract", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
+    return fork_server.run_text(["manage.py", "extract", *map(str, arguments)], env=environment)
 
 
 def picture_of(environment: dict[str, str], url: str) -> Image.Image:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from tests.support import fork_server
 from tests.support.environment import command_environment
 from tests.support.jobs import as_csv
 from tests.support.origin import Answer, Handler, Origin
@@ -36,15 +37,8 @@ def command(*arguments: str | Path) -> list[str | Path]:
 def extract(
     environment: dict[str, str], *arguments: str | Path, stdin: bytes = b"", cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        timeout=200,
-        check=False,
-    )
+    program = [str(ROOT / "manage.py"), "extract", *map(str, arguments)]
+    return fork_server.run(program, cwd=cwd, env=environment, stdin=stdin)
 
 
 def catalogue(origin: Origin, *names: str) -> bytes:

@@ -69,7 +69,7 @@ def test_a_run_starts_without_chromium_and_says_so_but_not_without_a_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    missing = {"chromium"}
+    missing = {"chromium-headless-shell"}
     monkeypatch.setattr(servers, "find_program", lambda *names: None if missing & {*names} else "/bin/it")
     assert servers.install_missing([]) == []
     assert servers.install_missing(["Chromium", "unzip"]) == ["Chromium"]
@@ -77,4 +77,4 @@ def test_a_run_starts_without_chromium_and_says_so_but_not_without_a_server(
     missing.add("redis-server")
     with pytest.raises(SystemExit):
         servers.install_missing(["Chromium"])
-    assert "apt-get install redis-server chromium" in capsys.readouterr().err
+    assert "apt-get install redis-server chromium-headless-shell" in capsys.readouterr().err

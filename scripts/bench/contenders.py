@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scripts.bench.measure import Run, cpu_seconds, forget_peaks, peak_megabytes
+from tests.support.fork_server import Process
 from tests.support.stack import ROOT, Cluster, Deployment, Embedded, wait_for
 
 VENV = ROOT / "var" / "bench" / "venv"
@@ -28,7 +29,7 @@ class Contender(Protocol):
 class Service:
     """Our own, as a running deployment; `workers` are the processes whose CPU counts."""
 
-    def __init__(self, name: str, deployment: Deployment, workers: list[subprocess.Popen[bytes]]) -> None:
+    def __init__(self, name: str, deployment: Deployment, workers: list[Process]) -> None:
         self.name = name
         self.deployment = deployment
         self.groups = [worker.pid for worker in workers]

@@ -41,8 +41,8 @@ def copy_bucket(account: Store, source: str, target: str) -> None:
         client.copy_object(Bucket=target, Key=key, CopySource={"Bucket": source, "Key": key})
 
 
-#: No picture that is held back takes too long.
-PATIENT = {"FETCH_TIMEOUT": "600"}
+#: No picture that is held back takes too long, or the slot of one that is to be answered before it.
+PATIENT = {"FETCH_TIMEOUT": "600", "FETCH_CONCURRENCY": "288", "FETCH_PER_HOST": "288"}
 
 
 class Stages:

@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.factories import make_csv
-from tests.support.origin import Answer, Origin
+from tests.support.origin import Answer, Handler, Origin
 from tests.support.pictures import photo_jpeg
 from tests.support.stack import QUICK_TO_NOTICE, Cluster, Deployment, Embedded, wait_for
 
@@ -26,10 +28,15 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
         yield service
 
 
-def slow_catalogue(origin: Origin) -> str:
-    """The URL of a catalogue that takes a second to come, with one picture."""
+def held_catalogue(origin: Origin, opened: Event) -> str:
+    """The URL of a catalogue with one picture, which does not come before `opened` is set."""
     picture = origin.add("/a.jpg", photo_jpeg(60, 40))
-    return origin.add("/feed.csv", Answer(make_csv((1, "Lamp", picture)), delay=1))
+
+    def answer(handler: Handler) -> None:
+        opened.wait(300)
+        handler.answer(Answer(make_csv((1, "Lamp", picture))))
+
+    return origin.add("/feed.csv", answer)
 
 
 def new_feed(client: httpx.Client, url: str) -> str:
@@ -49,10 +56,15 @@ def make_due(deployment: Deployment, feed: str) -> None:
             database.execute(statement)
 
 
-def kill_while_it_fetches(deployment: Deployment) -> None:
-    """Kill the worker that has claimed a run."""
-    claimed = "SELECT pid FROM processing_worker WHERE id IN (SELECT claimed_by FROM feeds_feedrun)"
-    ((pid,),) = wait_for(lambda: deployment.query(claimed), "a worker fetches a feed")
+def kill_while_it_fetches(deployment: Deployment, killed: set[Any]) -> None:
+    """Kill the worker that has claimed a run, and add its id to those of the killed ones."""
+    claimed = "SELECT id, pid FROM processing_worker WHERE id IN (SELECT claimed_by FROM feeds_feedrun)"
+
+    def claimant() -> tuple[Any, int] | None:
+        return next((row for row in deployment.query(claimed) if row[0] not in killed), None)
+
+    worker_id, pid = wait_for(claimant, "a worker fetches a feed")
+    killed.add(worker_id)
     os.kill(pid, signal.SIGKILL)
 
 
@@ -63,12 +75,14 @@ def last_status(client: httpx.Client, feed: str) -> str | None:
 
 def check(deployment: Deployment, origin: Origin, *, kills: int) -> None:
     client = deployment.client(headers={"Authorization": f"Token {deployment.token()}"})
-    feed = new_feed(client, slow_catalogue(origin))
+    opened, killed = Event(), set[Any]()
+    feed = new_feed(client, held_catalogue(origin, opened))
     make_due(deployment, feed)
     for _ in range(kills):
-        kill_while_it_fetches(deployment)
+        kill_while_it_fetches(deployment, killed)
         if isinstance(deployment, Embedded):
             deployment.wait_until_up(deployment.processes[0])
+    opened.set()
     wait_for(lambda: last_status(client, feed) == "completed", "the run has completed")
     assert len(client.get("/api/requests/").json()["results"]) == 1
     assert deployment.query("SELECT count(*) FROM feeds_feedrun") == [(1,)]

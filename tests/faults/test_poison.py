@@ -1,12 +1,12 @@
 """A picture that kills the process that decodes it."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import NewJob
+from tests.support.fork_server import Process
 from tests.support.jobs import Report, make_rows, watch
 from tests.support.origin import Answer, Handler, Origin
 from tests.support.servers import Redis
@@ -52,5 +52,5 @@ def test_a_picture_that_kills_its_worker_costs_only_itself(
     assert [other.poll() for other in cluster.processes if other is not process] == [None, None]
 
 
-def has_ended(process: subprocess.Popen[bytes]) -> bool:
+def has_ended(process: Process) -> bool:
     return process.poll() is not None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +11,7 @@ import pytest
 
 from tests.faults.conftest import NewJob
 from tests.support.disk import small_disk
+from tests.support.fork_server import Process
 from tests.support.jobs import Job, as_csv
 from tests.support.origin import Origin
 from tests.support.servers import Postgres, Redis
@@ -121,7 +121,7 @@ def test_without_its_bucket_nothing_starts_and_the_reason_is_said(tmp_path: Path
         assert_ends_for_want_of_a_bucket(cluster, *cluster.start_workers(1))
 
 
-def assert_ends_for_want_of_a_bucket(cluster: Cluster, process: subprocess.Popen[bytes]) -> None:
+def assert_ends_for_want_of_a_bucket(cluster: Cluster, process: Process) -> None:
     wait_for(lambda: process.poll() is not None, "it ends")
     assert process.returncode != 0
     assert "AWS_STORAGE_BUCKET_NAME is not an existing bucket" in cluster.log()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.faults.conftest import NewJob
+from tests.support.fork_server import Process
 from tests.support.jobs import Job, Report, make_rows, picture, watch
 from tests.support.origin import Answer, Handler, Origin, Route
 from tests.support.servers import Redis
@@ -50,7 +50,7 @@ def kill_with_images_in_hand(job: Job) -> None:
     wait_for(is_killed, "a worker is stopped with images in hand")
 
 
-def process_of(cluster: Cluster, pid: int) -> subprocess.Popen[bytes]:
+def process_of(cluster: Cluster, pid: int) -> Process:
     """The process that the worker `pid` was started by."""
     return next(process for process in cluster.processes if process.pid == os.getpgid(pid))
 

@@ -3,6 +3,11 @@
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def processes_are_forked() -> None:
+    """Not here: they are measured."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("hostile inputs")
     heads = f"{'input':<56} {'CPU s':>7} {'seconds':>7}  times slower for another user"

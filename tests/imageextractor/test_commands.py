@@ -5,7 +5,6 @@ import platform
 import re
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -17,22 +16,15 @@ from psycopg.errors import UndefinedTable
 from imageextractor import __version__
 from imageextractor.checks import database_problem
 from imageextractor.commands import CommandLine
+from tests.support import fork_server
 from tests.support.stack import ROOT, Embedded
 
 PROCESSES = pytest.mark.needs("the service in a process of its own")
 
 
 def manage(data_dir: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **environment}
+    return fork_server.run_text(["manage.py", *arguments], env=environment)
 
 
 def test_our_commands_are_listed_first_with_what_they_do() -> None:

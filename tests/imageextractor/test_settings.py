@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from django.views.debug import get_default_exception_reporter_filter
 from pytest import MonkeyPatch
 from pytest_django import Settings
 
+from tests.support import fork_server
 from tests.support.factories import client_of, make_user
 from tests.support.stack import ROOT, free_port
 
@@ -32,15 +32,8 @@ PASSWORDS = {
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """One of our programs, with this environment and no other."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=kept | {"DJANGO_SETTINGS_MODULE": "imageextractor.settings"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
+    environment = kept | {"DJANGO_SETTINGS_MODULE": "imageextractor.settings"} | environment
+    return fork_server.run_text(command, env=environment)
 
 
 def example_environment(directory: Path) -> dict[str, str]:

@@ -10,12 +10,14 @@ import httpx
 import pytest
 
 from tests.support.factories import URL, make_csv
-from tests.support.stack import Cluster, Deployment, Embedded, wait_for
+from tests.support.stack import TLS, Cluster, Deployment, Embedded, wait_for
 
 pytestmark = pytest.mark.needs("the service in a process of its own")
 
 #: More than there are threads in all processes of the web server.
 MANY = 24
+#: Of 10 KB each in a result: twice as much as the buffers of a socket hold.
+ROWS = 800
 #: Connections that each process has here, and how many of them one client may have.
 CONNECTIONS, SHARE = 100, 25
 ENVIRONMENT = {"GUNICORN_CMD_ARGS": f"--worker-connections {CONNECTIONS}"}
@@ -57,7 +59,8 @@ def connect(
 
 def assert_serves(service: Deployment) -> None:
     with ThreadPoolExecutor(MANY) as threads:
-        answers = [threads.submit(httpx.get, f"{service.url}/healthz", timeout=60) for _ in range(MANY)]
+        url = f"{service.url}/healthz"
+        answers = [threads.submit(httpx.get, url, timeout=60, verify=TLS) for _ in range(MANY)]
     assert [answer.result().status_code for answer in answers] == [200] * MANY
 
 
@@ -235,7 +238,7 @@ def test_a_connection_on_which_nothing_is_sent_ends(impatient: Embedded, stack: 
 def upload_large(service: Deployment) -> tuple[str, dict[str, str]]:
     """The path of a result that no socket's buffers hold, and the headers that it is asked for with."""
     headers = {"Authorization": f"Token {service.token()}"} if isinstance(service, Cluster) else {}
-    rows = [(number, "x" * 10_000, "") for number in range(1500)]
+    rows = [(number, "x" * 10_000, "") for number in range(ROWS)]
     with service.client(headers=headers) as client:
         answer = client.post("/api/requests/", files={"file": ("a.csv", make_csv(*rows, (1, "", URL)))})
         assert answer.status_code == 201, answer.text
@@ -264,9 +267,10 @@ def test_downloads_that_nobody_reads_take_no_thread(service: Deployment, stack: 
     path, headers = upload_large(service)
     clients = [begin_download(service, stack, path, headers) for _ in range(MANY)]
     assert_serves(service)
-    bodies = [read_all(client) for client in clients]
+    with ThreadPoolExecutor(MANY) as threads:  # at once, since each is given a minute for a megabyte
+        bodies = list(threads.map(read_all, clients))
     assert all(body.endswith(b"\r\n0\r\n\r\n") for body in bodies)
-    assert {body.count(b"x" * 10_000) for body in bodies} == {1500}
+    assert {body.count(b"x" * 10_000) for body in bodies} == {ROWS}
 
 
 def test_a_download_that_stands_still_ends(tmp_path: Path, stack: ExitStack) -> None:

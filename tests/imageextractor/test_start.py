@@ -3,13 +3,13 @@
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.stack import ROOT, Embedded, free_port
+from tests.support import fork_server
+from tests.support.stack import Embedded, free_port
 
 pytestmark = pytest.mark.needs("the service in a process of its own")
 
@@ -18,15 +18,9 @@ CLUSTER = {"SECRET_KEY": KEY, "DATABASE_URL": "postgresql://127.0.0.1:1/shop"}
 
 
 def serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "serve", "--bind", f"127.0.0.1:{free_port()}"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **environment},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **environment}
+    program = ["manage.py", "serve", "--bind", f"127.0.0.1:{free_port()}"]
+    return fork_server.run_text(program, env=environment)
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess[str], *parts: str | Path) -> None:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 
 import pytest
+from botocore.loaders import create_loader
 from django.core.files.storage import storages
 from django.core.management import call_command
 from pytest import MonkeyPatch
@@ -15,6 +16,15 @@ from tests.support.stores import REAL, Moto, Store
 
 # moto's server does not refuse what these want to see refused.
 collect_ignore = [] if REAL else ["test_refusals.py"]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def descriptions() -> Iterator[None]:
+    """What botocore knows of S3 is read once, which takes half of the time of a test."""
+    loader = create_loader()
+    with MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", lambda *_: loader)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,19 @@
 import os
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
-from secrets import token_hex
+from secrets import randbelow, token_hex
 from socket import create_server
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -22,10 +23,12 @@ import psycopg
 import redis
 from psycopg.sql import SQL, Identifier
 
+from tests.support import fork_server
 from tests.support.environment import add_database
+from tests.support.fork_server import Process
 from tests.support.servers import redis_database
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = fork_server.ROOT
 #: For deployments whose workers are to notice sooner that something died. Not smaller: on a busy machine a
 #: heartbeat may come some seconds late.
 TIME_SCALE = 0.3
@@ -47,6 +50,9 @@ print(ApiToken.objects.issue(User.objects.create_user({user!r})))
 #: What `restore` leaves: users with their tokens, the workers that run, Django's own.
 KEPT_TABLES = ("accounts_", "auth_", "django_", "processing_worker", "processing_maintenance")
 
+#: For clients of services without TLS: to make one loads all certificate authorities.
+TLS = ssl.create_default_context()
+
 #: A process that has not ended so long after a signal is killed. Our own limits are shorter.
 STOP_SECONDS = 60
 
@@ -63,9 +69,11 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 200)
 
 
 def free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port below those that the system hands out by itself, which clients take meanwhile."""
+    while True:
+        port = 20_000 + randbelow(10_000)
+        with suppress(OSError), create_server(("127.0.0.1", port)):
+            return port
 
 
 def with_database(url: str, name: str) -> str:
@@ -107,6 +115,9 @@ def template_database(server: str) -> Template:
 class Deployment:
     """Processes of one installation, with a folder of their own. They end with the `with` block."""
 
+    #: Whether processes are forked from one that has imported the libraries: not where they are measured.
+    are_forked: ClassVar[bool] = False
+
     def __init__(self, directory: Path, **environment: str) -> None:
         self.directory = directory
         self.port = free_port()
@@ -118,7 +129,7 @@ class Deployment:
             "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
             **environment,
         }
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
         self._tokens: dict[str, str] = {}
         self.prefix: list[str] = []  # what every process is started by, if anything
         self._stack = ExitStack()
@@ -138,22 +149,27 @@ class Deployment:
         if error is not None:
             sys.stderr.write(self.log())
 
-    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, **environment: str) -> Process:
         """Start one of our processes in a group of its own, logging to the deployment's log."""
         log = self._stack.enter_context((self.directory / "log").open("ab"))
-        process = subprocess.Popen(
-            [*self.prefix, sys.executable, *command],
-            cwd=ROOT,
-            env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        environment = self.environment | environment
+        process: Process
+        if self.are_forked and not self.prefix:
+            process = fork_server.start(command, env=environment, stdout=log, stderr=log)
+        else:
+            process = subprocess.Popen(
+                [*self.prefix, sys.executable, *command],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.processes.append(process)
         return process
 
-    def end(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    def end(self, process: Process, number: signal.Signals) -> None:
         """Send a signal, to the whole group if it is one that cannot be handed on, and wait for the end."""
         if process.poll() is None:
             if number == signal.SIGKILL:
@@ -168,16 +184,9 @@ class Deployment:
 
     def manage(self, *arguments: str) -> str:
         """Run `manage.py`, which must succeed, and return its output."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        done = fork_server.run(["manage.py", *arguments], env=self.environment)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
 
     def token(self, user: str = "tester") -> str:
         """An API token of a user, who is made the first time."""
@@ -190,19 +199,19 @@ class Deployment:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, **options)
+        return httpx.Client(base_url=self.url, timeout=60, verify=TLS, **options)
 
     def query(self, statement: str) -> list[Any]:
         """Rows from the deployment's database, read past all of its code."""
         raise NotImplementedError
 
-    def wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
+    def wait_until_up(self, process: Process) -> None:
         """Return when `process` serves."""
 
         def answers() -> bool:
             assert process.poll() is None, self.log()
             try:
-                return httpx.get(f"{self.url}/healthz").status_code == 200
+                return httpx.get(f"{self.url}/healthz", verify=TLS).status_code == 200
             except httpx.TransportError:
                 return False
 
@@ -216,7 +225,7 @@ class Embedded(Deployment):
         add_database(self.directory)
         return self
 
-    def serve(self) -> subprocess.Popen[bytes]:
+    def serve(self) -> Process:
         process = self.start("manage.py", "serve", "--bind", f"127.0.0.1:{self.port}")
         self.wait_until_up(process)
         return process
@@ -261,13 +270,13 @@ class Cluster(Deployment):
             self._connection.close()
         execute(self._server, f"DROP DATABASE {self._database} WITH (FORCE)")
 
-    def web(self) -> subprocess.Popen[bytes]:
+    def web(self) -> Process:
         """Start gunicorn; it serves when this returns."""
         process = self.start_web()
         self.wait_until_up(process)
         return process
 
-    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+    def workers(self, count: int) -> list[Process]:
         """Start worker processes; they are at work when this returns."""
         before = self._worker_ids()
         started = self.start_workers(count)
@@ -280,7 +289,7 @@ class Cluster(Deployment):
         self.start_workers(workers)
         self.wait_until_all_up(web, workers=workers)
 
-    def wait_until_all_up(self, web: subprocess.Popen[bytes], *, workers: int) -> None:
+    def wait_until_all_up(self, web: Process, *, workers: int) -> None:
         """Return when gunicorn serves and so many workers are at work."""
         self.wait_until_up(web)
         wait_for(lambda: len(self._worker_ids()) >= workers, "workers are up")
@@ -317,18 +326,18 @@ class Cluster(Deployment):
             if not Path("/proc", str(pid)).exists():
                 self.query(f"DELETE FROM processing_worker WHERE id = '{key}' RETURNING 1")  # noqa: S608
 
-    def start_web(self) -> subprocess.Popen[bytes]:
+    def start_web(self) -> Process:
         """Start gunicorn, without waiting for it."""
         return self.start(
             *("-m", "gunicorn", "-c", "python:imageextractor.gunicorn_conf"),
             *("-b", f"127.0.0.1:{self.port}", "imageextractor.wsgi"),
         )
 
-    def start_workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+    def start_workers(self, count: int) -> list[Process]:
         """Start worker processes, without waiting for them."""
         return [self._start_dramatiq(8, "images", "feeds") for _ in range(count)]
 
-    def _start_dramatiq(self, threads: int, *queues: str) -> subprocess.Popen[bytes]:
+    def _start_dramatiq(self, threads: int, *queues: str) -> Process:
         """Start that by which `manage.py rundramatiq` replaces itself. It takes half of the time."""
         actors = template_database(self._server).actors
         return self.start(
@@ -337,7 +346,7 @@ class Cluster(Deployment):
             DJANGO_SETTINGS_MODULE="imageextractor.settings",
         )
 
-    def webhooks(self) -> subprocess.Popen[bytes]:
+    def webhooks(self) -> Process:
         """Start a process that delivers webhooks; messages wait until it is up."""
         return self._start_dramatiq(16, "webhooks")
 

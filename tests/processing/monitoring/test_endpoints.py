@@ -3,13 +3,13 @@
 import fcntl
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.factories import make_csv
+from tests.support.fork_server import Process
 from tests.support.origin import Origin
 from tests.support.pictures import photo_jpeg
 from tests.support.stack import Cluster, Embedded, wait_for
@@ -30,7 +30,7 @@ def source(origin: Origin, tmp_path: Path) -> Path:
     return path
 
 
-def finish(extract: "subprocess.Popen[bytes]") -> int:
+def finish(extract: Process) -> int:
     """The exit status of a process, when it has come to its end."""
     wait_for(lambda: extract.poll() is not None, "extract ends")
     return extract.returncode

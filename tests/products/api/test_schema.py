@@ -71,14 +71,15 @@ SCHEMA: dict[str, Any] = cast(Any, SchemaGenerator)().get_schema(public=True)
 calls = schemathesis.openapi.from_dict(SCHEMA)
 calls.app = get_wsgi_application()
 #: Calls that take the body of the POST which makes the object, of up to a thousand boundary values: they are
-#: sent a tenth of them. So is a repetition, which takes the options of a profile.
+#: sent a tenth of them. So are a repetition, which takes the options of a profile, and a preview and a trial,
+#: which take those of an upload.
 LIKE_ANOTHER = {
     *(
         f"{method} /api/{name}/{{id}}/"
         for method in ("PUT", "PATCH")
         for name in ("profiles", "webhooks", "feeds")
     ),
-    "POST /api/requests/{id}/repeat/",
+    *(f"POST /api/requests/{name}/" for name in ("{id}/repeat", "preview", "trial")),
 }
 #: Bodies that reach the same serializer as JSON, by parsers of the framework: a tenth of them are sent too.
 FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
