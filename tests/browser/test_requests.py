@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from PIL import Image
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -410,3 +411,14 @@ def test_a_feeds_settings_are_not_lost_to_a_poll(site: "Page", live_server: Live
     expect(site.locator("#history tbody .status")).to_have_text("Completed")
     expect(site.get_by_label("Name", exact=True)).to_have_value("Autumn")
     expect(site.get_by_label("Name", exact=True)).to_be_focused()
+
+
+def test_one_failure_among_very_many_is_seen_in_the_bar(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = settle(ingest(submit(ann, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: JPEG, THIRD_URL: "dns"})
+    Request.objects.update(images_total=100_000, images_completed=99_999)
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    with Image.open(io.BytesIO(site.locator("#progress .bar").first.screenshot())) as bar:
+        middle = [bar.convert("RGB").getpixel((x, bar.height // 2)) for x in range(bar.width)]
+    assert sum(red > green + 40 for red, green, _blue in middle) >= 3  # type: ignore[misc]
