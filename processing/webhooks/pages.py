@@ -1,6 +1,7 @@
 """Pages of webhook endpoints and deliveries."""
 
 import json
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ from products.models.owned import save_fields
 
 LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
-#: The list of deliveries refreshes itself while an attempt is due within this time.
+#: A list of deliveries refreshes itself while an attempt is due within this time.
 REFRESH_WITHIN = timedelta(minutes=1)
 DISABLED = "This endpoint is disabled. Enable it first."
 
@@ -206,9 +207,13 @@ def _deliveries(request: UserRequest, endpoint: WebhookEndpoint) -> dict[str, An
     """Return a page of an endpoint's deliveries, and whether to refresh it."""
     visible = endpoint.deliveries.visible_to(request.user)
     page = Paginator(visible, DELIVERIES_PER_PAGE).get_page(request.GET.get("page"))
+    return {"endpoint": endpoint, "page": page, "refreshes": has_due(page) and endpoint.enabled}
+
+
+def has_due(deliveries: Iterable[WebhookDelivery]) -> bool:
+    """Return whether a list of deliveries is about to change: an attempt is due within REFRESH_WITHIN."""
     soon = timezone.now() + REFRESH_WITHIN
-    has_due = any(one.next_attempt_at and one.next_attempt_at < soon for one in page)
-    return {"endpoint": endpoint, "page": page, "refreshes": has_due and endpoint.enabled}
+    return any(one.next_attempt_at and one.next_attempt_at < soon for one in deliveries)
 
 
 def _secret_page(request: UserRequest, endpoint: WebhookEndpoint) -> HttpResponse:

@@ -8,48 +8,18 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from products.accounts.authentication import UserRequest
 from products.feeds.models import Feed, FeedRun
-from products.models import Image, Request
-from products.pages.gallery import file_name
+from products.models import Request
+from products.pages.changes import SHOWN, Pair, pairs_of
 from products.results.changes import ChangedPicture, Kind, State, changed_pictures, count_changes
 
-#: Kinds of change that are shown as pictures.
-SHOWN = (Kind.NEW, Kind.CHANGED, Kind.GONE)
 PICTURES_PER_PAGE = 48
 #: Pictures on the page of the feed, and the number of pictures in both runs up to which it compares them.
 FIRST_PICTURES, MAX_COMPARED = 8, 20_000
 _AFTER = re.compile(r"([01])-(\d{1,9})")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A picture in one of the two runs."""
-
-    page: str
-    thumbnail: str  # "" without a stored output
-
-    @classmethod
-    def of(cls, request_id: UUID, url: str, *, has_output: bool) -> "Side":
-        image = Image.id_for(request_id, url)
-        return cls(
-            reverse("picture", args=[request_id, image]),
-            reverse("thumbnail", args=[image]) if has_output else "",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A picture that changed, as it was before and as it is now; None where it was not or is not."""
-
-    kind: str
-    label: str
-    name: str
-    before: Side | None
-    now: Side | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +61,7 @@ class Comparison:
 
     def pairs(self, pictures: list[ChangedPicture]) -> list[Pair]:
         """Return pictures with the addresses of both versions."""
-        now, before = (state.batch.pk for state in self.states)
-        return [
-            Pair(
-                one.kind,
-                str(Kind(one.kind).label),
-                file_name(one.url),
-                None if one.kind == Kind.NEW else Side.of(before, one.url, has_output=one.had_output),
-                None if one.kind == Kind.GONE else Side.of(now, one.url, has_output=one.has_output),
-            )
-            for one in pictures
-        ]
+        return pairs_of(pictures, *self.states)
 
 
 @require_safe

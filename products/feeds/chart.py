@@ -27,6 +27,7 @@ class Series:
     """One row of bars."""
 
     title: str
+    last: str  # value of the last run, with its unit
     bars: list[Bar]
 
 
@@ -58,4 +59,4 @@ def _series(title: str, runs: Sequence[FeedRun], values: Sequence[tuple[float, f
                 label=label,
             )
         )
-    return Series(title, bars)
+    return Series(title, unit.format(values[-1][0]) if values else "", bars)

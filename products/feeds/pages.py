@@ -18,8 +18,9 @@ from products.feeds import runs
 from products.feeds.changes import FIRST_PICTURES, Comparison
 from products.feeds.chart import HEIGHT, WIDTH, series_of
 from products.feeds.forms import FeedForm
-from products.feeds.models import TOO_MANY_FEEDS, Feed, FeedRunStatus
+from products.feeds.models import TOO_MANY_FEEDS, Feed, FeedDelivery, FeedRunStatus
 from products.feeds.serializers import save_settings
+from products.pages.polling import has_seen, mark_of, polled
 
 RUNS_PER_PAGE = 25
 #: Runs that the chart shows.
@@ -61,13 +62,16 @@ def _name_for(url: str) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
+@polled("Feed")
 def feed(request: UserRequest, pk: UUID) -> HttpResponse:
-    """One feed with its settings and runs."""
+    """One feed with its settings and runs, which follows a run and its delivery to their end."""
     rows, user = Feed.objects, request.user
     found = (
         _changeable(request, pk) if request.method == "POST" else get_object_or_404(_visible(request), pk=pk)
     )
+    seen = _mark_of(found)
+    if has_seen(request, seen):
+        return HttpResponse(status=204)
     form = FeedForm(user, request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         messages.success(request, "Feed saved.")
@@ -89,11 +93,28 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
         "height": HEIGHT,
         "is_held": bool(last and last.status == FeedRunStatus.HELD),
         "is_active": bool(last and last.is_active),
+        "seen": seen,
+        "follows": bool(last and last.is_active) or _has_due_delivery(found),
         "has_latest": found.latest is not None,
         "may_change": rows.changeable_by(user).contains(found),
         "may_delete": rows.deletable_by(user).contains(found),
     }
     return render(request, "feeds/feed.html", context, status=400 if form.errors else 200)
+
+
+def _mark_of(feed: Feed) -> str:
+    """Return a text that changes whenever the page of the feed does, as `mark_of` does for Requests."""
+    last, delivery = feed.last_run, FeedDelivery.of(feed)
+    marks = [str(last.pk), last.status, mark_of(last.request) if last.request else ""] if last else []
+    if delivery:
+        marks.append(f"{delivery.failures} {delivery.due_at} {delivery.delivered_at}")
+    return "_".join(marks)
+
+
+def _has_due_delivery(feed: Feed) -> bool:
+    """Return whether a result is being delivered, or will be at once."""
+    delivery = FeedDelivery.of(feed)
+    return bool(delivery and delivery.due_at and not delivery.failures)
 
 
 @require_POST

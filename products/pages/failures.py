@@ -21,9 +21,10 @@ from products.models import Image, ProductImage, Request
 from products.models.ids import parse_uuid
 from products.models.image import Causes
 from products.pages.forms import CorrectionsForm, RepairForm, ReplaceForm, RetryForm, UrlForm
+from products.pages.polling import has_seen, mark_of, polled
 from products.pages.redirects import redirect_browser
 from products.pages.requests import STILL_ACTIVE, changeable
-from products.pages.tabs import has_seen, tab_context, visible
+from products.pages.tabs import tab_context, visible
 from products.results.failures import FailureGroup, explain, failure_groups, failures_by_cause
 from products.throttling import LimitReached
 
@@ -35,13 +36,13 @@ MAX_COUNTED_FAILURES = 10_000
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
+@polled("Request")
 def failures(request: UserRequest, pk: UUID) -> HttpResponse:
     """Failures by cause and host, and the pictures of one group. A POST repairs those that are ticked."""
     if request.method == "POST":
         return _repair(request, changeable(request, pk))
     batch = visible(request, pk)
-    if has_seen(request, batch):
+    if has_seen(request, mark_of(batch)):
         return HttpResponse(status=204)
     return _page(request, batch)
 
@@ -156,11 +157,17 @@ def _page(request: UserRequest, batch: Request, *, status: int = 200, **context:
     after = request.GET.get("after", "")
     query = request.GET.copy()
     query.pop("seen", None)  # of a poll
+    may_repair = may(request.user, "change", batch) and not batch.is_active
+    causes = failures_by_cause(batch)
     context |= {
         **tab_context(request, batch, "failures"),
-        "failures": failures_by_cause(batch),
+        "failures": causes,
         "groups": page,
-        "may_repair": may(request.user, "change", batch) and not batch.is_active,
+        "may_repair": may_repair,
+        # A retry of a canceled Request would go on with what was canceled too.
+        "can_retry_all": may_repair
+        and batch.status != Request.Status.CANCELED
+        and any(cause.retryable for cause in causes),
         "query": query.urlencode(),
         **_pictures(batch, groups, shown, int(after) if after.isdecimal() and len(after) < 10 else 0),
     }

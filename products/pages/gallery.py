@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import F, OrderBy, Q
 from django.http import HttpResponse
@@ -17,7 +16,8 @@ from products.accounts.authentication import UserRequest
 from products.models import Image, ImageStatus, Request
 from products.models.image import ImageQuerySet
 from products.pages.forms import PictureSearchForm, UrlForm
-from products.pages.tabs import has_seen, tab_context, visible
+from products.pages.polling import has_seen, mark_of, polled
+from products.pages.tabs import tab_context, visible
 from products.results.failures import explain
 
 PICTURES_PER_PAGE = 60
@@ -70,11 +70,11 @@ def file_name(url: str) -> str:
 
 
 @require_safe
-@login_required
+@polled("Request")
 def pictures(request: UserRequest, pk: UUID) -> HttpResponse:
     """The pictures of a Request that match the query string."""
     batch = visible(request, pk)
-    if has_seen(request, batch):
+    if has_seen(request, mark_of(batch)):
         return HttpResponse(status=204)
     form = PictureSearchForm(request.GET)
     query = form.cleaned_data if form.is_valid() else {}
@@ -96,10 +96,12 @@ def pictures(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@login_required
+@polled("Request")
 def picture(request: UserRequest, pk: UUID, image: UUID) -> HttpResponse:
     """One picture: both versions, its facts, the rows that show it, its renditions, and repairs."""
     batch = visible(request, pk)
+    if has_seen(request, mark_of(batch)):
+        return HttpResponse(status=204)
     found = get_object_or_404(batch.images.prefetch_related("renditions"), pk=image)
     places = found.places.select_related("product").defer("product__cells").order_by("pk")
     beside = {one.number: one for one in batch.images.filter(number__in=[found.number - 1, found.number + 1])}

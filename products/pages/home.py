@@ -218,7 +218,7 @@ def home_page(
     drafts = Draft.objects.current().filter(owner=request.user.pk)
     form.focus_first_error()
     own = Request.objects.visible_to(request.user).filter(owner=request.user.pk)
-    batches = list(own[:RECENT_REQUESTS])
+    batches = list(own.select_related("feed_run__feed")[:RECENT_REQUESTS])
     context = {
         "form": form,
         "drafts": [(draft, str(draft.pk) in chosen, refused.get(draft.pk, "")) for draft in drafts],

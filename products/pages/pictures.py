@@ -78,11 +78,15 @@ def _redirect(key: str) -> HttpResponseRedirect:
 @require_safe
 @login_required
 def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Answer with an Image's output as a small WebP. 404 if it is missing or not visible to the user.
+    """Answer with an Image's output as a small WebP. 404 if it is missing or not visible to the user."""
+    return thumbnail_of(image_with_output(request, pk))
 
-    Answers 503 if the output is large and too many others are being made.
+
+def thumbnail_of(image: Image) -> HttpResponse:
+    """Return an answer with an Image's output as a small WebP. Raises Http404 if the output is missing.
+
+    It is a 503 if the output is large and too many others are being made.
     """
-    image = image_with_output(request, pk)
     try:
         data = _make_thumbnail(image.output_key)
     except Busy:

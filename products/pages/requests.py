@@ -41,6 +41,7 @@ def requests(request: UserRequest) -> HttpResponse:
     if words := query.get("q"):
         own = own.filter(filename__icontains=words)
     total = own.aggregate(saved=Sum(BYTES_SAVED))["saved"] or 0
+    own = own.select_related("feed_run__feed")
     sort = query.get("sort") or "newest"
     page = Paginator(own.order_by(*form.ORDERS[sort], "-id"), REQUESTS_PER_PAGE).get_page(
         request.GET.get("page")

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from products.accounts.authentication import UserRequest
 from products.models import Request
+from products.pages.pictures import thumbnail_of
 from products.pages.products import products_context
 from products.pages.requests import changeable
 from products.pages.tabs import progress_context
@@ -20,19 +21,19 @@ from products.results import download, download_name
 from products.results.result_csv import result_csv
 from products.results.zip_archive import images_zip
 
-View = Callable[[HttpRequest, Request], HttpResponseBase]
+View = Callable[..., HttpResponseBase]
 
 
-def _shared(view: View) -> Callable[[HttpRequest, UUID, str], HttpResponseBase]:
+def _shared(view: View) -> View:
     """Call `view` with the Request of a share address; 404 unless it is shared under that key."""
 
     @require_safe
     @wraps(view)
-    def show(request: HttpRequest, pk: UUID, key: str) -> HttpResponseBase:
+    def show(request: HttpRequest, pk: UUID, key: str, **more: UUID) -> HttpResponseBase:
         batch = get_object_or_404(Request.objects.present().exclude(share_key=""), pk=pk)
         if not constant_time_compare(batch.share_key, key):
             raise Http404
-        response = view(request, batch)
+        response = view(request, batch, **more)
         response.headers["X-Robots-Tag"] = "noindex"
         return response
 
@@ -46,6 +47,12 @@ def shared(request: HttpRequest, batch: Request) -> HttpResponse:
     rows = {name: request.GET[name] for name in ("after", "before") if name in request.GET}
     context = {**progress_context(batch), **products_context(rows, batch), "is_shared": True}
     return render(request, "pages/shared.html", context)
+
+
+@_shared
+def shared_thumbnail(request: HttpRequest, batch: Request, image: UUID) -> HttpResponseBase:
+    """The output of one picture as a small WebP."""
+    return thumbnail_of(get_object_or_404(batch.images.exclude(output_key=""), pk=image))
 
 
 @_shared

@@ -6,20 +6,19 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from django_htmx.http import HttpResponseClientRefresh, reselect, reswap, retarget
+from django_htmx.http import reselect, retarget
 
-from products.accounts.authentication import HtmxRequest, UserRequest
+from products.accounts.authentication import UserRequest
 from products.accounts.rights import may
 from products.models import Request
 from products.models.request import PACE_SECONDS, PACE_STEP_SECONDS
 from products.pages.forms import ProductSearchForm, RunsForm
+from products.pages.polling import has_seen, mark_of, polled
 from products.pages.products import products_context
 from products.results.changes import Kind, State, count_changes
 from products.results.failures import failures_by_cause
@@ -35,12 +34,10 @@ MAX_COUNTED_CHANGES = 10_000
 
 
 @require_safe
-@login_required
+@polled("Request")
 def overview(request: UserRequest, pk: UUID) -> HttpResponse:
     """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on."""
     batch = visible(request, pk)
-    if has_seen(request, batch):
-        return HttpResponse(status=204)
     for fields, tab in (
         (ProductSearchForm.base_fields, "request-products"),
         (RunsForm.base_fields, "request-changes"),
@@ -51,80 +48,48 @@ def overview(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-def progress(request: HtmxRequest, pk: UUID) -> HttpResponse:
+@polled("Request")
+def progress(request: UserRequest, pk: UUID) -> HttpResponse:
     """The progress section, which polls while the Request is active.
 
-    A poll is answered with the whole page once the file has been read or the Request has finished, with a
-    notice if the Request was deleted, and with a reload if the user has logged out.
+    The answer to a poll has savings and failures too, if there are others than the page has `seen`. It is the
+    whole page once the file has been read or the Request has finished.
     """
-    if not request.user.is_authenticated:
-        return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.path)
-    batch = Request.objects.visible_to(request.user).filter(pk=pk).first()
-    if batch is None:
-        if request.htmx:
-            # A reload would cancel the navigation of a user who has just clicked Delete.
-            return reswap(retarget(render(request, "pages/_gone.html"), "#main"), "innerHTML")
-        raise Http404
+    batch = visible(request, pk)
     was_just_read = "reading" in request.GET and batch.ingested
     if request.htmx and (was_just_read or not batch.is_active):
-        page = render(request, "pages/overview.html", _overview_context(request, batch))
+        context = {**_overview_context(request, batch), "is_poll": False}
+        page = render(request, "pages/overview.html", context)
         return reselect(retarget(page, "#main"), "#main")
     context = {**tab_context(request, batch, "overview"), **progress_context(batch), "is_poll": request.htmx}
+    if request.htmx and not has_seen(request, context["seen"]):
+        context |= _outcomes(batch)
     return render(request, "pages/_progress.html", context)
 
 
 @require_safe
-@login_required
+@polled("Request")
 def products(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The rows of the catalogue with their pictures.
-
-    With `seen`, the table alone; 204 if no picture has settled since the page's count `seen`.
-    """
+    """The rows of the catalogue with their pictures."""
     batch = visible(request, pk)
-    if request.GET.get("seen") == str(batch.images_settled):
+    if has_seen(request, mark_of(batch)):
         return HttpResponse(status=204)
     context = {**tab_context(request, batch, "pictures"), **products_context(request.GET, batch)}
-    return render(
-        request, "pages/_products.html" if "seen" in request.GET else "pages/products.html", context
-    )
+    return render(request, "pages/products.html", context)
 
 
 @require_safe
-@login_required
-def changes(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Changes between the runs in the query string, or since the previous Request of the same catalogue.
-
-    Without either, those of the last run.
-    """
-    batch = visible(request, pk)
-    form = RunsForm(batch.run, request.GET if "against_run" in request.GET else None)
-    context: dict[str, Any] = {**tab_context(request, batch, "changes"), "runs_form": form}
-    compared: tuple[int, int] | None = None
-    if form.is_valid():
-        compared = form.cleaned_data["run"], form.cleaned_data["against_run"]
-    elif not batch.is_active and (earlier := batch.earlier):
-        context |= {"earlier": earlier, "changes": count_changes(State(batch), State(earlier))}
-    elif not batch.is_active and batch.run > 1:
-        compared = batch.run, batch.run - 1
-    if compared:
-        run, against_run = compared
-        states = State.after_run(batch, run), State.after_run(batch, against_run)
-        context |= {"compared_run": run, "compared_with": against_run, "changes": count_changes(*states)}
-    return render(request, "pages/changes.html", context)
-
-
-@require_safe
-@login_required
+@polled("Request")
 def runs(request: UserRequest, pk: UUID) -> HttpResponse:
     """Every run with its times and counts."""
     batch = visible(request, pk)
-    if has_seen(request, batch):
+    if has_seen(request, mark_of(batch)):
         return HttpResponse(status=204)
     return render(request, "pages/runs.html", tab_context(request, batch, "runs"))
 
 
 @require_safe
-@login_required
+@polled("Request")
 def deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
     """The latest webhook deliveries of the Request."""
     batch = visible(request, pk)
@@ -137,12 +102,7 @@ def visible(request: HttpRequest, pk: UUID) -> Request:
     return get_object_or_404(batches, pk=pk)
 
 
-def has_seen(request: HttpRequest, batch: Request) -> bool:
-    """Return whether a poll of an active Request finds as many settled pictures as its page had `seen`."""
-    return batch.is_active and request.GET.get("seen") == str(batch.images_settled)
-
-
-def tab_context(request: HtmxRequest, batch: Request, tab: str) -> dict[str, Any]:
+def tab_context(request: UserRequest, batch: Request, tab: str) -> dict[str, Any]:
     """Return the template context of what all tabs share: head, tabs and menus.
 
     The answer to a poll has the tabs with their counts beside the part that it asks for.
@@ -151,6 +111,7 @@ def tab_context(request: HtmxRequest, batch: Request, tab: str) -> dict[str, Any
     return {
         "batch": batch,
         "tab": tab,
+        "seen": mark_of(batch),
         "is_poll": "seen" in request.GET and bool(request.htmx),
         "changes_total": None if batch.is_active else _changes_total(batch),
         "retryable": has_missing and not batch.is_active,
@@ -168,11 +129,14 @@ def _changes_total(batch: Request) -> int | None:
     return sum(count for kind, count in counts if kind != Kind.UNCHANGED.label)
 
 
-def _overview_context(request: HtmxRequest, batch: Request) -> dict[str, Any]:
+def _overview_context(request: UserRequest, batch: Request) -> dict[str, Any]:
+    return {**tab_context(request, batch, "overview"), **progress_context(batch), **_outcomes(batch)}
+
+
+def _outcomes(batch: Request) -> dict[str, Any]:
+    """Return the template context of the tables of savings and failures."""
     found = failures_by_cause(batch)
     return {
-        **tab_context(request, batch, "overview"),
-        **progress_context(batch),
         "failures": found[:SHOWN_CAUSES],
         "more_causes": len(found) - SHOWN_CAUSES,
         "savings": savings_by_format(batch),
@@ -190,12 +154,14 @@ def progress_context(batch: Request) -> dict[str, Any]:
     moved_at = max(filter(None, [batch.created_at, batch.started_at, batch.last_progress_at]))
     quiet = now - moved_at
     poll_seconds = round(quiet.total_seconds() / 10)
+    bars, last_pace = _sparkline(batch) if batch.is_active else ([], "")
     return {
         "batch": batch,
         "done_at": None if seconds is None else now + timedelta(seconds=seconds),
         "quiet_since": moved_at if batch.is_active and quiet > STALLED_AFTER else None,
         "pace": _format_pace(batch.per_second),
-        "sparkline": _sparkline(batch) if batch.is_active else [],
+        "sparkline": bars,
+        "last_pace": last_pace,
         "waiting": batch.images.waiting_by_host() if batch.is_active else [],
         "poll_seconds": min(max(poll_seconds, MIN_POLL_SECONDS), MAX_POLL_SECONDS),
     }
@@ -210,10 +176,14 @@ def _format_pace(per_second: float) -> str:
     return ""
 
 
-def _sparkline(batch: Request) -> list[tuple[int, float]]:
-    """Return the pace in each step of the last PACE_SECONDS as bars: places from 0, heights up to 20."""
+def _sparkline(batch: Request) -> tuple[list[tuple[int, float]], str]:
+    """Return the pace in each step of the last PACE_SECONDS as bars: places from 0, heights up to 20.
+
+    The text is the number of pictures per second in the last of them.
+    """
     latest = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
     counts = dict(batch.recent_progress)
     steps = range(latest - PACE_SECONDS, latest, PACE_STEP_SECONDS)  # the latest is not over yet
     most = max(counts.values(), default=1)
-    return [(place, round(20 * counts.get(step, 0) / most, 1)) for place, step in enumerate(steps)]
+    bars = [(place, round(20 * counts.get(step, 0) / most, 1)) for place, step in enumerate(steps)]
+    return bars, f"{round(counts.get(steps[-1], 0) / PACE_STEP_SECONDS, 1):,g}"

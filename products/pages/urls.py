@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from products.pages import (
+    changes,
     design,
     drafts,
     failures,
@@ -30,7 +31,7 @@ urlpatterns = [
     path("requests/<uuid:pk>/pictures/", gallery.pictures, name="request-pictures"),
     path("requests/<uuid:pk>/pictures/<uuid:image>/", gallery.picture, name="picture"),
     path("requests/<uuid:pk>/products/", tabs.products, name="request-products"),
-    path("requests/<uuid:pk>/changes/", tabs.changes, name="request-changes"),
+    path("requests/<uuid:pk>/changes/", changes.changes, name="request-changes"),
     path("requests/<uuid:pk>/runs/", tabs.runs, name="request-runs"),
     path("requests/<uuid:pk>/deliveries/", tabs.deliveries, name="request-deliveries"),
     path("requests/<uuid:pk>/failures/", failures.failures, name="request-failures"),
@@ -50,6 +51,11 @@ urlpatterns = [
     path("profiles/<uuid:pk>/publish/", profiles.publish, name="profile-publish"),
     path("requests/<uuid:pk>/share/", shared.share, name="request-share"),
     path("share/<uuid:pk>/<slug:key>/", shared.shared, name="shared"),
+    path(
+        "share/<uuid:pk>/<slug:key>/pictures/<uuid:image>.webp",
+        shared.shared_thumbnail,
+        name="shared-thumbnail",
+    ),
     path("share/<uuid:pk>/<slug:key>/results.csv", shared.shared_csv, name="shared-csv"),
     path("share/<uuid:pk>/<slug:key>/images.zip", shared.shared_zip, name="shared-zip"),
     path("thumbnails/<uuid:pk>/", pictures.thumbnail, name="thumbnail"),

@@ -57,6 +57,12 @@ PICTURES = """
 SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM change
 WHERE kind IN ({kinds}) AND (place, number) > (%s, %s) ORDER BY place, number LIMIT %s
 """
+FIRST_PICTURES = """
+SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM (
+  SELECT change.*, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY place, number) AS of_kind
+  FROM change WHERE kind IN ({kinds})
+) AS ranked WHERE of_kind <= %s ORDER BY place, number
+"""
 #: Pictures of one statement.
 PAGE_IMAGES = 1000
 COUNTS = "SELECT kind, COUNT(*) FROM change GROUP BY kind"
@@ -134,6 +140,12 @@ def changed_pictures(
     """Return the first pictures with these kinds of change after a place and number, (0, 0) for the first."""
     pictures = PICTURES.format(kinds=", ".join(["%s"] * len(kinds)))
     return [ChangedPicture(*row) for row in _select(pictures, now, earlier, None, *kinds, *after, limit)]
+
+
+def first_pictures(now: State, earlier: State, kinds: Sequence[Kind], limit: int) -> list[ChangedPicture]:
+    """Return the first pictures, up to `limit`, with each of these kinds of change."""
+    pictures = FIRST_PICTURES.format(kinds=", ".join(["%s"] * len(kinds)))
+    return [ChangedPicture(*row) for row in _select(pictures, now, earlier, None, *kinds, limit)]
 
 
 def changes(now: State, earlier: State | None) -> Iterator[Change]:

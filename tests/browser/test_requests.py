@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from PIL import Image
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -340,13 +341,19 @@ def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_serve
 def test_tabs_and_their_counts_follow_the_work(site: "Page", live_server: LiveServer, ann: User) -> None:
     batch = ingest(submit(ann, make_csv(*ROWS)))
     path = f"{live_server.url}{batch.get_absolute_url()}"
-    pages = {tab: site.context.new_page() for tab in ("failures", "pictures", "runs")}
+    tabs = ("failures", "pictures", "products", "changes", "runs", "deliveries")
+    pages = {tab: site.context.new_page() for tab in tabs}
     for tab, page in pages.items():
         page.goto(f"{path}{tab}/")
+        page.evaluate("window.isTheSame = true")
     expect(pages["failures"].get_by_text("No picture has failed")).to_be_visible()
     settle(batch, {URL: JPEG, OTHER_URL: "dns", THIRD_URL: "dns"})
     for page in pages.values():
         expect(page.locator("#tab-failures")).to_have_text("Failures 2")
+        expect(page.locator("#menus button", has_text="Retry failed")).to_have_count(1)
+        expect(page.locator("[hx-trigger]")).to_have_count(0)
+        assert page.evaluate("isTheSame")
+    expect(pages["changes"].get_by_text("Nothing to compare with")).to_be_visible()
     expect(pages["failures"].get_by_text("No picture has failed")).to_have_count(0)
     expect(pages["failures"].get_by_role("button", name="Replace and fetch")).to_be_visible()
     expect(pages["pictures"].locator(".tile .bad")).to_have_count(2)
@@ -362,3 +369,75 @@ def test_a_feed_follows_its_run(site: "Page", live_server: LiveServer, ann: User
     settle(batch, {URL: JPEG, OTHER_URL: JPEG, THIRD_URL: "dns"})
     expect(status).to_have_text("Completed with errors")
     expect(site.locator("#history tbody .status")).to_have_text("Completed with errors")
+
+
+def test_the_figures_and_the_tables_of_an_overview_come_together(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    site.evaluate(CONTRADICTIONS)
+    settle(batch, {URL: "dns"})
+    expect(site.locator("#outcomes tbody tr")).to_have_count(1)
+    settle(batch, {OTHER_URL: "http_404"})
+    expect(site.locator("#outcomes tbody tr")).to_have_count(2)
+    assert site.evaluate("contradictions") == []
+
+
+#: Collects each moment at which the number of failures is not the sum of the table's.
+CONTRADICTIONS = """() => {
+    window.contradictions = [];
+    document.addEventListener("htmx:afterSettle", () => {
+        const failed = Number(document.querySelector(".facts .bad dd")?.textContent ?? 0);
+        const cells = [...document.querySelectorAll("#outcomes section:last-child td.number")];
+        const listed = cells.reduce((sum, cell) => sum + Number(cell.textContent), 0);
+        if (failed !== listed) window.contradictions.push([failed, listed]);
+    });
+}"""
+
+
+def test_a_form_on_the_page_of_failures_is_not_lost_to_a_poll(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}failures/")
+    settle(batch, {URL: JPEG, OTHER_URL: "dns", THIRD_URL: "dns"})
+    site.get_by_label("Find", exact=True).fill("shop")
+    expect(site.locator("[hx-trigger]")).to_have_count(0)  # whatever another window starts
+    expect(site.get_by_label("Find", exact=True)).to_have_value("shop")
+
+
+def test_focus_stays_where_it_was_when_a_tab_is_refreshed(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = ingest(submit(ann, make_csv(*ROWS)))
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}pictures/")
+    site.locator("#picture-2").focus()
+    site.get_by_text("Actions", exact=True).click()
+    site.locator("#picture-2").focus()
+    settle(batch, {URL: JPEG, OTHER_URL: "dns"})
+    expect(site.locator("#tab-failures")).to_have_text("Failures 1")
+    expect(site.locator("#picture-2")).to_be_focused()
+    expect(site.locator("#actions")).to_have_attribute("open", "")
+
+
+def test_a_feeds_settings_are_not_lost_to_a_poll(site: "Page", live_server: LiveServer, ann: User) -> None:
+    feed = make_feed(ann)
+    _run, batch = submitted(feed, make_csv(*ROWS))
+    site.goto(f"{live_server.url}{feed.get_absolute_url()}")
+    site.get_by_label("Name", exact=True).fill("Autumn")
+    settle(batch, {URL: JPEG, OTHER_URL: JPEG, THIRD_URL: JPEG})
+    expect(site.locator("#history tbody .status")).to_have_text("Completed")
+    expect(site.get_by_label("Name", exact=True)).to_have_value("Autumn")
+    expect(site.get_by_label("Name", exact=True)).to_be_focused()
+
+
+def test_one_failure_among_very_many_is_seen_in_the_bar(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    batch = settle(ingest(submit(ann, make_csv(*ROWS))), {URL: JPEG, OTHER_URL: JPEG, THIRD_URL: "dns"})
+    Request.objects.update(images_total=100_000, images_completed=99_999)
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    with Image.open(io.BytesIO(site.locator("#progress .bar").first.screenshot())) as bar:
+        middle = [bar.convert("RGB").getpixel((x, bar.height // 2)) for x in range(bar.width)]
+    assert sum(red > green + 40 for red, green, _blue in middle) >= 3  # type: ignore[misc]

@@ -6,9 +6,12 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.files import File
+from django.core.files.storage import default_storage
 from django.test import Client
+from PIL import Image as Pillow
 
-from products.models import Request
+from products.models import Image, Request
 from tests.support.factories import client_of, make_user
 from tests.support.pages import PICTURE, address, body, ingested, pictures, settle
 
@@ -51,6 +54,34 @@ def test_whoever_has_the_link_sees_progress_products_and_downloads(
     assert client.post(path).status_code == 405
 
 
+def test_a_shared_page_shows_small_pictures_and_says_why_others_failed(
+    owner: Client, batch: Request, client: Client
+) -> None:
+    with io.BytesIO() as file:
+        Pillow.new("RGB", (640, 480)).save(file, "JPEG")
+        key = default_storage.save("images/shown.jpg", File(io.BytesIO(file.getvalue())))
+    completed, failed = batch.images.order_by("number")
+    batch.images.filter(pk=completed.pk).update(output_key=key)
+    path = share(owner, batch).partition("/share/")[2]
+    shown = body(client.get(f"/share/{path}"))
+    (small,) = re.findall(r'<img src="([^"]+)"', shown)
+    answer = client.get(small)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/webp")
+    assert f'<p class="problem">{failed.error_detail}</p>' in shown
+    assert client.get(small.replace(str(completed.pk), str(failed.pk))).status_code == 404
+    other = settled_elsewhere()
+    assert client.get(small.replace(str(completed.pk), str(other.pk))).status_code == 404
+    owner.delete(f"/api/requests/{batch.pk}/share/")
+    assert client.get(small).status_code == 404
+
+
+def settled_elsewhere() -> Image:
+    """A completed picture of a Request that is not shared."""
+    batch = ingested(make_user("eve"), *pictures(1))
+    settle(batch, PICTURE)
+    return batch.images.get()
+
+
 def test_a_link_stays_the_same_until_it_ends_and_never_works_again(
     owner: Client, batch: Request, client: Client
 ) -> None:
@@ -78,7 +109,10 @@ def test_a_request_is_shared_and_unshared_on_its_page(owner: Client, batch: Requ
     owner.post(address("request-share", batch))
     batch.refresh_from_db()
     assert batch.share_url in body(owner.get(address("request", batch)))
-    assert "Stop sharing" in body(owner.get(address("request", batch)))
+    shown = body(owner.get(address("request", batch)))
+    beside = shown.partition('<div class="card copies">')[2].partition("</div>")[0]
+    assert batch.share_url in beside and "The link works until you stop sharing." in beside
+    assert 'name="stop" value="1">Stop sharing</button>' in beside
     owner.post(address("request-share", batch), {"stop": "1"})
     batch.refresh_from_db()
     assert batch.share_url == ""

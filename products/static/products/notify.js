@@ -96,7 +96,12 @@ function watch(url, title) {
     showButton();
     poll();
   });
-  document.addEventListener("htmx:afterSwap", showButton);
+  let hadFocus = false;
+  document.addEventListener("htmx:beforeSwap", () => { hadFocus = document.activeElement === findButton(); });
+  document.addEventListener("htmx:afterSwap", () => {
+    showButton();
+    if (hadFocus) findButton()?.focus();
+  });
   const timer = setInterval(poll, POLL_SECONDS * 1000);
   showButton();
   poll();

@@ -138,26 +138,32 @@ function onClick(event) {
   }
 }
 
-/** Ids of menus and questions that are open, so that they stay open when a poll replaces the page. @type {string[]} */
+/** Ids of menus and questions that are open, so that they stay open when a poll replaces them. @type {string[]} */
 let opened = [];
 
-function rememberOpened() {
+/** How far the tabs were scrolled sideways before a poll replaced them. */
+let tabsLeft = 0;
+
+function rememberState() {
   opened = [...document.querySelectorAll("#main details[id][open]")].map((details) => details.id);
+  tabsLeft = document.querySelector(".tabs")?.scrollLeft ?? 0;
 }
 
-function reopen() {
+function restoreState() {
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  const tabs = document.querySelector(".tabs");
+  if (tabs) tabs.scrollLeft = tabsLeft;
 }
 
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
-document.addEventListener("htmx:beforeSwap", rememberOpened);
+document.addEventListener("htmx:beforeSwap", rememberState);
 document.addEventListener("change", waitForTicks);
 document.addEventListener("htmx:afterSwap", () => {
   localizeTimes(document);
   showCopyButtons(document);
   waitForTicks();
-  reopen();
+  restoreState();
 });
 window.addEventListener("pageshow", waitForTicks); // a page that the browser goes back to may have its ticks
 /** @type {HTMLElement} */ (document.getElementById("show-shortcuts")).hidden = false;

@@ -1,5 +1,7 @@
 """Pages of feeds."""
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -10,12 +12,13 @@ from django.utils import timezone
 from pytest import MonkeyPatch
 
 from products.feeds import changes, runs
+from products.feeds.deliveries import set_target
 from products.feeds.models import Feed, FeedDelivery, FeedRun, FeedRunStatus
 from products.models import Profile
-from tests.support.factories import JPEG, OTHER_JPEG, OTHER_URL, client_of, make_csv, make_user
+from tests.support.factories import JPEG, OTHER_JPEG, OTHER_URL, client_of, make_csv, make_user, settle
 from tests.support.factories import URL as PICTURE
 from tests.support.feeds import URL, completed, make_feed, submitted
-from tests.support.pages import body
+from tests.support.pages import HTMX, body
 
 pytestmark = pytest.mark.django_db
 FORM = {"name": "Spring", "url": URL, "every": "", "time_zone": "UTC", "when_unchanged": "run"}
@@ -371,3 +374,80 @@ def test_one_button_is_loud_on_the_page_of_a_held_feed_and_none_offers_news_of_n
     assert hidden in shown
     runs.start(feed)
     assert hidden not in body(api.get(feed.get_absolute_url()))
+
+
+def test_a_request_names_the_feed_that_fetched_it_on_its_page_and_in_lists(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    _run, batch = submitted(feed)
+    link = f'href="{feed.get_absolute_url()}">Spring</a>'
+    assert f"Fetched by the feed <a {link}" in body(api.get(batch.get_absolute_url()))
+    for path in ("/", "/requests/"):
+        assert link in body(api.get(path)).partition('id="request-list"')[2]
+
+
+def test_both_addresses_of_the_latest_result_are_copied(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    shown = body(api.get(feed.get_absolute_url()))
+    for url in (feed.latest_url, f"{feed.latest_url}?style=replace"):
+        assert f"<code>{url}</code>" in shown and f'data-copy="{url}"' in shown
+
+
+def test_charts_have_a_caption_with_the_value_of_the_last_run(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    completed(
+        feed, {PICTURE: JPEG, OTHER_URL: JPEG}, make_csv((1, "Chair", PICTURE), (2, "Table", OTHER_URL))
+    )
+    completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
+    shown = body(api.get(feed.get_absolute_url()))
+    assert "<figcaption><span>Pictures per run</span><span>Last run 1 pictures</span></figcaption>" in shown
+    assert shown.count("<span>Last run ") == 3
+
+
+def test_a_page_at_work_is_sent_again_when_the_run_has_moved_and_once_at_its_end(
+    api: Client, ann: User
+) -> None:
+    feed = make_feed(ann)
+    run = runs.start(feed)
+    assert run
+    path = feed.get_absolute_url()
+    seen = _polled(api, path)
+    assert api.get(seen, headers=HTMX).status_code == 204
+    FeedRun.objects.filter(pk=run.pk).update(status="failed", error="It failed.", finished_at=timezone.now())
+    answer = body(api.get(seen, headers=HTMX))
+    assert "It failed." in answer and "hx-get" not in answer
+    _run, batch = submitted(feed, make_csv((1, "Chair", PICTURE), (2, "Table", OTHER_URL)))
+    seen = _polled(api, path)
+    assert api.get(seen, headers=HTMX).status_code == 204
+    settle(batch, {PICTURE: JPEG})
+    assert api.get(seen, headers=HTMX).status_code == 200
+    seen = _polled(api, path)
+    settle(batch, {OTHER_URL: JPEG})
+    assert "hx-get" not in body(api.get(seen, headers=HTMX))
+
+
+def test_a_page_follows_the_delivery_of_the_result(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    set_target(feed, "https://shop.example/in")
+    completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
+    FeedDelivery.objects.update(due_at=timezone.now())
+    seen = _polled(api, feed.get_absolute_url())
+    assert api.get(seen, headers=HTMX).status_code == 204
+    FeedDelivery.objects.update(due_at=None, delivered_at=timezone.now())
+    answer = body(api.get(seen, headers=HTMX))
+    assert "None yet" not in answer and "hx-get" not in answer
+
+
+def test_an_open_page_of_a_deleted_feed_says_so(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    assert runs.start(feed)
+    seen = _polled(api, feed.get_absolute_url())
+    feed.delete()
+    answer = api.get(seen, headers=HTMX)
+    assert (answer.status_code, answer.headers["HX-Retarget"]) == (200, "#main")
+    assert "Feed deleted" in body(answer)
+
+
+def _polled(client: Client, path: str) -> str:
+    """The address that the page polls."""
+    (query,) = re.findall(r'id="live" hx-get="([^"]+)"', body(client.get(path)))
+    return path + unescape(query)

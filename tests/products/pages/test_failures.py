@@ -100,6 +100,27 @@ def test_any_code_has_a_title_without_the_bare_code(code: str) -> None:
     assert advice.endswith(".")
 
 
+def test_all_failures_are_retried_with_one_button_beside_their_number(page: Client, ann: User) -> None:
+    batch = failed(ann)
+    path = address("request-failures", batch)
+    shown = body(page.get(path))
+    beside = shown.partition("7 of 8 pictures failed.")[2].partition("</div>")[0]
+    assert f'action="{address("request-retry", batch)}"' in beside and "Retry all</button>" in beside
+    assert '<input type="checkbox" data-ticks="group" aria-label="Select all">' in shown
+    page.post(address("request-retry", batch))
+    batch.refresh_from_db()
+    assert (batch.images_pending, batch.images_failed) == (6, 1)
+    assert "Retry all</button>" not in body(page.get(path))
+
+
+def test_what_no_retry_helps_has_no_button_for_it(page: Client, ann: User) -> None:
+    batch = ingested(ann, ("U1", "Rug", "nope"))
+    batch.refresh_from_db()
+    shown = body(page.get(address("request-failures", batch)))
+    assert "1 of 1 picture failed." in shown
+    assert "Retry all" not in shown
+
+
 def test_what_a_zip_lacks_has_a_cause_of_its_own(page: Client, ann: User) -> None:
     lacking = ("T1", "Lamp", "https://upload.invalid/lamp.jpg")
     batch = ingested(ann, *pictures(2), lacking)

@@ -3,6 +3,8 @@
 import re
 import uuid
 from datetime import timedelta
+from html import unescape
+from urllib.parse import urljoin
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,6 +26,11 @@ from tests.support.pages import (
 )
 
 pytestmark = pytest.mark.django_db
+
+
+def polled(shown: str) -> str:
+    """The address that a page polls."""
+    return unescape(re.findall(r'hx-get="([^"]*seen=[^"]*)"', shown)[0])
 
 
 def test_polling_gets_the_progress_alone_and_goes_on(page: Client, ann: User) -> None:
@@ -91,54 +98,138 @@ def test_a_page_asks_less_often_the_longer_nothing_has_moved(
     assert f'hx-trigger="every {seconds}s"' in body(page.get(address("request-progress", batch)))
 
 
+def test_a_poll_of_the_progress_gets_savings_and_failures_when_there_are_others(
+    page: Client, ann: User
+) -> None:
+    batch = ingested(ann, *pictures(4))
+    settle(batch, PICTURE, "dns")
+    seen = polled(body(page.get(address("request", batch))))
+    assert 'id="outcomes"' not in body(page.get(seen, headers=HTMX))
+    settle(batch, "http_404")
+    answer = body(page.get(seen, headers=HTMX))
+    assert answer.count('<div id="outcomes" class="columns" hx-swap-oob="true">') == 1
+    assert "Server not found" in answer and "Picture not found (404)" in answer
+    assert "<dt>Failed</dt><dd>2</dd>" in answer
+    assert polled(answer) != seen
+
+
 def test_products_are_sent_again_only_when_another_picture_is_settled(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
     settle(batch, PICTURE)
     path = address("request-products", batch)
-    assert f'hx-get="{path}?seen=1" hx-trigger="every 3s"' in body(page.get(path))
-    assert page.get(f"{path}?seen=1").status_code == 204
+    shown = body(page.get(path))
+    assert 'hx-trigger="every 3s"' in shown
+    seen = path + polled(shown)
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, "timeout")
-    answer = body(page.get(f"{path}?seen=1"))
+    answer = body(page.get(seen, headers=HTMX))
     assert "It failed with timeout." in answer
-    assert f'hx-get="{path}?seen=2"' in answer
+    assert path + polled(answer) != seen
 
 
-def test_a_page_of_products_that_are_all_settled_asks_for_nothing(page: Client, ann: User) -> None:
+def test_a_page_of_products_that_are_all_settled_asks_seldom(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(30))
     settle(batch, *[PICTURE] * 25)
     products = address("request-products", batch)
-    polls = f'hx-get="{products}?'
-    assert polls not in body(page.get(products))
-    assert polls in body(page.get(products + "?after=25"))
+    assert 'hx-trigger="every 15s"' in body(page.get(products))
+    assert 'hx-trigger="every 3s"' in body(page.get(products + "?after=25"))
 
 
 def test_failures_are_sent_again_only_when_there_are_more(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(3))
     path = address("request-failures", batch)
     shown = body(page.get(path))
-    assert 'hx-get="?seen=0"' in shown
+    seen = polled(shown)
     assert "No picture has failed" in shown
-    assert page.get(f"{path}?seen=0", headers=HTMX).status_code == 204
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, "dns", "dns")
-    shown = body(page.get(f"{path}?seen=0", headers=HTMX))
+    shown = body(page.get(seen, headers=HTMX))
     assert "Server not found · 2 pictures" in shown
     assert "No picture has failed" not in shown
     assert re.search(r'id="tabs"[^>]* hx-swap-oob="true"', shown)
-    assert 'hx-get="?seen=2"' in shown
+    assert polled(shown) != seen
 
 
-@pytest.mark.parametrize("tab", ["request", "request-pictures", "request-runs", "request-failures"])
+def test_what_is_read_or_begins_is_news_to_a_page_too(page: Client, ann: User) -> None:
+    batch = submitted(ann, *pictures(2))
+    path = address("request-pictures", batch)
+    shown = body(page.get(path))
+    assert "No pictures yet" in shown
+    seen = path + polled(shown)
+    assert page.get(seen, headers=HTMX).status_code == 204
+    ingest(batch)
+    assert "2.jpg" in body(page.get(seen, headers=HTMX))
+
+
+def test_failures_shown_in_answer_to_a_form_poll_the_page_of_failures(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(2))
+    settle(batch, "dns")
+    answer = page.post(address("request-replace", batch), {"find": ""})
+    assert answer.status_code == 400
+    assert polled(body(answer)).startswith(address("request-failures", batch))
+
+
+@pytest.mark.parametrize("tab", ["pictures", "products", "failures", "changes", "runs"])
 def test_tabs_are_sent_again_until_the_request_has_finished(page: Client, ann: User, tab: str) -> None:
     batch = ingested(ann, *pictures(2))
-    path = address(tab, batch)
-    assert 'hx-get="?seen=0" hx-trigger' in body(page.get(path))
-    assert page.get(f"{path}?seen=0", headers=HTMX).status_code == 204
+    path = address(f"request-{tab}", batch)
+    seen = urljoin(path, polled(body(page.get(path))))
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, PICTURE, "dns")
-    answer = page.get(f"{path}?seen=0", headers=HTMX)
+    answer = page.get(seen, headers=HTMX)
     assert answer.status_code == 200
     assert "seen=" not in body(answer)
+    assert re.search(r'id="tabs"[^>]* hx-swap-oob="true"', body(answer))
     assert re.search(r'id="menus"[^>]* hx-swap-oob="true"', body(answer))
     assert "Retry failed" in body(answer)
+
+
+def test_the_page_of_a_picture_is_sent_again_without_disturbing_a_completed_one(
+    page: Client, ann: User
+) -> None:
+    batch = ingested(ann, *pictures(3))
+    settle(batch, PICTURE)
+    done, waiting = (
+        reverse("picture", args=[batch.pk, image.pk]) for image in batch.images.order_by("number")[:2]
+    )
+    assert 'hx-select="#rest"' in body(page.get(done))
+    shown = body(page.get(waiting))
+    assert 'hx-select="#live"' in shown
+    settle(batch, "dns")
+    answer = body(page.get(waiting + polled(shown), headers=HTMX))
+    assert "Server not found" in answer
+    assert 'Failures <span class="count bad">1</span>' in answer
+
+
+def test_deliveries_are_sent_again_while_the_request_is_active(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(1))
+    path = address("request-deliveries", batch)
+    assert 'hx-get="?seen" hx-trigger="every 3s"' in body(page.get(path))
+    settle(batch, PICTURE)
+    answer = body(page.get(f"{path}?seen", headers=HTMX))
+    assert "hx-trigger" not in answer
+    assert re.search(r'id="tabs"[^>]* hx-swap-oob="true"', answer)
+
+
+POLLED = [
+    "request",
+    "request-progress",
+    *(f"request-{tab}" for tab in ("pictures", "products", "failures", "changes", "runs", "deliveries")),
+]
+
+
+@pytest.mark.parametrize("view", POLLED)
+def test_polling_what_was_deleted_or_after_logging_out_works_on_every_tab(
+    page: Client, ann: User, view: str
+) -> None:
+    answer = page.get(reverse(view, args=[uuid.uuid4()]), headers=HTMX)
+    assert (answer.headers["HX-Retarget"], answer.headers["HX-Reswap"]) == ("#main", "innerHTML")
+    assert "Request deleted" in body(answer)
+    batch = submitted(ann)
+    page.logout()
+    answer = page.get(address(view, batch), headers=HTMX)
+    assert (answer.status_code, answer.headers["HX-Refresh"], answer.content) == (200, "true", b"")
+    assert page.get(address(view, batch)).status_code == 302
 
 
 def test_polling_what_was_deleted_says_so_without_a_reload(page: Client, ann: User) -> None:

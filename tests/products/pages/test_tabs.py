@@ -1,11 +1,15 @@
 """The tabs of a Request's page, and the addresses of the page that had them all in one."""
 
+import time
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
 from products import lifecycle
+from products.models import Request
+from products.models.request import PACE_SECONDS, PACE_STEP_SECONDS
 from tests.support.factories import client_of, make_user
 from tests.support.feeds import make_feed
 from tests.support.feeds import submitted as run_of
@@ -61,6 +65,11 @@ def test_an_active_request_shows_its_pace_as_bars(page: Client, ann: User) -> No
     assert 'aria-label="Pictures per second in the last 30 seconds"' in body(
         page.get(address("request", batch))
     )
+    assert "Pictures per second, last 0</p>" in body(page.get(address("request", batch)))
+    step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
+    recent = [[step - number * PACE_STEP_SECONDS, 6] for number in range(PACE_SECONDS // PACE_STEP_SECONDS)]
+    Request.objects.update(recent_progress=recent)
+    assert "Pictures per second, last 2</p>" in body(page.get(address("request", batch)))
     settle(batch, PICTURE, PICTURE)
     assert "Pictures per second in" not in body(page.get(address("request", batch)))
 

@@ -15,7 +15,7 @@ from processing.storage.outputs import store
 from processing.work.claim import claim
 from products import lifecycle
 from products.lifecycle import PictureFacts, StoredRendition
-from products.models import Rendition, Request
+from products.models import Image, Rendition, Request
 from products.results.changes import State, count_changes
 from tests.support.batches import WORKER
 from tests.support.factories import HEADER as FACTORY_HEADER
@@ -346,3 +346,34 @@ def test_the_page_compares_two_runs(repaired: Request) -> None:
     assert "Select a valid choice" in answer.content.decode()
     answer = client.get(path, {"run": "2", "against_run": "2"})
     assert "Choose a run before the other one." in answer.content.decode()
+
+
+def test_the_page_compares_the_last_two_runs_by_default(repaired: Request) -> None:
+    answer = client_of(repaired.owner).get(f"{repaired.get_absolute_url()}changes/")
+    page = answer.content.decode()
+    assert "Run 3 compared with run 2." in page
+    assert "Nothing to compare with" not in page
+    assert dict(answer.context["changes"]) == {"New": 1, "Unchanged": 2, "Failing now": 1, "Left out": 1}
+
+
+def test_the_page_shows_the_first_pictures_of_each_kind(repaired: Request) -> None:
+    client, path = client_of(repaired.owner), f"{repaired.get_absolute_url()}changes/"
+    groups = client.get(path, {"run": "3", "against_run": "1"}).context["groups"]
+    shown = [(label, count, [pair.name for pair in pairs]) for label, count, pairs in groups]
+    assert shown == [("New", 2, ["second.jpg", "third.jpg"]), ("Failing now", 1, ["never.jpg"])]
+    (new, _), (failing,) = (pairs for _label, _count, pairs in groups)
+    picture = Image.id_for(repaired.pk, url("second"))
+    assert (new.before, new.now.page) == (None, f"{repaired.get_absolute_url()}pictures/{picture}/")
+    assert new.now.thumbnail and not failing.now.thumbnail
+
+
+def test_the_page_shows_only_the_first_of_many_and_none_of_large_catalogues(
+    repaired: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, path = client_of(repaired.owner), f"{repaired.get_absolute_url()}changes/?run=3&against_run=1"
+    monkeypatch.setattr("products.pages.changes.FIRST_PICTURES", 1)
+    answer = client.get(path)
+    assert [(count, len(pairs)) for _label, count, pairs in answer.context["groups"]] == [(2, 1), (1, 1)]
+    assert "The first 1. Download the changes to see all." in answer.content.decode()
+    monkeypatch.setattr("products.pages.changes.MAX_COUNTED_CHANGES", 9)
+    assert client.get(path).context["groups"] == []
