@@ -26,6 +26,12 @@ class LoginView(views.LoginView):
     template_name = "accounts/login.html"
     authentication_form = LoginForm
 
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Lead users on who are logged in, unless a page has sent them that they may not open."""
+        if request.user.is_authenticated and self.redirect_field_name not in request.GET:
+            return redirect(self.get_default_redirect_url())
+        return super().get(request, *args, **kwargs)
+
     def form_invalid(self, form: LoginForm) -> HttpResponse:  # type: ignore[override]  # the form is ours
         response = super().form_invalid(form)
         return form.limit.mark(response) if form.limit else response

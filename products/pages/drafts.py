@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.files.base import ContentFile
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from products import lifecycle
@@ -96,4 +97,4 @@ def discard_draft(request: UserRequest, pk: UUID) -> HttpResponse:
     found = get_object_or_404(Draft, owner=request.user.pk, pk=pk)
     lifecycle.discard_draft(found)
     messages.success(request, f"The draft of {found.filename} was discarded.")
-    return redirect("home")
+    return redirect(f"{reverse('home')}#drafts")

@@ -56,6 +56,7 @@ def home(request: UserRequest) -> HttpResponse:
         if not files:
             return redirect_browser(request, f"{reverse('feeds')}?{urlencode({'url': url})}")
         form.add_error("url", "Enter a URL or choose files, not both.")
+        form.keep_files()
     if not files or url:
         return home_page(request, form, files)
     if problem := _too_many(request, len(files)):
@@ -66,6 +67,8 @@ def home(request: UserRequest) -> HttpResponse:
         _say_what_was_saved(request, done.saved)
     if done.refused:
         form = _with_all_errors(done.refused) if len(files) > 1 else done.refused[0]
+        if not done.saved and "file" not in form.errors:
+            form.keep_files()
         response = home_page(request, form, done.unsaved)
         return done.limit.mark(response) if done.limit else response
     if len(files) == 1:
@@ -222,6 +225,7 @@ def home_page(
     context = {
         "form": form,
         "drafts": [(draft, str(draft.pk) in chosen, refused.get(draft.pk, "")) for draft in drafts],
+        "keeps_files": bool(request.htmx) and form.keeps_files,
         "unsaved": [file.name for file in unsaved if file.name != PASTED_NAME],
         "batches": batches,
         "has_active": any(batch.is_active for batch in batches),

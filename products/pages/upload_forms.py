@@ -109,6 +109,15 @@ class UploadForm(OptionsForm):
                     self.fields[name] = YesNoOrProfileField(field)
 
     @property
+    def keeps_files(self) -> bool:
+        """True after `keep_files`."""
+        return "hx-preserve" in self.fields["file"].widget.attrs
+
+    def keep_files(self) -> None:
+        """Let htmx keep the files that are chosen when it replaces the form. Other browsers forget them."""
+        self.fields["file"].widget.attrs["hx-preserve"] = "true"
+
+    @property
     def wanted(self) -> str | None:
         """The profile that is asked for, as in `choose_profile`."""
         name = self.cleaned_data.get("profile", "")

@@ -88,11 +88,13 @@ for (let number = 1; number <= 6; number += 1) {
   SHORTCUTS[number] = () => follow(`.tabs a:nth-of-type(${number})`);
 }
 
-/** On a phone the tabs scroll sideways. */
+/** On a phone the tabs and the main menu scroll sideways. */
 function showOpenTab() {
-  const tab = /** @type {HTMLElement | null} */ (document.querySelector(".tabs [aria-current]"));
-  const tabs = tab?.parentElement;
-  if (tab && tabs) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+  const open = document.querySelectorAll(".tabs > [aria-current], .site nav > [aria-current]");
+  for (const tab of /** @type {NodeListOf<HTMLElement>} */ (open)) {
+    const tabs = tab.parentElement;
+    if (tabs) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+  }
 }
 
 /** @param {KeyboardEvent} event */

@@ -64,6 +64,11 @@ def test_the_login_page_leads_back_to_where_one_wanted_to_go(client: Client, ann
     assert answer.headers["Location"] == path
 
 
+def test_the_login_page_leads_on_who_is_logged_in(page: Client) -> None:
+    assert page.get("/login/").headers["Location"] == "/"
+    assert "this account cannot open that page" in body(page.get("/login/?next=/admin/"))
+
+
 def test_the_login_page_says_that_the_password_is_wrong(client: Client, ann: User) -> None:
     answer = body(client.post("/login/", {"username": "ann", "password": "another"}))
     assert "<title>Error: Log in – Image Extractor</title>" in answer

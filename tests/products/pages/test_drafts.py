@@ -224,7 +224,7 @@ def test_an_encoding_that_is_not_the_files_is_said_and_can_be_changed(page: Clie
 def test_a_workbook_is_previewed_too(page: Client) -> None:
     data = make_workbook(["SKU", "Name", "Images"], [1, "Chair", URL])
     shown = body(page.get(drafted(page, data, "catalogue.xlsx").get_absolute_url()))
-    assert "Encoding</dt><dd>xlsx" in shown
+    assert "File type</dt><dd>XLSX" in shown
     assert "Delimiter" not in shown
 
 
