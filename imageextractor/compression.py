@@ -3,15 +3,16 @@
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
-#: Pictures and archives are compressed already; a result is as long as it says and may be asked for in parts.
+#: Pictures and archives are compressed already; results are sent with their length and in ranges.
 COMPRESSED_TYPES = ("text/html", "text/css", "text/javascript")
 
 
 class CompressPagesMiddleware(GZipMiddleware):
     """Compress what a browser loads to show a page.
 
-    Answers to POST stay as they are: new tokens and secrets are in these alone, and how well a page can be
-    compressed tells something about what is in it (the BREACH attack). The tokens in forms differ each time.
+    How well a page can be compressed tells something about what is in it (the BREACH attack). So answers to
+    POST, in which new tokens and secrets are shown, stay as they are, others get a random length, and the
+    tokens in forms differ each time.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.support.environment import clean_environment
 from tests.support.servers import Postgres, Redis, ServerError, find_program
 
-# First the one without windows and menus, which takes a third of the CPU.
+# First the one without windows and menus, which takes less CPU.
 CHROMIUM_NAMES = (
     *("chromium-headless-shell", "chrome-headless-shell"),
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),

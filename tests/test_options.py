@@ -27,7 +27,7 @@ OTHER_VALUES = {
 def test_forms_take_the_options_of_the_api() -> None:
     options = API - API_ONLY - READING
     assert set(OptionsForm.base_fields) == options - {"profile"}
-    assert set(UploadForm.base_fields) == {"file", "urls", *options, "shown_profile"}
+    assert set(UploadForm.base_fields) == {"file", "urls", "url", *options, "shown_profile"}
     columns = {"serial", "name", "images"}
     assert set(DraftForm.base_fields) == {*options, *READING - {"columns"}, *columns, "shown_profile"}
 

@@ -13,7 +13,7 @@ from processing.hosts.rate_limit import RateLimiter
 from processing.timing import FIRST_CLAIM_PAUSE_SECONDS, MAX_CLAIM_PAUSE_SECONDS
 from processing.work.claim import ClaimedImage
 from processing.work.shares import FetchShares
-from products.catalogue import ARCHIVE_URL, host_of
+from products.catalogue import ARCHIVE_HOST
 
 #: Waiting Images are released for other workers when none of their host has started for so long.
 STALLED_SECONDS = 1.0
@@ -27,9 +27,6 @@ CLAIM_FACTOR = 4
 BUSY_FACTOR = 2
 #: Most hosts that are left out of claims because their Images were released as stalled: each claim names all.
 MAX_STALLED_HOSTS = 500
-
-#: Stands in for a host where pictures are read from the ZIP of their Request.
-_ARCHIVE_HOST = host_of(ARCHIVE_URL)
 
 T = TypeVar("T")
 
@@ -126,7 +123,7 @@ class Slots:
 
     def is_busy(self, host: str, owner: Hashable = None) -> bool:
         """Return whether another Image of a host and an owner could only wait."""
-        if host == _ARCHIVE_HOST:
+        if host == ARCHIVE_HOST:
             return False
         if (host, owner) in self._stalled:
             return True
@@ -145,7 +142,7 @@ class Slots:
             self._started_at.setdefault(image.host, now)
             self._in_hand[image.request_id] += 1
             self.empty.clear()
-        hosts = {image.host for image in images} - {_ARCHIVE_HOST}
+        hosts = {image.host for image in images} - {ARCHIVE_HOST}
         wanted = {host: min(self._held[host], self.per_host) for host in hosts}
         return {host: count for host, count in wanted.items() if count > self._leased.get(host, 0)}
 
@@ -229,7 +226,7 @@ class Slots:
     def wanted(self) -> dict[str, int]:
         """Return how many slots are wanted of each host; 0 where a lease can be returned."""
         now = time.monotonic()
-        held = {host: count for host, count in self._held.items() if host != _ARCHIVE_HOST}
+        held = {host: count for host, count in self._held.items() if host != ARCHIVE_HOST}
         self._wanted_at |= dict.fromkeys(held, now)
         recent = [host for host, at in self._wanted_at.items() if now - at < WANTED_SECONDS]
         self._wanted_at = {host: self._wanted_at[host] for host in recent}
@@ -258,7 +255,7 @@ class Slots:
         self._rate_limiter.forget(but=self._held)
 
     def _may_start(self, host: str, owner: Hashable) -> bool:
-        if host == _ARCHIVE_HOST:
+        if host == ARCHIVE_HOST:
             return True
         if self._fetching[host] >= self._leased.get(host, 0) or not self._has_share(host, owner):
             return False
@@ -268,7 +265,7 @@ class Slots:
         self._running += 1
         self._fetching[image.host] += 1
         self._started_at[image.host] = time.monotonic()
-        if image.host != _ARCHIVE_HOST and not self._rate_limiter.has_answered(image.host):
+        if image.host != ARCHIVE_HOST and not self._rate_limiter.has_answered(image.host):
             self._silent[image.id] += 1
             self._shares.begin(image.batch.owner_id)
 
@@ -276,7 +273,7 @@ class Slots:
         return self._shares.has_room(owner, is_silent=not self._rate_limiter.has_answered(host))
 
     def _waits_for_fetch(self, host: str, owner: Hashable) -> bool:
-        """Return whether a fetch has to end before another one of a host starts, be it of a silent host."""
+        """Return whether a fetch has to end, of this host or of a silent one, before the next one starts."""
         return self._fetching[host] > 0 or (
             self._leased.get(host, 0) > 0 and not self._has_share(host, owner)
         )

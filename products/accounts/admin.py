@@ -15,6 +15,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from products.accounts.authentication import LOCAL_USER
 from products.accounts.first_account import password_path
 from products.accounts.models import ApiToken
 from products.admin.base import ReadOnlyAdmin
@@ -40,12 +41,25 @@ class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the 
         return user
 
 
+def _is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
+def _may_touch(request: HttpRequest, obj: Model | None) -> bool:
+    """Return whether a user is none of the staff, or the request is a superuser's."""
+    return _is_superuser(request) or not (isinstance(obj, User) and (obj.is_staff or obj.is_superuser))
+
+
 admin.site.unregister(User)
 
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """Users choose their passwords themselves, on a page whose link is made here and shown once."""
+    """Users choose their passwords themselves, on a page whose link is made here and shown once.
+
+    Only superusers give rights, and change staff: whoever sets the password of a user has all rights of that
+    user.
+    """
 
     add_form = NewUserForm
     add_form_template = "admin/change_form.html"
@@ -70,13 +84,23 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the st
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         user = self.get_object(request, unquote(object_id))
-        may_change = self.has_change_permission(request, user)
+        can_log_in = user is not None and user.is_active and user.get_username() != LOCAL_USER
+        may_link = can_log_in and self.has_change_permission(request, user)
         if user and request.POST.get("action") == "link":
-            if not may_change:
+            if not may_link:
                 raise PermissionDenied
             return self._password_link(request, user)
-        actions = [("link", "Create link to set a password")] if may_change else []
+        actions = [("link", "Create link to set a password")] if may_link else []
         return super().change_view(request, object_id, form_url, {"row_actions": actions})
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return () if _is_superuser(request) else ("is_staff", "is_superuser", "groups", "user_permissions")
 
     def response_add(
         self, request: HttpRequest, obj: User, post_url_continue: str | None = None

@@ -1,6 +1,6 @@
 """The chart of a feed's runs, as the coordinates of an SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from products.feeds.models import FeedRun
@@ -34,19 +34,28 @@ class Series:
 def series_of(runs: Sequence[FeedRun]) -> list[Series]:
     """Return the bars of finished runs, which are in order of time: pictures, bytes and seconds."""
     return [
-        _series("Pictures", runs, [(run.images, run.images_failed) for run in runs], "{:,.0f} pictures"),
-        _series("Megabytes", runs, [(run.bytes_output / 1e6, 0) for run in runs], "{:,.1f} MB"),
-        _series("Seconds", runs, [(run.seconds_taken or 0, 0) for run in runs], "{:,.0f} s"),
+        _series("Pictures", runs, [(run.images, run.images_failed) for run in runs], _pictures),
+        _series("Megabytes", runs, [(run.bytes_output / 1e6, 0) for run in runs], "{:,.1f} MB".format),
+        _series("Seconds", runs, [(run.seconds_taken or 0, 0) for run in runs], "{:,.0f} s".format),
     ]
 
 
-def _series(title: str, runs: Sequence[FeedRun], values: Sequence[tuple[float, float]], unit: str) -> Series:
+def _pictures(count: float) -> str:
+    return f"{count:,.0f} picture{'' if count == 1 else 's'}"
+
+
+def _series(
+    title: str,
+    runs: Sequence[FeedRun],
+    values: Sequence[tuple[float, float]],
+    with_unit: Callable[[float], str],
+) -> Series:
     highest = max((value for value, _ in values), default=0) or 1
     step = min(MAX_STEP, WIDTH / max(len(runs), 1))
     bars = []
     for number, (run, (value, second)) in enumerate(zip(runs, values, strict=True)):
         height = HEIGHT * value / highest
-        label = f"{run.started_at:%-d %B %Y, %H:%M} UTC, {unit.format(value)}"
+        label = f"{run.started_at:%-d %B %Y, %H:%M} UTC, {with_unit(value)}"
         if second:
             label += f", {second:,.0f} failed"
         bars.append(
@@ -59,4 +68,4 @@ def _series(title: str, runs: Sequence[FeedRun], values: Sequence[tuple[float, f
                 label=label,
             )
         )
-    return Series(title, unit.format(values[-1][0]) if values else "", bars)
+    return Series(title, with_unit(values[-1][0]) if values else "", bars)

@@ -50,6 +50,11 @@ class Names(models.TextChoices):
     SOURCE = "source", "Source file name"
 
 
+def format_name(name: str) -> str:
+    """Return the name of a picture format as people write it."""
+    return {"webp": "WebP", "jpeg2000": "JPEG 2000"}.get(name, name.upper())
+
+
 #: The sentence for what is neither yes nor no.
 MUST_BE_YES_OR_NO = "Use true or false."
 

@@ -17,10 +17,10 @@ from products.models import ImageStatus, Request, RequestStatus
 from products.models.image import Causes
 from products.models.recipes import (
     MAX_SIDE,
+    format_name,
 )
 from products.models.validators import validate_http_url
 from products.results.week import BYTES_SAVED
-from products.templatetags.catalogue import format_name
 
 MAX_SEARCH_LENGTH = 200
 

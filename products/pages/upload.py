@@ -22,7 +22,6 @@ from products.catalogue import (
     PictureArchive,
     Preview,
     Reading,
-    host_of,
     read_head,
 )
 from products.catalogue.problems import shorten
@@ -109,7 +108,7 @@ def _draft_page(
         "profile": profile,
         "save_form": save_form,
         "preview": preview,
-        "archive_host": host_of(ARCHIVE_URL) if form.archive else "",
+        "archive_url": f"{ARCHIVE_URL}/" if form.archive else "",
         "trial": trial,
         "problems": problems,
         "raw_columns": form.roles(head.columns[:MAX_SHOWN_COLUMNS]),

@@ -3,6 +3,7 @@
 from django import template
 
 from products.catalogue import ARCHIVE_HOST
+from products.models.recipes import format_name
 
 register = template.Library()
 
@@ -13,7 +14,4 @@ def host_name(host: str) -> str:
     return "In the ZIP" if host == ARCHIVE_HOST else host
 
 
-@register.filter
-def format_name(name: str) -> str:
-    """Return the name of a picture format as people write it."""
-    return {"webp": "WebP", "jpeg2000": "JPEG 2000"}.get(name, name.upper())
+register.filter(format_name)

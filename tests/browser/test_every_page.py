@@ -181,7 +181,7 @@ PAGES: dict[str, Callable[[User], str]] = {
     "preview with a profile": lambda ann: (profile(ann), draft(ann, COLUMNS))[-1],
     "account": account,
     "password": lambda ann: "/account/password/",
-    "login": lambda ann: "/login/",
+    "login": lambda ann: "/login/?next=/",
     "setup": setup,
     "not found": lambda ann: "/nothing-here/",
 }

@@ -14,11 +14,19 @@ from tests.support.stack import Embedded
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-MAX_BYTES = 100_000  # without pictures
+MAX_BYTES = 60_000  # without pictures
 ROWS, PICTURES = 120, 3
 TABS = ("pictures/", "products/", "failures/", "changes/", "runs/", "deliveries/", "repeat/", "details/")
 PAGES = (
-    *("/requests/", "/feeds/", "/profiles/", "/webhooks/", "/account/", "/account/password/", "/login/"),
+    *(
+        "/requests/",
+        "/feeds/",
+        "/profiles/",
+        "/webhooks/",
+        "/account/",
+        "/account/password/",
+        "/login/?next=/",
+    ),
     *("/api/docs/", "/api/docs/requests/", "/api/docs/feeds/", "/api/docs/webhooks/", "/nothing-here/"),
 )
 

@@ -37,7 +37,7 @@ def policy_of(response: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/login/", "/account/", "/admin/", "/nothing", "/api/docs/", "/api/docs/requests/"),
+        *("/", "/login/?next=/", "/account/", "/admin/", "/nothing", "/api/docs/", "/api/docs/requests/"),
         *("/api/schema/", "/api/requests/", "/api/nothing/", "/healthz", "/static/products/app.css"),
     ],
 )
@@ -53,7 +53,7 @@ def test_every_answer_is_kept_from_other_sites_scripts_frames_and_guesses(ann: U
     assert "camera=()" in headers["Permissions-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/", "/account/", "/api/requests/", "/login/", "/admin/login/"])
+@pytest.mark.parametrize("path", ["/", "/account/", "/api/requests/", "/login/?next=/", "/admin/login/"])
 def test_answers_are_kept_by_no_cache(ann: User, path: str) -> None:
     assert "no-store" in client_of(ann).get(path)["Cache-Control"]
 

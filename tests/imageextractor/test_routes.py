@@ -39,6 +39,7 @@ SECRET = "annssecret"
 #: A source that one of the addresses asks for, and that cannot be had without asking anybody.
 INSIDE = "http://127.0.0.1/a.jpg"
 GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
+SHARED_PICTURE = "pictures/<uuid:image>.webp"
 #: What strangers may see: nothing in it belongs to anyone. Pictures have addresses that nobody can guess.
 PUBLIC = {
     *("login/", "logout/", "admin/login/", "admin/logout/", "admin/password_change/", "healthz", "readyz"),
@@ -51,7 +52,7 @@ PUBLIC = {
         r"media/(?P<key>images/[0-9a-f]{2}/[0-9a-f]+/[a-z0-9-]+\.[a-z]+)",
     ),
     "feeds/<uuid:pk>/<str:secret>/latest.csv",
-    *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip")),
+    *(f"share/<uuid:pk>/<slug:key>/{part}" for part in ("", "results.csv", "images.zip", SHARED_PICTURE)),
     "trials/<uuid:pk>/<int:number>/<slug:side>.<slug:kind>",  # as pictures, for an hour
     "api/webhook",  # who may call it proves that by a signature
     "account/setup/<uidb64>/<token>/",  # who may open it has read the log

@@ -15,6 +15,7 @@ from django_dramatiq.models import Task
 
 from processing.timing import DEAD_AFTER
 from processing.workers.models import Worker
+from products.accounts.authentication import local_user
 from products.accounts.models import ApiToken
 from products.admin.base import CappedPaginator
 from products.models import Image, Product, Profile, Rendition, Request
@@ -197,6 +198,36 @@ def test_only_who_may_change_users_makes_links() -> None:
     client = staff_with("view_user")
     assert "Create link" not in body(client.get(path))
     assert client.post(path, {"action": "link"}).status_code == 403
+
+
+@pytest.mark.parametrize("right", ["is_superuser", "is_staff"])
+def test_only_a_superuser_changes_staff(right: str) -> None:
+    other = User.objects.create_user("other", password="a long password")
+    User.objects.update(**{right: True})
+    path = f"/admin/auth/user/{other.pk}"
+    client = staff_with("view_user", "change_user", "delete_user")
+    assert client.post(f"{path}/change/", {"action": "link"}).status_code == 403
+    assert client.post(f"{path}/change/", {"username": "mine"}).status_code == 403
+    assert client.get(f"{path}/password/").status_code == 403
+    assert client.post(f"{path}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_only_a_superuser_gives_rights() -> None:
+    eve = User.objects.create_user("eve")
+    client = staff_with("view_user", "change_user")
+    wanted = {"username": "eve", "email": "eve@shop.example", "is_active": "on"}
+    dates = {"date_joined_0": "2026-01-01", "date_joined_1": "12:00:00"}
+    rights = {"is_staff": "on", "is_superuser": "on"}
+    assert client.post(f"/admin/auth/user/{eve.pk}/change/", wanted | dates | rights).status_code == 302
+    eve.refresh_from_db()
+    assert (eve.email, eve.is_staff, eve.is_superuser) == ("eve@shop.example", False, False)
+
+
+def test_users_who_cannot_log_in_get_no_link(boss: Client) -> None:
+    for user in (local_user(), User.objects.create_user("eve", is_active=False)):
+        path = f"/admin/auth/user/{user.pk}/change/"
+        assert "Create link" not in body(boss.get(path))
+        assert boss.post(path, {"action": "link"}).status_code == 403
 
 
 def test_the_permissions_of_a_user_are_folded_away(boss: Client) -> None:

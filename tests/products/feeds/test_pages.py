@@ -399,7 +399,7 @@ def test_charts_have_a_caption_with_the_value_of_the_last_run(api: Client, ann: 
     )
     completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
     shown = body(api.get(feed.get_absolute_url()))
-    assert "<figcaption><span>Pictures per run</span><span>Last run 1 pictures</span></figcaption>" in shown
+    assert "<figcaption><span>Pictures per run</span><span>Last run 1 picture</span></figcaption>" in shown
     assert shown.count("<span>Last run ") == 3
 
 

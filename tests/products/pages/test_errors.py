@@ -28,7 +28,7 @@ def test_an_error_page_needs_nothing_but_itself(page: Client, monkeypatch: pytes
     assert "broken" not in body(answer)
 
 
-@pytest.mark.parametrize("path", ["/", "/login/", "/nothing-here"])
+@pytest.mark.parametrize("path", ["/", "/login/?next=/", "/nothing-here"])
 def test_pages_carry_neither_inline_scripts_nor_inline_styles(page: Client, path: str) -> None:
     shown = body(page.get(path))
     assert '<html lang="en">' in shown
