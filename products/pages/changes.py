@@ -57,7 +57,9 @@ def pairs_of(pictures: list[ChangedPicture], now: State, before: State) -> list[
             one.kind,
             str(Kind(one.kind).label),
             file_name(one.url),
-            None if one.kind == Kind.NEW else Side.of(before.batch.pk, one.url, has_output=one.had_output),
+            Side.of(before.batch.pk, one.url, has_output=one.had_output)
+            if one.was_there and one.kind != Kind.NEW
+            else None,
             None if one.kind == Kind.GONE else Side.of(now.batch.pk, one.url, has_output=one.has_output),
         )
         for one in pictures

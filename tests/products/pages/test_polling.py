@@ -245,3 +245,10 @@ def test_polling_after_logging_out_reloads_the_page(page: Client, ann: User) -> 
     page.logout()
     answer = page.get(address("request-progress", batch), headers=HTMX)
     assert (answer.status_code, answer.headers["HX-Refresh"], answer.content) == (200, "true", b"")
+
+
+def test_a_form_sent_by_htmx_after_logging_out_reloads_the_page(page: Client, ann: User) -> None:
+    path = address("request-corrections", submitted(ann))
+    page.logout()
+    assert page.post(path, headers=HTMX).headers["HX-Refresh"] == "true"
+    assert page.post(path).status_code == 302
