@@ -47,8 +47,25 @@ def has_seen(request: HttpRequest, mark: str) -> bool:
     return request.GET.get("seen") == mark
 
 
+#: Text of the notice for each kind of row that has been deleted.
+DELETED = {
+    "Request": "The request, its products and its results have been deleted.",
+    "Feed": "The feed, its history and the address of its latest result have been deleted. "
+    "Its requests stay.",
+}
+
+
+def notice(request: HttpRequest, title: str, text: str) -> HttpResponse:
+    """Answer a poll with a notice in place of the page, which polls no more.
+
+    A reload would cancel the navigation of a user who has just clicked Delete.
+    """
+    answer = render(request, "pages/_gone.html", {"title": title, "text": text})
+    return reselect(reswap(retarget(answer, "#main"), "innerHTML"), "h1, p")
+
+
 def polled(kind: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """Decorate the view of a page that polls itself and shows a row of this kind, such as “Request”.
+    """Decorate the view of a page that polls itself and shows a row of this kind, one of DELETED.
 
     It requires a login. A poll is answered with a notice if the row has been deleted.
     """
@@ -64,9 +81,7 @@ def polled(kind: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., H
             except Http404:
                 if not is_poll:
                     raise
-            # A reload would cancel the navigation of a user who has just clicked Delete.
-            notice = render(request, "pages/_gone.html", {"kind": kind})
-            return reselect(reswap(retarget(notice, "#main"), "innerHTML"), "h1, p")
+            return notice(request, f"{kind} deleted", DELETED[kind])
 
         return answer
 

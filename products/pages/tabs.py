@@ -88,14 +88,6 @@ def runs(request: UserRequest, pk: UUID) -> HttpResponse:
     return render(request, "pages/runs.html", tab_context(request, batch, "runs"))
 
 
-@require_safe
-@polled("Request")
-def deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The latest webhook deliveries of the Request."""
-    batch = visible(request, pk)
-    return render(request, "pages/deliveries.html", tab_context(request, batch, "deliveries"))
-
-
 def visible(request: HttpRequest, pk: UUID) -> Request:
     """Return a Request that the user may see, with the feed that fetched it. Raises Http404."""
     batches = Request.objects.visible_to(request.user).select_related("feed_run__feed")

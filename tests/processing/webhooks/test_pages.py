@@ -2,15 +2,17 @@
 
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from products.models import Request
 from tests.processing.conftest import Broker
 from tests.support.factories import client_of, make_user, submit
 
@@ -103,6 +105,29 @@ def test_a_test_event_is_sent_and_the_page_refreshes(
     assert f'hx-get="{fragment}?page=1"' in body(page.get(endpoint.get_absolute_url()))
     WebhookDelivery.objects.update(status="delivered", next_attempt_at=None)
     assert "hx-get" not in body(page.get(fragment))
+
+
+def test_deliveries_of_a_request_are_sent_again_when_they_have_changed(
+    page: Client, ann: User, endpoint: WebhookEndpoint
+) -> None:
+    batch = submit(ann)
+    Request.objects.update(status=Request.Status.COMPLETED)
+    delivered(endpoint, request=batch)
+    path = reverse("request-deliveries", args=[batch.pk])
+    seen = re.findall(r'hx-get="([^"]+)"', body(page.get(path)))[0]
+    assert page.get(path + seen, headers={"HX-Request": "true"}).status_code == 204
+    WebhookDelivery.objects.update(status="delivered", next_attempt_at=None)
+    answer = body(page.get(path + seen, headers={"HX-Request": "true"}))
+    assert "Delivered" in answer and "hx-get" not in answer
+
+
+def test_deliveries_to_a_paused_endpoint_are_not_followed(
+    page: Client, ann: User, endpoint: WebhookEndpoint
+) -> None:
+    delivered(endpoint)
+    assert "hx-get" in body(page.get(endpoint.get_absolute_url()))
+    WebhookEndpoint.objects.update(resume_at=timezone.now() + timedelta(hours=1))
+    assert "hx-get" not in body(page.get(endpoint.get_absolute_url()))
 
 
 def test_a_delivery_shows_its_payload_and_attempts_and_is_redelivered(

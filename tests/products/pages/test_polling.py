@@ -204,9 +204,10 @@ def test_the_page_of_a_picture_is_sent_again_without_disturbing_a_completed_one(
 def test_deliveries_are_sent_again_while_the_request_is_active(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(1))
     path = address("request-deliveries", batch)
-    assert 'hx-get="?seen" hx-trigger="every 3s"' in body(page.get(path))
+    seen = path + polled(body(page.get(path)))
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, PICTURE)
-    answer = body(page.get(f"{path}?seen", headers=HTMX))
+    answer = body(page.get(seen, headers=HTMX))
     assert "hx-trigger" not in answer
     assert re.search(r'id="tabs"[^>]* hx-swap-oob="true"', answer)
 
