@@ -98,19 +98,19 @@ def test_a_page_asks_less_often_the_longer_nothing_has_moved(
     assert f'hx-trigger="every {seconds}s"' in body(page.get(address("request-progress", batch)))
 
 
-def test_a_poll_of_the_progress_gets_savings_and_failures_when_there_are_others(
-    page: Client, ann: User
-) -> None:
+def test_savings_and_failures_are_sent_again_when_there_are_others(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(4))
     settle(batch, PICTURE, "dns")
     seen = polled(body(page.get(address("request", batch))))
-    assert 'id="outcomes"' not in body(page.get(seen, headers=HTMX))
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, "http_404")
     answer = body(page.get(seen, headers=HTMX))
-    assert answer.count('<div id="outcomes" class="columns" hx-swap-oob="true">') == 1
+    assert answer.startswith('<div id="outcomes" class="columns" hx-get=')
+    assert 'hx-trigger="every 3s"' in answer
     assert "Server not found" in answer and "Picture not found (404)" in answer
-    assert "<dt>Failed</dt><dd>2</dd>" in answer
     assert polled(answer) != seen
+    progress = body(page.get(address("request-progress", batch), headers=HTMX))
+    assert "<dt>Failed</dt><dd>2</dd>" in progress and 'id="outcomes"' not in progress
 
 
 def test_products_are_sent_again_only_when_another_picture_is_settled(page: Client, ann: User) -> None:
