@@ -180,6 +180,7 @@ MIDDLEWARE = [
     "products.accounts.authentication.OpenAccessMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "products.pages.polling.LoggedOutMiddleware",
     "products.pages.errors.DeletedRowMiddleware",
 ]
 ROOT_URLCONF = "imageextractor.urls"

@@ -1,5 +1,6 @@
 """Pages of webhook endpoints and deliveries."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from datetime import timedelta
@@ -27,6 +28,8 @@ from processing.webhooks.models import (
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
 from products.models.owned import save_fields
+from products.pages.polling import has_seen, mark_of, polled
+from products.pages.tabs import tab_context, visible
 
 LATEST_DELIVERIES = 10
 DELIVERIES_PER_PAGE = 25
@@ -88,6 +91,27 @@ def webhook(request: UserRequest, pk: UUID) -> HttpResponse:
 def webhook_deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
     """The list of deliveries on an endpoint's page, which refreshes itself."""
     return render(request, "webhooks/_deliveries.html", _deliveries(request, _endpoint(request, pk)))
+
+
+@require_safe
+@polled("Request")
+def request_deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
+    """The tab with the latest deliveries of a Request, which refreshes itself while they change."""
+    batch = visible(request, pk)
+    of_request = WebhookDelivery.objects.visible_to(request.user).filter(request=batch)
+    shown = list(of_request.select_related("endpoint")[:LATEST_DELIVERIES])
+    states = [f"{one.pk.hex}.{one.status}.{len(one.attempts)}" for one in shown]
+    seen = hashlib.md5("_".join([mark_of(batch), *states]).encode(), usedforsecurity=False).hexdigest()
+    follows = batch.is_active or has_due(shown)
+    if follows and has_seen(request, seen):
+        return HttpResponse(status=204)
+    context = {
+        **tab_context(request, batch, "deliveries"),
+        "seen": seen,
+        "deliveries": shown,
+        "follows": follows,
+    }
+    return render(request, "pages/deliveries.html", context)
 
 
 @require_POST
@@ -211,9 +235,15 @@ def _deliveries(request: UserRequest, endpoint: WebhookEndpoint) -> dict[str, An
 
 
 def has_due(deliveries: Iterable[WebhookDelivery]) -> bool:
-    """Return whether a list of deliveries is about to change: an attempt is due within REFRESH_WITHIN."""
+    """Return whether a list of deliveries is about to change: an attempt is due within REFRESH_WITHIN.
+
+    None is made while the endpoint is paused.
+    """
     soon = timezone.now() + REFRESH_WITHIN
-    return any(one.next_attempt_at and one.next_attempt_at < soon for one in deliveries)
+    return any(
+        one.next_attempt_at and max(one.next_attempt_at, one.endpoint.resume_at or one.next_attempt_at) < soon
+        for one in deliveries
+    )
 
 
 def _secret_page(request: UserRequest, endpoint: WebhookEndpoint) -> HttpResponse:

@@ -15,6 +15,7 @@ urlpatterns = [
     path("webhooks/<uuid:pk>/disable/", pages.disable, name="webhook-disable"),
     path("webhooks/<uuid:pk>/replay/", pages.replay, name="webhook-replay"),
     path("webhooks/<uuid:pk>/delete/", pages.delete, name="webhook-delete"),
+    path("requests/<uuid:pk>/deliveries/", pages.request_deliveries, name="request-deliveries"),
     path("deliveries/<uuid:pk>/", pages.delivery, name="delivery"),
     path("deliveries/<uuid:pk>/redeliver/", pages.redeliver, name="delivery-redeliver"),
 ]

@@ -48,6 +48,7 @@ class Pair:
     name: str
     before: Side | None
     now: Side | None
+    image: UUID  # of the picture now, or that it would have
 
 
 def pairs_of(pictures: list[ChangedPicture], now: State, before: State) -> list[Pair]:
@@ -57,8 +58,11 @@ def pairs_of(pictures: list[ChangedPicture], now: State, before: State) -> list[
             one.kind,
             str(Kind(one.kind).label),
             file_name(one.url),
-            None if one.kind == Kind.NEW else Side.of(before.batch.pk, one.url, has_output=one.had_output),
+            Side.of(before.batch.pk, one.url, has_output=one.had_output)
+            if one.was_there and one.kind != Kind.NEW
+            else None,
             None if one.kind == Kind.GONE else Side.of(now.batch.pk, one.url, has_output=one.has_output),
+            Image.id_for(now.batch.pk, one.url),
         )
         for one in pictures
     ]

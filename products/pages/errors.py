@@ -9,7 +9,9 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.log import log_response
 from django.views import defaults
+from django_htmx.http import reselect, reswap, retarget
 
+from products.accounts.authentication import HtmxRequest
 from products.catalogue import CatalogueError
 from products.models.files import StorageUnavailable
 
@@ -35,15 +37,17 @@ class DeletedRowMiddleware:
             raise Http404 from exception
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+def bad_request(request: HtmxRequest, exception: Exception) -> HttpResponse:
     """Answer 400, for example to an unknown Host header or an upload over the size limit.
 
-    Answer 503 or 507 where a file could not be stored.
+    Answer 503 or 507 where a file could not be stored. The page that refuses an upload takes the place of the
+    whole one that is shown, whatever part of it htmx would replace.
     """
     if isinstance(exception, StorageUnavailable):
         return _storage_failed(request, exception)
     if isinstance(exception, CatalogueError):
-        return render(request, "pages/refused.html", {"exception": exception}, status=400)
+        page = render(request, "pages/refused.html", {"exception": exception}, status=400)
+        return reselect(reswap(retarget(page, "#main"), "outerHTML"), "#main") if request.htmx else page
     if request.path.startswith(API_PATHS):
         return _json_error(400, "bad_request", "Bad request.")
     return defaults.bad_request(request, exception)

@@ -20,6 +20,8 @@ PRODUCTS_PER_PAGE = 25
 PICTURES_PER_PRODUCT = 3
 #: Where a single product is shown.
 MAX_PICTURES = 80
+#: Between two polls of a page of products, and of one whose pictures are all settled.
+POLL_SECONDS, SETTLED_POLL_SECONDS = 3, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class ProductRow:
 def products_context(query_string: Mapping[str, str], batch: Request) -> dict[str, Any]:
     """Return the template context of the products table.
 
-    It shows up to PRODUCTS_PER_PAGE products that match the query string. `polls` is true while their
-    pictures may still change.
+    It shows up to PRODUCTS_PER_PAGE products that match the query string. `seconds` is the time between two
+    polls, which is longer once all pictures that are shown are settled.
     """
     form = ProductSearchForm(query_string)
     query = form.cleaned_data if form.is_valid() else {}
@@ -68,7 +70,7 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
         "products": [ProductRow.of(product, places[product.pk]) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,
-        "polls": batch.is_active and (is_search or has_pending or not products),
+        "seconds": POLL_SECONDS if is_search or has_pending or not products else SETTLED_POLL_SECONDS,
     }
 
 

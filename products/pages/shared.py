@@ -11,9 +11,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_POST, require_safe
 
-from products.accounts.authentication import UserRequest
+from products.accounts.authentication import HtmxRequest, UserRequest
 from products.models import Request
 from products.pages.pictures import thumbnail_of
+from products.pages.polling import notice
 from products.pages.products import products_context
 from products.pages.requests import changeable
 from products.pages.tabs import progress_context
@@ -25,13 +26,18 @@ View = Callable[..., HttpResponseBase]
 
 
 def _shared(view: View) -> View:
-    """Call `view` with the Request of a share address; 404 unless it is shared under that key."""
+    """Call `view` with the Request of a share address; 404 unless it is shared under that key.
+
+    A poll of a page that was open when sharing stopped is answered with a notice.
+    """
 
     @require_safe
     @wraps(view)
-    def show(request: HttpRequest, pk: UUID, key: str, **more: UUID) -> HttpResponseBase:
-        batch = get_object_or_404(Request.objects.present().exclude(share_key=""), pk=pk)
-        if not constant_time_compare(batch.share_key, key):
+    def show(request: HtmxRequest, pk: UUID, key: str, **more: UUID) -> HttpResponseBase:
+        batch = Request.objects.present().exclude(share_key="").filter(pk=pk).first()
+        if not batch or not constant_time_compare(batch.share_key, key):
+            if request.htmx:
+                return notice(request, "No longer shared", "The link to this request does not work any more.")
             raise Http404
         response = view(request, batch, **more)
         response.headers["X-Robots-Tag"] = "noindex"

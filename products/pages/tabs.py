@@ -36,8 +36,16 @@ MAX_COUNTED_CHANGES = 10_000
 @require_safe
 @polled("Request")
 def overview(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on."""
+    """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on.
+
+    A poll gets savings and failures alone, if there are others than the page has `seen`.
+    """
     batch = visible(request, pk)
+    if request.htmx:
+        if has_seen(request, mark_of(batch)):
+            return HttpResponse(status=204)
+        context = {"batch": batch, "seen": mark_of(batch), "may_change": may(request.user, "change", batch)}
+        return render(request, "pages/_outcomes.html", context | _outcomes(batch))
     for fields, tab in (
         (ProductSearchForm.base_fields, "request-products"),
         (RunsForm.base_fields, "request-changes"),
@@ -52,8 +60,7 @@ def overview(request: UserRequest, pk: UUID) -> HttpResponse:
 def progress(request: UserRequest, pk: UUID) -> HttpResponse:
     """The progress section, which polls while the Request is active.
 
-    The answer to a poll has savings and failures too, if there are others than the page has `seen`. It is the
-    whole page once the file has been read or the Request has finished.
+    The answer to a poll is the whole page once the file has been read or the Request has finished.
     """
     batch = visible(request, pk)
     was_just_read = "reading" in request.GET and batch.ingested
@@ -62,8 +69,6 @@ def progress(request: UserRequest, pk: UUID) -> HttpResponse:
         page = render(request, "pages/overview.html", context)
         return reselect(retarget(page, "#main"), "#main")
     context = {**tab_context(request, batch, "overview"), **progress_context(batch), "is_poll": request.htmx}
-    if request.htmx and not has_seen(request, context["seen"]):
-        context |= _outcomes(batch)
     return render(request, "pages/_progress.html", context)
 
 
@@ -86,14 +91,6 @@ def runs(request: UserRequest, pk: UUID) -> HttpResponse:
     if has_seen(request, mark_of(batch)):
         return HttpResponse(status=204)
     return render(request, "pages/runs.html", tab_context(request, batch, "runs"))
-
-
-@require_safe
-@polled("Request")
-def deliveries(request: UserRequest, pk: UUID) -> HttpResponse:
-    """The latest webhook deliveries of the Request."""
-    batch = visible(request, pk)
-    return render(request, "pages/deliveries.html", tab_context(request, batch, "deliveries"))
 
 
 def visible(request: HttpRequest, pk: UUID) -> Request:

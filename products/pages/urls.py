@@ -33,7 +33,6 @@ urlpatterns = [
     path("requests/<uuid:pk>/products/", tabs.products, name="request-products"),
     path("requests/<uuid:pk>/changes/", changes.changes, name="request-changes"),
     path("requests/<uuid:pk>/runs/", tabs.runs, name="request-runs"),
-    path("requests/<uuid:pk>/deliveries/", tabs.deliveries, name="request-deliveries"),
     path("requests/<uuid:pk>/failures/", failures.failures, name="request-failures"),
     path("requests/<uuid:pk>/failures/replace/", failures.replace, name="request-replace"),
     path("requests/<uuid:pk>/failures/corrections/", failures.corrections, name="request-corrections"),

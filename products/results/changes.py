@@ -29,6 +29,7 @@ WITH now AS MATERIALIZED (
     CASE WHEN now.is_known THEN now.external_url ELSE '' END AS external_url,
     CASE WHEN now.is_known THEN now.error_detail ELSE '' END AS error_detail,
     COALESCE(earlier.output_key, '') AS was_key, COALESCE(earlier.external_url, '') AS was_url,
+    earlier.url IS NOT NULL AS was_there,
     CASE
       WHEN now.status = 'failed' OR NOT now.is_known THEN 'failing'
       WHEN now.status <> 'completed' THEN now.status
@@ -39,7 +40,7 @@ WITH now AS MATERIALIZED (
     END AS kind
   FROM now LEFT JOIN earlier ON earlier.url = now.url
   UNION ALL
-  SELECT 1, earlier.number, earlier.url, '', '', '', earlier.output_key, earlier.external_url, 'gone'
+  SELECT 1, earlier.number, earlier.url, '', '', '', earlier.output_key, earlier.external_url, TRUE, 'gone'
   FROM earlier LEFT JOIN now ON now.url = earlier.url WHERE now.url IS NULL
 )
 """
@@ -54,11 +55,11 @@ SELECT kind, url, output_key, external_url, was_key, was_url, error_detail
 FROM change WHERE place = %s ORDER BY number
 """
 PICTURES = """
-SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM change
+SELECT place, number, kind, url, output_key <> '', was_key <> '', was_there FROM change
 WHERE kind IN ({kinds}) AND (place, number) > (%s, %s) ORDER BY place, number LIMIT %s
 """
 FIRST_PICTURES = """
-SELECT place, number, kind, url, output_key <> '', was_key <> '' FROM (
+SELECT place, number, kind, url, output_key <> '', was_key <> '', was_there FROM (
   SELECT change.*, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY place, number) AS of_kind
   FROM change WHERE kind IN ({kinds})
 ) AS ranked WHERE of_kind <= %s ORDER BY place, number
@@ -123,7 +124,8 @@ class Change(NamedTuple):
 class ChangedPicture(NamedTuple):
     """A picture that changed. Its place in the order of all is `place`, then `number`.
 
-    `has_output` and `had_output` say whether there is a stored output now, and was one before.
+    `has_output` and `had_output` say whether there is a stored output now, and was one before; `was_there`
+    whether the earlier state has the picture at all.
     """
 
     place: int
@@ -132,6 +134,7 @@ class ChangedPicture(NamedTuple):
     url: str
     has_output: bool
     had_output: bool
+    was_there: bool
 
 
 def changed_pictures(

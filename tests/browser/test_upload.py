@@ -1,5 +1,6 @@
 """The upload page: several files, a folder with pictures, pasted URLs, and the sample."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from products.models import Draft, Request
 from products.models.files import uploads_storage
-from tests.support.factories import OTHER_URL, URL, make_csv
+from tests.support.factories import OTHER_URL, URL, ingest, make_csv, settle, submit
 from tests.support.watching import log_in
 
 if TYPE_CHECKING:
@@ -93,3 +94,22 @@ def test_the_sample_is_tried_and_kept_as_a_draft(site: "Page", live_server: Live
     site.goto(live_server.url)
     site.get_by_role("button", name="Discard sample-catalogue.csv").click()
     expect(site.get_by_role("status").first).to_have_text("The draft of sample-catalogue.csv was discarded.")
+
+
+def test_a_preview_of_corrections_that_fails_says_so_and_keeps_its_form(site: "Page", ann: User) -> None:
+    batch = ingest(submit(ann, make_csv((1, "Chair", URL))))
+    settle(batch, {URL: "dns"})
+    site.goto(f"{site.url.rstrip('/')}{batch.get_absolute_url()}failures/")
+    form = site.locator("form", has=site.get_by_label("Corrected file"))
+    file = {"name": "a.csv", "mimeType": "text/csv", "buffer": make_csv((1, "Chair", OTHER_URL))}
+    form.get_by_label("Corrected file").set_input_files(file)  # type: ignore[arg-type]
+    preview, problem = form.get_by_role("button", name="Preview changes"), form.locator("[role=alert]")
+    site.route("**/corrections/", lambda route: route.fulfill(status=503))
+    preview.click()
+    expect(problem).to_have_text("Something went wrong on the server. Try again.")
+    expect(preview).to_be_enabled()
+    site.unroute("**/corrections/")
+    preview.click()
+    expect(form.get_by_role("status")).to_contain_text("1 picture would be fetched from another URL.")
+    expect(problem).to_be_hidden()
+    expect(form.get_by_label("Corrected file")).to_have_value(re.compile(r"a\.csv$"))

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from products.models import Image, Request
 from tests.support.factories import client_of, make_user
-from tests.support.pages import PICTURE, address, body, ingested, pictures, settle
+from tests.support.pages import HTMX, PICTURE, address, body, ingested, pictures, settle
 
 pytestmark = pytest.mark.django_db
 
@@ -160,3 +160,17 @@ def test_others_do_not_share(batch: Request) -> None:
     bob = client_of(make_user("bob"))
     assert bob.post(f"/api/requests/{batch.pk}/share/").status_code == 404
     assert bob.post(address("request-share", batch)).status_code == 404
+
+
+def test_an_open_page_asks_no_more_after_sharing_has_stopped(
+    owner: Client, batch: Request, client: Client
+) -> None:
+    url = share(owner, batch)
+    path = url[url.index("/share/") :]
+    batch.refresh_from_db()
+    batch.unshare()
+    answer = client.get(path, headers=HTMX)
+    assert (answer.headers["HX-Retarget"], answer.headers["HX-Reswap"]) == ("#main", "innerHTML")
+    assert "No longer shared" in body(answer)
+    assert "hx-get" not in body(answer) and "<a " not in body(answer)
+    assert client.get(path).status_code == 404

@@ -1,28 +1,36 @@
-// Says on the preview that it is at work, and what went wrong. The button that was pressed keeps the focus.
-// Without this script the form submits as usual.
+// Says in a form with a `role=alert` of its own that a request to the server failed. The button that was pressed
+// waits and keeps the focus. Without this script the form submits as usual.
 
-/** @type {HTMLButtonElement | null} */
+/** @type {HTMLElement | null} */
 let pressed = null;
 let text = "";
 
 /** @param {Event} event */
-const isOfForm = (event) => /** @type {Element} */ (event.target).id === "reading";
+function alertOf(event) {
+  const form = /** @type {Element} */ (event.target).closest("form");
+  return /** @type {HTMLElement | null} */ (form?.querySelector("[role=alert]") ?? null);
+}
 
 /**
  * @param {Event} event
  * @param {string} problem
  */
 function stopWith(event, problem) {
-  const place = document.getElementById("draft-problem");
-  if (!isOfForm(event) || !place) return;
+  const place = alertOf(event);
+  if (!place) return;
   if (pressed) pressed.textContent = text;
   place.textContent = problem;
   place.hidden = false;
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (!isOfForm(event)) return;
-  pressed = /** @type {CustomEvent} */ (event).detail.requestConfig.triggeringEvent?.submitter ?? null;
+  const place = alertOf(event);
+  if (!place) return;
+  place.hidden = true;
+  // A button that sends the request itself is no submitter.
+  const sender = /** @type {HTMLElement} */ (event.target);
+  const { submitter } = /** @type {CustomEvent} */ (event).detail.requestConfig.triggeringEvent ?? {};
+  pressed = submitter ?? (sender.matches("button") ? sender : null);
   text = pressed?.textContent ?? "";
   if (pressed) pressed.textContent = "Please wait…";
 });

@@ -2,15 +2,17 @@
 
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from processing.webhooks.models import WebhookDelivery, WebhookEndpoint
+from products.models import Request
 from tests.processing.conftest import Broker
 from tests.support.factories import client_of, make_user, submit
 
@@ -105,12 +107,52 @@ def test_a_test_event_is_sent_and_the_page_refreshes(
     assert "hx-get" not in body(page.get(fragment))
 
 
+def test_a_menu_without_entries_is_not_shown(endpoint: WebhookEndpoint) -> None:
+    nora = make_user("nora", is_staff=True)
+    names = ["view_webhookendpoint", "change_webhookendpoint"]
+    nora.user_permissions.set(Permission.objects.filter(codename__in=names))
+    page = client_of(nora)
+    assert ">Actions</summary>" in body(page.get(endpoint.get_absolute_url()))
+    endpoint.disable("It responded with 410 Gone.")
+    shown = body(page.get(endpoint.get_absolute_url()))
+    assert ">Enable</button>" in shown and ">Actions</summary>" not in shown
+
+
+def test_deliveries_of_a_request_are_sent_again_when_they_have_changed(
+    page: Client, ann: User, endpoint: WebhookEndpoint
+) -> None:
+    batch = submit(ann)
+    Request.objects.update(status=Request.Status.COMPLETED)
+    delivered(endpoint, request=batch)
+    path = reverse("request-deliveries", args=[batch.pk])
+    seen = re.findall(r'hx-get="([^"]+)"', body(page.get(path)))[0]
+    assert page.get(path + seen, headers={"HX-Request": "true"}).status_code == 204
+    WebhookDelivery.objects.update(status="delivered", next_attempt_at=None)
+    answer = body(page.get(path + seen, headers={"HX-Request": "true"}))
+    assert "Delivered" in answer and "hx-get" not in answer
+
+
+def test_deliveries_to_a_paused_endpoint_are_not_followed(
+    page: Client, ann: User, endpoint: WebhookEndpoint
+) -> None:
+    delivered(endpoint)
+    assert "hx-get" in body(page.get(endpoint.get_absolute_url()))
+    WebhookEndpoint.objects.update(resume_at=timezone.now() + timedelta(hours=1))
+    assert "hx-get" not in body(page.get(endpoint.get_absolute_url()))
+
+
 def test_a_delivery_shows_its_payload_and_attempts_and_is_redelivered(
     page: Client, endpoint: WebhookEndpoint, broker: Broker
 ) -> None:
     delivery = delivered(endpoint, status="failed", next_attempt_at=None)
     shown = body(page.get(delivery.get_absolute_url()))
-    for text in ("{ &quot;a&quot;: 1 }", "&lt;b&gt;no&lt;/b&gt;", "http_500", "2 January 2026, 03:04:05"):
+    for text in (
+        "{ &quot;a&quot;: 1 }",
+        "&lt;b&gt;no&lt;/b&gt;",
+        "http_500",
+        "2 January 2026, 03:04:05",
+        "Indented here.",
+    ):
         assert text in shown
     answer = page.post(reverse("delivery-redeliver", args=[delivery.pk]), follow=True)
     assert "Redelivering the event." in body(answer)

@@ -447,6 +447,20 @@ def test_an_open_page_of_a_deleted_feed_says_so(api: Client, ann: User) -> None:
     assert "Feed deleted" in body(answer)
 
 
+def test_a_poll_repeats_nothing_of_the_address_but_its_page(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    assert runs.start(feed)
+    shown = body(api.get(f"{feed.get_absolute_url()}?page=1&note=made-up"))
+    assert 'hx-get="?page=1&amp;seen=' in shown and "made-up" not in shown
+
+
+def test_a_new_address_is_made_after_a_question(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    question = body(api.get(feed.get_absolute_url())).partition('id="address-question"')[2]
+    assert "stops working at once" in question.partition("</details>")[0]
+    assert f'action="{reverse("feed-rotate", args=[feed.pk])}"' in question.partition("</details>")[0]
+
+
 def _polled(client: Client, path: str) -> str:
     """The address that the page polls."""
     (query,) = re.findall(r'id="live" hx-get="([^"]+)"', body(client.get(path)))

@@ -129,6 +129,8 @@ def test_what_a_zip_lacks_has_a_cause_of_its_own(page: Client, ann: User) -> Non
     assert "<h3>Not in the ZIP · 1 picture</h3>" in shown
     assert '<th scope="row">In the ZIP</th>' in shown
     assert "Retry" not in shown
+    for text in re.findall(r'<span class="hidden-visually">([^<]+)</span>|aria-label="([^"]+)"', shown):
+        assert "upload.invalid" not in "".join(text)
     group = page.get(f"{address('request-failures', batch)}?code=http_404&host=upload.invalid")
     assert '<h2 id="pictures">Not in the ZIP</h2>' in body(group)
     assert '<th scope="row">In the ZIP</th>' in body(page.get("/"))

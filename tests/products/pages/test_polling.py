@@ -98,19 +98,19 @@ def test_a_page_asks_less_often_the_longer_nothing_has_moved(
     assert f'hx-trigger="every {seconds}s"' in body(page.get(address("request-progress", batch)))
 
 
-def test_a_poll_of_the_progress_gets_savings_and_failures_when_there_are_others(
-    page: Client, ann: User
-) -> None:
+def test_savings_and_failures_are_sent_again_when_there_are_others(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(4))
     settle(batch, PICTURE, "dns")
     seen = polled(body(page.get(address("request", batch))))
-    assert 'id="outcomes"' not in body(page.get(seen, headers=HTMX))
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, "http_404")
     answer = body(page.get(seen, headers=HTMX))
-    assert answer.count('<div id="outcomes" class="columns" hx-swap-oob="true">') == 1
+    assert answer.startswith('<div id="outcomes" class="columns" hx-get=')
+    assert 'hx-trigger="every 3s"' in answer
     assert "Server not found" in answer and "Picture not found (404)" in answer
-    assert "<dt>Failed</dt><dd>2</dd>" in answer
     assert polled(answer) != seen
+    progress = body(page.get(address("request-progress", batch), headers=HTMX))
+    assert "<dt>Failed</dt><dd>2</dd>" in progress and 'id="outcomes"' not in progress
 
 
 def test_products_are_sent_again_only_when_another_picture_is_settled(page: Client, ann: User) -> None:
@@ -204,9 +204,10 @@ def test_the_page_of_a_picture_is_sent_again_without_disturbing_a_completed_one(
 def test_deliveries_are_sent_again_while_the_request_is_active(page: Client, ann: User) -> None:
     batch = ingested(ann, *pictures(1))
     path = address("request-deliveries", batch)
-    assert 'hx-get="?seen" hx-trigger="every 3s"' in body(page.get(path))
+    seen = path + polled(body(page.get(path)))
+    assert page.get(seen, headers=HTMX).status_code == 204
     settle(batch, PICTURE)
-    answer = body(page.get(f"{path}?seen", headers=HTMX))
+    answer = body(page.get(seen, headers=HTMX))
     assert "hx-trigger" not in answer
     assert re.search(r'id="tabs"[^>]* hx-swap-oob="true"', answer)
 
@@ -245,3 +246,10 @@ def test_polling_after_logging_out_reloads_the_page(page: Client, ann: User) -> 
     page.logout()
     answer = page.get(address("request-progress", batch), headers=HTMX)
     assert (answer.status_code, answer.headers["HX-Refresh"], answer.content) == (200, "true", b"")
+
+
+def test_a_form_sent_by_htmx_after_logging_out_reloads_the_page(page: Client, ann: User) -> None:
+    path = address("request-corrections", submitted(ann))
+    page.logout()
+    assert page.post(path, headers=HTMX).headers["HX-Refresh"] == "true"
+    assert page.post(path).status_code == 302

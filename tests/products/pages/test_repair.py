@@ -159,6 +159,17 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_reason(page: Client, bat
     assert "errorlist" in shown(page.post(path(batch, "replace"), {"find": ""}), status=400)
 
 
+def test_a_file_that_is_too_large_is_refused_on_a_page_of_its_own(
+    page: Client, batch: Request, settings: Settings
+) -> None:
+    settings.UPLOAD_MAX_BYTES = 10
+    data = {"file": ContentFile(bytes(20), "x.csv"), "preview": "1"}
+    answer = page.post(path(batch, "corrections"), data, headers={"HX-Request": "true"})
+    assert "File too large" in shown(answer, status=400)
+    names = ("HX-Retarget", "HX-Reselect", "HX-Reswap")
+    assert [answer.headers[name] for name in names] == ["#main", "#main", "outerHTML"]
+
+
 def test_repairs_are_limited_like_uploads(page: Client, batch: Request, settings: Settings) -> None:
     settings.USER_UPLOADS_PER_MINUTE = 0
     file = ContentFile(make_csv((1, "Chair", f"{URL} https://cdn.example/b.jpg")), "corrected.csv")

@@ -37,7 +37,9 @@ def aged(owner: User, count: int) -> None:
 
 def listed(page: Client, path: str) -> list[str]:
     """The names in the list, in order."""
-    return re.findall(r'<th scope="row"><a href="/requests/[^"]+">([^<]+)</a>', body(page.get(path)))
+    return re.findall(
+        r'<th scope="row"><a id="request-[^"]+" href="/requests/[^"]+">([^<]+)</a>', body(page.get(path))
+    )
 
 
 def test_the_latest_five_requests_stand_below_the_form_and_all_in_pages_of_25(

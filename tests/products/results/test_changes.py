@@ -367,6 +367,19 @@ def test_the_page_shows_the_first_pictures_of_each_kind(repaired: Request) -> No
     assert new.now.thumbnail and not failing.now.thumbnail
 
 
+def test_a_picture_that_is_new_and_failed_leads_to_no_page_of_an_earlier_one() -> None:
+    ann = make_user()
+    finished(ann, kept=JPEG, broke=JPEG)
+    batch = finished(ann, kept=OTHER_JPEG, broke=BROKEN, never=BROKEN)
+    client = client_of(ann)
+    answer = client.get(f"{batch.get_absolute_url()}changes/")
+    pairs = [pair for _label, _count, pairs in answer.context["groups"] for pair in pairs]
+    assert [pair.name for pair in pairs if pair.before is None] == ["never.jpg"]
+    assert "None before" in answer.content.decode()
+    for side in (side for pair in pairs for side in (pair.before, pair.now) if side):
+        assert client.get(side.page).status_code == 200
+
+
 def test_the_page_shows_only_the_first_of_many_and_none_of_large_catalogues(
     repaired: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
