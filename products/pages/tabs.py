@@ -26,7 +26,7 @@ from products.results.savings import savings_by_format
 
 # Longer than an attempt and the longest pause before the next one together.
 STALLED_AFTER = timedelta(minutes=2)
-MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1, 15
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 3, 15
 #: Causes of failures that the overview lists.
 SHOWN_CAUSES = 5
 #: Pictures of both catalogues up to which every tab counts their changes, which takes some 20 ms.
@@ -36,16 +36,8 @@ MAX_COUNTED_CHANGES = 10_000
 @require_safe
 @polled("Request")
 def overview(request: UserRequest, pk: UUID) -> HttpResponse:
-    """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on.
-
-    A poll gets savings and failures alone, if there are others than the page has `seen`.
-    """
+    """Progress, sizes, savings and failures. Query strings of the page that had all tabs in one lead on."""
     batch = visible(request, pk)
-    if request.htmx:
-        if has_seen(request, mark_of(batch)):
-            return HttpResponse(status=204)
-        context = {"batch": batch, "seen": mark_of(batch), "may_change": may(request.user, "change", batch)}
-        return render(request, "pages/_outcomes.html", context | _outcomes(batch))
     for fields, tab in (
         (ProductSearchForm.base_fields, "request-products"),
         (RunsForm.base_fields, "request-changes"),
@@ -60,7 +52,8 @@ def overview(request: UserRequest, pk: UUID) -> HttpResponse:
 def progress(request: UserRequest, pk: UUID) -> HttpResponse:
     """The progress section, which polls while the Request is active.
 
-    The answer to a poll is the whole page once the file has been read or the Request has finished.
+    The answer to a poll has savings and failures too, if there are others than the page has `seen`, so that
+    figures and tables agree. It is the whole page once the file has been read or the Request has finished.
     """
     batch = visible(request, pk)
     was_just_read = "reading" in request.GET and batch.ingested
@@ -69,6 +62,8 @@ def progress(request: UserRequest, pk: UUID) -> HttpResponse:
         page = render(request, "pages/overview.html", context)
         return reselect(retarget(page, "#main"), "#main")
     context = {**tab_context(request, batch, "overview"), **progress_context(batch), "is_poll": request.htmx}
+    if request.htmx and not has_seen(request, context["seen"]):
+        context |= _outcomes(batch)
     return render(request, "pages/_progress.html", context)
 
 

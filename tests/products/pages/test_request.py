@@ -40,8 +40,8 @@ def test_the_page_of_an_active_request_polls_and_offers_to_cancel(page: Client, 
     settle(batch, PICTURE, "dns")
     shown = body(page.get(address("request", batch)))
     assert "% · catalogue.csv – Image Extractor</title>" in shown
-    poll = f'hx-get="{address("request-progress", batch)}"'
-    assert f'{poll} hx-trigger="every 1s" hx-swap="outerHTML"' in shown
+    poll = f'hx-get="{address("request-progress", batch)}?seen=1.processing.4.2"'
+    assert f'{poll} hx-trigger="every 3s" hx-swap="outerHTML"' in shown
     assert "2 of 4 pictures done" in shown
     assert '<progress id="bar" class="hidden-visually" value="2" max="4">' in shown
     pattern = r"\d pictures per second\. Less than a minute left\. <span [^>]+>Last progress <time"
