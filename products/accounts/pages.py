@@ -28,7 +28,8 @@ class LoginView(views.LoginView):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Lead users on who are logged in, unless a page has sent them that they may not open."""
-        if request.user.is_authenticated and self.redirect_field_name not in request.GET:
+        is_logged_in = request.user.is_authenticated and request.user.has_usable_password()
+        if is_logged_in and self.redirect_field_name not in request.GET:
             return redirect(self.get_default_redirect_url())
         return super().get(request, *args, **kwargs)
 
