@@ -21,7 +21,7 @@ from processing.webhooks.tasks import WEBHOOKS
 from processing.work.tasks import can_send
 from products.accounts.models import MailChoices
 from products.api.serializers import RequestSerializer
-from products.catalogue import ARCHIVE_HOST
+from products.catalogue import server_of
 from products.feeds.models import Feed
 from products.feeds.serializers import FeedDataSerializer
 from products.models import Request, RequestStatus
@@ -105,11 +105,7 @@ def _mail(
     context = {
         **message._asdict(),
         "causes": [
-            {
-                "title": one.explanation.title,
-                "host": "" if one.host == ARCHIVE_HOST else one.host,
-                "count": f"{one.count:,}",
-            }
+            {"title": one.explanation.title, "host": server_of(one.host), "count": f"{one.count:,}"}
             for one in causes
         ],
         "account": f"{settings.PUBLIC_URL}{reverse('account')}",

@@ -91,7 +91,9 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the st
                 raise PermissionDenied
             return self._password_link(request, user)
         actions = [("link", "Create link to set a password")] if may_link else []
-        return super().change_view(request, object_id, form_url, {"row_actions": actions})
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), "row_actions": actions}
+        )
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return _may_touch(request, obj) and super().has_change_permission(request, obj)

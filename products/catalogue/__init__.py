@@ -15,6 +15,7 @@ from products.catalogue.picture_archive import (
     PictureArchive,
     is_in_archive,
     is_picture_archive,
+    server_of,
 )
 from products.catalogue.picture_cells import split_urls
 from products.catalogue.picture_urls import MAX_URL, check_base_url, host_of, url_problem
@@ -56,6 +57,7 @@ __all__ = [
     "preview",
     "quote_cell",
     "read_head",
+    "server_of",
     "size_text",
     "split_urls",
     "url_problem",

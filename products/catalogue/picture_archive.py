@@ -122,6 +122,11 @@ def is_in_archive(url: str) -> bool:
     return url.startswith(f"{ARCHIVE_URL}/")
 
 
+def server_of(host: str) -> str:
+    """Return the host of pictures as users know it: "" for those of an uploaded ZIP, which have no server."""
+    return "" if host == ARCHIVE_HOST else host
+
+
 def is_picture_archive(file: IO[bytes]) -> bool:
     """Return whether a file is a ZIP, and no workbook, which is a ZIP as well."""
     file.seek(0)

@@ -103,10 +103,7 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 def _mark_of(feed: Feed) -> str:
-    """Return a text that changes whenever the page of the feed does.
-
-    It changes with the last run, its status, the mark of its Request (see `mark_of`) and its delivery.
-    """
+    """Return a text that changes with the last run, its status, the mark of its Request and its delivery."""
     last, delivery = feed.last_run, FeedDelivery.of(feed)
     marks = [str(last.pk), last.status, mark_of(last.request) if last.request else ""] if last else []
     if delivery:

@@ -20,7 +20,7 @@ from products.results.changes import ChangedPicture, Kind, State, count_changes,
 #: Kinds of change that are shown as pictures.
 SHOWN = (Kind.NEW, Kind.CHANGED, Kind.GONE)
 #: Pictures of each kind on the tab of changes.
-FIRST_PICTURES = 6
+PICTURES_OF_A_KIND = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _first_of_each(now: State, before: State, counts: dict[str, int]) -> list[tu
     """Return the first pictures of each kind of change with its label and count; none of large catalogues."""
     if now.batch.images_total + before.batch.images_total > MAX_COUNTED_CHANGES:
         return []
-    pairs = pairs_of(first_pictures(now, before, [*SHOWN, Kind.FAILING], FIRST_PICTURES), now, before)
+    pairs = pairs_of(first_pictures(now, before, [*SHOWN, Kind.FAILING], PICTURES_OF_A_KIND), now, before)
     return [
         (label, count, of_kind)
         for label, count in counts.items()

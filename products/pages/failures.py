@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from products import lifecycle
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import may
-from products.catalogue import ARCHIVE_HOST, CatalogueError
+from products.catalogue import CatalogueError, server_of
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Image, ProductImage, Request
 from products.models.ids import parse_uuid
@@ -197,5 +197,5 @@ def _pictures(
         "code": code,
         "host": host,
         "explanation": explain(code, host),
-        "on_host": f" on {host}" if host and host != ARCHIVE_HOST else "",
+        "on_host": f" on {server}" if (server := server_of(host)) else "",
     }

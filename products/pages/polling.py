@@ -34,10 +34,9 @@ class LoggedOutMiddleware:
 
 
 def mark_of(batch: Request) -> str:
-    """Return a text that changes whenever pages of the Request do.
+    """Return a text that changes with the run, the status and the numbers of pictures, in all and settled.
 
-    It changes when its run, its status or the number of its pictures that are there or settled changes. A
-    page has it as `seen` in the address that it polls.
+    A page has it as `seen` in the address that it polls.
     """
     return f"{batch.run}.{batch.status}.{batch.images_total}.{batch.images_settled}"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Case, Count, F, Q, When, Window
 from django.db.models.functions import RowNumber
 
-from products.catalogue import ARCHIVE_HOST
+from products.catalogue import server_of
 from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
 from products.models.product import leading_rows
 from products.pages.forms import ProductSearchForm
@@ -66,7 +66,7 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
         "form": form,
         "is_search": is_search,
         "only_cause": explain(code, host).title if code else "",
-        "only_host": "" if host == ARCHIVE_HOST else host,
+        "only_host": server_of(host),
         "products": [ProductRow.of(product, places[product.pk]) for product in products],
         "has_previous": has_previous,
         "has_next": has_next,

@@ -58,7 +58,7 @@ PICTURES = """
 SELECT place, number, kind, url, output_key <> '', was_key <> '', was_there FROM change
 WHERE kind IN ({kinds}) AND (place, number) > (%s, %s) ORDER BY place, number LIMIT %s
 """
-FIRST_PICTURES = """
+FIRST_OF_EACH_KIND = """
 SELECT place, number, kind, url, output_key <> '', was_key <> '', was_there FROM (
   SELECT change.*, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY place, number) AS of_kind
   FROM change WHERE kind IN ({kinds})
@@ -147,7 +147,7 @@ def changed_pictures(
 
 def first_pictures(now: State, earlier: State, kinds: Sequence[Kind], limit: int) -> list[ChangedPicture]:
     """Return the first pictures, up to `limit`, with each of these kinds of change."""
-    pictures = FIRST_PICTURES.format(kinds=", ".join(["%s"] * len(kinds)))
+    pictures = FIRST_OF_EACH_KIND.format(kinds=", ".join(["%s"] * len(kinds)))
     return [ChangedPicture(*row) for row in _select(pictures, now, earlier, None, *kinds, limit)]
 
 

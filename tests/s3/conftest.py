@@ -20,7 +20,7 @@ collect_ignore = [] if REAL else ["test_refusals.py"]
 
 @pytest.fixture(scope="package", autouse=True)
 def descriptions() -> Iterator[None]:
-    """What botocore knows of S3 is read once, which takes half of the time of a test."""
+    """Let botocore read its description of the S3 API once for all tests, which halves their time."""
     loader = create_loader()
     with MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", lambda *_: loader)

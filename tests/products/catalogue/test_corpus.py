@@ -154,7 +154,7 @@ def assert_preview_shows_how(api: Client, case: Case) -> None:
 
 
 def assert_can_be_uploaded_again(api: Client, case: Case, result: bytes) -> None:
-    """What is read is the same, and so is its result."""
+    """Check that the result, uploaded as a catalogue, has the same products and gives the same result."""
     second = ingested(api, case, result, **encoding_of_result(case))
     assert products_of(api, second) == case.products
     again = table_of(case, result_of(api, second))

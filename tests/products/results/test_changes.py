@@ -384,7 +384,7 @@ def test_the_page_shows_only_the_first_of_many_and_none_of_large_catalogues(
     repaired: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, path = client_of(repaired.owner), f"{repaired.get_absolute_url()}changes/?run=3&against_run=1"
-    monkeypatch.setattr("products.pages.changes.FIRST_PICTURES", 1)
+    monkeypatch.setattr("products.pages.changes.PICTURES_OF_A_KIND", 1)
     answer = client.get(path)
     assert [(count, len(pairs)) for _label, count, pairs in answer.context["groups"]] == [(2, 1), (1, 1)]
     assert "The first 1. Download the changes to see all." in answer.content.decode()
