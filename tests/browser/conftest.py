@@ -1,8 +1,10 @@
 """Real browsers, watched: at its end a test's browser has complained of nothing and asked nobody else."""
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
@@ -11,6 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 from processing.workers.models import Worker
 from tests.conftest import required
 from tests.support.factories import make_user
+from tests.support.parallel import wait_until
 from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
@@ -42,6 +45,15 @@ def chromium(django_db_setup: None) -> Iterator["Browser"]:
         with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS) as browser:
             yield browser
         connections.close_all()
+
+
+@pytest.fixture
+def live_server(live_server: LiveServer) -> Iterator[LiveServer]:
+    """The server. It is done with what the pages of a test have asked before the next test begins."""
+    yield live_server
+    # Connections are accepted in order, so all of those pages, closed by now, have threads after this one.
+    httpx.get(f"{live_server}/static/products/icon.svg").raise_for_status()
+    wait_until(lambda: not any("process_request_thread" in thread.name for thread in threading.enumerate()))
 
 
 @pytest.fixture
