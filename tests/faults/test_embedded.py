@@ -44,8 +44,8 @@ def test_a_serving_process_killed_three_times_in_a_job_costs_only_time(
 ) -> None:
     job = new_job(service).submit()
     with report.fault("embedded: the serving process killed three times", job):
-        for done in (50, 150, 250):
-            job.wait_until_under_way(done, pending=100)
+        for done in (30, 90, 150):
+            job.wait_until_under_way(done, pending=60)
             kill_serving_process(job)
     assert job.count("crashes > 0") > 0
 
@@ -82,14 +82,14 @@ def test_a_service_killed_as_a_whole_goes_on_when_it_is_started_again(
 def test_a_picture_has_all_of_its_outputs_or_none_when_its_worker_is_killed(
     service: Embedded, new_job: NewJob, origin: Origin
 ) -> None:
-    job = new_job(service, make_rows(origin, pictures=500))
+    job = new_job(service, make_rows(origin, pictures=300))
     renditions = '[{"name": "thumb", "width": 60}, {"name": "small", "width": 100, "format": "webp"}]'
     files = {"file": ("lamps.csv", as_csv(job.rows))}
     answer = job.client.post("/api/requests/", files=files, data={"renditions": renditions})
     job.id = answer.raise_for_status().json()["id"]
     of_image = "(SELECT count(*) FROM products_rendition WHERE image_id = products_image.id)"
-    for done in (50, 150):
-        job.wait_until_under_way(done, pending=100)
+    for done in (30, 90):
+        job.wait_until_under_way(done, pending=60)
         kill_serving_process(job)
         assert job.count(f"{of_image} <> 2 * (status = 'completed')") == 0
 

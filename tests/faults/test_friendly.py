@@ -100,7 +100,7 @@ def test_two_workers_together_ask_an_origin_for_no_more_at_once_than_it_may_see_
     with Cluster(tmp_path, redis_url=own_redis.url, FETCH_PER_HOST="4") as cluster:
         cluster.run(workers=2)
         _web, first, _second = cluster.processes
-        job = new_job(cluster, make_rows(origin, crowd)).submit()
+        job = new_job(cluster, make_rows(origin, crowd, pictures=1000)).submit()
         job.wait_until_under_way(done=100, pending=500)
         cluster.end(first, signal.SIGKILL)
         wait_for(lambda: crowd.now == 2, "only the other one is at work")

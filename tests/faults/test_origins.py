@@ -13,7 +13,7 @@ from threading import Lock
 import pytest
 
 from tests.faults.conftest import NewJob
-from tests.support.jobs import Report, good_answer, make_rows, watch
+from tests.support.jobs import Report, make_rows, picture, watch
 from tests.support.origin import Answer, Handler, Origin, Route
 from tests.support.servers import Redis
 from tests.support.stack import QUICK_TO_NOTICE, Cluster
@@ -23,6 +23,11 @@ pytestmark = pytest.mark.timeout(900)
 #: Of faults of single requests, which need no strike in the middle of a large job.
 FEW = 200
 SOME = range(0, FEW, 20)
+
+
+def good_answer(number: int) -> Answer:
+    """The picture after 50 to 150 ms."""
+    return Answer(picture(number), delay=0.05 + number % 11 / 100)
 
 
 def at_first(misbehave: Callable[[Handler], None], number: int) -> Route:

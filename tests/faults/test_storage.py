@@ -54,7 +54,7 @@ def test_a_full_disk_costs_no_picture(
 ) -> None:
     """The disk of the outputs has room for a quarter of them, until it grows."""
     with (
-        small_disk(tmp_path / "media" / "images", "1m") as disk,
+        small_disk(tmp_path / "media" / "images", "600k") as disk,
         Cluster(tmp_path, redis_url=own_redis.url, **QUICK_TO_NOTICE) as cluster,
     ):
         watch(cluster)

@@ -151,7 +151,7 @@ def test_an_ingest_that_is_killed_in_the_middle_of_a_chunk_goes_on_where_the_chu
 ) -> None:
     """A lock stops the ingest inside the transaction of a chunk, when it has inserted some of it."""
     cluster = cluster_of_named_workers
-    job = new_job(cluster, make_rows(origin, rows_per_picture=8))
+    job = new_job(cluster, make_rows(origin, pictures=1000, rows_per_picture=8))
     with psycopg.connect(cluster.environment["DATABASE_URL"]) as blocker:
         job.submit()
         wait_for(lambda: job.fields("ingested_rows")[0] > 0, "the first chunk is in")

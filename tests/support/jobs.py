@@ -1,4 +1,4 @@
-"""A job of a thousand pictures, what has to be true of it after any fault, and what the fault has cost."""
+"""A job of hundreds of pictures, what has to be true of it after any fault, and what the fault has cost."""
 
 import csv
 import hashlib
@@ -22,7 +22,7 @@ from tests.support.origin import Answer, Origin, Route
 from tests.support.pictures import decoded, photo_jpeg
 from tests.support.stack import Cluster, Deployment, Embedded, wait_for
 
-PICTURES = 1000
+PICTURES = 600  # of one row each: more than the first chunk of an ingest
 SIZE = (60, 40)
 HEADER = ["Serial Number", "Product Name", "Input Image Urls"]
 NOBODY = "http://nobody.invalid/"
@@ -66,14 +66,14 @@ def picture(number: int) -> bytes:
     return photo_jpeg(*SIZE, seed=number)
 
 
-def good_answer(number: int) -> Answer:
-    """The picture after 50 to 150 ms, so that a job lasts long enough to be struck."""
-    return Answer(picture(number), delay=0.05 + number % 11 / 100)
+def slow_answer(number: int) -> Answer:
+    """The picture after 80 to 250 ms, so that a job lasts long enough to be struck."""
+    return Answer(picture(number), delay=0.08 + number % 11 / 60)
 
 
 def make_rows(
     origin: Origin,
-    route: Callable[[int], Route] = good_answer,
+    route: Callable[[int], Route] = slow_answer,
     *,
     pictures: int = PICTURES,
     rows_per_picture: int = 1,
@@ -279,8 +279,8 @@ class Report:
         name: str,
         job: Job,
         *,
-        done: int = 50,
-        pending: int = 300,
+        done: int = 30,
+        pending: int = 180,
         failed: Mapping[str, str] | None = None,
     ) -> Iterator[None]:
         """Strike a job: the block, entered when the job is under way, does. Leaves when all is well again."""
