@@ -127,6 +127,11 @@ def django_db_modify_db_settings(
     else:
         required("DATABASE_URL")
         required("REDIS_URL")
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            from tests.support.stack import migrated_database
+
+            # To copy a database takes a tenth of the time that it takes to make all tables.
+            connection.settings_dict["TEST"]["TEMPLATE"] = migrated_database()
 
 
 @pytest.fixture(scope="session")

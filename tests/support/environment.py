@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.support.once import once
+
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TERM", "TMPDIR", "CI")
 #: To compile all tests takes each process seconds, so that bytecode is always written.
 DROPPED_VARIABLES = ("PYTHONDONTWRITEBYTECODE",)
@@ -22,6 +24,7 @@ def clean_environment(data_dir: str) -> dict[str, str]:
     }
     return kept | {
         "DATA_DIR": data_dir,
+        "TEST_RUN_DIR": data_dir,  # the same for all processes of the run
         "SECRET_KEY": "for-tests-only-" + "0123456789" * 4,
         "FETCH_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
@@ -41,7 +44,7 @@ def command_environment(directory: Path) -> dict[str, str]:
 def add_database(data_dir: Path) -> None:
     """Put an empty database with all tables in an empty DATA_DIR. To make the tables takes a second."""
     if not any(data_dir.iterdir()):
-        (data_dir / "db.sqlite3").write_bytes(_migrated_database())
+        (data_dir / "db.sqlite3").write_bytes(once("sqlite", _migrated_database))
 
 
 @cache

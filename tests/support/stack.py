@@ -1,5 +1,6 @@
 """The whole product as real processes: gunicorn and worker processes on PostgreSQL and Redis, or embedded."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ from psycopg.sql import SQL, Identifier
 from tests.support import fork_server
 from tests.support.environment import add_database
 from tests.support.fork_server import Process
+from tests.support.once import once
 from tests.support.servers import redis_database
 
 ROOT = fork_server.ROOT
@@ -34,11 +36,9 @@ ROOT = fork_server.ROOT
 TIME_SCALE = 0.3
 QUICK_TO_NOTICE = {"TEST_TIME_SCALE": str(TIME_SCALE)}
 
-PREPARE = """
+LIST_ACTORS = """
 from io import StringIO
-from django.core.management import call_command
 from django_dramatiq.management.commands.rundramatiq import Command
-call_command("migrate", verbosity=0)
 print(*Command(stdout=StringIO()).discover_tasks_modules())
 """
 ISSUE_TOKEN = """
@@ -97,19 +97,44 @@ class Template(NamedTuple):
 
 @cache
 def template_database(server: str) -> Template:
+    if server != os.environ.get("DATABASE_URL"):
+        return _make_template(server, _make_migrated_database(server))
+    made = once("template", lambda: json.dumps(_make_template(server, migrated_database())).encode())
+    return Template(*json.loads(made))
+
+
+def migrated_database() -> str:
+    """Return the name of a database with all tables on the run's server, to make copies of."""
+    return once("migrated", lambda: _make_migrated_database(os.environ["DATABASE_URL"]).encode()).decode()
+
+
+def _make_template(server: str, migrated: str) -> Template:
     name = f"template_{token_hex(4)}"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {migrated}")
+    *actors, token = _manage(
+        with_database(server, name), "shell", "-v0", "-c", LIST_ACTORS + ISSUE_TOKEN.format(user="tester")
+    ).split()
+    return Template(name, token, actors)
+
+
+def _make_migrated_database(server: str) -> str:
+    name = f"migrated_{token_hex(4)}"
     execute(server, f"CREATE DATABASE {name}")
+    _manage(with_database(server, name), "migrate", "--verbosity=0")
+    return name
+
+
+def _manage(database_url: str, *arguments: str) -> str:
+    """Run `manage.py` on a database and return its output."""
     with TemporaryDirectory() as directory:
         deployment = Deployment(
             Path(directory),
-            DATABASE_URL=with_database(server, name),
+            DATABASE_URL=database_url,
             REDIS_URL="redis://127.0.0.1",
             SECRET_KEY=token_hex(32),
             PUBLIC_URL="http://127.0.0.1",
         )
-        output = deployment.manage("shell", "-v0", "-c", PREPARE + ISSUE_TOKEN.format(user="tester"))
-    *actors, token = output.split()
-    return Template(name, token, actors)
+        return deployment.manage(*arguments)
 
 
 class Deployment:

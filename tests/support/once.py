@@ -1,0 +1,22 @@
+"""What all processes of a run need alike is made by one of them."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def once(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return what `make` returns. The first process of the run that asks for `name` calls it; others wait.
+
+    Outside of a run, such as in a script, each process calls it.
+    """
+    directory = os.environ.get("TEST_RUN_DIR")
+    if directory is None:
+        return make()
+    path = Path(directory, f"once-{name}")
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.write_bytes(make())
+    return path.read_bytes()
