@@ -1,3 +1,4 @@
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,22 @@ from processing.webhooks.tasks import WEBHOOKS
 from processing.work.pipeline import Pipeline
 from processing.work.tasks import QUEUE
 from tests.support.batches import Gate
+from tests.support.parallel import wait_until
+
+#: How the threads of a pipeline are named.
+PIPELINE_THREADS = ("codec_", "child_", "flush_", "leases_", "storage_")
+
+
+@pytest.fixture(autouse=True)
+def threads_end() -> Iterator[None]:
+    """No thread that makes or records pictures goes on in the next test."""
+    earlier = {*threading.enumerate()}
+    yield
+    wait_until(
+        lambda: (
+            not any(thread.name.startswith(PIPELINE_THREADS) for thread in {*threading.enumerate()} - earlier)
+        )
+    )
 
 
 @pytest.fixture
