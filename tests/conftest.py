@@ -168,6 +168,18 @@ def processes_are_forked() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient_clients() -> Iterator[None]:
+    """No test fails because a busy machine takes longer for an answer than the 5 s that httpx waits."""
+    import httpx
+
+    limits = httpx.get.__kwdefaults__["timeout"]  # which all functions and clients share
+    with pytest.MonkeyPatch.context() as patch:
+        for name in vars(limits):
+            patch.setattr(limits, name, 60.0)
+        yield
+
+
 @pytest.fixture
 def origin() -> Iterator["Origin"]:
     """A web server on loopback that pictures are fetched from."""

@@ -52,7 +52,7 @@ def make_due(deployment: Deployment, feed: str) -> None:
     if isinstance(deployment, Cluster):
         deployment.query(statement)
     else:
-        with closing(sqlite3.connect(deployment.directory / "db.sqlite3", timeout=20)) as database, database:
+        with closing(sqlite3.connect(deployment.directory / "db.sqlite3", timeout=60)) as database, database:
             database.execute(statement)
 
 

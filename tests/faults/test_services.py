@@ -48,7 +48,7 @@ def cluster(tmp_path: Path, services: dict[str, Service]) -> Iterator[Cluster]:
 
 
 def ready(cluster: Cluster) -> httpx.Response:
-    return httpx.get(f"{cluster.url}/readyz", timeout=20)
+    return httpx.get(f"{cluster.url}/readyz")
 
 
 def wait_for_problem(cluster: Cluster, name: str) -> None:

@@ -108,7 +108,7 @@ def test_an_upload_killed_between_its_file_and_its_row_can_be_repeated(
         job.in_hand()
         cluster.end(cluster.processes[0], signal.SIGKILL)
         with pytest.raises(httpx.TransportError):
-            answer.result(30)
+            answer.result(60)
         blocker.rollback()
         assert len(cluster.query(REQUESTS)) == 1
         assert_no_row_without_its_file(cluster)
@@ -129,5 +129,5 @@ def test_an_upload_under_way_when_the_server_is_asked_to_go_is_answered(
         wait_for(lambda: "Worker exiting" in cluster.log(), "of its two processes the idle one has ended")
         client.sendall(rest)
         assert client.recv(100).startswith(b"HTTP/1.1 201 ")
-    assert server.wait(30) == 0
+    assert server.wait(60) == 0
     assert len(cluster.query(REQUESTS)) == 1

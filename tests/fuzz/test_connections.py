@@ -56,7 +56,7 @@ def test_any_bytes_of_an_origin(first: bytes, following: bytes) -> None:
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/lamp.jpg"
         try:
-            assert len(fetch(guarded, url, timeout=20, max_bytes=MAX_BYTES).data) <= MAX_BYTES
+            assert len(fetch(guarded, url, timeout=60, max_bytes=MAX_BYTES).data) <= MAX_BYTES
         except FetchError as error:
             assert error.code
             assert error.detail.endswith(".")

@@ -50,7 +50,7 @@ headers = st.lists(st.tuples(names, values | urls.map(lambda url: url.encode("as
 def outcome(url: str, answer: httpx.Response) -> None:
     transport = httpx.MockTransport(lambda _: answer)
     try:
-        assert len(fetch(transport, url, timeout=20, max_bytes=1000).data) <= 1000
+        assert len(fetch(transport, url, timeout=60, max_bytes=1000).data) <= 1000
     except FetchError as error:
         assert error.code
         assert error.detail.endswith(".")

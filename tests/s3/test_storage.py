@@ -206,10 +206,10 @@ def test_storage_check_works_without_s3_too(settings: Settings, tmp_path: Path) 
 
 
 def test_ready_means_that_the_bucket_takes_a_file(bucket: Bucket) -> None:
-    assert {check.name: check.start().result(30) for check in health.CHECKS}["storage"] == {}
+    assert {check.name: check.start().result(60) for check in health.CHECKS}["storage"] == {}
     assert bucket.keys() == ["images/ready"]
     bucket.account.remove(bucket.name)
-    assert "storage" in {check.name: check.start().result(30) for check in health.CHECKS}["storage"]
+    assert "storage" in {check.name: check.start().result(60) for check in health.CHECKS}["storage"]
 
 
 def test_create_bucket_may_be_run_again_and_follows_the_setting(bucket: Bucket) -> None:

@@ -56,7 +56,7 @@ def watch(deployment: Deployment) -> None:
         with psycopg.connect(deployment.environment["DATABASE_URL"]) as connection:
             connection.execute(POSTGRES_WITNESS)
     elif isinstance(deployment, Embedded):
-        with closing(sqlite3.connect(deployment.directory / "db.sqlite3", timeout=20)) as database:
+        with closing(sqlite3.connect(deployment.directory / "db.sqlite3", timeout=60)) as database:
             database.executescript(SQLITE_WITNESS)
 
 

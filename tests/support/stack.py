@@ -256,7 +256,7 @@ class Embedded(Deployment):
         return process
 
     def query(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as connection:
+        with closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=60)) as connection:
             return connection.execute(statement).fetchall()
 
 

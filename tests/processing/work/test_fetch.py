@@ -30,7 +30,7 @@ def answering(answer: httpx.Response | Callable[[httpx.Request], httpx.Response]
 
 
 def fetched(transport: httpx.AsyncBaseTransport, url: str = URL) -> Fetched:
-    return fetch(transport, url, timeout=20, max_bytes=10_000, user_agent="tests/1")
+    return fetch(transport, url, timeout=60, max_bytes=10_000, user_agent="tests/1")
 
 
 def failure(

@@ -91,7 +91,7 @@ def compare(db: None, settings: Settings) -> Callable[[str], bytes]:
 def code_of(transport: httpx.AsyncBaseTransport, url: str) -> str:
     """Fetch a picture and return its error."""
     with pytest.raises(FetchError) as caught:
-        fetch(transport, url, timeout=20, max_bytes=10_000)
+        fetch(transport, url, timeout=60, max_bytes=10_000)
     return caught.value.code
 
 

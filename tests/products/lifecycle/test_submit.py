@@ -134,7 +134,7 @@ def test_two_simultaneous_uploads_with_the_same_key_make_one_request(
     api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage: Storage = Request._meta.get_field("source").storage
-    save, both_are_saving = storage.save, Barrier(2, timeout=20)
+    save, both_are_saving = storage.save, Barrier(2, timeout=60)
 
     def save_beside_the_other(*args: Any, **options: Any) -> str:
         both_are_saving.wait()  # so neither has found the other's row
