@@ -8,6 +8,7 @@ from typing import Any
 
 import dramatiq
 import pytest
+from django.core.files.storage import storages
 from dramatiq.brokers.stub import StubBroker
 from pytest_django import Settings
 
@@ -15,6 +16,7 @@ from processing.feeds.tasks import FEEDS
 from processing.webhooks.tasks import WEBHOOKS
 from processing.work.pipeline import Pipeline
 from processing.work.tasks import QUEUE
+from products.models import Request
 from tests.support.batches import Gate
 from tests.support.parallel import wait_until
 
@@ -56,6 +58,14 @@ def pipeline(small_pool: None, gate: Gate) -> Iterator[Pipeline]:
     yield pipeline
     gate.open()
     pipeline.close(20)
+
+
+@pytest.fixture
+def own_uploads(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for the catalogues of the test alone. A prune asks the database about each one in it."""
+    uploads = settings.STORAGES["uploads"] | {"OPTIONS": {"location": tmp_path / "uploads"}}
+    settings.STORAGES = settings.STORAGES | {"uploads": uploads}
+    monkeypatch.setattr(Request._meta.get_field("source"), "storage", storages["uploads"])
 
 
 @pytest.fixture

@@ -342,6 +342,7 @@ def test_a_worker_delivers_after_the_run(
     assert [one.body for one in origin.received] == [pulled(feed)]
 
 
+@pytest.mark.usefixtures("own_uploads")
 def test_results_of_deleted_feeds_are_pruned(ann: User, results: Path) -> None:
     kept, gone = feed_to(ann, STORAGE), feed_to(ann, STORAGE)
     for feed in (kept, gone):

@@ -422,6 +422,7 @@ def test_a_row_that_is_deleted_during_the_attempt_makes_the_picture_pending_agai
     assert route.answered == [200, 304, 200]
 
 
+@pytest.mark.usefixtures("own_uploads")
 def test_prune_deletes_known_pictures_without_an_image(
     pipeline: Pipeline, origin: Origin, monkeypatch: MonkeyPatch
 ) -> None:

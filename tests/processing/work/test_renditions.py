@@ -304,6 +304,7 @@ def test_an_output_that_was_deleted_meanwhile_is_not_taken_over(pipeline: Pipeli
     assert set(keys(again)) == {"", "thumb"}
 
 
+@pytest.mark.usefixtures("own_uploads")
 def test_rows_go_with_their_images_and_files_with_prune(pipeline: Pipeline, origin: Origin) -> None:
     image = run(origin.add("/lamp.jpg", shop(JPEG)), pipeline, renditions=[THUMB])
     stored = set(keys(image).values())

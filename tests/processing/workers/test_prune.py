@@ -37,12 +37,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def folder(settings: Settings, tmp_path: Path, monkeypatch: MonkeyPatch) -> Path:
+def folder(settings: Settings, tmp_path: Path, own_uploads: None) -> Path:
     """The folder of all stored files of a test: catalogues in `uploads`, outputs in `images`."""
     settings.MEDIA_ROOT = tmp_path
-    uploads = settings.STORAGES["uploads"] | {"OPTIONS": {"location": tmp_path / "uploads"}}
-    settings.STORAGES = settings.STORAGES | {"uploads": uploads}
-    monkeypatch.setattr(Request._meta.get_field("source"), "storage", storages["uploads"])
     return tmp_path
 
 
