@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, F, Q, When, Window
+from django.db.models import Case, F, When, Window
 from django.db.models.functions import RowNumber
+from django.template.defaultfilters import filesizeformat
 
 from products.catalogue import server_of
 from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
+from products.models.output_urls import OutputUrls
 from products.models.product import leading_rows
+from products.models.recipes import format_name
 from products.pages.forms import ProductSearchForm
 from products.results.failures import explain
 
@@ -25,6 +28,35 @@ POLL_SECONDS, SETTLED_POLL_SECONDS = 3, 15
 
 
 @dataclass(frozen=True, slots=True)
+class RowPicture:
+    """A picture as the table shows it.
+
+    `number` is its place in the row, from 1, and `key` the part of ids that is its own. `before` and `after`
+    describe source and output; empty if unknown.
+    """
+
+    number: int
+    key: str
+    image: Image
+    path: str  # of the output
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, row_number: int, place: ProductImage, urls: OutputUrls) -> "RowPicture":
+        """Return the picture of a place in this row."""
+        number, image = place.position + 1, place.image
+        return cls(
+            number,
+            f"{row_number}-{number}",
+            image,
+            urls.path(image.pk, image.output_key, image.external_url),
+            describe_file(image.source_format, image.source_width, image.source_height, image.source_bytes),
+            describe_file(image.output_format, image.output_width, image.output_height, image.output_bytes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ProductRow:
     """A product as the table shows it."""
 
@@ -32,21 +64,26 @@ class ProductRow:
     serial_number: str
     product_name: str
     status: Any  # a RequestStatus with its label
-    pictures: list[tuple[int, Image]]  # with their positions in the product, from 1
+    pictures: list[RowPicture]
     more: int  # number of pictures left out
 
     @classmethod
-    def of(cls, product: Product, places: list[Any]) -> "ProductRow":
-        """Return a row that shows these places, which come from `_first_places`."""
-        counts = [(status, getattr(place, f"in_{status}")) for place in places[:1] for status in ImageStatus]
+    def of(cls, product: Any, places: list[ProductImage], statuses: set[str]) -> "ProductRow":
+        """Return a row that shows these places. `statuses` are those of all its Images."""
+        urls = OutputUrls()
         return cls(
             product.row_number,
             product.serial_number,
             product.product_name,
-            Product.status_of([status for status, count in counts if count]),
-            [(place.position + 1, place.image) for place in places],
-            sum(count for _status, count in counts) - len(places),
+            Product.status_of(statuses),
+            [RowPicture.of(product.row_number, place, urls) for place in places],
+            _width(product) - len(places),
         )
+
+
+def describe_file(name: str, width: int | None, height: int | None, size: int | None) -> str:
+    """Return a picture's format, dimensions in pixels and size in bytes as text; "" without a size."""
+    return f"{format_name(name)}, {width}\xa0×\xa0{height}, {filesizeformat(size)}" if size else ""
 
 
 def products_context(query_string: Mapping[str, str], batch: Request) -> dict[str, Any]:
@@ -60,14 +97,18 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
     code, host = query.get("code", ""), query.get("host", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
-    places = _first_places(batch, products, MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT, code)
-    has_pending = any(place.in_pending for of_row in places.values() for place in of_row)
+    most = MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT
+    places = _first_places(batch, products, most, code)
+    statuses = _statuses(products, places)
+    has_pending = any(ImageStatus.PENDING in of_row for of_row in statuses.values())
     return {
         "form": form,
         "is_search": is_search,
         "only_cause": explain(code, host).title if code else "",
         "only_host": server_of(host),
-        "products": [ProductRow.of(product, places[product.pk]) for product in products],
+        "products": [
+            ProductRow.of(product, places[product.pk], statuses[product.pk]) for product in products
+        ],
         "has_previous": has_previous,
         "has_next": has_next,
         "seconds": POLL_SECONDS if is_search or has_pending or not products else SETTLED_POLL_SECONDS,
@@ -76,25 +117,43 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
 
 def _first_places(
     batch: Request, products: list[Product], most: int, code: str
-) -> "defaultdict[UUID, list[Any]]":
-    """Return the first places of each product, those that failed with the error `code` before others.
-
-    Each says how many Images of its product are in each status, like `in_pending`. The database counts
-    them: a row may have a hundred thousand.
-    """
-    order: list[Case | F] = [Case(When(image__error_code=code, then=0), default=1)] if code else []
-    rank = Window(RowNumber(), partition_by="product_id", order_by=[*order, F("position")])
-    counts = {
-        f"in_{status}": Window(Count("pk", filter=Q(image__status=status)), partition_by="product_id")
-        for status in ImageStatus
-    }
+) -> defaultdict[UUID, list[ProductImage]]:
+    """Return the first places of each product, those that failed with the error `code` before others."""
     places = ProductImage.objects.filter(product__in=products).select_related("image")
     if batch.renditions:
         places = places.prefetch_related("image__renditions")
-    found: defaultdict[UUID, list[Any]] = defaultdict(list)
-    for place in places.annotate(rank=rank, **counts).filter(rank__lte=most).order_by("product_id", "rank"):
+    if code:
+        order = [Case(When(image__error_code=code, then=0), default=1), F("position")]
+        rank = Window(RowNumber(), partition_by="product_id", order_by=order)
+        places = places.annotate(rank=rank).filter(rank__lte=most).order_by("product_id", "rank")
+    else:
+        places = places.filter(position__lt=most).order_by("product_id", "position")
+    found: defaultdict[UUID, list[ProductImage]] = defaultdict(list)
+    for place in places:
         found[place.product_id].append(place)
     return found
+
+
+def _statuses(
+    products: list[Product], places: Mapping[UUID, list[ProductImage]]
+) -> defaultdict[UUID, set[str]]:
+    """Return the statuses of each product's Images, given those that are shown.
+
+    The database names those of the others: a row may have a hundred thousand.
+    """
+    found: defaultdict[UUID, set[str]] = defaultdict(set)
+    for product_id, shown in places.items():
+        found[product_id].update(place.image.status for place in shown)
+    if wide := [product for product in products if _width(product) > len(places.get(product.pk, ()))]:
+        others = ProductImage.objects.filter(product__in=wide).order_by()
+        for product_id, status in others.values_list("product_id", "image__status").distinct():
+            found[product_id].add(status)
+    return found
+
+
+def _width(product: Any) -> int:
+    """Return how many places a product of `with_last_positions` has."""
+    return 0 if product.last_position is None else product.last_position + 1
 
 
 def _search(batch: Request, query: dict[str, Any]) -> ProductQuerySet:

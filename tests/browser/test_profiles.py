@@ -15,7 +15,7 @@ from processing.work.known_pictures import known_picture_ids
 from products.accounts.authentication import local_user
 from products.models import Profile, Request
 from tests.browser.test_every_page import check
-from tests.support.factories import URL, make_csv
+from tests.support.factories import URL, make_csv, submit
 from tests.support.origin import Answer, Origin
 from tests.support.pictures import photo_jpeg
 from tests.support.watching import Watch, log_in
@@ -67,9 +67,9 @@ def test_a_profile_is_saved_found_by_its_columns_used_by_extract_and_changed(
     # Another day: the file has its columns in another order.
     other = make_csv((URL, 1, "Chair"), header=("Input Image Urls", "Serial Number", "Product Name"))
     preview(page, live_server.url, other)
-    expect(page.get_by_text("This preview uses your profile Shop")).to_be_visible()
+    expect(page.get_by_text("This preview uses the profile Shop")).to_be_visible()
     page.get_by_role("link", name="Continue without it").click()
-    expect(page.get_by_text("This preview uses your profile")).to_have_count(0)
+    expect(page.get_by_text("This preview uses the profile")).to_have_count(0)
     expect(page.get_by_label("Quality")).to_have_value("50")
     page.get_by_label("Profile", exact=True).select_option("Shop")
     page.get_by_role("button", name="Update preview").click()
@@ -126,6 +126,40 @@ def test_the_upload_form_shows_the_options_of_the_chosen_profile(
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
     batch = Request.objects.get()
     assert (batch.quality, batch.trim, len(batch.renditions)) == (50, False, 1)
+
+
+@pytest.mark.usefixtures("watch")
+def test_the_upload_form_shows_the_options_of_a_ready_made_profile(
+    site: "Page", live_server: LiveServer, ann: User
+) -> None:
+    submit(ann, quality=64, force=True)
+    site.goto(live_server.url)
+    quality, again = site.get_by_label("Quality"), site.get_by_label("Fetch all pictures again")
+    last_used = site.get_by_text("As in your last upload.")
+    expect(last_used).to_be_visible()
+    expect(again).to_be_checked()
+    site.get_by_label("Profile").select_option("Shopify")
+    expect(quality).to_have_value("85")
+    expect(site.get_by_label("Width", exact=True)).to_have_value("2048")
+    expect(site.get_by_label("Width", exact=True)).to_be_visible()
+    expect(again).not_to_be_checked()
+    expect(last_used).to_be_hidden()
+    check(site)
+    site.get_by_label("Profile").select_option("None")
+    expect(quality).to_have_value("64")
+    expect(again).to_be_checked()
+    expect(last_used).to_be_visible()
+    site.get_by_label("Profile").select_option("Shopify")
+    expect(quality).to_have_value("85")
+    quality.fill("50")
+    file: Any = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": make_csv()}
+    site.get_by_label("Catalogue", exact=True).set_input_files(file)
+    site.get_by_role("button", name="Upload and preview").click()
+    expect(site.get_by_text("This preview uses the profile Shopify.")).to_be_visible()
+    site.get_by_role("button", name="Start").click()
+    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
+    batch = Request.objects.get(filename="catalogue.csv", quality=50)
+    assert (batch.width, batch.fit, batch.force, batch.profile) == (2048, "pad", False, None)
 
 
 def test_a_trial_is_compared_by_dragging_and_by_keyboard(

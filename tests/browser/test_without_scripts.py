@@ -44,7 +44,7 @@ def test_from_the_upload_to_the_retry(plain: "Page", monkeypatch: pytest.MonkeyP
     plain.get_by_role("button", name="Upload and preview").click()
     expect(plain.get_by_role("rowheader", name="2")).to_be_visible()
     expect(
-        plain.get_by_text("Checking whether the hosts exist. Click “Update preview” to see the result.")
+        plain.get_by_text("Checking whether the hosts exist. Update the preview to see the result.")
     ).to_be_visible()
     plain.get_by_label("Serial number").select_option("Artikel")
     plain.get_by_label("Product name").select_option("Titel")
