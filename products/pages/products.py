@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Case, F, When, Window
 from django.db.models.functions import RowNumber
 from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
 
 from products.catalogue import server_of
 from products.models import Image, ImageStatus, Product, ProductImage, ProductQuerySet, Request
@@ -29,31 +30,54 @@ POLL_SECONDS, SETTLED_POLL_SECONDS = 3, 15
 
 @dataclass(frozen=True, slots=True)
 class RowPicture:
-    """A picture as the table shows it.
+    """A picture as the table shows it, in texts, since a template takes longer to make them.
 
-    `number` is its place in the row, from 1, and `key` the part of ids that is its own. `before` and `after`
-    describe source and output; empty if unknown.
+    `number` is its place in the row, from 1, and `key` the part of ids that is its own. `path` is that of the
+    output. `before` and `after` describe source and output; empty if unknown.
     """
 
     number: int
     key: str
+    label: str
     image: Image
-    path: str  # of the output
+    path: str
+    thumbnail: str
+    source_thumbnail: str
     before: str
     after: str
 
-    @classmethod
-    def of(cls, row_number: int, place: ProductImage, urls: OutputUrls) -> "RowPicture":
+
+class _Pictures:
+    """Makes the pictures of a page of rows. Parts of addresses that all have in common are looked up once."""
+
+    def __init__(self) -> None:
+        self._output_urls = OutputUrls()
+        some = UUID(int=0)
+        self._thumbnail, self._source_thumbnail = (
+            reverse(view, args=[some]).replace(str(some), "{}") for view in ("thumbnail", "source-thumbnail")
+        )
+
+    def at(self, row_number: int, place: ProductImage) -> RowPicture:
         """Return the picture of a place in this row."""
         number, image = place.position + 1, place.image
-        return cls(
-            number,
-            f"{row_number}-{number}",
-            image,
-            urls.path(image.pk, image.output_key, image.external_url),
-            describe_file(image.source_format, image.source_width, image.source_height, image.source_bytes),
-            describe_file(image.output_format, image.output_width, image.output_height, image.output_bytes),
+        return RowPicture(
+            number=number,
+            key=f"{row_number}-{number}",
+            label=f"picture {number} of row {row_number}",
+            image=image,
+            path=self._output_urls.path(image.pk, image.output_key, image.external_url),
+            thumbnail=self._thumbnail.format(image.pk),
+            source_thumbnail=self._source_thumbnail.format(image.pk),
+            before=_describe(
+                image.source_format, image.source_width, image.source_height, image.source_bytes
+            ),
+            after=_describe(image.output_format, image.output_width, image.output_height, image.output_bytes),
         )
+
+
+def _describe(name: str, width: int | None, height: int | None, size: int | None) -> str:
+    """Return a picture's format, dimensions in pixels and size in bytes as text; "" without a size."""
+    return f"{format_name(name)}, {width}\xa0×\xa0{height}, {filesizeformat(size)}" if size else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +90,6 @@ class ProductRow:
     status: Any  # a RequestStatus with its label
     pictures: list[RowPicture]
     more: int  # number of pictures left out
-
-    @classmethod
-    def of(cls, product: Any, places: list[ProductImage], statuses: set[str]) -> "ProductRow":
-        """Return a row that shows these places. `statuses` are those of all its Images."""
-        urls = OutputUrls()
-        return cls(
-            product.row_number,
-            product.serial_number,
-            product.product_name,
-            Product.status_of(statuses),
-            [RowPicture.of(product.row_number, place, urls) for place in places],
-            _width(product) - len(places),
-        )
-
-
-def describe_file(name: str, width: int | None, height: int | None, size: int | None) -> str:
-    """Return a picture's format, dimensions in pixels and size in bytes as text; "" without a size."""
-    return f"{format_name(name)}, {width}\xa0×\xa0{height}, {filesizeformat(size)}" if size else ""
 
 
 def products_context(query_string: Mapping[str, str], batch: Request) -> dict[str, Any]:
@@ -106,24 +112,40 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
         "is_search": is_search,
         "only_cause": explain(code, host).title if code else "",
         "only_host": server_of(host),
-        "products": [
-            ProductRow.of(product, places[product.pk], statuses[product.pk]) for product in products
-        ],
+        "products": _rows(products, places, statuses),
         "has_previous": has_previous,
         "has_next": has_next,
         "seconds": POLL_SECONDS if is_search or has_pending or not products else SETTLED_POLL_SECONDS,
     }
 
 
+def _rows(
+    products: list[Product], places: Mapping[UUID, list[ProductImage]], statuses: Mapping[UUID, set[str]]
+) -> list[ProductRow]:
+    """Return a row for each product with the places that are shown, and the statuses of all its Images."""
+    pictures = _Pictures()
+    return [
+        ProductRow(
+            product.row_number,
+            product.serial_number,
+            product.product_name,
+            Product.status_of(statuses.get(product.pk, ())),
+            [pictures.at(product.row_number, place) for place in places.get(product.pk, ())],
+            _width(product) - len(places.get(product.pk, ())),
+        )
+        for product in products
+    ]
+
+
 def _first_places(
     batch: Request, products: list[Product], most: int, code: str
-) -> defaultdict[UUID, list[ProductImage]]:
+) -> Mapping[UUID, list[ProductImage]]:
     """Return the first places of each product, those that failed with the error `code` before others."""
     places = ProductImage.objects.filter(product__in=products).select_related("image")
     if batch.renditions:
         places = places.prefetch_related("image__renditions")
     if code:
-        order = [Case(When(image__error_code=code, then=0), default=1), F("position")]
+        order: list[Case | F] = [Case(When(image__error_code=code, then=0), default=1), F("position")]
         rank = Window(RowNumber(), partition_by="product_id", order_by=order)
         places = places.annotate(rank=rank).filter(rank__lte=most).order_by("product_id", "rank")
     else:
@@ -134,9 +156,7 @@ def _first_places(
     return found
 
 
-def _statuses(
-    products: list[Product], places: Mapping[UUID, list[ProductImage]]
-) -> defaultdict[UUID, set[str]]:
+def _statuses(products: list[Product], places: Mapping[UUID, list[ProductImage]]) -> Mapping[UUID, set[str]]:
     """Return the statuses of each product's Images, given those that are shown.
 
     The database names those of the others: a row may have a hundred thousand.

@@ -132,22 +132,22 @@ def test_the_upload_form_shows_the_options_of_the_chosen_profile(
 def test_the_upload_form_shows_the_options_of_a_ready_made_profile(
     site: "Page", live_server: LiveServer, ann: User
 ) -> None:
-    submit(ann, quality=64, force=True)
+    submit(ann, quality=64, trim=True)
     site.goto(live_server.url)
-    quality, again = site.get_by_label("Quality"), site.get_by_label("Fetch all pictures again")
+    quality, trim = site.get_by_label("Quality"), site.get_by_label("Trim borders")
     last_used = site.get_by_text("As in your last upload.")
     expect(last_used).to_be_visible()
-    expect(again).to_be_checked()
+    expect(trim).to_be_checked()
     site.get_by_label("Profile").select_option("Shopify")
     expect(quality).to_have_value("85")
     expect(site.get_by_label("Width", exact=True)).to_have_value("2048")
     expect(site.get_by_label("Width", exact=True)).to_be_visible()
-    expect(again).not_to_be_checked()
+    expect(trim).not_to_be_checked()
     expect(last_used).to_be_hidden()
     check(site)
     site.get_by_label("Profile").select_option("None")
     expect(quality).to_have_value("64")
-    expect(again).to_be_checked()
+    expect(trim).to_be_checked()
     expect(last_used).to_be_visible()
     site.get_by_label("Profile").select_option("Shopify")
     expect(quality).to_have_value("85")
@@ -159,7 +159,7 @@ def test_the_upload_form_shows_the_options_of_a_ready_made_profile(
     site.get_by_role("button", name="Start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
     batch = Request.objects.get(filename="catalogue.csv", quality=50)
-    assert (batch.width, batch.fit, batch.force, batch.profile) == (2048, "pad", False, None)
+    assert (batch.width, batch.fit, batch.trim, batch.profile) == (2048, "pad", False, None)
 
 
 def test_a_trial_is_compared_by_dragging_and_by_keyboard(

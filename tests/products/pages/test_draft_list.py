@@ -33,7 +33,11 @@ def test_the_list_says_how_much_a_draft_has_and_whether_it_can_be_read(page: Cli
     drafted(page, UNKNOWN)
     invalid = '<span class="status held">1 invalid URL</span>'
     unread = '<span class="status failed">Columns not found</span>'
-    expected = [unread, f"2 rows, 3 picture URLs {invalid}", f"1 row, 1 picture URL {READY}"]
+    expected = [
+        unread,
+        f"<span>2 rows, 3 picture URLs</span> {invalid}",
+        f"<span>1 row, 1 picture URL</span> {READY}",
+    ]
     assert contents(page) == expected
 
 
@@ -43,14 +47,18 @@ def test_a_start_that_asks_for_columns_a_zip_and_the_sample_are_listed_alike(pag
     zipped = {"list.csv": make_csv((1, "Chair", "a.jpg"), (2, "Sofa", "b.jpg")), "a.jpg": b"x"}
     upload(page, make_zip(zipped).getvalue(), "shop.zip", step="preview")
     page.post("/drafts/sample/")
-    assert contents(page)[:2] == [f"6 rows, 12 picture URLs {READY}", f"2 rows, 2 picture URLs {READY}"]
+    assert contents(page)[:2] == [
+        f"<span>6 rows, 12 picture URLs</span> {READY}",
+        f"<span>2 rows, 2 picture URLs</span> {READY}",
+    ]
 
 
 def test_a_draft_is_listed_as_its_profile_reads_it(page: Client, ann: User) -> None:
     columns = {"serial": "Eins", "name": "Zwei", "images": ["Drei"]}
     profile = Profile.objects.create(owner=ann, name="Shop", options={"columns": columns})
     drafted(page, UNKNOWN, profile="Shop")
-    assert contents(page) == ['3 rows, 1 picture URL <span class="status held">2 invalid URLs</span>']
+    invalid = '<span class="status held">2 invalid URLs</span>'
+    assert contents(page) == [f"<span>3 rows, 1 picture URL</span> {invalid}"]
     Profile.objects.filter(pk=profile.pk).update(options={"columns": {"images": ["Vier"]}})
     drafted(page, make_csv(), profile="Shop")
     assert contents(page)[0] == '<span class="status failed">Columns not found</span>'
