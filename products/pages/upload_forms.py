@@ -208,7 +208,7 @@ class DraftForm(OptionsForm):
     )
     # Any name or number: whoever reads the file says which sheets it has.
     sheet = forms.CharField(label="Sheet", required=False, max_length=255, widget=forms.Select)
-    profile = ProfileField("Choose another one and update the preview to see its options.")
+    profile = ProfileField("Update the preview to see its options.")
     #: The ZIP with the pictures that was uploaded with the file.
     archive = ""
     #: The profile whose options the page shows.
