@@ -40,4 +40,8 @@ document.addEventListener("htmx:afterSettle", () => {
   pressed = null;
 });
 document.addEventListener("htmx:sendError", (event) => stopWith(event, "The connection was lost. Try again."));
-document.addEventListener("htmx:responseError", (event) => stopWith(event, "Something went wrong on the server. Try again."));
+document.addEventListener("htmx:responseError", (event) => stopWith(event, /** @type {CustomEvent} */ (event).detail.problem)); // by page.js
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { successful } = /** @type {CustomEvent} */ (event).detail;
+  if (!successful && document.activeElement === document.body) pressed?.focus();
+});
