@@ -13,7 +13,7 @@ from products import lifecycle
 from products.models import Profile, Request
 from products.models.recipes import MAX_RENDITIONS, OUTPUT_OPTIONS
 from products.pages.rendition_forms import RenditionForm
-from tests.support.factories import make_csv, submit
+from tests.support.factories import make_csv, make_user, submit
 from tests.support.pages import OPTIONS, address, body, upload
 
 pytestmark = pytest.mark.django_db
@@ -150,3 +150,15 @@ def test_more_renditions_than_are_possible_are_refused_and_shown_again(page: Cli
     assert [row["name"].value() for row in answer.context["form"]["renditions"].rows[:-1]] == [
         one["name"] for one in many
     ]
+
+
+def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client) -> None:
+    options = {"renditions": RENDITIONS}
+    profile = Profile.objects.create(owner=make_user("bob"), name="Shop", options=options, is_published=True)
+    shown = body(page.get(profile.get_absolute_url()))
+    assert 'name="renditions' not in shown
+    assert (
+        "<dt>rendition thumb</dt><dd>max_width 200, max_height 150, background #ffffff, quality 70</dd>"
+        in shown
+    )
+    assert "background transparent" in shown
