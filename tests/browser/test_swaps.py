@@ -118,9 +118,9 @@ TOO_LARGE = (
     "Use a smaller file, or ask your administrator."
 )
 NO_ANSWER = "The service does not answer at the moment. Try again in a minute."
-WRONG = "Something went wrong on the server. Try again."
+PROXY = "A proxy answered instead of this service. Reload the page, or try again in a minute."
 #: Answers of proxies, and the sentence for each. The last one is a page for logging in to the proxy.
-OTHERS = [(413, TOO_LARGE), (502, NO_ANSWER), (504, NO_ANSWER), (400, WRONG), (200, WRONG)]
+OTHERS = [(413, TOO_LARGE), (502, NO_ANSWER), (504, NO_ANSWER), (400, PROXY), (200, PROXY)]
 EXPECTED = [f"{status}" for status, _ in OTHERS]
 FILE: Any = {"name": "catalogue.csv", "mimeType": "text/csv", "buffer": make_csv()}
 

@@ -106,7 +106,7 @@ def test_a_preview_of_corrections_that_fails_says_so_and_keeps_its_form(site: "P
     preview, problem = form.get_by_role("button", name="Preview changes"), form.locator("[role=alert]")
     site.route("**/corrections/", lambda route: route.fulfill(status=503))
     preview.click()
-    expect(problem).to_have_text("Something went wrong on the server. Try again.")
+    expect(problem).to_have_text("The service does not answer at the moment. Try again in a minute.")
     expect(preview).to_be_enabled()
     site.unroute("**/corrections/")
     preview.click()

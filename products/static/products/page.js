@@ -143,11 +143,15 @@ function onClick(event) {
 /** The header of every answer of ours. A proxy that answers instead of us sends none. */
 const OURS = "X-Application";
 
-/** @param {number} status Of an answer that is none of ours, or says that something went wrong. */
-function problemOf(status) {
-  if (status === 413) return "The file is too large for a proxy in front of this service. Use a smaller file, or ask your administrator.";
-  if (status >= 502 && status <= 504) return "The service does not answer at the moment. Try again in a minute.";
-  return "Something went wrong on the server. Try again.";
+/** @param {XMLHttpRequest} xhr */
+const isOurs = (xhr) => xhr.getResponseHeader(OURS) !== null;
+
+/** @param {XMLHttpRequest} xhr Whose answer is not ours, or says that something went wrong. */
+function problemOf(xhr) {
+  if (isOurs(xhr)) return "Something went wrong on the server. Try again.";
+  if (xhr.status === 413) return "The file is too large for a proxy in front of this service. Use a smaller file, or ask your administrator.";
+  if (xhr.status >= 502 && xhr.status <= 504) return "The service does not answer at the moment. Try again in a minute.";
+  return "A proxy answered instead of this service. Reload the page, or try again in a minute.";
 }
 
 /**
@@ -156,7 +160,7 @@ function problemOf(status) {
  */
 function refuseOtherAnswers(event) {
   const { detail } = /** @type {CustomEvent} */ (event);
-  if (detail.xhr.getResponseHeader(OURS)) return;
+  if (isOurs(detail.xhr)) return;
   detail.shouldSwap = false;
   detail.isError = true;
 }
@@ -164,7 +168,7 @@ function refuseOtherAnswers(event) {
 /** Give the listeners of a form the sentence to show. @param {Event} event */
 function explainError(event) {
   const { detail } = /** @type {CustomEvent} */ (event);
-  detail.problem = problemOf(detail.xhr.status);
+  detail.problem = problemOf(detail.xhr);
 }
 
 /** Ids of menus and questions that are open, so that they stay open when a poll replaces them. @type {string[]} */
