@@ -110,7 +110,7 @@ class RenditionsBoundField(forms.BoundField):
     @property
     def list_errors(self) -> list[str]:
         """The errors that no row shows."""
-        return [] if self._problems else self.errors
+        return [] if self._problems else [*self.errors]
 
     @property
     def first_invalid(self) -> forms.Field:
