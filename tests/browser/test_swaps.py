@@ -14,8 +14,9 @@ from products import lifecycle
 from products.feeds import runs
 from products.feeds.models import Feed
 from products.models import Request
-from tests.browser.test_every_page import at_work, feed, finished, picture, tab, waiting
-from tests.support.factories import THIRD_URL, URL, make_csv
+from tests.browser.test_every_page import LONG_URL, at_work, feed, finished, picture, tab, waiting
+from tests.support.factories import THIRD_URL, URL, make_csv, settle
+from tests.support.parallel import wait_until
 from tests.support.watching import Watch
 
 if TYPE_CHECKING:
@@ -111,6 +112,22 @@ def test_the_focus_survives_every_poll(
     count, lost = site.evaluate(POLL_WITH_EACH_FOCUSED)
     assert count
     assert lost == []
+
+
+@pytest.mark.parametrize("name", ["Download", "Actions"])
+def test_the_focus_survives_the_end_of_a_run(
+    site: "Page", live_server: LiveServer, ann: User, name: str
+) -> None:
+    """Which replaces the menus."""
+    batch = at_work(ann)
+    site.goto(f"{live_server.url}{batch.get_absolute_url()}")
+    site.evaluate("document.querySelector('#menus').isOld = true")
+    menu = site.locator("#menus summary", has_text=name).first
+    menu.focus()
+    settle(batch, {THIRD_URL: "dns", LONG_URL: "dns"})
+    expect(site.locator("#progress .status")).to_have_text("Completed with errors")
+    wait_until(lambda: not site.evaluate("document.querySelector('#menus').isOld"))
+    expect(menu).to_be_focused()
 
 
 TOO_LARGE = (
