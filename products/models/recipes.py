@@ -155,6 +155,8 @@ def _parse_rendition(number: int, given: Mapping[str, Any]) -> tuple[dict[str, A
             parsed[key] = _parse_output_option(key, value)
         except ValueError as error:
             problems.append(RenditionProblem(number, name, key, str(error)))
+            if key not in OUTPUT_OPTIONS:  # there may be thousands more
+                break
     return parsed, problems
 
 

@@ -158,7 +158,6 @@ class OptionsForm(forms.Form):
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
     )
-
     renditions = RenditionsField(
         label="Renditions",
         required=False,
@@ -178,11 +177,11 @@ class OptionsForm(forms.Form):
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors.keys() & OptionsForm.base_fields.keys():
             options = self.cleaned_options
-            for option, sentence in recipe_problems(options).items():
-                is_row = option == "renditions"
-                self.add_error(
-                    option, renditions_invalid(rendition_problems(options)) if is_row else sentence
-                )
+            problems: dict[str, Any] = {**recipe_problems(options)}
+            if "renditions" in problems:
+                problems["renditions"] = renditions_invalid(rendition_problems(options))
+            for option, problem in problems.items():
+                self.add_error(option, problem)
         return data
 
     @property

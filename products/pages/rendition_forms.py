@@ -158,11 +158,9 @@ class RenditionsField(forms.Field):
                 value if isinstance(value, str) else [_as_rendition(row) for row in value]
             )
         except RenditionsError as error:
-            raise (
-                renditions_invalid(error.problems)
-                if error.problems
-                else ValidationError(str(error), "invalid")
-            ) from error
+            if error.problems and not isinstance(value, str):
+                raise renditions_invalid(error.problems) from error
+            raise ValidationError(str(error), "invalid") from error
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:

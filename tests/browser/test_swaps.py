@@ -14,7 +14,17 @@ from products import lifecycle
 from products.feeds import runs
 from products.feeds.models import Feed
 from products.models import Request
-from tests.browser.test_every_page import LONG_URL, at_work, feed, finished, picture, tab, waiting
+from tests.browser.test_every_page import (
+    COLUMNS,
+    LONG_URL,
+    at_work,
+    draft,
+    feed,
+    finished,
+    picture,
+    tab,
+    waiting,
+)
 from tests.support.factories import THIRD_URL, URL, make_csv, settle
 from tests.support.parallel import wait_until
 from tests.support.watching import Watch
@@ -128,6 +138,18 @@ def test_the_focus_survives_the_end_of_a_run(
     expect(site.locator("#progress .status")).to_have_text("Completed with errors")
     wait_until(lambda: not site.evaluate("document.querySelector('#menus').isOld"))
     expect(menu).to_be_focused()
+
+
+def test_the_button_of_a_form_keeps_the_focus(
+    site: "Page", live_server: LiveServer, ann: User, watch: Watch
+) -> None:
+    watch.expect("400 (Bad Request)")
+    site.goto(f"{live_server.url}{draft(ann, COLUMNS)}")
+    site.get_by_text("Save as profile").click()
+    save = site.get_by_role("button", name="Save profile")
+    save.click()
+    expect(site.locator("#id_profile_name_error")).to_be_visible()
+    expect(save).to_be_focused()
 
 
 TOO_LARGE = (

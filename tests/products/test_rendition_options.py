@@ -42,6 +42,10 @@ WRONG: list[tuple[Any, str]] = [
         'Rendition "a", background: Use a colour as #rrggbb, such as #ffffff for white.',
     ),
     ([{"name": "a", "trim": True}], f'Rendition "a", trim: There is no such option. {ONE_OF}'),
+    (
+        [{"name": "a", **{f"x{number}": 1 for number in range(1000)}}],
+        f'Rendition "a", x0: There is no such option. {ONE_OF}',
+    ),
     ([{"name": "a", "fit": "pad"}], 'Rendition "a", fit: pad needs both width and height.'),
     (
         [{"name": "a", "width": 5, "max_height": 5}],
