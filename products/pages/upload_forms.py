@@ -154,7 +154,7 @@ class UploadForm(OptionsForm):
         options = {}
         for name in OptionsForm.base_fields:
             field = self.fields[name]
-            is_sent = name in self.data or isinstance(field, YesNoField)  # an empty checkbox is left out
+            is_sent = not field.widget.value_omitted_from_data(self.data, self.files, name)
             is_undecided = isinstance(field, YesNoOrProfileField) and self.cleaned_data[name] is None
             if is_sent and not is_undecided and (is_shown or name in self.changed_data):
                 options[name] = self.cleaned_data[name]

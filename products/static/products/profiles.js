@@ -8,8 +8,7 @@ const BY_HEADER = "by-header";
 
 /** @param {unknown} value Of an option, as the API has it. */
 function textOf(value) {
-  if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return value === null || value === undefined ? "" : String(value);
 }
 
 /**
@@ -60,6 +59,11 @@ async function show(select) {
   const options = await optionsOf(profiles, chosen, defaults).catch(() => null);
   if (select.value !== chosen) return; // another one has been chosen meanwhile
   for (const name of Object.keys(defaults)) {
+    if (name === "renditions") { // rows of fields, by options.js
+      const detail = options && options[name];
+      form.querySelector(".renditions")?.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
+      continue;
+    }
     const field = /** @type {Field} */ (form.elements.namedItem(name));
     if (options) fill(field, options[name]);
     else reset(field);

@@ -102,11 +102,11 @@ def test_sizes_are_shown_once_a_picture_is_done_and_have_their_place_before(page
     batch = ingested(ann, *pictures(2))
     shown = body(page.get(address("request", batch)))
     assert '<dl class="sizes reserved">' in shown and '<div class="reserved"> <svg class="spark"' in shown
-    assert '<summary class="button second">Download</summary>' in shown
+    assert '<summary id="downloads-button" class="button second">Download</summary>' in shown
     settle(batch, PICTURE)
     shown = body(page.get(address("request", batch)))
     assert '<dl class="sizes">' in shown and "reserved" not in shown
-    assert '<summary class="button">Download</summary>' in shown
+    assert '<summary id="downloads-button" class="button">Download</summary>' in shown
     failed = ingested(ann, *pictures(1))
     settle(failed, "http_404")
     assert 'class="sizes' not in body(page.get(address("request", failed)))
