@@ -236,10 +236,14 @@ class Tour:
         self.take("webhooks", "/webhooks/")
 
     def profiles(self) -> None:
-        """A copy of a ready-made one."""
+        """A copy of a ready-made one, and one of its renditions that is wrong."""
         self.page.goto(f"{self.site.url}/profiles/")
-        self.page.get_by_role("button", name="Copy").first.click()
+        self.page.get_by_role("button", name="Copy Web thumbnails").click()
         self.take("profile", self.path)
+        self.page.get_by_role("button", name="Add a rendition").click()
+        self.page.keyboard.type("For the zoom")
+        self.page.get_by_role("button", name="Save").click()
+        self.shoot(self.page, "profile-refused")
         self.take("profiles", "/profiles/")
 
     def feeds(self) -> None:

@@ -18,7 +18,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -124,10 +123,10 @@ def _compress(task: dict[str, Any], data: bytes) -> None:
         answer, output = {"code": error.code, "detail": error.detail}, b""
     else:
         outputs = [
-            {"extension": made.extension, "output": asdict(made.output), "kept": made.kept}
+            {"extension": made.extension, "output": made.output._asdict(), "kept": made.kept}
             for made in result.outputs
         ]
-        answer = {"source": asdict(result.source), "animated": result.animated, "outputs": outputs}
+        answer = {"source": result.source._asdict(), "animated": result.animated, "outputs": outputs}
         output = b"".join(made.data for made in result.outputs)
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + output)
 

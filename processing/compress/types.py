@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 #: Where a picture has transparency and its output can have none, if no other background is wanted.
 WHITE = "#ffffff"
@@ -104,8 +104,7 @@ def _canonical(output: OutputOptions) -> str:
     return f"{output.format} {output.quality} {width}x{height} {output.fit} {background}{effort}"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
+class ImageInfo(NamedTuple):
     """Size of a file in bytes, width and height in pixels as displayed, and format in lower case.
 
     ``quality`` is the one that an output was encoded with; None for a source, and for an output that is

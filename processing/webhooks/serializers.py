@@ -1,6 +1,5 @@
 """Serializers of endpoints, deliveries and reports."""
 
-from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
@@ -193,7 +192,7 @@ class TriedSerializer(serializers.Serializer[Tried]):
 
     @extend_schema_field(OutputFactsSchema)
     def get_output(self, picture: Tried) -> dict[str, Any] | None:
-        return asdict(picture.made.output) if picture.made else None
+        return picture.made.output._asdict() if picture.made else None
 
     @extend_schema_field(ErrorSchema)
     def get_error(self, picture: Tried) -> dict[str, str] | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -288,9 +288,9 @@ class AttemptMaker:
     def _stored(self, result: Compressed, keys: list[str]) -> list[StoredOutput]:
         """Return the outputs that were stored under these keys."""
         self._slots.resume_claims()
-        source = PictureFacts(*astuple(result.source))
+        source = PictureFacts(*result.source)
         return [
-            StoredOutput(None, key, source, PictureFacts(*astuple(made.output)), result.animated)
+            StoredOutput(None, key, source, PictureFacts(*made.output), result.animated)
             for key, made in zip(keys, result.outputs, strict=True)
         ]
 

@@ -143,16 +143,19 @@ def warnings_about(hosts: Mapping[str, int], user: int, polls_left: int | None =
     """Return the context of the template: warnings about hosts, given with the number of their pictures.
 
     `token` is there while hosts are being looked up and polls are left. It gets the next warnings for the
-    user with the primary key `user`.
+    user with the primary key `user`. `is_first` is true unless this is a poll.
     """
     literal = {host: problem for host in hosts if (problem := literal_problem(host))}
     results = lookups.results(host for host in hosts if host not in literal) | literal
     warnings = [sentence(results[host], count) for host, count in hosts.items() if results.get(host)]
+    is_first = polls_left is None
     polls_left = POLLS if polls_left is None else polls_left
     is_waiting = polls_left > 0 and len(results) < len(hosts)
     payload = {"hosts": hosts, "user": user, "polls_left": polls_left - 1}
     return {
         "warnings": warnings[:MAX_SHOWN_WARNINGS],
+        "count": len(warnings),
+        "is_first": is_first,
         "further": max(0, len(warnings) - MAX_SHOWN_WARNINGS),
         "token": signing.dumps(payload, salt=__name__, compress=True) if is_waiting else "",
     }

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,7 +19,6 @@ from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import close_old_connections, connections
 
 from processing import logs, tracing
 from processing.compress import configure_malloc
@@ -30,13 +29,13 @@ from processing.loop import call, run
 from processing.work import known_pictures
 from processing.work.attempt import Attempt, AttemptMaker, has_lost_patience
 from processing.work.claim import ClaimedImage, EmptyClaim, release
+from processing.work.flush import FLUSH_SECONDS, Flusher
 from processing.work.slots import Slots
-from products.lifecycle import Outcome, record
+from products.lifecycle import Outcome
 from products.models import Image, ImageStatus, Request, RequestStatus
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.5
 #: How often the leases of hosts are renewed.
 LEASE_RENEWAL_SECONDS = 0.5
 #: How often a lane that waits looks whether it can claim: while it waits, there is work in hand.
@@ -63,7 +62,6 @@ class Pipeline:
         #: By Request, for its lane: the latest claim, if it found nothing.
         self.empty_claims: dict[uuid.UUID, EmptyClaim] = {}
         self._lease_thread = ThreadPoolExecutor(1, "leases")
-        self._flush_thread = ThreadPoolExecutor(1, "flush")
         call(self._begin)
 
     def _begin(self) -> None:
@@ -72,13 +70,10 @@ class Pipeline:
         self._attempts = AttemptMaker(self.slots, self.rate_limiter, self._on_fetched)
         self._waiting_lanes: dict[object, Hashable] = {}  # and their owners, the first of them first
         self._renewing = asyncio.Lock()  # one renewal at a time, so that the latest answer is the one kept
-        self._made: list[Attempt] = []
-        self._flush_is_due = asyncio.Event()
-        self._closed = False
         self._held: Counter[uuid.UUID] = Counter()
         self._suspects: set[uuid.UUID] = set()
         self._works: set[asyncio.Task[None]] = set()
-        self._flusher = asyncio.create_task(self._flush_until_closed(), name="flush")
+        self._flusher = Flusher(self.worker_id, self.slots, self._forget)
         self._starter = asyncio.create_task(self._start_until_closed(), name="hosts")
 
     # --- Lanes, in threads of Dramatiq ---
@@ -188,9 +183,7 @@ class Pipeline:
         """Finish what has started within `grace_seconds`, write it, and release the rest."""
         call(self.slots.stop)  # without a release, which could fail: all is released at the end
         run(self._close(grace_seconds))
-        self._flush_thread.submit(connections.close_all)
-        for threads in (self._flush_thread, self._lease_thread):
-            threads.shutdown(wait=False)
+        self._lease_thread.shutdown(wait=False)
         release(Image.objects.filter(claimed_by=self.worker_id), crashed=False)
 
     def _release(self, images: list[ClaimedImage]) -> None:
@@ -238,7 +231,7 @@ class Pipeline:
             if pause := given_up.get(image.host):
                 detail = f"{image.host} has been asking for fewer requests for a day."
                 outcome = Outcome.failed(image.id, image.attempts, pause.code, detail)
-                self._add_attempt(Attempt(image, outcome))
+                self._flusher.add(Attempt(image, outcome))
         kept = [image for image in images if image.host not in given_up]
         await self._add(kept)
         # Stopped since the claim: all are dropped.
@@ -292,49 +285,10 @@ class Pipeline:
                     tracing.set_outcome(span, attempt.outcome.status, attempt.outcome.error_code)
                 if attempt.outcome.status == ImageStatus.FAILED:
                     logger.info("Failed: %s", attempt.outcome.error_code)
-            self._add_attempt(attempt)
+            self._flusher.add(attempt)
         finally:
             self.slots.done(image)
             self._start()
-
-    def _add_attempt(self, attempt: Attempt) -> None:
-        """Leave an attempt to the next flush."""
-        self._made.append(attempt)
-        self._flush_is_due.set()
-
-    async def _flush_until_closed(self) -> None:
-        """Write the attempts of half a second, or sooner if no more come soon of one of their Requests."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._flush_is_due.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._wait_for_end()
-            self._flush_is_due.clear()
-            attempts, self._made = self._made, []
-            by_run: defaultdict[tuple[uuid.UUID, int], list[Attempt]] = defaultdict(list)
-            for attempt in attempts:
-                by_run[attempt.image.request_id, attempt.image.batch.run].append(attempt)
-            # Small ones first: they may be all of a Request, and each waits for those in front of it.
-            for (request_id, number), made in sorted(by_run.items(), key=lambda item: len(item[1])):
-                with logs.about(request_id=request_id):
-                    flush = partial(copy_context().run, self._flush, request_id, number, made)
-                    is_written = await loop.run_in_executor(self._flush_thread, flush)
-                if is_written:
-                    self._forget([attempt.image for attempt in made])
-                elif not self._closed:
-                    self._made += made
-                    self._flush_is_due.set()
-            if self._closed and not self._made:
-                return
-
-    async def _wait_for_end(self) -> None:
-        """Wait until a Request of which attempts were made has nothing in hand, or the pipeline closes."""
-        while not self._closed and all(
-            self.slots.has_in_hand(attempt.image.request_id) for attempt in self._made
-        ):
-            self.slots.ended.clear()
-            await self.slots.ended.wait()
 
     def _forget(self, images: list[ClaimedImage]) -> None:
         self._held -= Counter(image.id for image in images)
@@ -349,42 +303,8 @@ class Pipeline:
             task.cancel()
         await asyncio.gather(self._starter, *works, return_exceptions=True)
         await self._renew(self.slots.wanted())  # of nothing, which returns the leases
-        self._closed = True
-        self._flush_is_due.set()
-        self.slots.ended.set()
-        await asyncio.wait([self._flusher], timeout=max(FLUSH_SECONDS, ends_at - _now()))
-        self._flusher.cancel()
+        await self._flusher.close(max(FLUSH_SECONDS, ends_at - _now()))
         await self._attempts.close()
-
-    # --- In the thread of the flush ---
-
-    def _flush(self, request_id: uuid.UUID, run: int, attempts: list[Attempt]) -> bool:
-        """Write outcomes. Return False, after a second, if the database does not take them."""
-        try:
-            close_old_connections()
-            written = record(request_id, (attempt.outcome for attempt in attempts), self.worker_id, run)
-        except Exception:
-            logger.exception("Outcomes of %d images of %s wait for the database", len(attempts), request_id)
-            time.sleep(1)
-            return False
-        try:
-            _remember(attempts, written)
-        except Exception:  # costs no more than fetching them again
-            logger.exception("The versions of %d pictures of %s were not stored", len(attempts), request_id)
-        return True
-
-
-def _remember(attempts: list[Attempt], written: list[Outcome]) -> None:
-    """Store the versions of pictures whose Images have been completed."""
-    completed = {outcome.id for outcome in written if outcome.status == ImageStatus.COMPLETED}
-    # By id, since an Image that was released and claimed again may have been attempted twice.
-    pictures = {
-        attempt.image.id: (attempt.image.batch, attempt.image.url, attempt.image.id, attempt.version)
-        for attempt in attempts
-        if attempt.version and attempt.image.id in completed
-    }
-    if pictures:
-        known_pictures.remember(pictures.values())
 
 
 def _now() -> float:

@@ -41,13 +41,15 @@ MAX_SERIAL_NUMBERS = 250_000
 class Summary:
     """Result of `validate`. All problems are counted, the first 100 are kept.
 
-    `read_as` is the `encoding` of a preview.
+    `urls` counts all URLs, `invalid_urls` those that cannot be fetched. `read_as` is the `encoding` of a
+    preview.
     """
 
     header_hash: str
     read_as: str
     rows: int
     urls: int
+    invalid_urls: int
     problems: list[Problem]
     problem_count: int
 
@@ -56,7 +58,8 @@ class Summary:
 class Preview:
     """Result of `preview`. Other files than CSV have their kind as `encoding` and the `delimiter` None.
 
-    `urls` counts all URLs, `distinct` different ones. `hosts` counts the different URLs of each host, for
+    `urls` counts all URLs, `distinct` different ones. `invalid` counts those that are no URL that can be
+    fetched, `pictures` different ones without them. `hosts` counts the different URLs of each host, for
     the 100 hosts with the most, among the first 20,000. `fetched_hosts` are these without the pictures that
     are here already. `first_rows` are fewer where they hold many URLs.
     `missing` are the first paths of pictures that the catalogue's ZIP does not have, `missing_count` counts
@@ -70,6 +73,8 @@ class Preview:
     rows: int
     urls: int
     distinct: int
+    invalid: int
+    pictures: int
     hosts: dict[str, int]
     fetched_hosts: dict[str, int]
     first_rows: list[Row]
@@ -80,6 +85,11 @@ class Preview:
     missing: list[str] = field(default_factory=list)
     missing_count: int = 0
 
+    @property
+    def uses(self) -> int:
+        """How often a picture is used: URLs without the invalid ones."""
+        return self.urls - self.invalid
+
 
 def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
     """Check a whole file in one pass, which ends where a limit is exceeded.
@@ -87,7 +97,7 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
     Raises CatalogueError if the file cannot be read as a table, has no rows, or has more rows, columns or
     URLs than allowed; with `strict` also if there is any problem, with the first 100 of them.
     """
-    rows = urls = problem_count = 0
+    rows = urls = invalid_urls = problem_count = 0
     problems: list[Problem] = []
     for row in catalogue.parts():
         if isinstance(row, str):
@@ -100,12 +110,14 @@ def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None
             raise _limit_exceeded(max_urls, "too_many_images", "picture URLs")
         if found := _problems(catalogue, row):
             problem_count += len(found)
+            invalid_urls += sum(problem.code == "invalid_url" for problem in found)
             problems += found[: FIRST_PROBLEMS - len(problems)]
     if not rows:
         raise refusal("no_rows", "The file has a header but no rows.")
     if strict and problems:
         raise CatalogueError(problems)
-    return Summary(catalogue.header_hash, catalogue.read_as, rows, urls, problems, problem_count)
+    counts = rows, urls, invalid_urls
+    return Summary(catalogue.header_hash, catalogue.read_as, *counts, problems, problem_count)
 
 
 def preview(
@@ -137,11 +149,13 @@ def preview(
         rows=rows,
         urls=urls,
         distinct=pictures.count,
+        invalid=warnings.counts["invalid_url"],
+        pictures=pictures.valid_count,
         hosts=pictures.hosts(),
         fetched_hosts=pictures.fetched_hosts(),
         first_rows=first_rows,
         warnings=listed,
-        warning_count=warnings.count,
+        warning_count=warnings.counts.total(),
         sheet=catalogue.sheet,
         sheets=catalogue.sheets,
         missing=pictures.missing,
@@ -157,6 +171,7 @@ class _Pictures:
         self._seen: set[int] = set()
         self._hosts: Counter[str] = Counter()
         self._here: Counter[str] = Counter()
+        self.valid_count = 0  # of distinct URLs that can be fetched
         self.missing: list[str] = []
         self.missing_count = 0
 
@@ -170,9 +185,11 @@ class _Pictures:
         if (key := hash(url)) in self._seen:
             return
         self._seen.add(key)
-        if not url_problem(url) and ((host := host_of(url)) in self._hosts or len(self._hosts) < MAX_HOSTS):
-            self._hosts[host] += 1
-            self._here[host] += self._is_here(url)
+        if not url_problem(url):
+            self.valid_count += 1
+            if (host := host_of(url)) in self._hosts or len(self._hosts) < MAX_HOSTS:
+                self._hosts[host] += 1
+                self._here[host] += self._is_here(url)
         if path := self._missing_path(url):
             self.missing_count += 1
             if self.missing_count <= PREVIEW_MISSING:
@@ -194,7 +211,7 @@ class _Warnings:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._kept: dict[str, list[Problem]] = {}
-        self.count = 0
+        self.counts: Counter[str] = Counter()  # by code
         self._lines: dict[int, int] = {}  # by the hash of a serial number, the line where it first appears
         self._reported: set[int] = set(catalogue.columns.unused)
         for record in catalogue.above_header():
@@ -259,7 +276,7 @@ class _Warnings:
             self._lines[key] = row.line
 
     def _add(self, problem: Problem) -> None:
-        self.count += 1
+        self.counts[problem.code] += 1
         kept = self._kept.setdefault(problem.code, [])
         if len(kept) < PREVIEW_WARNINGS:
             kept.append(problem)
@@ -274,10 +291,9 @@ class _Warnings:
             self._add(Problem("skipped_line", detail, line))
         warnings = [problem for kept in self._kept.values() for problem in kept]
         warnings.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-        if len(warnings) < self.count:
-            detail = (
-                f"There are {self.count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
-            )
+        count = self.counts.total()
+        if len(warnings) < count:
+            detail = f"There are {count:,} warnings. The first {PREVIEW_WARNINGS} of each kind are shown."
             warnings.append(Problem("more", detail))
         return warnings
 

@@ -105,7 +105,9 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
 def _mark_of(feed: Feed) -> str:
     """Return a text that changes with the last run, its status, the mark of its Request and its delivery."""
     last, delivery = feed.last_run, FeedDelivery.of(feed)
-    marks = [str(last.pk), last.status, mark_of(last.request) if last.request else ""] if last else []
+    marks = [str(feed.next_run_at)]
+    if last:
+        marks += [str(last.pk), last.status, mark_of(last.request) if last.request else ""]
     if delivery:
         marks.append(f"{delivery.failures} {delivery.due_at} {delivery.delivered_at}")
     return "_".join(marks)

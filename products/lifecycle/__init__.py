@@ -33,6 +33,7 @@ from products.lifecycle.ingest import Chunk, abort_ingest, ingest_chunk, parts_o
 from products.lifecycle.profiles import (
     OptionsRefused,
     check_options,
+    choose_offered,
     choose_options,
     choose_profile,
     usual_options,
@@ -63,6 +64,7 @@ __all__ = [
     "cancel",
     "check_catalogue",
     "check_options",
+    "choose_offered",
     "choose_options",
     "choose_profile",
     "correct",

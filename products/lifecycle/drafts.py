@@ -10,8 +10,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
 
-from products.catalogue import PictureArchive
-from products.lifecycle.profiles import choose_profile
+from products.catalogue import PictureArchive, Summary
+from products.lifecycle.profiles import choose_offered
 from products.lifecycle.submit import submit
 from products.models import Draft, Request
 from products.models.files import STORAGE_ERRORS, discard, shown_name, storage_checked, uploads_storage
@@ -25,13 +25,17 @@ def room_for_drafts(owner: User) -> int:
     return max(0, MAX_DRAFTS_PER_USER - Draft.objects.current().filter(owner=owner).count())
 
 
-def keep_draft(owner: User, file: "File[bytes]", **options: Any) -> Draft:
+def keep_draft(owner: User, file: "File[bytes]", summary: Summary | None = None, **options: Any) -> Draft:
     """Store an uploaded file as a draft of `owner`, with the options of the form.
 
-    The oldest drafts above MAX_DRAFTS_PER_USER are discarded. Raises StorageUnavailable where the file cannot
-    be stored; nothing is stored then.
+    `summary` says what the file has when it is read with them; None where that is not possible. The oldest
+    drafts above MAX_DRAFTS_PER_USER are discarded. Raises StorageUnavailable where the file cannot be stored;
+    nothing is stored then.
     """
     draft = Draft(owner=owner, filename=shown_name(file), options=options)
+    if summary:
+        draft.rows, draft.invalid_urls = summary.rows, summary.invalid_urls
+        draft.picture_urls = summary.urls - summary.invalid_urls
     with storage_checked():
         draft.file.save(draft.filename, file, save=False)
         try:
@@ -77,7 +81,7 @@ def start_draft(draft: Draft, usual: Mapping[str, Any]) -> Request:
     given = {name: value for name, value in draft.options.items() if name != "profile"}
     with storage_checked(), draft.file.open("rb") as stored:
         file = File(stored, draft.filename)
-        profile = choose_profile(draft.owner, file, draft.options.get("profile"))
+        profile = choose_offered(draft.owner, file, draft.options.get("profile"))
         others = profile.upload_options if profile else usual
         options = {name: value for name, value in others.items() if value is not None} | given
         key = idempotency_key(draft.pk)

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.files import File
 
 from products.catalogue import CatalogueError, read_head
+from products.lifecycle.ready_made import ready_made_profile
 from products.models import Profile, RunOrigin
 from products.models.files import storage_checked
 from products.models.recipes import recipe_problems
@@ -65,6 +66,16 @@ def choose_profile(
         return found
     sentence = f"There is no profile “{wanted[:100]}”. Use the name or the id of one of your profiles."
     raise OptionsRefused({"profile": sentence}, "unknown_profile")
+
+
+def choose_offered(
+    user: User | AnonymousUser, file: "File[bytes] | None", wanted: str | None = None
+) -> Profile | None:
+    """Return the profile `wanted` of those that forms offer: a ready-made one, or one of `choose_profile`.
+
+    A ready-made one is not stored; a Request that is submitted with it has its options and no profile.
+    """
+    return ready_made_profile(wanted) or choose_profile(user, file, wanted)
 
 
 @storage_checked()  # a temporary file may find no room

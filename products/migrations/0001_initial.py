@@ -142,6 +142,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("options", models.JSONField(default=dict)),
+                ("rows", models.PositiveIntegerField(null=True)),
+                ("picture_urls", models.PositiveIntegerField(null=True)),
+                ("invalid_urls", models.PositiveIntegerField(null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "owner",

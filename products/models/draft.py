@@ -31,7 +31,8 @@ class DraftQuerySet(models.QuerySet["Draft"]):
 class Draft(models.Model):
     """A catalogue uploaded by the form and not submitted yet.
 
-    `options` are those of the form. Prune deletes the file after a day.
+    `options` are those of the form. The counts are those of the file as it is read with them: None where
+    columns have to be chosen first. Prune deletes the file after a day.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -39,6 +40,9 @@ class Draft(models.Model):
     filename = models.CharField(max_length=255)
     file = models.FileField(storage=uploads_storage, upload_to=draft_path, max_length=100)
     options = models.JSONField(default=dict)
+    rows = models.PositiveIntegerField(null=True)
+    picture_urls = models.PositiveIntegerField(null=True)
+    invalid_urls = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = DraftQuerySet.as_manager()

@@ -6,7 +6,7 @@ Form, API and command line refuse the same values with the same sentences, which
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import models
 
@@ -87,30 +87,66 @@ def parse_background(text: str) -> str:
     return text.lower()
 
 
+class RenditionProblem(NamedTuple):
+    """An option of a rendition that is refused. `number` counts renditions from 1, `name` may be empty."""
+
+    number: int
+    name: str
+    option: str
+    sentence: str
+
+    def __str__(self) -> str:
+        which = f'"{self.name}"' if self.name and self.option != "name" else self.number
+        return f"Rendition {which}, {_shown(self.option)}: {self.sentence}"
+
+
+class RenditionsError(ValueError):
+    """Renditions that are refused. `problems` is empty where it is not the options of single ones."""
+
+    def __init__(self, text: str, problems: Sequence[RenditionProblem] = ()) -> None:
+        super().__init__(text)
+        self.problems = problems
+
+
 def parse_renditions(value: Any) -> list[dict[str, Any]]:
-    """Return the renditions in a list, or in JSON text that has one. Raises ValueError with a sentence."""
+    """Return the renditions in a list, or in JSON text that has one.
+
+    Raises RenditionsError with a sentence, which is that of the first problem.
+    """
     if isinstance(value, str):
         try:
             value = json.loads(value or "[]")
         except (ValueError, RecursionError) as error:
-            raise ValueError("This is not valid JSON.") from error
+            raise RenditionsError("This is not valid JSON.") from error
     value = [] if value is None else value
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise ValueError('Use a JSON list of objects, such as [{"name": "thumb", "width": 200}].')
+        raise RenditionsError('Use a JSON list of objects, such as [{"name": "thumb", "width": 200}].')
     if len(value) > MAX_RENDITIONS:
-        raise ValueError(f"There are {len(value)} renditions. At most {MAX_RENDITIONS} are possible.")
-    renditions = [_parse_rendition(number, one) for number, one in enumerate(value, start=1)]
+        raise RenditionsError(f"There are {len(value)} renditions. At most {MAX_RENDITIONS} are possible.")
+    renditions: list[dict[str, Any]] = []
+    problems: list[RenditionProblem] = []
+    for number, one in enumerate(value, start=1):
+        rendition, found = _parse_rendition(number, one)
+        renditions.append(rendition)
+        problems += found
     names = [one["name"] for one in renditions]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f'Two renditions have the name "{name}".')
+    for number, name in enumerate(names, start=1):
+        if name and name in names[: number - 1]:
+            problems.append(RenditionProblem(number, name, "name", "Another rendition has this name."))
+    if problems:
+        raise RenditionsError(str(problems[0]), problems)
     return renditions
 
 
-def _parse_rendition(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_rendition(number: int, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[RenditionProblem]]:
+    """Return a rendition without the options that are refused, and those."""
+    problems = []
     name = given.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"Rendition {number}: name must be 1 to 20 characters of a-z, 0-9, _ and -.")
+        name = ""
+        problems.append(
+            RenditionProblem(number, name, "name", "Use 1 to 20 characters of a-z, 0-9, _ and -.")
+        )
     parsed: dict[str, Any] = {"name": name}
     for key, value in given.items():
         if key == "name" or (value is None and key != "background"):
@@ -118,8 +154,10 @@ def _parse_rendition(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             parsed[key] = _parse_output_option(key, value)
         except ValueError as error:
-            raise ValueError(f'Rendition "{name}", {_shown(key)}: {error}') from error
-    return parsed
+            problems.append(RenditionProblem(number, name, key, str(error)))
+            if key not in OUTPUT_OPTIONS:  # there may be thousands more
+                break
+    return parsed, problems
 
 
 def _parse_output_option(key: str, value: Any) -> Any:
@@ -167,14 +205,20 @@ def outputs_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def recipe_problems(options: Mapping[str, Any]) -> dict[str, str]:
     """Return a sentence by option for options that are right alone but not together."""
-    problems: dict[str, str] = {}
-    for name, output in outputs_of(options).items():
-        for option, sentence in _output_problems(output).items():
-            if not name:
-                problems[option] = sentence
-            elif not problems:  # else the rendition has inherited the problem
-                problems["renditions"] = f'Rendition "{name}", {option}: {sentence}'
-    return problems
+    if of_main := _output_problems(outputs_of(options)[""]):  # which renditions inherit
+        return of_main
+    problems = rendition_problems(options)
+    return {"renditions": str(problems[0])} if problems else {}
+
+
+def rendition_problems(options: Mapping[str, Any]) -> list[RenditionProblem]:
+    """Return the options of renditions that are right alone but not together."""
+    renditions = [(name, output) for name, output in outputs_of(options).items() if name]
+    return [
+        RenditionProblem(number, name, option, sentence)
+        for number, (name, output) in enumerate(renditions, start=1)
+        for option, sentence in _output_problems(output).items()
+    ]
 
 
 def _output_problems(output: Mapping[str, Any]) -> dict[str, str]:

@@ -87,7 +87,8 @@ def start_sample(request: UserRequest) -> HttpResponse:
     except LimitReached as error:
         messages.error(request, error.detail)
         return redirect("home")
-    return redirect(lifecycle.keep_draft(request.user, ContentFile(sample_catalogue(), FILENAME)))
+    file = ContentFile(sample_catalogue(), FILENAME)
+    return redirect(lifecycle.keep_draft(request.user, file, lifecycle.check_catalogue(file)))
 
 
 @require_POST

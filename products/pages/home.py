@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +23,14 @@ from django.views.decorators.http import require_http_methods
 
 from products import lifecycle
 from products.accounts.authentication import UserRequest
-from products.catalogue import ARCHIVE_URL, CatalogueError, is_picture_archive, read_head, size_text
+from products.catalogue import (
+    ARCHIVE_URL,
+    CatalogueError,
+    Reading,
+    is_picture_archive,
+    read_head,
+    size_text,
+)
 from products.lifecycle import check_catalogue
 from products.lifecycle.quotas import check_open_work, count_upload
 from products.models import Draft, Request
@@ -163,12 +171,14 @@ def _save_catalogue(
     request: UserRequest, form: UploadForm, file: "File[bytes]", archive: str = "", *, is_alone: bool
 ) -> Draft | Request:
     is_preview = request.POST.get("step") == "preview"
-    stored = {"archive": archive, "base_url": ARCHIVE_URL} if archive else {}
+    base: Reading = {"base_url": ARCHIVE_URL} if archive else {}
+    stored = {"archive": archive, **base} if archive else {}
+    summary = None
     try:
         if not is_preview:
             options = {**form.cleaned_options, **stored}
             return lifecycle.submit(request.user, file, profile=form.chosen, **options)[0]
-        check_catalogue(file, base_url=ARCHIVE_URL if archive else "")
+        summary = check_catalogue(file, **base)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
@@ -176,9 +186,13 @@ def _save_catalogue(
             raise
         if not is_alone and not lifecycle.room_for_drafts(request.user):
             raise
+    if is_preview and form.reading:
+        summary = None
+        with suppress(CatalogueError):
+            summary = check_catalogue(file, **form.reading | base)
     file.seek(0)
     wanted = {} if form.wanted is None else {"profile": form.wanted}
-    return lifecycle.keep_draft(request.user, file, **form.given, **wanted, **stored)
+    return lifecycle.keep_draft(request.user, file, summary, **form.given, **wanted, **stored)
 
 
 def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:

@@ -14,8 +14,13 @@ from products.models.recipes import (
     choice_errors,
     number_errors,
     parse_background,
-    parse_renditions,
     recipe_problems,
+    rendition_problems,
+)
+from products.pages.rendition_forms import (
+    RenditionsBoundField,
+    RenditionsField,
+    renditions_invalid,
 )
 
 #: What most catalogues need, which the form always shows. The other options are folded away.
@@ -34,26 +39,6 @@ class SideField(forms.IntegerField):
             error_messages=number_errors(1, MAX_SIDE),
             help_text=help_text,
         )
-
-
-class RenditionsField(forms.JSONField):
-    """Renditions as JSON text; an empty list for none."""
-
-    def to_python(self, value: Any) -> Any:
-        """Return the list of renditions."""
-        try:
-            return parse_renditions(value)
-        except ValueError as error:
-            raise ValidationError(str(error), "invalid") from error
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return the text as it was sent. Django's own method would read it, and fail where it is invalid."""
-        return data
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return value
-        return super().prepare_value(value) if value else ""
 
 
 class YesNoInput(forms.CheckboxInput):
@@ -163,14 +148,6 @@ class OptionsForm(forms.Form):
         error_messages=choice_errors(Names),
         help_text="With the source file name, the URL of chair.png ends in chair.jpg.",
     )
-    renditions = RenditionsField(
-        label="Renditions",
-        required=False,
-        initial=list,
-        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-        help_text="Further sizes of every picture, as JSON. For example "
-        "[{&quot;name&quot;: &quot;thumb&quot;, &quot;width&quot;: 200}]",
-    )
     strict = YesNoField(
         label="Strict",
         required=False,
@@ -180,6 +157,13 @@ class OptionsForm(forms.Form):
         label="Fetch all pictures again",
         required=False,
         help_text="Otherwise pictures that have not changed since your last request are reused.",
+    )
+    renditions = RenditionsField(
+        label="Renditions",
+        required=False,
+        initial=list,
+        help_text="Further sizes of every picture. Empty fields are as in the main picture, but a rendition "
+        "with a size of its own takes no size and no fit from it.",
     )
 
     def clean_background(self) -> str:
@@ -192,8 +176,12 @@ class OptionsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors.keys() & OptionsForm.base_fields.keys():
-            for option, sentence in recipe_problems(self.cleaned_options).items():
-                self.add_error(option, sentence)
+            options = self.cleaned_options
+            problems: dict[str, Any] = {**recipe_problems(options)}
+            if "renditions" in problems:
+                problems["renditions"] = renditions_invalid(rendition_problems(options))
+            for option, problem in problems.items():
+                self.add_error(option, problem)
         return data
 
     @property
@@ -235,7 +223,9 @@ class OptionsForm(forms.Form):
         """Set the keyboard focus of the page to the first invalid field."""
         for name in self.fields:
             if name in self.errors:
-                self.fields[name].widget.attrs["autofocus"] = True
+                shown = self[name]
+                field = shown.first_invalid if isinstance(shown, RenditionsBoundField) else shown.field
+                field.widget.attrs["autofocus"] = True
                 return
 
 

@@ -15,12 +15,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from products.accounts.authentication import UserRequest
 from products.accounts.rights import get_permitted
 from products.catalogue import Catalogue, CatalogueError, Reading, read_head
+from products.lifecycle.ready_made import READY_MADE
 from products.models import Profile
 from products.models.files import storage_checked
 from products.models.owned import is_granted
 from products.models.profile import MAX_PROFILES, NO_PUBLISHED_WEBHOOK, TOO_MANY_PROFILES, NameTaken
 from products.pages.profile_forms import ProfileForm, SaveProfileForm
-from products.pages.ready_made import READY_MADE
 from products.pages.requests import changeable
 from products.pages.tabs import tab_context, visible
 

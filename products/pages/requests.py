@@ -158,6 +158,7 @@ def repeat(request: UserRequest, pk: UUID) -> HttpResponse:
 def _repeat_page(
     request: UserRequest, batch: Request, form: OptionsForm, *, status: int = 200
 ) -> HttpResponse:
+    form.focus_first_error()
     context: dict[str, Any] = {**tab_context(request, batch, "repeat"), "form": form}
     return render(request, "pages/repeat.html", context, status=status)
 

@@ -173,7 +173,7 @@ def _profile(request: UserRequest, draft: Draft, file: "File[bytes]") -> tuple[P
     data: QueryDict = request.POST
     wanted = data.get("profile", "") if is_sent else request.GET.get("profile", draft.options.get("profile"))
     try:
-        profile = lifecycle.choose_profile(request.user, file, wanted)
+        profile = lifecycle.choose_offered(request.user, file, wanted)
     except OptionsRefused:  # it has been deleted since
         profile = None
     if is_sent and wanted != data.get("shown_profile", wanted):

@@ -1,5 +1,6 @@
 """Forms of the upload and the preview."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,7 +20,8 @@ from products.catalogue import (
     Reading,
     check_base_url,
 )
-from products.lifecycle import OptionsRefused, choose_profile
+from products.lifecycle import OptionsRefused, choose_offered
+from products.lifecycle.ready_made import READY_MADE
 from products.models import Profile
 from products.pages.forms import describe_problems
 from products.pages.option_forms import OptionsForm, YesNoField, YesNoOrProfileField
@@ -34,7 +36,7 @@ BY_HEADER = "by-header"
 
 
 class ProfileField(forms.CharField):
-    """The name or id of a profile; empty for none."""
+    """The name or id of a profile, which may be a ready-made one; empty for none."""
 
     def __init__(self, help_text: str, **kwargs: Any) -> None:
         widget = forms.Select()
@@ -42,13 +44,20 @@ class ProfileField(forms.CharField):
 
 
 def offer_profiles(form: forms.Form, user: User, *others: tuple[str, str]) -> bool:
-    """Set the choices of a form's profile. Return whether there is any to choose."""
-    profiles = Profile.objects.usable_by(user).only("name", "owner")
-    names = [
-        (str(one.pk), one.name if one.owner_id == user.pk else f"{one.name} (published)") for one in profiles
-    ]
-    cast(forms.Select, form.fields["profile"].widget).choices = [*others, ("", "None"), *names]
-    return bool(names)
+    """Set the choices of a form's profile. Return whether the user has any beside the ready-made ones.
+
+    The `others` come first if so.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {"Your profiles": [], "Shared with all users": []}
+    profiles = list(Profile.objects.usable_by(user).only("name", "owner"))
+    for one in profiles:
+        group = "Your profiles" if one.owner_id == user.pk else "Shared with all users"
+        groups[group].append((str(one.pk), one.name))
+    groups["Ready-made"] = [(str(one.profile.pk), one.name) for one in READY_MADE]
+    offered = [(name, group) for name, group in groups.items() if group]
+    first = others if profiles else ()
+    cast(forms.Select, form.fields["profile"].widget).choices = [*first, ("", "None"), *offered]
+    return bool(profiles)
 
 
 class FilesInput(forms.FileInput):
@@ -107,6 +116,14 @@ class UploadForm(OptionsForm):
             for name, field in self.fields.items():
                 if isinstance(field, YesNoField):
                     self.fields[name] = YesNoOrProfileField(field)
+        else:
+            self.fields["profile"].initial = self.fields["shown_profile"].initial = ""
+
+    @property
+    def known_options(self) -> str:
+        """The options that the form has without a profile and with ready-made ones, by choice, as JSON."""
+        ready_made = {str(one.profile.pk): one.options for one in READY_MADE}
+        return json.dumps({"": self.initial, **ready_made})
 
     @property
     def keeps_files(self) -> bool:
@@ -119,13 +136,13 @@ class UploadForm(OptionsForm):
 
     @property
     def wanted(self) -> str | None:
-        """The profile that is asked for, as in `choose_profile`."""
+        """The profile that is asked for, as in `choose_offered`."""
         name = self.cleaned_data.get("profile", "")
         return None if name == BY_HEADER or "profile" not in self.data else name
 
     def clean(self) -> dict[str, Any]:
         try:
-            self.chosen = choose_profile(self._user, self.cleaned_data.get("file"), self.wanted)
+            self.chosen = choose_offered(self._user, self.cleaned_data.get("file"), self.wanted)
         except OptionsRefused as error:
             self.add_error("profile", error.problems["profile"])
         return super().clean()
@@ -137,7 +154,7 @@ class UploadForm(OptionsForm):
         options = {}
         for name in OptionsForm.base_fields:
             field = self.fields[name]
-            is_sent = name in self.data or isinstance(field, YesNoField)  # an empty checkbox is left out
+            is_sent = not field.widget.value_omitted_from_data(self.data, self.files, name)
             is_undecided = isinstance(field, YesNoOrProfileField) and self.cleaned_data[name] is None
             if is_sent and not is_undecided and (is_shown or name in self.changed_data):
                 options[name] = self.cleaned_data[name]
@@ -151,6 +168,12 @@ class UploadForm(OptionsForm):
         options = super().cleaned_options
         undecided = [name for name in options if isinstance(self.fields[name], YesNoOrProfileField)]
         return options | {name: bool(options[name]) for name in undecided}
+
+    @property
+    def reading(self) -> Reading:
+        """How the chosen profile says that files are read."""
+        options = self.chosen.options if self.chosen else {}
+        return cast(Reading, {name: options[name] for name in Reading.__annotations__ if name in options})
 
     def add_problems(self, problems: list[Problem]) -> None:
         """Show the problems of a refused catalogue as errors of the file field."""
@@ -185,7 +208,7 @@ class DraftForm(OptionsForm):
     )
     # Any name or number: whoever reads the file says which sheets it has.
     sheet = forms.CharField(label="Sheet", required=False, max_length=255, widget=forms.Select)
-    profile = ProfileField("Choose another one and update the preview to see its options.")
+    profile = ProfileField("Update the preview to see its options.")
     #: The ZIP with the pictures that was uploaded with the file.
     archive = ""
     #: The profile whose options the page shows.
@@ -195,7 +218,7 @@ class DraftForm(OptionsForm):
         names = [name for name in head.columns if name][:MAX_COLUMN_CHOICES]
         self._ambiguous: list[str] = []
         super().__init__(self._with_roles(data, names) if data is not None else None, **kwargs)
-        self.has_profiles = offer_profiles(self, user)
+        offer_profiles(self, user)
         self._has_sheets = len(head.sheets) > 1
         names_of_sheets = dict.fromkeys(filter(None, [*head.sheets, str(self["sheet"].value() or "")]))
         sheets = [("", "Detect automatically"), *((name, name) for name in names_of_sheets)]

@@ -84,5 +84,6 @@ def test_a_browser_that_blocks_them_says_so(site: "Page", live_server: LiveServe
     feed = make_feed(ann)
     assert runs.start(feed)
     visit(site, f"{live_server.url}{feed.get_absolute_url()}", "denied")
+    site.get_by_text("Actions", exact=True).click()
     expect(site.get_by_role("button", name="Notifications are blocked by your browser")).to_be_disabled()
     assert site.evaluate("window.asked") == 0

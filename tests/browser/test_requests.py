@@ -81,34 +81,6 @@ def test_a_preview_that_gets_no_answer_says_so(site: "Page", live_server: LiveSe
     expect(site.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
-    site: "Page", live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = threading.Event()
-
-    def look_up(host: str) -> str:
-        answer.wait()
-        return f"There is no host named {host}."
-
-    monkeypatch.setattr("processing.work.host_warnings.looked_up_problem", look_up)
-    monkeypatch.setattr("processing.work.host_warnings.POLLS", 1_000)  # however slow the machine is
-    monkeypatch.setattr("processing.work.host_warnings.WAIT_SECONDS", 1_000)
-    site.goto(live_server.url)
-    file = chosen(make_csv((1, "Chair", URL), (2, "Table", "http://192.168.1.5/table.jpg")))
-    site.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
-    site.get_by_role("button", name="Upload and preview").click()
-    warnings = site.locator("#host-warnings")
-    expect(warnings.get_by_role("listitem")).to_have_text(
-        "192.168.1.5 is in a private network, where this service does not fetch. Its picture will fail."
-    )
-    expect(warnings).to_contain_text("Checking whether the hosts exist")
-    answer.set()
-    expect(warnings).to_contain_text("There is no host named shop.example. Its picture will fail.")
-    expect(warnings).not_to_contain_text("Checking whether")
-    site.get_by_role("button", name="Start").click()
-    expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
-
-
 def test_a_file_is_dropped_anywhere_on_the_page(site: "Page", live_server: LiveServer) -> None:
     site.goto(live_server.url)
     site.evaluate(DROP, ["dropped.csv", make_csv(*ROWS).decode()])
@@ -331,7 +303,7 @@ def test_pictures_are_downloaded_as_a_zip_and_opened(
 
 def test_the_sample_is_a_catalogue_that_can_be_uploaded(site: "Page", live_server: LiveServer) -> None:
     site.goto(live_server.url)
-    sample = download(site, "Download a sample CSV").path().read_bytes()
+    sample = download(site, "download a sample CSV").path().read_bytes()
     site.get_by_label("Catalogue", exact=True).set_input_files(chosen(sample))  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_role("table", name="Rows 1 to 6 of 6")).to_be_visible()

@@ -41,11 +41,11 @@ def test_files_stay_chosen_while_an_option_is_corrected(site: "Page") -> None:
     file = {"name": "a.csv", "mimeType": "text/csv", "buffer": make_csv((1, "Chair", URL))}
     site.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     site.get_by_text("More options").click()
-    site.get_by_label("Background").fill("no colour")
+    site.get_by_label("Background").first.fill("no colour")
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_text("Not saved: a.csv. Correct the options, then upload it again.")).to_be_visible()
     assert not Request.objects.exists()
-    site.get_by_label("Background").fill("#ffffff")
+    site.get_by_label("Background").first.fill("#ffffff")
     site.get_by_role("button", name="Upload and start").click()
     expect(site.get_by_role("heading", level=1)).to_have_text("a.csv")
 
@@ -106,7 +106,7 @@ def test_a_preview_of_corrections_that_fails_says_so_and_keeps_its_form(site: "P
     preview, problem = form.get_by_role("button", name="Preview changes"), form.locator("[role=alert]")
     site.route("**/corrections/", lambda route: route.fulfill(status=503))
     preview.click()
-    expect(problem).to_have_text("Something went wrong on the server. Try again.")
+    expect(problem).to_have_text("The service does not answer at the moment. Try again in a minute.")
     expect(preview).to_be_enabled()
     site.unroute("**/corrections/")
     preview.click()

@@ -50,6 +50,7 @@ def test_every_answer_is_kept_from_other_sites_scripts_frames_and_guesses(ann: U
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Application"] == "image-extractor"
     assert "camera=()" in headers["Permissions-Policy"]
 
 

@@ -1,7 +1,7 @@
 // Says in a form with a `role=alert` of its own that a request to the server failed. The button that was pressed
 // waits and keeps the focus. Without this script the form submits as usual.
 
-/** @type {HTMLElement | null} */
+/** @type {HTMLButtonElement | null} */
 let pressed = null;
 let text = "";
 
@@ -28,16 +28,24 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (!place) return;
   place.hidden = true;
   // A button that sends the request itself is no submitter.
-  const sender = /** @type {HTMLElement} */ (event.target);
+  const sender = /** @type {Element} */ (event.target);
   const { submitter } = /** @type {CustomEvent} */ (event).detail.requestConfig.triggeringEvent ?? {};
-  pressed = submitter ?? (sender.matches("button") ? sender : null);
+  pressed = submitter ?? (sender instanceof HTMLButtonElement ? sender : null);
   text = pressed?.textContent ?? "";
   if (pressed) pressed.textContent = "Please wait…";
 });
 document.addEventListener("htmx:afterSettle", () => {
   // A button that is disabled loses the focus.
-  if (pressed && document.activeElement === document.body) document.getElementById(pressed.id)?.focus();
+  if (pressed && document.activeElement === document.body) {
+    const { id, name, value } = pressed;
+    const same = /** @type {HTMLElement | null} */ (document.querySelector(id ? `#${id}` : `button[name="${name}"][value="${value}"]`));
+    same?.focus();
+  }
   pressed = null;
 });
 document.addEventListener("htmx:sendError", (event) => stopWith(event, "The connection was lost. Try again."));
-document.addEventListener("htmx:responseError", (event) => stopWith(event, "Something went wrong on the server. Try again."));
+document.addEventListener("htmx:responseError", (event) => stopWith(event, /** @type {CustomEvent} */ (event).detail.problem)); // by page.js
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { successful } = /** @type {CustomEvent} */ (event).detail;
+  if (!successful && document.activeElement === document.body) pressed?.focus();
+});

@@ -48,7 +48,7 @@ function showButton() {
   button.hidden = false;
   button.disabled = isBlocked;
   if (isBlocked) button.textContent = "Notifications are blocked by your browser";
-  else button.textContent = isOn() ? "Turn notifications off" : "Notify me at the end";
+  else button.textContent = isOn() ? "Turn notifications off" : button.dataset.text ?? "";
 }
 
 /**
@@ -96,12 +96,7 @@ function watch(url, title) {
     showButton();
     poll();
   });
-  let hadFocus = false;
-  document.addEventListener("htmx:beforeSwap", () => { hadFocus = document.activeElement === findButton(); });
-  document.addEventListener("htmx:afterSwap", () => {
-    showButton();
-    if (hadFocus) findButton()?.focus();
-  });
+  document.addEventListener("htmx:afterSwap", showButton);
   const timer = setInterval(poll, POLL_SECONDS * 1000);
   showButton();
   poll();

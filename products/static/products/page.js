@@ -140,14 +140,49 @@ function onClick(event) {
   }
 }
 
+/** The header of every answer of ours. A proxy that answers instead of us sends none. */
+const OURS = "X-Application";
+
+/** @param {XMLHttpRequest} xhr */
+const isOurs = (xhr) => xhr.getResponseHeader(OURS) !== null;
+
+/** @param {XMLHttpRequest} xhr Whose answer is not ours, or says that something went wrong. */
+function problemOf(xhr) {
+  if (isOurs(xhr)) return "Something went wrong on the server. Try again.";
+  if (xhr.status === 413) return "The file is too large for a proxy in front of this service. Use a smaller file, or ask your administrator.";
+  if (xhr.status >= 502 && xhr.status <= 504) return "The service does not answer at the moment. Try again in a minute.";
+  return "A proxy answered instead of this service. Reload the page, or try again in a minute.";
+}
+
+/**
+ * Keep the page, and with it what was typed and chosen, where the answer is not ours.
+ * @param {Event} event
+ */
+function refuseOtherAnswers(event) {
+  const { detail } = /** @type {CustomEvent} */ (event);
+  if (isOurs(detail.xhr)) return;
+  detail.shouldSwap = false;
+  detail.isError = true;
+}
+
+/** Give the listeners of a form the sentence to show. @param {Event} event */
+function explainError(event) {
+  const { detail } = /** @type {CustomEvent} */ (event);
+  detail.problem = problemOf(detail.xhr);
+}
+
 /** Ids of menus and questions that are open, so that they stay open when a poll replaces them. @type {string[]} */
 let opened = [];
+
+/** Id of the element that has the focus. A script may show it only after the swap, so htmx cannot restore that. */
+let focused = "";
 
 /** How far the tabs were scrolled sideways before a poll replaced them. */
 let tabsLeft = 0;
 
 function rememberState() {
   opened = [...document.querySelectorAll("#main details[id][open]")].map((details) => details.id);
+  focused = document.activeElement?.id ?? "";
   tabsLeft = document.querySelector(".tabs")?.scrollLeft ?? 0;
 }
 
@@ -159,7 +194,12 @@ function restoreState() {
 
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
+document.addEventListener("htmx:beforeSwap", refuseOtherAnswers);
+document.addEventListener("htmx:responseError", explainError, true); // before other listeners
 document.addEventListener("htmx:beforeSwap", rememberState);
+document.addEventListener("htmx:afterSettle", () => {
+  if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus();
+});
 document.addEventListener("change", waitForTicks);
 document.addEventListener("htmx:afterSwap", () => {
   localizeTimes(document);

@@ -8,8 +8,16 @@ const BY_HEADER = "by-header";
 
 /** @param {unknown} value Of an option, as the API has it. */
 function textOf(value) {
-  if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return value === null || value === undefined ? "" : String(value);
+}
+
+/**
+ * @param {Field} field
+ * @param {unknown} value Of an option, as the API has it.
+ */
+function fill(field, value) {
+  if (field instanceof HTMLInputElement && field.type === "checkbox") field.checked = Boolean(value);
+  else field.value = textOf(value);
 }
 
 /** @param {Field} field */
@@ -24,15 +32,16 @@ function reset(field) {
 
 /**
  * Return the options of a profile with the defaults of all others; null for the profile of the file's columns.
- * @param {string} url Of all profiles in the API.
+ * @param {HTMLElement} profiles The choice with the options that the page knows, and the address of the others.
  * @param {string} chosen Id of the profile; empty for none.
  * @param {Record<string, unknown>} defaults
  * @returns {Promise<Record<string, unknown> | null>}
  */
-async function optionsOf(url, chosen, defaults) {
+async function optionsOf(profiles, chosen, defaults) {
   if (chosen === BY_HEADER) return null;
-  if (!chosen) return defaults;
-  const response = await fetch(`${url}${chosen}/`, { headers: { Accept: "application/json" } });
+  const known = JSON.parse(profiles.dataset.known ?? "{}");
+  if (chosen in known) return { ...defaults, ...known[chosen] };
+  const response = await fetch(`${profiles.dataset.url}${chosen}/`, { headers: { Accept: "application/json" } });
   if (!response.ok) throw new Error(`The profile was answered with ${response.status}.`);
   const { options } = await response.json();
   return { ...defaults, ...options };
@@ -47,11 +56,16 @@ async function show(select) {
   const shown = /** @type {HTMLInputElement} */ (form.elements.namedItem("shown_profile"));
   const chosen = select.value;
   shown.value = BY_HEADER; // until its options are there
-  const options = await optionsOf(profiles.dataset.url ?? "", chosen, defaults).catch(() => null);
+  const options = await optionsOf(profiles, chosen, defaults).catch(() => null);
   if (select.value !== chosen) return; // another one has been chosen meanwhile
   for (const name of Object.keys(defaults)) {
+    if (name === "renditions") { // rows of fields, by options.js
+      const detail = options && options[name];
+      form.querySelector(".renditions")?.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
+      continue;
+    }
     const field = /** @type {Field} */ (form.elements.namedItem(name));
-    if (options) field.value = textOf(options[name]);
+    if (options) fill(field, options[name]);
     else reset(field);
   }
   if (options) shown.value = chosen;

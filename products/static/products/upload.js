@@ -139,4 +139,4 @@ document.addEventListener("htmx:xhr:progress", (event) => {
 });
 document.addEventListener("htmx:beforeRequest", () => { if (form()) showProblem(""); });
 document.addEventListener("htmx:sendError", () => stopWith("The connection was lost during the upload. Try again."));
-document.addEventListener("htmx:responseError", () => stopWith("Something went wrong on the server. Try again."));
+document.addEventListener("htmx:responseError", (event) => stopWith(/** @type {CustomEvent} */ (event).detail.problem)); // by page.js

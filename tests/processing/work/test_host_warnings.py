@@ -175,6 +175,7 @@ def test_the_preview_page_warns_at_once_and_as_results_arrive(lookups: HostLooku
     )
     settled(lookups, "gone.test", "shop.test")
     shown = body(page.get(draft.headers["Location"]))
+    assert "2 hosts cannot be reached" in shown
     assert "There is no host named gone.test. Its 2 pictures will fail." in shown
     assert "shop.test is" not in shown
     assert "Checking whether" not in shown

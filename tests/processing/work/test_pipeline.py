@@ -16,7 +16,7 @@ from processing.hosts.models import PausedHost
 from processing.hosts.rate_limit import PAUSE_SECONDS, Pause, RateLimiter
 from processing.storage.outputs import LocalStorage
 from processing.timing import RETRY_DELAYS_SECONDS, STORAGE_RETRY_SECONDS
-from processing.work import attempt, known_pictures, slots
+from processing.work import attempt, flush, known_pictures, slots
 from processing.work import pipeline as pipelines
 from processing.work.attempt import PATIENCE
 from processing.work.claim import claim, release
@@ -69,7 +69,7 @@ def seconds_to_wait(image: Image) -> float:
 def endless_flush(pipeline: Pipeline, monkeypatch: MonkeyPatch) -> Iterator[None]:
     """Outcomes are not written because time has passed. Ends before the pipeline, which waits for them."""
     with monkeypatch.context() as patch:
-        patch.setattr(pipelines, "FLUSH_SECONDS", 1e6)
+        patch.setattr(flush, "FLUSH_SECONDS", 1e6)
         yield
 
 
@@ -94,7 +94,7 @@ def test_outcomes_of_a_request_that_goes_on_are_collected(
 ) -> None:
     batch = ingested(origin.add("/slow.jpg", gate), origin.add("/quick.jpg", JPEG))
     start(batch, pipeline)
-    wait_until(lambda: pipeline._made and gate.waiting)
+    wait_until(lambda: pipeline._flusher._made and gate.waiting)
     assert completed(batch) == 0
     gate.open()
     wait_until(lambda: completed(batch) == 2)
@@ -478,7 +478,7 @@ def test_at_the_end_pictures_in_work_are_finished_and_others_given_back_untouche
 
 
 def test_a_pipeline_without_work_closes_at_once(monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(pipelines, "FLUSH_SECONDS", 1000)  # longer than a test may take
+    monkeypatch.setattr(flush, "FLUSH_SECONDS", 1000)  # longer than a test may take
     Pipeline(uuid.uuid4()).close(2000)
 
 
@@ -486,7 +486,7 @@ def test_at_the_end_what_takes_too_long_is_given_back_untouched(origin: Origin, 
     pipeline = Pipeline(uuid.uuid4())
     batch = ingested(origin.add("/stalling.jpg", gate), origin.add("/quick.jpg", JPEG))
     start(batch, pipeline)
-    wait_until(lambda: gate.waiting == 1 and (pipeline._made or completed(batch)))
+    wait_until(lambda: gate.waiting == 1 and (pipeline._flusher._made or completed(batch)))
     pipeline.close(2)
     assert completed(batch) == 1
     image = batch.images.pending().get()
@@ -502,7 +502,7 @@ def test_at_the_end_pictures_in_work_are_finished_though_others_cannot_be_given_
     wait_until(lambda: gate.waiting == 4)
 
     def release_at_the_end(images: ImageQuerySet, *, crashed: bool) -> int:
-        if not pipeline._closed:
+        if not pipeline._flusher._closed:
             raise OperationalError
         return release(images, crashed=crashed)
 

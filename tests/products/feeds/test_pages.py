@@ -359,21 +359,26 @@ def test_a_feed_of_a_url_has_a_name_to_begin_with(api: Client, url: str, name: s
     assert api.get("/feeds/", {"url": url}).context["form"].initial["name"] == name
 
 
-def test_one_button_is_loud_on_the_page_of_a_held_feed_and_none_offers_news_of_nothing(
-    api: Client, ann: User
-) -> None:
+def test_one_button_is_loud_on_the_page_of_a_held_feed(api: Client, ann: User) -> None:
     feed = make_feed(ann)
-    hidden = '<p class="notify" hidden>'
-    assert hidden in body(api.get(feed.get_absolute_url()))
     completed(feed, {PICTURE: JPEG}, make_csv(*((number, "Chair", PICTURE) for number in range(6))))
     completed(feed, {PICTURE: JPEG}, make_csv((1, "Chair", PICTURE)))
     shown = body(api.get(feed.get_absolute_url()))
     assert "The last run is held" in shown
     assert '<button id="confirm-run">Confirm run</button>' in shown
     assert '<button id="run-now" class="second">Run now</button>' in shown
-    assert hidden in shown
-    runs.start(feed)
-    assert hidden not in body(api.get(feed.get_absolute_url()))
+
+
+def test_notifications_are_offered_in_the_menu_of_actions(api: Client, ann: User) -> None:
+    feed = make_feed(ann)
+    shown = body(api.get(feed.get_absolute_url()))
+    assert shown.count("data-notify") == 1
+    menu = shown.partition('<details class="menu" id="actions">')[2].partition("<hr>")[0]
+    assert 'data-text="Notify me when a run ends"' in menu
+    viewer = client_of(make_user("viewer", is_staff=True))  # who may change nothing
+    shown = body(viewer.get(feed.get_absolute_url()))
+    assert shown.count("data-notify") == 1
+    assert 'id="actions"' not in shown
 
 
 def test_a_request_names_the_feed_that_fetched_it_on_its_page_and_in_lists(api: Client, ann: User) -> None:
@@ -414,7 +419,7 @@ def test_a_page_at_work_is_sent_again_when_the_run_has_moved_and_once_at_its_end
     assert api.get(seen, headers=HTMX).status_code == 204
     FeedRun.objects.filter(pk=run.pk).update(status="failed", error="It failed.", finished_at=timezone.now())
     answer = body(api.get(seen, headers=HTMX))
-    assert "It failed." in answer and "hx-get" not in answer
+    assert "It failed." in answer and 'hx-trigger="every 15s"' in answer
     _run, batch = submitted(feed, make_csv((1, "Chair", PICTURE), (2, "Table", OTHER_URL)))
     seen = _polled(api, path)
     assert api.get(seen, headers=HTMX).status_code == 204
@@ -422,7 +427,18 @@ def test_a_page_at_work_is_sent_again_when_the_run_has_moved_and_once_at_its_end
     assert api.get(seen, headers=HTMX).status_code == 200
     seen = _polled(api, path)
     settle(batch, {OTHER_URL: JPEG})
-    assert "hx-get" not in body(api.get(seen, headers=HTMX))
+    assert 'hx-trigger="every 15s"' in body(api.get(seen, headers=HTMX))
+
+
+def test_an_idle_page_finds_the_run_that_its_schedule_starts(api: Client, ann: User) -> None:
+    feed = make_feed(ann, schedule="0 * * * *", next_run_at=timezone.now())
+    path = feed.get_absolute_url()
+    assert 'hx-trigger="every 15s"' in body(api.get(path))
+    seen = _polled(api, path)
+    assert api.get(seen, headers=HTMX).status_code == 204
+    assert runs.start(feed)
+    answer = body(api.get(seen, headers=HTMX))
+    assert 'hx-trigger="every 3s"' in answer and "Fetching" in answer
 
 
 def test_a_page_follows_the_delivery_of_the_result(api: Client, ann: User) -> None:
@@ -434,7 +450,7 @@ def test_a_page_follows_the_delivery_of_the_result(api: Client, ann: User) -> No
     assert api.get(seen, headers=HTMX).status_code == 204
     FeedDelivery.objects.update(due_at=None, delivered_at=timezone.now())
     answer = body(api.get(seen, headers=HTMX))
-    assert "None yet" not in answer and "hx-get" not in answer
+    assert "None yet" not in answer and 'hx-trigger="every 15s"' in answer
 
 
 def test_an_open_page_of_a_deleted_feed_says_so(api: Client, ann: User) -> None:

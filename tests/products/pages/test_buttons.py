@@ -39,7 +39,7 @@ def test_the_retry_button_names_what_it_does(page: Client, ann: User) -> None:
     lifecycle.cancel(canceled)
     lifecycle.abort_ingest(refused, "The stored file is gone.")
     for batch, label in {finished: "Retry failed", canceled: "Resume", refused: "Retry"}.items():
-        assert f"<button>{label}</button>" in body(page.get(address("request", batch)))
+        assert f'<button id="retry">{label}</button>' in body(page.get(address("request", batch)))
 
 
 def test_retry_of_one_code_leaves_the_others_alone(page: Client, ann: User) -> None:

@@ -67,6 +67,17 @@ def test_a_preview_shows_how_the_file_is_read_and_starts_nothing(page: Client) -
     assert not Request.objects.exists()
 
 
+def test_a_preview_counts_pictures_without_what_is_no_url(page: Client) -> None:
+    urls = (URL, f"{URL} {OTHER_URL}", "rack.jpg", "rack.jpg")
+    rows = ((number, "Chair", url) for number, url in enumerate(urls))
+    shown = body(page.get(drafted(page, make_csv(*rows)).get_absolute_url()))
+    assert "Pictures</dt><dd>2 <small>(used 3 times)" in shown
+    assert '<div class="bad"><dt>Invalid URLs</dt><dd>2</dd></div>' in shown
+    shown = body(page.get(drafted(page, make_csv((1, "Chair", URL), (2, "Sofa", ""))).get_absolute_url()))
+    assert "Pictures</dt><dd>1</dd>" in shown
+    assert "Invalid URLs" not in shown
+
+
 def test_a_preview_counts_all_warnings_though_it_lists_the_first(page: Client) -> None:
     data = make_csv(*((number, "", f"{URL}?{number}") for number in range(46)))
     shown = body(page.get(drafted(page, data).get_absolute_url()))
@@ -316,73 +327,3 @@ def test_each_preview_and_the_start_count_as_uploads(
         assert "Previews count as uploads." in body(answer)
         assert int(answer.headers["Retry-After"]) > 0
     assert not Request.objects.exists()
-
-
-# --- Several drafts started together ---
-
-
-def drafted_together(page: Client, files: dict[str, bytes], **options: str) -> str:
-    """Upload files to be previewed. Return where the answer leads."""
-    sent = [SimpleUploadedFile(name, data, "text/csv") for name, data in files.items()]
-    location: str = page.post("/", {"file": sent, **OPTIONS, **options, "step": "preview"}).headers[
-        "Location"
-    ]
-    return location
-
-
-def test_drafts_of_one_upload_are_chosen_and_start_with_its_options(page: Client) -> None:
-    upload(page, make_csv(), "earlier.csv", step="preview")
-    location = drafted_together(page, {"a.csv": make_csv(), "b.csv": make_csv()}, quality="71", trim="on")
-    assert location.endswith("#drafts")
-    shown = body(page.get(location))
-    ticked = {str(draft.pk): draft.filename for draft in Draft.objects.exclude(filename="earlier.csv")}
-    for draft in Draft.objects.all():
-        box = f'value="{draft.pk}" form="other" aria-label="Select {draft.filename}"'
-        assert f"{box} checked>" in shown if str(draft.pk) in ticked else f"{box}>" in shown
-    answer = page.post("/drafts/start/", {"draft": [*ticked]})
-    assert answer.headers["Location"] == "/requests/"
-    made = Request.objects.order_by("filename").values_list("filename", "quality", "trim")
-    assert [*made] == [("a.csv", 71, True), ("b.csv", 71, True)]
-    assert "Started a.csv, b.csv." in body(page.get("/requests/"))
-    assert [draft.filename for draft in Draft.objects.all()] == ["earlier.csv"]
-
-
-def test_a_draft_that_cannot_be_started_stays_with_the_reason(page: Client) -> None:
-    drafted_together(page, {"a.csv": make_csv(), "odd.csv": UNKNOWN})
-    answer = page.post("/drafts/start/", {"draft": [str(draft.pk) for draft in Draft.objects.all()]})
-    assert answer.status_code == 400
-    shown = body(answer)
-    assert "Started a.csv." in shown
-    odd = Draft.objects.get()
-    assert f'aria-label="Select {odd.filename}" checked>' in shown
-    row = shown.partition(f'<a href="{odd.get_absolute_url()}">odd.csv</a>')[2].partition("</th>")[0]
-    assert "No column with picture URLs was found." in row
-    assert [batch.filename for batch in Request.objects.all()] == ["a.csv"]
-
-
-def test_drafts_after_a_limit_stay(page: Client, settings: Settings) -> None:
-    drafted_together(page, {"a.csv": make_csv(), "b.csv": make_csv()})
-    settings.USER_UPLOADS_PER_MINUTE = 3
-    answer = page.post("/drafts/start/", {"draft": [str(draft.pk) for draft in Draft.objects.all()]})
-    assert answer.status_code == 429
-    assert [batch.filename for batch in Request.objects.all()] == ["a.csv"]
-    assert "More than 3 uploads in a minute." in body(answer)
-    assert [draft.filename for draft in Draft.objects.all()] == ["b.csv"]
-
-
-def test_a_draft_whose_file_is_gone_says_so(page: Client) -> None:
-    draft = drafted(page, make_csv())
-    draft.file.storage.delete(str(draft.file.name))
-    answer = page.post("/drafts/start/", {"draft": str(draft.pk)})
-    assert answer.status_code == 400
-    assert "The file has expired. Upload it again." in body(answer)
-
-
-def test_no_draft_is_started_where_none_is_chosen_or_it_is_of_someone_else(page: Client) -> None:
-    draft = drafted(page, make_csv())
-    bob = client_of(make_user("bob"))
-    for client, chosen in ((page, []), (page, ["x"]), (bob, [str(draft.pk)])):
-        answer = client.post("/drafts/start/", {"draft": chosen}, follow=True)
-        assert "Select the drafts to start." in body(answer)
-    assert not Request.objects.exists()
-    assert Draft.objects.exists()

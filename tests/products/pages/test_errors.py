@@ -1,11 +1,13 @@
 """Pages for what goes wrong."""
 
+import re
+from pathlib import Path
+
 import pytest
+from django.conf import settings
 from django.test import Client
 
-from tests.support.pages import (
-    body,
-)
+from tests.support.pages import body
 
 pytestmark = pytest.mark.django_db
 
@@ -26,6 +28,21 @@ def test_an_error_page_needs_nothing_but_itself(page: Client, monkeypatch: pytes
     assert answer.status_code == 500
     assert "Something went wrong" in body(answer)
     assert "broken" not in body(answer)
+
+
+def test_no_template_and_no_script_has_what_the_policy_refuses() -> None:
+    """Styles through the CSSOM, such as `element.style.setProperty`, are none of it."""
+    inline = re.compile(r"<style|<script>|javascript:|\son[a-z]+=[\"']|\bstyle=[\"']|cssText|[\"']style[\"']")
+    templates = [
+        path for path in Path(settings.BASE_DIR, "templates").rglob("*.*") if path.parent.name != "mail"
+    ]
+    scripts = [*Path(settings.BASE_DIR, "products/static").rglob("*.js")]
+    assert len(templates) > 50 and scripts
+    found = {path.name: inline.findall(path.read_text()) for path in [*templates, *scripts]}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+    with_htmx = [path.name for path in templates if "htmx_script" in path.read_text()]
+    assert with_htmx == ["_htmx.html"]  # whose settings keep htmx from adding a style of its own
+    assert '"includeIndicatorStyles": false' in Path(settings.BASE_DIR, "templates/_htmx.html").read_text()
 
 
 @pytest.mark.parametrize("path", ["/", "/login/?next=/", "/nothing-here"])

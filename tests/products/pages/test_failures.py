@@ -41,7 +41,18 @@ def test_each_cause_has_a_title_a_sentence_and_its_servers_the_most_frequent_fir
         *(("shop.example", "3"), ("cdn.example:8443", "1")),
         *(("cdn.example:8443", "1"), ("shop.example", "1")),
     ]
-    assert '<th scope="row">No host</th><td></td>' in " ".join(shown.split())  # as many as the title says
+
+
+def test_a_cause_on_one_host_is_a_line_and_no_table_of_one_row(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(3), ("U1", "Rug", "nope"))
+    settle(batch, PICTURE, "dns", "dns")
+    shown = failures_in(page, batch)
+    assert "<table" not in shown
+    assert re.findall(r'<p class="only"><strong>(.+?)</strong>', shown) == ["shop.example", "No host"]
+    line = shown.partition("<strong>shop.example</strong>")[2].partition("</p>")[0]
+    assert "Show rows" in line and "Change URLs" in line
+    assert '<button id="retry-dns-shop.example" class="link" name="host" value="shop.example">' in line
+    assert "Retry all" not in shown
 
 
 def test_the_rows_behind_a_failure_are_one_link_away(page: Client, ann: User) -> None:
@@ -127,7 +138,7 @@ def test_what_a_zip_lacks_has_a_cause_of_its_own(page: Client, ann: User) -> Non
     settle(batch, PICTURE, PICTURE, "http_404")
     shown = failures_in(page, batch)
     assert "<h3>Not in the ZIP · 1 picture</h3>" in shown
-    assert '<th scope="row">In the ZIP</th>' in shown
+    assert "<strong>In the ZIP</strong>" in shown
     assert "Retry" not in shown
     for text in re.findall(r'<span class="hidden-visually">([^<]+)</span>|aria-label="([^"]+)"', shown):
         assert "upload.invalid" not in "".join(text)

@@ -79,3 +79,28 @@ def test_a_picture_behind_a_failure_is_shown_however_late_in_its_row_it_comes(
     settle(batch, *[PICTURE] * 6, "dns")
     shown = body(page.get(address("request-products", batch) + "?code=dns&host=shop.example"))
     assert urls[6] in shown
+
+
+def test_pictures_that_are_not_shown_count_for_the_status_of_their_row(page: Client, ann: User) -> None:
+    urls = [f"https://shop.example/{n}.jpg" for n in range(1, 8)]
+    batch = ingested(ann, ("S1", "Chair", " ".join(urls)), ("S2", "Lamp", urls[0]), ("S3", "Bare", ""))
+    path = address("request-products", batch)
+
+    def shown() -> list[str]:
+        return [product.status for product in page.get(path).context["products"]]
+
+    settle(batch, *[PICTURE] * 6)
+    assert shown() == ["pending", "completed", "completed"]
+    assert 'hx-trigger="every 3s"' in body(page.get(path))
+    settle(batch, "dns")
+    assert shown() == ["completed_with_errors", "completed", "completed"]
+
+
+def test_a_picture_takes_few_bytes_of_the_page(page: Client, ann: User) -> None:
+    sizes = []
+    for count in (1, 2):
+        urls = [[f"https://shop.example/{n}-{place}.jpg" for place in range(count)] for n in range(25)]
+        batch = ingested(ann, *((f"S{n}", "Chair", " ".join(own)) for n, own in enumerate(urls)))
+        settle(batch, *[PICTURE] * 25 * count)
+        sizes.append(len(page.get(address("request-products", batch)).content))
+    assert (sizes[1] - sizes[0]) / 25 < 750

@@ -9,9 +9,7 @@ from django.utils.html import escape
 from products import lifecycle
 from products.models import Profile, Request
 from products.models.profile import ProfileQuerySet
-from products.models.recipes import recipe_problems
 from products.pages.profile_forms import ProfileForm, SaveProfileForm
-from products.pages.ready_made import READY_MADE, ReadyMade
 from tests.support.factories import HEADER, URL, client_of, make_csv, make_user, submit
 from tests.support.pages import body
 
@@ -109,15 +107,6 @@ def test_a_profile_is_copied_and_deleted(page: Client, ann: User) -> None:
     assert list(Profile.objects.all()) == [copied]
 
 
-@pytest.mark.parametrize("one", READY_MADE, ids=lambda one: one.slug)
-def test_a_ready_made_profile_is_copied(page: Client, ann: User, one: ReadyMade) -> None:
-    page.post("/profiles/", {"ready_made": one.slug})
-    made = Profile.objects.get(owner=ann)
-    assert (made.name, made.options) == (one.name, one.options)
-    assert page.get(made.get_absolute_url()).status_code == 200
-    assert recipe_problems(submit(ann, **made.options).recipe_options) == {}
-
-
 def test_staff_with_the_right_share_a_profile_with_all_users(page: Client, ann: User) -> None:
     boss = make_user("boss", is_staff=True)
     boss.user_permissions.add(Permission.objects.get(codename="change_profile"))
@@ -127,7 +116,8 @@ def test_staff_with_the_right_share_a_profile_with_all_users(page: Client, ann: 
     office = client_of(boss)
     assert "Share with all users" in body(office.get(path))
     office.post(f"{path}publish/")
-    assert "House style (published)" in body(page.get("/"))
+    shared = f'<optgroup label="Shared with all users"> <option value="{profile.pk}">House style</option>'
+    assert shared in body(page.get("/"))
     shown = body(page.get(path))
     assert "All users can choose this profile." in shown
     assert "Share with all users" not in shown and "Delete" not in shown

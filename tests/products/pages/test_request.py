@@ -102,11 +102,11 @@ def test_sizes_are_shown_once_a_picture_is_done_and_have_their_place_before(page
     batch = ingested(ann, *pictures(2))
     shown = body(page.get(address("request", batch)))
     assert '<dl class="sizes reserved">' in shown and '<div class="reserved"> <svg class="spark"' in shown
-    assert '<summary class="button second">Download</summary>' in shown
+    assert '<summary id="downloads-button" class="button second">Download</summary>' in shown
     settle(batch, PICTURE)
     shown = body(page.get(address("request", batch)))
     assert '<dl class="sizes">' in shown and "reserved" not in shown
-    assert '<summary class="button">Download</summary>' in shown
+    assert '<summary id="downloads-button" class="button">Download</summary>' in shown
     failed = ingested(ann, *pictures(1))
     settle(failed, "http_404")
     assert 'class="sizes' not in body(page.get(address("request", failed)))
@@ -181,9 +181,9 @@ def test_a_product_shows_each_picture_with_its_outcome(page: Client, ann: User) 
     assert '<th scope="row">S1</th>' in shown
     image = Image.objects.get(url=URL)
     assert f'<img src="{reverse("thumbnail", args=[image.pk])}" alt="Compressed picture 1 of row 1"' in shown
-    assert "<dt>Before</dt><dd>PNG, 64&nbsp;×&nbsp;48, 195.3 KB</dd>" in shown
-    after = f'<a id="a1-1" href="{image.output_path}">JPEG, 32&nbsp;×&nbsp;24, 97.7 KB</a>'
-    assert f"<dt>After</dt><dd>{after}</dd>" in shown
+    assert f'<a class="thumbnail" id="p1-1" href="{image.output_path}">' in shown
+    assert "<dt>Before</dt><dd>PNG, 64 × 48, 195.3 KB</dd>" in shown
+    assert "<dt>After</dt><dd>JPEG, 32 × 24, 97.7 KB</dd>" in shown
     assert f'<a class="url" id="u1-1" href="{URL}" rel="noreferrer noopener">{URL}</a>' in shown
     assert "Failed. It failed with timeout." in shown
     assert "No pictures in this row." in shown
@@ -194,7 +194,7 @@ def test_the_first_frame_of_an_animation_is_called_so(page: Client, ann: User) -
     settle(batch, PICTURE)
     Image.objects.update(animated=True)
     shown = body(page.get(address("request-products", batch)))
-    assert "64&nbsp;×&nbsp;48, 195.3 KB (first frame of an animation)</dd>" in shown
+    assert "64 × 48, 195.3 KB (first frame of an animation)</dd>" in shown
 
 
 def test_what_is_no_address_is_no_link(page: Client, ann: User) -> None:

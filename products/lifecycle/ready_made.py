@@ -1,17 +1,27 @@
-"""Ready-made profiles to copy: what shops ask of pictures. docs/profiles.md has the sources."""
+"""Ready-made profiles: what shops ask of pictures. docs/profiles.md has the sources."""
 
 from typing import Any, NamedTuple
+from uuid import UUID, uuid5
 
+from products.models import Profile
+
+#: Of the ids of ready-made profiles.
+NAMESPACE = UUID("6f0cf2a4-6d43-4d5f-9d0e-3b1c6b8f2a57")
 WHITE = "#ffffff"
 
 
 class ReadyMade(NamedTuple):
-    """Options to copy into a profile of one's own. `slug` is its part of the address."""
+    """Options to upload with, or to copy into an own profile. `slug` is its name in the form that copies."""
 
     slug: str
     name: str
     text: str
     options: dict[str, Any]
+
+    @property
+    def profile(self) -> Profile:
+        """A profile with these options that is not stored, always with the same id."""
+        return Profile(pk=uuid5(NAMESPACE, self.slug), name=self.name, options=self.options)
 
 
 def _square(pixels: int, least: int = 0, **others: Any) -> dict[str, Any]:
@@ -62,3 +72,8 @@ READY_MADE = (
         },
     ),
 )
+
+
+def ready_made_profile(wanted: str | None) -> Profile | None:
+    """Return the ready-made profile with the id `wanted`, not stored; None if there is none."""
+    return next((one.profile for one in READY_MADE if str(one.profile.pk) == wanted), None)
