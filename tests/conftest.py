@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,7 @@ def patient_clients() -> Iterator[None]:
     """No test fails because a busy machine takes longer for an answer than the 5 s that httpx waits."""
     import httpx
 
-    limits = httpx.get.__kwdefaults__["timeout"]  # which all functions and clients share
+    limits = signature(httpx.get).parameters["timeout"].default  # which all functions and clients share
     with pytest.MonkeyPatch.context() as patch:
         for name in vars(limits):
             patch.setattr(limits, name, 60.0)
