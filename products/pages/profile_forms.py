@@ -13,7 +13,8 @@ from products.catalogue import ARCHIVE_URL, Reading
 from products.models import Profile
 from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
 from products.pages.option_forms import OptionsForm, default_of
-from products.pages.upload_forms import ROLE
+from products.pages.rendition_forms import TRANSPARENT, RenditionForm
+from products.pages.upload_forms import ROLE, DraftForm
 
 MAX_NAME = 100
 
@@ -72,6 +73,19 @@ class SaveProfileForm(forms.Form):
             return None
 
 
+def _facts(options: Mapping[str, Any], fields: Mapping[str, forms.Field]) -> list[tuple[str, str]]:
+    """Return options as labels of their fields and texts, in the order of the fields."""
+    given = [(str(field.label), options[name]) for name, field in fields.items() if name in options]
+    words = {True: "Yes", False: "No"}
+    return [(label, words[value] if isinstance(value, bool) else str(value)) for label, value in given]
+
+
+def _in_one_line(rendition: Mapping[str, Any]) -> str:
+    options = {name: value or TRANSPARENT for name, value in rendition.items() if name != "name"}
+    facts = _facts(options, RenditionForm.base_fields)
+    return ", ".join(f"{label.lower()} {text}" for label, text in facts) or "as the main picture"
+
+
 class ProfileForm(OptionsForm):
     """The name and the options of a profile. Options for reading files stay as they were."""
 
@@ -84,6 +98,16 @@ class ProfileForm(OptionsForm):
         self._profile = profile
         if not profile.header:
             del self.fields["for_header"]
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The options of the profile as labels and texts, with a line for each rendition."""
+        options = {name: value for name, value in self._profile.options.items() if value not in (None, "")}
+        renditions = options.pop("renditions", [])
+        return [
+            *_facts(options, DraftForm.base_fields),
+            *[(f"Rendition {one['name']}", _in_one_line(one)) for one in renditions],
+        ]
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]

@@ -46,7 +46,7 @@ def add_rendition(page: "Page", options: dict[str, Any]) -> None:
     expect(row.get_by_label("Name")).to_be_focused()
     page.keyboard.type(options["name"])
     row.get_by_text("Exact size, fit and more").click()
-    row.get_by_label("Width", exact=True).fill(str(options["width"]))
+    row.get_by_label("Width", exact=True).first.fill(str(options["width"]))
 
 
 def extracted(path: Path, *arguments: str) -> Request:
@@ -98,7 +98,7 @@ def test_a_profile_is_saved_found_by_its_columns_used_by_extract_and_changed(
     assert extracted(tmp_path / "b.csv").profile == profile
 
     page.goto(f"{live_server.url}{profile.get_absolute_url()}")
-    rendition(page, 1).get_by_label("Width", exact=True).fill("300")
+    rendition(page, 1).get_by_label("Width", exact=True).first.fill("300")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Profile saved.")).to_be_visible()
     before, after = outputs(first), outputs(extracted(tmp_path / "c.csv", "--profile", "Shop"))
@@ -123,7 +123,7 @@ def test_the_upload_form_shows_the_options_of_the_chosen_profile(
     expect(trim).to_be_visible()
     expect(site.get_by_label("Strict")).to_have_value("false")
     expect(rendition(site, 1).get_by_label("Name")).to_have_value("thumb")
-    expect(rendition(site, 1).get_by_label("Width", exact=True)).to_have_value("9")
+    expect(rendition(site, 1).get_by_label("Width", exact=True).first).to_have_value("9")
     check(site)
     site.get_by_label("Profile").select_option("None")
     expect(rendition(site, 1)).to_be_hidden()
@@ -157,8 +157,8 @@ def test_the_upload_form_shows_the_options_of_a_ready_made_profile(
     expect(trim).to_be_checked()
     site.get_by_label("Profile").select_option("Shopify")
     expect(quality).to_have_value("85")
-    expect(site.get_by_label("Width", exact=True)).to_have_value("2048")
-    expect(site.get_by_label("Width", exact=True)).to_be_visible()
+    expect(site.get_by_label("Width", exact=True).first).to_have_value("2048")
+    expect(site.get_by_label("Width", exact=True).first).to_be_visible()
     expect(trim).not_to_be_checked()
     expect(last_used).to_be_hidden()
     check(site)

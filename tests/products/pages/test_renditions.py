@@ -157,8 +157,6 @@ def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client)
     profile = Profile.objects.create(owner=make_user("bob"), name="Shop", options=options, is_published=True)
     shown = body(page.get(profile.get_absolute_url()))
     assert 'name="renditions' not in shown
-    assert (
-        "<dt>rendition thumb</dt><dd>max_width 200, max_height 150, background #ffffff, quality 70</dd>"
-        in shown
-    )
+    facts = "maximum width 200, maximum height 150, quality 70, background #ffffff"
+    assert f"<dt>Rendition thumb</dt><dd>{facts}</dd>" in shown
     assert "background transparent" in shown
