@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from django.template.defaultfilters import filesizeformat
+
 from products.feeds.models import FeedRun
 
 WIDTH, HEIGHT = 600, 60
@@ -35,7 +37,7 @@ def series_of(runs: Sequence[FeedRun]) -> list[Series]:
     """Return the bars of finished runs, which are in order of time: pictures, bytes and seconds."""
     return [
         _series("Pictures", runs, [(run.images, run.images_failed) for run in runs], _pictures),
-        _series("Megabytes", runs, [(run.bytes_output / 1e6, 0) for run in runs], "{:,.1f} MB".format),
+        _series("Size", runs, [(run.bytes_output, 0) for run in runs], filesizeformat),
         _series("Seconds", runs, [(run.seconds_taken or 0, 0) for run in runs], "{:,.0f} s".format),
     ]
 

@@ -43,7 +43,7 @@ _AT_A_TIME = re.compile(r"(?P<minute>\d{1,2}) (?P<hour>\d{1,2}) \* \* (?P<weekda
 #: Targets of deliveries that the form offers.
 NOWHERE, TO_URL = "", "url"
 DELIVERIES = [
-    (NOWHERE, "Only at the address of the latest result"),
+    (NOWHERE, "Only at the feed’s own address"),
     (TO_URL, "Also to a URL"),
     (STORAGE, "Also to our storage"),
 ]

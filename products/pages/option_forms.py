@@ -162,8 +162,8 @@ class OptionsForm(forms.Form):
         label="Renditions",
         required=False,
         initial=list,
-        help_text="Further sizes of every picture. Empty fields are as in the main picture, but a rendition "
-        "with a size of its own takes no size and no fit from it.",
+        help_text="More versions of every picture. Empty fields use the options above. If you enter a "
+        "size, the size and fit above do not apply.",
     )
 
     def clean_background(self) -> str:

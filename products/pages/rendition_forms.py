@@ -30,7 +30,7 @@ class _Choice(forms.CharField):
     """One of these choices, or what the main picture has."""
 
     def __init__(self, label: str, choices: list[tuple[str, str]]) -> None:
-        widget = forms.Select(choices=[("", "As main"), *choices])
+        widget = forms.Select(choices=[("", "As above"), *choices])
         super().__init__(label=label, required=False, widget=widget)
 
 

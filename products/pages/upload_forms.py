@@ -101,9 +101,7 @@ class UploadForm(OptionsForm):
         ),
         help_text="It becomes a feed, which fetches the file once or on a schedule.",
     )
-    profile = ProfileField(
-        "Its options are used. Options that you change below count instead of them.", initial=BY_HEADER
-    )
+    profile = ProfileField("Its options apply unless you change them below.", initial=BY_HEADER)
     #: The profile whose options a script has put into the form, with the defaults of all others.
     shown_profile = forms.CharField(required=False, widget=forms.HiddenInput, initial=BY_HEADER)
 

@@ -265,6 +265,14 @@ def test_renditions_are_added_and_removed(site: "Page", live_server: LiveServer,
     check(site)
 
 
+def test_a_rendition_that_is_added_is_in_view(site: "Page", live_server: LiveServer, ann: User) -> None:
+    site.goto(live_server.url)
+    site.get_by_text("More options").click()
+    for number in (1, 2):
+        site.get_by_role("button", name="Add a rendition").click()
+        expect(rendition(site, number).get_by_text("Exact size, fit and more")).to_be_in_viewport(ratio=1)
+
+
 def test_renditions_are_added_without_scripts(chromium: Any, live_server: LiveServer, ann: User) -> None:
     profile = Profile.objects.create(owner=ann, name="Shop")
     with chromium.new_context(java_script_enabled=False) as context:

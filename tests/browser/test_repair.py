@@ -114,7 +114,7 @@ def expect_counts(site: "Page", batch: Request, *, completed: int, failed: int) 
 def open_failures(site: "Page", failed: int) -> None:
     site.get_by_role("link", name="Repair failures").click()
     expect(site.locator(".lead")).to_contain_text(f"{failed:,} of {PICTURES:,} pictures failed.")
-    site.get_by_text("Select several causes and hosts").click()
+    site.get_by_text("Select what to retry or leave out").click()
 
 
 def replace(site: "Page", find: str, by: str, *, preview: str) -> None:

@@ -91,9 +91,11 @@ document.addEventListener("click", (event) => {
   if (!list) return;
   const row = button?.closest(".rendition");
   if (row) removeRow(list, row);
-  const next = row ? /** @type {HTMLElement} */ (list.querySelector("#add-rendition")) : addRow(list).querySelector("input");
+  const added = row ? null : addRow(list);
+  const next = added?.querySelector("input") ?? /** @type {HTMLElement} */ (list.querySelector("#add-rendition"));
   update(list);
-  next?.focus();
+  next.focus();
+  added?.scrollIntoView({ block: "nearest" }); // the panel of options scrolls: the focus shows one field alone
 });
 /** By profiles.js. */
 document.addEventListener("renditions", (event) => {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.template.defaultfilters import filesizeformat
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -406,6 +407,8 @@ def test_charts_have_a_caption_with_the_value_of_the_last_run(api: Client, ann: 
     shown = body(api.get(feed.get_absolute_url()))
     assert "<figcaption><span>Pictures per run</span><span>Last run 1 picture</span></figcaption>" in shown
     assert shown.count("<span>Last run ") == 3
+    size = filesizeformat(feed.runs.latest("started_at").bytes_output).replace("\xa0", " ")  # as in the table
+    assert f"<figcaption><span>Size per run</span><span>Last run {size}</span></figcaption>" in shown
 
 
 def test_a_page_at_work_is_sent_again_when_the_run_has_moved_and_once_at_its_end(
@@ -473,7 +476,7 @@ def test_a_poll_repeats_nothing_of_the_address_but_its_page(api: Client, ann: Us
 def test_a_new_address_is_made_after_a_question(api: Client, ann: User) -> None:
     feed = make_feed(ann)
     question = body(api.get(feed.get_absolute_url())).partition('id="address-question"')[2]
-    assert "stops working at once" in question.partition("</details>")[0]
+    assert "stops working immediately. This cannot be undone." in question.partition("</details>")[0]
     assert f'action="{reverse("feed-rotate", args=[feed.pk])}"' in question.partition("</details>")[0]
 
 

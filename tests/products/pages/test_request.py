@@ -75,6 +75,28 @@ def test_a_saving_of_an_earlier_request_is_not_shown_again(page: Client, ann: Us
     assert "Nothing was compressed again." not in shown
 
 
+def test_renditions_that_are_larger_than_the_savings_count_as_added(page: Client, ann: User) -> None:
+    batch = ingested(ann, *pictures(1))
+    settle(batch, PICTURE)
+    Request.objects.filter(pk=batch.pk).update(
+        bytes_output=F("bytes_source") * 3, renditions=[{"name": "zoom", "max_width": 2000}]
+    )
+    shown = body(page.get(address("request", batch)))
+    assert "<dt>Added</dt><dd>390.6 KB <small>(200 %)</small></dd>" in shown
+    assert "The size after includes the renditions." in shown and "Without the renditions." in shown
+
+
+def test_the_overview_says_how_many_causes_it_leaves_out(page: Client, ann: User) -> None:
+    codes = ["dns", "timeout", "too_large", "http_404", "http_403", "not_an_image", "corrupt_image"]
+    batch = ingested(ann, *pictures(len(codes)))
+    settle(batch, *codes[:5])
+    assert "other cause" not in body(page.get(address("request", batch)))
+    settle(batch, codes[5])
+    assert "And 1 other cause." in body(page.get(address("request", batch)))
+    settle(batch, codes[6])
+    assert "And 2 other causes." in body(page.get(address("request", batch)))
+
+
 @pytest.mark.parametrize(
     ("total", "sentence"),
     [
