@@ -24,7 +24,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from processing import loop
-from processing.compress import Compressed, CompressError, Recipe, compress_isolated
+from processing.compress import Compressed, CompressError, Encoded, Recipe, compress_isolated
 from processing.work.byte_budget import MAX_BYTES_IN_HAND, Account, ByteBudget
 from processing.work.fetch import FetchError
 from processing.work.known_pictures import recipe_of
@@ -80,6 +80,12 @@ class Tried:
     source_path: str = ""
     output_path: str = ""
     fetch_seconds: float = 0.0
+    names: tuple[str, ...] = ()  # of the renditions
+
+    @property
+    def renditions(self) -> list[tuple[str, Encoded]]:
+        """The renditions with their names."""
+        return [*zip(self.names, self.made.renditions, strict=True)] if self.made else []
 
     @property
     def is_shown(self) -> bool:
@@ -183,7 +189,8 @@ def _try(batch: Request, trial: Trial, place: tuple[int, str], ends_at: float) -
         reverse("trial-picture", args=[trial.pk, number, side, name if name in CONTENT_TYPES else "jpeg"])
         for side, name in (("source", made.source.format), ("output", made.output.format))
     )
-    return Tried(url, _without_data(made), None, source_path, output_path, fetch_seconds)
+    names = tuple(rendition["name"] for rendition in batch.renditions)
+    return Tried(url, _without_data(made), None, source_path, output_path, fetch_seconds, names)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from products.models import Profile
 from products.models.profile import MAX_PROFILES, NAME_TAKEN, TOO_MANY_PROFILES, NameTaken
 from products.pages.option_forms import OptionsForm, default_of
 from products.pages.rendition_forms import TRANSPARENT, RenditionForm
-from products.pages.upload_forms import ROLE, DraftForm
+from products.pages.upload_forms import ROLE
 
 MAX_NAME = 100
 
@@ -75,9 +75,20 @@ class SaveProfileForm(forms.Form):
 
 def _facts(options: Mapping[str, Any], fields: Mapping[str, forms.Field]) -> list[tuple[str, str]]:
     """Return options as labels of their fields and texts, in the order of the fields."""
-    given = [(str(field.label), options[name]) for name, field in fields.items() if name in options]
-    words = {True: "Yes", False: "No"}
-    return [(label, words[value] if isinstance(value, bool) else str(value)) for label, value in given]
+    return [
+        (str(field.label), _text_of(field, options[name]))
+        for name, field in fields.items()
+        if name in options
+    ]
+
+
+def _text_of(field: forms.Field, value: object) -> str:
+    """Return the value of an option as the page says it: the label of a choice, a side with its unit."""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(field.widget, forms.Select):
+        return str(dict(field.widget.choices).get(str(value), value))
+    return f"{value} px" if isinstance(field.widget, forms.NumberInput) else str(value)
 
 
 def _in_one_line(rendition: Mapping[str, Any]) -> str:
@@ -105,7 +116,7 @@ class ProfileForm(OptionsForm):
         options = {name: value for name, value in self._profile.options.items() if value not in (None, "")}
         renditions = options.pop("renditions", [])
         return [
-            *_facts(options, DraftForm.base_fields),
+            *_facts(options, OptionsForm.base_fields),
             *[(f"Rendition {one['name']}", _in_one_line(one)) for one in renditions],
         ]
 

@@ -1,5 +1,6 @@
 """Trials: pictures of a catalogue made as the options say, before anything is submitted."""
 
+import re
 from datetime import timedelta
 from io import BytesIO
 from ipaddress import ip_network
@@ -258,10 +259,12 @@ def test_a_preview_shows_a_trial_of_the_options_in_its_form(api: Client, ann: Us
     assert "Try some pictures" in body(api.get(page))
     columns = {"serial": "Serial Number", "name": "Product Name", "images": "Input Image Urls"}
     form = {"step": "trial", "quality": "40", "format": "jpeg", "max_width": "100", **columns}
+    form |= {"renditions-0-name": "thumb", "renditions-0-max_width": "50"}
     shown = api.post(page, form)
     assert shown.status_code == 200
     text = body(shown)
     assert "100 × 75, JPEG" in text
+    assert re.search(r"<dt>thumb</dt><dd>[^<]+, 50 × 3[78], JPEG", text)
     assert "127.0.0.1 sent an empty response." in text
     assert "products/compare.js" in text
     assert not Request.objects.exists()

@@ -157,6 +157,6 @@ def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client)
     profile = Profile.objects.create(owner=make_user("bob"), name="Shop", options=options, is_published=True)
     shown = body(page.get(profile.get_absolute_url()))
     assert 'name="renditions' not in shown
-    facts = "maximum width 200, maximum height 150, quality 70, background #ffffff"
+    facts = "maximum width 200 px, maximum height 150 px, quality 70, background #ffffff"
     assert f"<dt>Rendition thumb</dt><dd>{facts}</dd>" in shown
-    assert "background transparent" in shown
+    assert "format WebP" in shown and "fit Fit inside and pad" in shown and "background transparent" in shown
