@@ -87,7 +87,7 @@ class Preview:
 
     @property
     def uses(self) -> int:
-        """How often a picture is used: URLs without the invalid ones."""
+        """The number of URLs without the invalid ones, which is how often pictures are used."""
         return self.urls - self.invalid
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def contents(page: Client) -> list[str]:
-    """What the start page says of each draft, the newest first, with its status."""
+    """Return the contents and the status of each draft on the start page, the newest first."""
     parts = body(page.get("/")).split('<td class="contents"> ')[1:]
     return [part.partition(" </td>")[0] for part in parts]
 
