@@ -64,6 +64,15 @@ def test_a_draft_is_listed_as_its_profile_reads_it(page: Client, ann: User) -> N
     assert contents(page)[0] == '<span class="status failed">Columns not found</span>'
 
 
+def test_a_file_is_judged_as_its_profile_reads_it(page: Client, ann: User, settings: Settings) -> None:
+    settings.REQUEST_MAX_IMAGES = 1
+    data = make_csv((1, "Chair", URL, OTHER_URL), header=("SKU", "Name", "Image URL 1", "Image URL 2"))
+    assert upload(page, data, step="preview").status_code == 400
+    Profile.objects.create(owner=ann, name="Shop", options={"columns": {"images": ["Image URL 1"]}})
+    drafted(page, data, profile="Shop")
+    assert contents(page) == [f"<span>1 row, 1 picture URL</span> {READY}"]
+
+
 def test_old_drafts_are_not_listed(page: Client) -> None:
     upload(page, make_csv(), "spring.csv", step="preview")
     Draft.objects.update(created_at=timezone.now() - timedelta(hours=25))
