@@ -152,6 +152,16 @@ def test_more_renditions_than_are_possible_are_refused_and_shown_again(page: Cli
     ]
 
 
+def test_no_row_can_be_added_to_a_page_that_comes_with_all_that_are_possible(page: Client, ann: User) -> None:
+    full = [{"name": f"a{number}"} for number in range(MAX_RENDITIONS)]
+    for renditions, is_full in ((full[1:], False), (full, True)):
+        profile = Profile.objects.create(owner=ann, name=str(is_full), options={"renditions": renditions})
+        button = (
+            body(page.get(profile.get_absolute_url())).partition('id="add-rendition"')[2].partition(">")[0]
+        )
+        assert ("disabled" in button) is is_full
+
+
 def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client) -> None:
     options = {"renditions": RENDITIONS}
     profile = Profile.objects.create(owner=make_user("bob"), name="Shop", options=options, is_published=True)
