@@ -133,12 +133,12 @@ class RenditionsBoundField(forms.BoundField):
 
 
 class RenditionsInput(forms.Widget):
-    """Reads the rows, or JSON under the name of the field alone, in which programs send them."""
+    """Reads the rows, or JSON under the name of the field alone, as programs may send it."""
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
         """Return the JSON, or the rows that are not empty: the text of each option."""
-        if name in data:
-            return data[name]
+        if text := data.get(name):
+            return text
         row_name = re.compile(rf"{re.escape(name)}-\d{{1,4}}(?=-\w+)", re.ASCII)
         prefixes = dict.fromkeys(found[0] for key in data if (found := row_name.match(key)))  # as on the page
         rows = [

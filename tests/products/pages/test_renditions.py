@@ -143,6 +143,15 @@ def test_an_error_is_beside_the_field_that_is_wrong(
     assert (profile.options, [*Request.objects.all()]) == ({}, [batch])
 
 
+def test_json_that_is_refused_is_shown_and_its_place_can_be_emptied_to_use_rows(page: Client) -> None:
+    answer = upload(page, make_csv(), step="start", renditions="[{")
+    shown = body(answer)
+    assert '<textarea name="renditions" rows="3" aria-label="Renditions as JSON">[{</textarea>' in shown
+    assert '<ul class="errorlist" id="id_renditions_error"><li>This is not valid JSON.</li></ul>' in shown
+    upload(page, make_csv(), step="start", renditions="", **rows(*RENDITIONS))
+    assert Request.objects.get().renditions == RENDITIONS
+
+
 def test_more_renditions_than_are_possible_are_refused_and_shown_again(page: Client) -> None:
     many = [{"name": f"a{number}"} for number in range(MAX_RENDITIONS + 1)]
     answer = upload(page, make_csv(), step="start", **rows(*many))
