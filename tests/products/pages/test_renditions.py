@@ -172,10 +172,12 @@ def test_no_row_can_be_added_to_a_page_that_comes_with_all_that_are_possible(pag
 
 
 def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client) -> None:
-    options = {"renditions": RENDITIONS}
+    options = {"renditions": RENDITIONS, "format": "webp", "trim": True, "sheet": "Products"}
     profile = Profile.objects.create(owner=make_user("bob"), name="Shop", options=options, is_published=True)
     shown = body(page.get(profile.get_absolute_url()))
     assert 'name="renditions' not in shown
+    for label, text in (("Format", "WebP"), ("Trim borders", "Yes"), ("Sheet", "Products")):
+        assert f"<dt>{label}</dt><dd>{text}</dd>" in shown
     facts = "maximum width 200, maximum height 150, quality 70, background #ffffff"
     assert f"<dt>Rendition thumb</dt><dd>{facts}</dd>" in shown
     assert "background transparent" in shown
