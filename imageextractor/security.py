@@ -17,7 +17,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 HEADERS = {
-    # By which pages know an answer of ours from one that a proxy gives instead of us.
+    # Tells scripts that this service has answered, and not a proxy in front of it.
     "X-Application": "image-extractor",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",

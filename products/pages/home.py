@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -27,6 +26,7 @@ from products.catalogue import (
     ARCHIVE_URL,
     CatalogueError,
     Reading,
+    Summary,
     is_picture_archive,
     read_head,
     size_text,
@@ -178,7 +178,7 @@ def _save_catalogue(
         if not is_preview:
             options = {**form.cleaned_options, **stored}
             return lifecycle.submit(request.user, file, profile=form.chosen, **options)[0]
-        summary = check_catalogue(file, **base)
+        summary = _check(file, form.reading, base)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
@@ -186,13 +186,23 @@ def _save_catalogue(
             raise
         if not is_alone and not lifecycle.room_for_drafts(request.user):
             raise
-    if is_preview and form.reading:
-        summary = None
-        with suppress(CatalogueError):
-            summary = check_catalogue(file, **form.reading | base)
     file.seek(0)
     wanted = {} if form.wanted is None else {"profile": form.wanted}
     return lifecycle.keep_draft(request.user, file, summary, **form.given, **wanted, **stored)
+
+
+def _check(file: "File[bytes]", reading: Reading, base: Reading) -> Summary | None:
+    """Return what a file has, read with the options of its profile and these of its ZIP.
+
+    None if only those of the profile are wrong for it, which the preview can correct. Raises CatalogueError.
+    """
+    try:
+        return check_catalogue(file, **reading | base)
+    except CatalogueError:
+        if not reading:
+            raise
+    check_catalogue(file, **base)
+    return None
 
 
 def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:

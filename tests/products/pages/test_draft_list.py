@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def contents(page: Client) -> list[str]:
-    """What the start page says of each draft, the newest first, with its status."""
+    """Return the contents and the status of each draft on the start page, the newest first."""
     parts = body(page.get("/")).split('<td class="contents"> ')[1:]
     return [part.partition(" </td>")[0] for part in parts]
 
@@ -62,6 +62,15 @@ def test_a_draft_is_listed_as_its_profile_reads_it(page: Client, ann: User) -> N
     Profile.objects.filter(pk=profile.pk).update(options={"columns": {"images": ["Vier"]}})
     drafted(page, make_csv(), profile="Shop")
     assert contents(page)[0] == '<span class="status failed">Columns not found</span>'
+
+
+def test_a_file_is_judged_as_its_profile_reads_it(page: Client, ann: User, settings: Settings) -> None:
+    settings.REQUEST_MAX_IMAGES = 1
+    data = make_csv((1, "Chair", URL, OTHER_URL), header=("SKU", "Name", "Image URL 1", "Image URL 2"))
+    assert upload(page, data, step="preview").status_code == 400
+    Profile.objects.create(owner=ann, name="Shop", options={"columns": {"images": ["Image URL 1"]}})
+    drafted(page, data, profile="Shop")
+    assert contents(page) == [f"<span>1 row, 1 picture URL</span> {READY}"]
 
 
 def test_old_drafts_are_not_listed(page: Client) -> None:

@@ -65,12 +65,12 @@ def test_an_active_request_shows_its_pace_as_bars(page: Client, ann: User) -> No
     assert 'aria-label="Pictures per second in the last 30 seconds"' in body(
         page.get(address("request", batch))
     )
-    assert "Pictures per second, last 0</p>" in body(page.get(address("request", batch)))
+    assert "Pictures per second, now 0</p>" in body(page.get(address("request", batch)))
     step = int(time.time()) // PACE_STEP_SECONDS * PACE_STEP_SECONDS
     steps = range(-100, PACE_SECONDS // PACE_STEP_SECONDS)  # also those to come, however slow the machine is
     recent = [[step - number * PACE_STEP_SECONDS, 6] for number in steps]
     Request.objects.update(recent_progress=recent)
-    assert "Pictures per second, last 2</p>" in body(page.get(address("request", batch)))
+    assert "Pictures per second, now 2</p>" in body(page.get(address("request", batch)))
     settle(batch, PICTURE, PICTURE)
     assert "Pictures per second in" not in body(page.get(address("request", batch)))
 
