@@ -37,6 +37,7 @@ def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
     site.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     warnings = site.locator("#host-warnings")
+    warnings.get_by_text("1 host cannot be reached").click()
     expect(warnings.get_by_role("listitem")).to_have_text(
         "192.168.1.5 is in a private network, where this service does not fetch. Its picture will fail."
     )
@@ -51,17 +52,25 @@ def test_a_preview_warns_of_a_server_once_it_has_been_looked_up(
     expect(site.get_by_role("heading", level=1)).to_have_text("catalogue.csv")
 
 
+@pytest.mark.parametrize(
+    ("urls", "text"),
+    [
+        ([URL], "1 host cannot be reached"),
+        (["http://192.168.1.5/table.jpg", URL], "2 hosts cannot be reached"),  # the first is known at once
+    ],
+)
 def test_what_is_found_about_hosts_moves_nothing_and_is_opened_by_a_click(
-    site: "Page", live_server: LiveServer, answer: threading.Event
+    site: "Page", live_server: LiveServer, answer: threading.Event, urls: list[str], text: str
 ) -> None:
     site.goto(live_server.url)
-    site.get_by_label("Catalogue", exact=True).set_input_files(chosen(make_csv((1, "Chair", URL))))  # type: ignore[arg-type]
+    file = chosen(make_csv((1, "Chair", " ".join(urls))))
+    site.get_by_label("Catalogue", exact=True).set_input_files(file)  # type: ignore[arg-type]
     site.get_by_role("button", name="Upload and preview").click()
     expect(site.get_by_text("Checking whether the hosts exist.")).to_be_visible()
     start = site.get_by_role("button", name="Start")
     before = start.bounding_box()
     answer.set()
-    found = site.get_by_text("1 host cannot be reached")
+    found = site.get_by_text(text)
     expect(found).to_be_visible()
     assert start.bounding_box() == before
     problem = site.get_by_text("There is no host named shop.example. Its picture will fail.")
