@@ -16,9 +16,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
+#: By which pages know an answer of ours from one that a proxy gives instead of us.
+APPLICATION_HEADER = "X-Application"
 HEADERS = {
-    # By which pages know an answer of ours from one that a proxy gives instead of us.
-    "X-Application": "image-extractor",
+    APPLICATION_HEADER: "image-extractor",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Resource-Policy": "same-origin",
