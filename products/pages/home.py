@@ -27,6 +27,7 @@ from products.catalogue import (
     ARCHIVE_URL,
     CatalogueError,
     Reading,
+    Summary,
     is_picture_archive,
     read_head,
     size_text,
@@ -178,7 +179,7 @@ def _save_catalogue(
         if not is_preview:
             options = {**form.cleaned_options, **stored}
             return lifecycle.submit(request.user, file, profile=form.chosen, **options)[0]
-        summary = check_catalogue(file, **base)
+        summary = _summary(file, form.reading, base)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
@@ -186,13 +187,21 @@ def _save_catalogue(
             raise
         if not is_alone and not lifecycle.room_for_drafts(request.user):
             raise
-    if is_preview and form.reading:
-        summary = None
-        with suppress(CatalogueError):
-            summary = check_catalogue(file, **form.reading | base)
     file.seek(0)
     wanted = {} if form.wanted is None else {"profile": form.wanted}
     return lifecycle.keep_draft(request.user, file, summary, **form.given, **wanted, **stored)
+
+
+def _summary(file: "File[bytes]", reading: Reading, base: Reading) -> Summary | None:
+    """Return what a catalogue has if it is read as its profile says; None if it can be read otherwise only.
+
+    Raises CatalogueError.
+    """
+    if reading:
+        with suppress(CatalogueError):
+            return check_catalogue(file, **reading | base)
+    summary = check_catalogue(file, **base)
+    return None if reading else summary
 
 
 def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:

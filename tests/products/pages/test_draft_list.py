@@ -64,6 +64,13 @@ def test_a_draft_is_listed_as_its_profile_reads_it(page: Client, ann: User) -> N
     assert contents(page)[0] == '<span class="status failed">Columns not found</span>'
 
 
+def test_a_file_that_can_be_read_with_its_profile_alone_is_previewed(page: Client, ann: User) -> None:
+    Profile.objects.create(owner=ann, name="Shop", options={"encoding": "utf-16-le"})
+    drafted(page, make_csv().decode().encode("utf-16-le"), profile="Shop")
+    assert contents(page) == [f"<span>1 row, 1 picture URL</span> {READY}"]
+    assert page.get(Draft.objects.get().get_absolute_url()).status_code == 200
+
+
 def test_old_drafts_are_not_listed(page: Client) -> None:
     upload(page, make_csv(), "spring.csv", step="preview")
     Draft.objects.update(created_at=timezone.now() - timedelta(hours=25))
