@@ -49,8 +49,8 @@ endif
 rest: dev
 	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest -n 2 --dist worksteal
 
-# Real processes, really killed. Races are run ROUNDS times each, 200 by default and 30 in `make test`, where a
-# process less is started: each has a cluster of its own, and they end before the rest all the same.
+# Real processes, really killed. Races are run ROUNDS times each, 200 by default and 30 in `make test`, which
+# starts one process fewer: each has a cluster of its own, and they end before the rest all the same.
 faults: dev
 	@$(python) scripts/servers.py -- env RACE_ROUNDS=$(or $(ROUNDS),200) $(python) -m pytest tests/faults -p no:schemathesis \
 		-n $(if $(FAULTS_OUTPUT),3,4) --dist worksteal $(ARGS) \

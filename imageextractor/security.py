@@ -16,7 +16,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
-#: By which pages know an answer of ours from one that a proxy gives instead of us.
+#: Tells scripts that this service has answered, and not a proxy in front of it.
 APPLICATION_HEADER = "X-Application"
 HEADERS = {
     APPLICATION_HEADER: "image-extractor",

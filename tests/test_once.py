@@ -1,4 +1,4 @@
-"""What all processes of a run need alike is made by one of them."""
+"""Things that one process of a run makes for all of them."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Write what attempts have come to: outcomes in bulk, and the versions of the pictures."""
+"""Write the outcomes of attempts in bulk, and the versions of their pictures."""
 
 import asyncio
 import logging

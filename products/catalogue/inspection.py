@@ -58,10 +58,10 @@ class Summary:
 class Preview:
     """Result of `preview`. Other files than CSV have their kind as `encoding` and the `delimiter` None.
 
-    `urls` counts all URLs, `distinct` different ones. `invalid` counts those that are no URL that can be
-    fetched, `pictures` different ones without them. `hosts` counts the different URLs of each host, for
-    the 100 hosts with the most, among the first 20,000. `fetched_hosts` are these without the pictures that
-    are here already. `first_rows` are fewer where they hold many URLs.
+    `urls` counts all URLs, `distinct` different ones. `invalid_urls` counts those that cannot be fetched,
+    `pictures` different ones that can. `hosts` counts the different URLs of each host, for the 100 hosts with
+    the most, among the first 20,000. `fetched_hosts` are these without the pictures that are here already.
+    `first_rows` are fewer where they hold many URLs.
     `missing` are the first paths of pictures that the catalogue's ZIP does not have, `missing_count` counts
     all. `warning_count` counts the warnings that are not listed too. `sheet` is the one that is read of a
     workbook, `sheets` are all that are visible.
@@ -73,7 +73,7 @@ class Preview:
     rows: int
     urls: int
     distinct: int
-    invalid: int
+    invalid_urls: int
     pictures: int
     hosts: dict[str, int]
     fetched_hosts: dict[str, int]
@@ -87,8 +87,8 @@ class Preview:
 
     @property
     def uses(self) -> int:
-        """How often a picture is used: URLs without the invalid ones."""
-        return self.urls - self.invalid
+        """The number of URLs without the invalid ones, which is how often pictures are used."""
+        return self.urls - self.invalid_urls
 
 
 def validate(catalogue: Catalogue, *, strict: bool = False, max_urls: int | None = None) -> Summary:
@@ -149,7 +149,7 @@ def preview(
         rows=rows,
         urls=urls,
         distinct=pictures.count,
-        invalid=warnings.counts["invalid_url"],
+        invalid_urls=warnings.counts["invalid_url"],
         pictures=pictures.valid_count,
         hosts=pictures.hosts(),
         fetched_hosts=pictures.fetched_hosts(),

@@ -92,7 +92,6 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
         "width": WIDTH,
         "height": HEIGHT,
         "is_held": bool(last and last.status == FeedRunStatus.HELD),
-        "is_active": bool(last and last.is_active),
         "seen": seen,
         "follows": bool(last and last.is_active) or _has_due_delivery(found),
         "has_latest": found.latest is not None,
@@ -103,7 +102,7 @@ def feed(request: UserRequest, pk: UUID) -> HttpResponse:
 
 
 def _mark_of(feed: Feed) -> str:
-    """Return a text that changes with the last run, its status, the mark of its Request and its delivery."""
+    """Return a text that changes with the next run, and with the last one, its Request and its delivery."""
     last, delivery = feed.last_run, FeedDelivery.of(feed)
     marks = [str(feed.next_run_at)]
     if last:

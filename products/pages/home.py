@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -179,7 +178,7 @@ def _save_catalogue(
         if not is_preview:
             options = {**form.cleaned_options, **stored}
             return lifecycle.submit(request.user, file, profile=form.chosen, **options)[0]
-        summary = _summary(file, form.reading, base)
+        summary = _check(file, form.reading, base)
     except CatalogueError as error:
         if any(problem.code != "missing_column" for problem in error.problems):
             raise  # the draft's form can correct nothing but the choice of columns
@@ -192,16 +191,18 @@ def _save_catalogue(
     return lifecycle.keep_draft(request.user, file, summary, **form.given, **wanted, **stored)
 
 
-def _summary(file: "File[bytes]", reading: Reading, base: Reading) -> Summary | None:
-    """Return what a catalogue has if it is read as its profile says; None if it can be read otherwise only.
+def _check(file: "File[bytes]", reading: Reading, base: Reading) -> Summary | None:
+    """Return what a file has, read with the options of its profile and these of its ZIP.
 
-    Raises CatalogueError.
+    None if only those of the profile are wrong for it, which the preview can correct. Raises CatalogueError.
     """
-    if reading:
-        with suppress(CatalogueError):
-            return check_catalogue(file, **reading | base)
-    summary = check_catalogue(file, **base)
-    return None if reading else summary
+    try:
+        return check_catalogue(file, **reading | base)
+    except CatalogueError:
+        if not reading:
+            raise
+    check_catalogue(file, **base)
+    return None
 
 
 def _say_what_was_saved(request: UserRequest, saved: list[Draft | Request]) -> None:

@@ -75,9 +75,15 @@ class SaveProfileForm(forms.Form):
 
 def _facts(options: Mapping[str, Any], fields: Mapping[str, forms.Field]) -> list[tuple[str, str]]:
     """Return options as labels of their fields and texts, in the order of the fields."""
-    given = [(str(field.label), options[name]) for name, field in fields.items() if name in options]
-    words = {True: "Yes", False: "No"}
-    return [(label, words[value] if isinstance(value, bool) else str(value)) for label, value in given]
+    return [
+        (str(field.label), _text(field, options[name])) for name, field in fields.items() if name in options
+    ]
+
+
+def _text(field: forms.Field, value: Any) -> str:
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    return str(dict(getattr(field, "choices", ())).get(value, value))
 
 
 def _in_one_line(rendition: Mapping[str, Any]) -> str:

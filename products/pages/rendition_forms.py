@@ -87,7 +87,7 @@ class RenditionsBoundField(forms.BoundField):
     @cached_property
     def rows(self) -> list[RenditionForm]:
         """A form for each rendition, and empty ones for others."""
-        value = [] if self.json else self.value()
+        value = [] if self.refused_json else self.value()
         sent = [_as_row(one) for one in (parse_renditions(value) if isinstance(value, str) else value)]
         empty = min(EMPTY_ROWS, max(1, MAX_RENDITIONS - len(sent)))
         rows = [
@@ -102,15 +102,20 @@ class RenditionsBoundField(forms.BoundField):
         return rows
 
     @cached_property
-    def json(self) -> str:
-        """What was sent, if it is JSON that is refused, which is shown as it is."""
+    def refused_json(self) -> str:
+        """The JSON that was sent, if it is refused: it is shown as it is."""
         value = self.value()
         return value if isinstance(value, str) and self.errors else ""
 
     @property
-    def list_errors(self) -> list[str]:
-        """The errors that no row shows."""
-        return [] if self._problems else [*self.errors]
+    def has_own_errors(self) -> bool:
+        """True if there are errors that no row shows."""
+        return bool(self.errors) and not self._problems
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further rendition is possible."""
+        return sum(not row.is_empty for row in self.rows) >= MAX_RENDITIONS
 
     @property
     def first_invalid(self) -> forms.Field:
@@ -121,14 +126,14 @@ class RenditionsBoundField(forms.BoundField):
 
     @property
     def _problems(self) -> list[RenditionProblem]:
-        if self.json or not self.form.is_bound:
+        if self.refused_json or not self.form.is_bound:
             return []
         errors = self.form.errors.as_data().get(self.name, [])
         return [error.params["problem"] for error in errors if error.params]
 
 
 class RenditionsInput(forms.Widget):
-    """Reads the rows, or JSON under the name of the field alone, in which programs send them."""
+    """Reads the rows, or JSON under the name of the field alone, as programs may send it."""
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
         """Return the JSON, or the rows that are not empty: the text of each option."""

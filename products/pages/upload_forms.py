@@ -111,8 +111,8 @@ class UploadForm(OptionsForm):
         super().__init__(*args, **kwargs)
         self._user = user
         self.chosen: Profile | None = None
-        self.has_profiles = offer_profiles(self, user, (BY_HEADER, "By the columns of the file"))
-        if self.has_profiles:  # a checkbox that is not checked would not say whether that was chosen
+        if offer_profiles(self, user, (BY_HEADER, "By the columns of the file")):
+            # A checkbox that is not checked would not say whether that was chosen.
             for name, field in self.fields.items():
                 if isinstance(field, YesNoField):
                     self.fields[name] = YesNoOrProfileField(field)
@@ -171,7 +171,7 @@ class UploadForm(OptionsForm):
 
     @property
     def reading(self) -> Reading:
-        """How the chosen profile says that files are read."""
+        """The options of the chosen profile for reading files."""
         options = self.chosen.options if self.chosen else {}
         return cast(Reading, {name: options[name] for name in Reading.__annotations__ if name in options})
 

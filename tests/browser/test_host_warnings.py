@@ -1,4 +1,4 @@
-"""What a preview says of hosts, which are looked up after it is shown."""
+"""Warnings of a preview about hosts, which are looked up after it is shown."""
 
 import threading
 from typing import TYPE_CHECKING

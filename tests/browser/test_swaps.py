@@ -128,7 +128,7 @@ def test_the_focus_survives_every_poll(
 def test_the_focus_survives_the_end_of_a_run(
     site: "Page", live_server: LiveServer, ann: User, name: str
 ) -> None:
-    """Which replaces the menus."""
+    """The last poll replaces the menus."""
     batch = at_work(ann)
     site.goto(f"{live_server.url}{batch.get_absolute_url()}")
     site.evaluate("document.querySelector('#menus').isOld = true")

@@ -323,6 +323,8 @@ def test_a_preview_shows_the_options_of_a_profile_and_another_can_be_chosen(
     assert shown.context["profile"] == shop
     assert "because the file has the same columns" in shown.content.decode()
     assert shown.context["form"]["quality"].value() == 70
+    by_address = client.get(page, {"profile": str(small.pk)}).content.decode()
+    assert "This preview uses the profile <strong>Small</strong>. <a" in by_address
     without = client.get(page, {"profile": ""})
     assert (without.context["profile"], without.context["form"]["quality"].value()) == (None, 50)
 

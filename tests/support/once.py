@@ -1,4 +1,4 @@
-"""What all processes of a run need alike is made by one of them."""
+"""Make things once for all processes of a run."""
 
 import fcntl
 import os

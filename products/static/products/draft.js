@@ -38,7 +38,7 @@ document.addEventListener("htmx:afterSettle", () => {
   // A button that is disabled loses the focus.
   if (pressed && document.activeElement === document.body) {
     const { id, name, value } = pressed;
-    const same = /** @type {HTMLElement | null} */ (document.querySelector(id ? `#${id}` : `button[name="${name}"][value="${value}"]`));
+    const same = /** @type {HTMLElement | null} */ (id ? document.getElementById(id) : document.querySelector(`button[name="${name}"][value="${value}"]`));
     same?.focus();
   }
   pressed = null;

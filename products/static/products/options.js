@@ -1,5 +1,5 @@
 // Adds and removes rows of renditions, and counts the options that differ from their defaults among those that are
-// folded away. Without this script two empty rows are in view, and the count is that of the page as it came.
+// folded away. Without scripts two empty rows are in view, and the count is that of the page as it came.
 
 /** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} OptionField */
 /** @typedef {Record<string, string | number | null>} Rendition */

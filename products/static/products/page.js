@@ -140,7 +140,7 @@ function onClick(event) {
   }
 }
 
-/** The header of every answer of ours. A proxy that answers instead of us sends none. */
+/** A header of every answer of this service. A proxy that answers instead sends none. */
 const OURS = "X-Application";
 
 /** @param {XMLHttpRequest} xhr */

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def contents(page: Client) -> list[str]:
-    """What the start page says of each draft, the newest first, with its status."""
+    """Return the contents and the status of each draft on the start page, the newest first."""
     parts = body(page.get("/")).split('<td class="contents"> ')[1:]
     return [part.partition(" </td>")[0] for part in parts]
 
@@ -69,6 +69,15 @@ def test_a_file_that_can_be_read_with_its_profile_alone_is_previewed(page: Clien
     drafted(page, make_csv().decode().encode("utf-16-le"), profile="Shop")
     assert contents(page) == [f"<span>1 row, 1 picture URL</span> {READY}"]
     assert page.get(Draft.objects.get().get_absolute_url()).status_code == 200
+
+
+def test_a_file_is_judged_as_its_profile_reads_it(page: Client, ann: User, settings: Settings) -> None:
+    settings.REQUEST_MAX_IMAGES = 1
+    data = make_csv((1, "Chair", URL, OTHER_URL), header=("SKU", "Name", "Image URL 1", "Image URL 2"))
+    assert upload(page, data, step="preview").status_code == 400
+    Profile.objects.create(owner=ann, name="Shop", options={"columns": {"images": ["Image URL 1"]}})
+    drafted(page, data, profile="Shop")
+    assert contents(page) == [f"<span>1 row, 1 picture URL</span> {READY}"]
 
 
 def test_old_drafts_are_not_listed(page: Client) -> None:

@@ -36,7 +36,7 @@ def options_of(batch: Request) -> dict[str, Any]:
 
 
 def as_shown(page: Client) -> dict[str, str]:
-    """What a browser sends of the upload form if nothing is changed, apart from yes or no."""
+    """Return the fields that a browser sends of the unchanged upload form, apart from yes or no."""
     form = page.get("/").context["form"]
     names = ("quality", "format", "max_width", "max_height", "width", "height", "fit", "background")
     return {name: str(form[name].value() or "") for name in (*names, "effort", "names")}

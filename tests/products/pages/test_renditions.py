@@ -143,6 +143,15 @@ def test_an_error_is_beside_the_field_that_is_wrong(
     assert (profile.options, [*Request.objects.all()]) == ({}, [batch])
 
 
+def test_json_that_is_refused_is_shown_and_its_place_can_be_emptied_to_use_rows(page: Client) -> None:
+    answer = upload(page, make_csv(), step="start", renditions="[{")
+    shown = body(answer)
+    assert '<textarea name="renditions" rows="3" aria-label="Renditions as JSON">[{</textarea>' in shown
+    assert '<ul class="errorlist" id="id_renditions_error"><li>This is not valid JSON.</li></ul>' in shown
+    upload(page, make_csv(), step="start", renditions="", **rows(*RENDITIONS))
+    assert Request.objects.get().renditions == RENDITIONS
+
+
 def test_more_renditions_than_are_possible_are_refused_and_shown_again(page: Client) -> None:
     many = [{"name": f"a{number}"} for number in range(MAX_RENDITIONS + 1)]
     answer = upload(page, make_csv(), step="start", **rows(*many))
@@ -152,11 +161,23 @@ def test_more_renditions_than_are_possible_are_refused_and_shown_again(page: Cli
     ]
 
 
+def test_no_row_can_be_added_to_a_page_that_comes_with_all_that_are_possible(page: Client, ann: User) -> None:
+    full = [{"name": f"a{number}"} for number in range(MAX_RENDITIONS)]
+    for renditions, is_full in ((full[1:], False), (full, True)):
+        profile = Profile.objects.create(owner=ann, name=str(is_full), options={"renditions": renditions})
+        button = (
+            body(page.get(profile.get_absolute_url())).partition('id="add-rendition"')[2].partition(">")[0]
+        )
+        assert ("disabled" in button) is is_full
+
+
 def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client) -> None:
-    options = {"renditions": RENDITIONS}
+    options = {"renditions": RENDITIONS, "format": "webp", "trim": True, "sheet": "Products"}
     profile = Profile.objects.create(owner=make_user("bob"), name="Shop", options=options, is_published=True)
     shown = body(page.get(profile.get_absolute_url()))
     assert 'name="renditions' not in shown
+    for label, text in (("Format", "WebP"), ("Trim borders", "Yes"), ("Sheet", "Products")):
+        assert f"<dt>{label}</dt><dd>{text}</dd>" in shown
     facts = "maximum width 200, maximum height 150, quality 70, background #ffffff"
     assert f"<dt>Rendition thumb</dt><dd>{facts}</dd>" in shown
     assert "background transparent" in shown
