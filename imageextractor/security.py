@@ -16,9 +16,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
+#: Tells scripts that this service has answered, and not a proxy in front of it.
+APPLICATION_HEADER = "X-Application"
 HEADERS = {
-    # Tells scripts that this service has answered, and not a proxy in front of it.
-    "X-Application": "image-extractor",
+    APPLICATION_HEADER: "image-extractor",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Resource-Policy": "same-origin",

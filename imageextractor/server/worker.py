@@ -22,6 +22,7 @@ from gunicorn.workers.gthread import PollableMethodQueue
 from imageextractor.server.application import LOW_WATER_BYTES, Application
 from imageextractor.server.body import Body
 from imageextractor.server.connection import Connection, Phase
+from imageextractor.server.errors import ErrorWriter
 from imageextractor.server.shares import Client, Shares
 
 #: Seconds in which a head has to be received, counted from its first byte or from the connection.
@@ -201,8 +202,11 @@ class BufferingWorker(Worker):  # type: ignore[misc]
 
     def _refuse(self, connection: Connection, status: int, reason: str, detail: str) -> None:
         """Answer without the application, and close."""
-        util.write_error(connection, status, reason, detail)
+        util.write_error(ErrorWriter(connection), status, reason, detail)
         self._finish(connection, must_close=True)
+
+    def handle_error(self, request: Any, client: Any, address: Any, error: BaseException) -> None:
+        super().handle_error(request, ErrorWriter(client), address, error)
 
     def _run(self, connection: Connection) -> None:
         """Have a thread run the application, or generate more of its response."""

@@ -21,6 +21,7 @@ from products.pages.rendition_forms import (
     RenditionsBoundField,
     RenditionsField,
     renditions_invalid,
+    sent_rows,
 )
 
 #: What most catalogues need, which the form always shows. The other options are folded away.
@@ -172,6 +173,12 @@ class OptionsForm(forms.Form):
             return parse_background(colour) if colour else ""
         except ValueError as error:
             raise ValidationError(str(error), "invalid") from error
+
+    def clean_renditions(self) -> list[dict[str, Any]]:
+        renditions: list[dict[str, Any]] = self.cleaned_data["renditions"]
+        if self.data.get("renditions") and sent_rows(self.data, "renditions"):
+            raise ValidationError("Send renditions as JSON or in rows, not both.", "invalid")
+        return renditions
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data

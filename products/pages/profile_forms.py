@@ -152,6 +152,8 @@ def with_profile(data: QueryDict, profile: Profile | None) -> QueryDict:
     """
     data = data.copy()
     options = profile.options if profile else {}
+    for key in [key for key in data if key.startswith("renditions-")]:
+        del data[key]
     for name, field in OptionsForm.base_fields.items():
         _set(data, name, options.get(name, default_of(field)))
     for name in {"encoding", "base_url", "sheet"} & options.keys():

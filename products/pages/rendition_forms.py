@@ -137,18 +137,20 @@ class RenditionsInput(forms.Widget):
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
         """Return the JSON, or the rows that are not empty: the text of each option."""
-        if text := data.get(name):
-            return text
-        row_name = re.compile(rf"{re.escape(name)}-\d{{1,4}}(?=-\w+)", re.ASCII)
-        prefixes = dict.fromkeys(found[0] for key in data if (found := row_name.match(key)))  # as on the page
-        rows = [
-            {option: str(data.get(f"{prefix}-{option}", "")).strip() for option in RenditionForm.base_fields}
-            for prefix in prefixes
-        ]
-        return [row for row in rows if any(row.values())]
+        return data.get(name) or sent_rows(data, name)
 
     def value_omitted_from_data(self, data: Mapping[str, Any], files: Any, name: str) -> bool:
         return name not in data and not any(key.startswith(f"{name}-") for key in data)
+
+
+def sent_rows(data: Mapping[str, Any], name: str) -> list[dict[str, str]]:
+    """Return the rows that are not empty, in the order of the page, whatever their numbers."""
+    prefixes = dict.fromkeys(key.rpartition("-")[0] for key in data if key.startswith(f"{name}-"))
+    rows = [
+        {option: str(data.get(f"{prefix}-{option}", "")).strip() for option in RenditionForm.base_fields}
+        for prefix in prefixes
+    ]
+    return [row for row in rows if any(row.values())]
 
 
 class RenditionsField(forms.Field):

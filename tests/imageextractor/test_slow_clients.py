@@ -65,10 +65,11 @@ def assert_serves(service: Deployment) -> None:
 
 
 def status(client: socket.socket) -> int:
-    """The status of the answer, which ends the connection."""
+    """The status of the answer, which ends the connection and has the header of all answers."""
     received = b""
     while data := client.recv(65_536):
         received += data
+    assert b"\r\nX-Application: image-extractor\r\n" in received
     return int(received.split()[1])
 
 

@@ -18,5 +18,7 @@ def once(name: str, make: Callable[[], bytes]) -> bytes:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            path.write_bytes(make())
+            begun = path.with_suffix(".begun")  # of a process that was killed, nothing but this is left
+            begun.write_bytes(make())
+            begun.replace(path)
     return path.read_bytes()

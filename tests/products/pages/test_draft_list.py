@@ -64,6 +64,13 @@ def test_a_draft_is_listed_as_its_profile_reads_it(page: Client, ann: User) -> N
     assert contents(page)[0] == '<span class="status failed">Columns not found</span>'
 
 
+def test_a_file_that_can_be_read_with_its_profile_alone_is_previewed(page: Client, ann: User) -> None:
+    Profile.objects.create(owner=ann, name="Shop", options={"encoding": "utf-16-le"})
+    drafted(page, make_csv().decode().encode("utf-16-le"), profile="Shop")
+    assert contents(page) == [f"<span>1 row, 1 picture URL</span> {READY}"]
+    assert page.get(Draft.objects.get().get_absolute_url()).status_code == 200
+
+
 def test_a_file_is_judged_as_its_profile_reads_it(page: Client, ann: User, settings: Settings) -> None:
     settings.REQUEST_MAX_IMAGES = 1
     data = make_csv((1, "Chair", URL, OTHER_URL), header=("SKU", "Name", "Image URL 1", "Image URL 2"))

@@ -182,3 +182,33 @@ def test_who_may_not_change_a_profile_sees_what_its_renditions_are(page: Client)
     facts = "maximum width 200 px, maximum height 150 px, quality 70, background #ffffff"
     assert f"<dt>Rendition thumb</dt><dd>{facts}</dd>" in shown
     assert "format WebP" in shown and "fit Fit inside and pad" in shown and "background transparent" in shown
+
+
+@pytest.mark.parametrize("number", ["10000", "999999999", "9" * 400, "-1", "\u0661"])
+def test_no_row_is_skipped_because_of_its_number(page: Client, ann: User, number: str) -> None:
+    profile = Profile.objects.create(owner=ann, name="Shop", options={"renditions": [FULL]})
+    sent = {f"renditions-{number}-{name}": str(value) for name, value in LIMITED.items()}
+    page.post(profile.get_absolute_url(), {**OPTIONS, "name": "Shop", **sent})
+    profile.refresh_from_db()
+    assert profile.options == {"renditions": [LIMITED]}
+
+
+def test_json_and_rows_are_refused_together_unless_the_json_is_empty(page: Client) -> None:
+    answer = upload(page, make_csv(), step="start", renditions='[{"name": "a"}]', **rows(LIMITED))
+    assert answer.status_code == 400
+    assert "Send renditions as JSON or in rows, not both." in body(answer)
+    upload(page, make_csv(), step="start", renditions="", **rows(LIMITED))
+    assert Request.objects.get().renditions == [LIMITED]
+
+
+def test_a_profile_chosen_on_a_preview_replaces_the_rows(page: Client, ann: User) -> None:
+    profile = Profile.objects.create(owner=ann, name="Shop", options={"renditions": [FULL]})
+    draft = lifecycle.keep_draft(ann, ContentFile(make_csv(), "a.csv")).get_absolute_url()
+    sent = {**OPTIONS, "images": "Input Image Urls", "shown_profile": "", **rows(LIMITED)}
+    for wanted, names in ((str(profile.pk), [FULL["name"]]), ("", ["thumb"])):
+        answer = page.post(draft, {**sent, "profile": wanted})
+        assert answer.status_code == 200
+        shown = answer.context["form"]["renditions"].rows
+        assert [row["name"].value() for row in shown if not row.is_empty] == names
+    answer = page.post(draft, {**sent, "shown_profile": str(profile.pk), "profile": ""})
+    assert all(row.is_empty for row in answer.context["form"]["renditions"].rows)
