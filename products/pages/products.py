@@ -103,13 +103,15 @@ def products_context(query_string: Mapping[str, str], batch: Request) -> dict[st
     code, host = query.get("code", ""), query.get("host", "")
     is_search = any(query.get(name) for name in ("q", "status", "code", "row"))
     products, has_previous, has_next = _paginate(_search(batch, query), query)
-    most = MAX_PICTURES if query.get("row") else PICTURES_PER_PRODUCT
+    is_row = bool(query.get("row"))
+    most = MAX_PICTURES if is_row else PICTURES_PER_PRODUCT
     places = _first_places(batch, products, most, code)
     statuses = _statuses(products, places)
     has_pending = any(ImageStatus.PENDING in of_row for of_row in statuses.values())
     return {
         "form": form,
         "is_search": is_search,
+        "is_row": is_row,
         "only_cause": explain(code, host).title if code else "",
         "only_host": server_of(host),
         "products": _rows(products, places, statuses),

@@ -59,7 +59,7 @@ def test_a_search_that_cannot_be_is_none(page: Client, ann: User, query: str) ->
 
 
 def test_of_many_pictures_the_first_three_are_shown_and_the_others_on_a_page_of_their_row(
-    page: Client, ann: User
+    page: Client, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [f"https://shop.example/{n}.jpg" for n in range(1, 8)]
     batch = ingested(ann, ("S1", "Chair", " ".join(urls)), ("S2", "Lamp", urls[0]))
@@ -69,6 +69,10 @@ def test_of_many_pictures_the_first_three_are_shown_and_the_others_on_a_page_of_
     assert f'href="{path}?row=1#products">4 more pictures<' in shown
     assert all(url in body(page.get(f"{path}?row=1")) for url in urls)
     assert rows(page, f"{path}?row=1") == [1]
+    monkeypatch.setattr("products.pages.products.MAX_PICTURES", 5)
+    shown = body(page.get(f"{path}?row=1"))
+    assert "2 more pictures of this row are in the result." in shown
+    assert "more pictures<" not in shown
 
 
 def test_a_picture_behind_a_failure_is_shown_however_late_in_its_row_it_comes(
