@@ -84,6 +84,8 @@ def test_renditions_that_are_larger_than_the_savings_count_as_added(page: Client
     shown = body(page.get(address("request", batch)))
     assert "<dt>Added</dt><dd>390.6 KB <small>(200 %)</small></dd>" in shown
     assert "The size after includes the renditions." in shown and "Without the renditions." in shown
+    listed = body(page.get("/requests/"))
+    assert 'data-label="Saved" class="number">Added 390.6 KB (200 %)</td>' in listed
 
 
 def test_the_overview_says_how_many_causes_it_leaves_out(page: Client, ann: User) -> None:
