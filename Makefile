@@ -46,8 +46,9 @@ else
 	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest $(ARGS)
 endif
 
+# Three processes, since each waits for browsers and servers a third of its time.
 rest: dev
-	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest -n 2 --dist worksteal
+	@$(python) scripts/servers.py Chromium unzip promtool -- $(python) -m pytest -n 3 --dist worksteal
 
 # Real processes, really killed. Races are run ROUNDS times each, 200 by default and 30 in `make test`, which
 # starts one process fewer: each has a cluster of its own, and they end before the rest all the same.

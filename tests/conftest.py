@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
@@ -93,11 +94,11 @@ def no_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from processing.work import host_warnings
     from tests.support.parallel import wait_until
 
-    lookups = host_warnings.HostLookups()
-    monkeypatch.setattr(host_warnings, "lookups", lookups)
+    monkeypatch.setattr(host_warnings, "lookups", host_warnings.HostLookups())
     monkeypatch.setattr(host_warnings, "looked_up_problem", lambda host: "")
     yield
-    wait_until(lambda: not lookups._threads)  # what the test has replaced is still replaced
+    # What the test has replaced is still replaced.
+    wait_until(lambda: not any(thread.name == "lookup" for thread in threading.enumerate()))
 
 
 @pytest.fixture(autouse=True)
