@@ -3,7 +3,6 @@
 import gc
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
@@ -92,13 +91,13 @@ def hosts_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No name server is asked about hosts of a preview. No thread that looks one up outlives its test."""
     from processing.work import host_warnings
-    from tests.support.parallel import wait_until
+    from tests.support.parallel import wait_for_threads
 
     monkeypatch.setattr(host_warnings, "lookups", host_warnings.HostLookups())
     monkeypatch.setattr(host_warnings, "looked_up_problem", lambda host: "")
     yield
     # What the test has replaced is still replaced.
-    wait_until(lambda: not any(thread.name == "lookup" for thread in threading.enumerate()))
+    wait_for_threads("lookup")
 
 
 @pytest.fixture(autouse=True)

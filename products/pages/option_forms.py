@@ -184,10 +184,10 @@ class OptionsForm(forms.Form):
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors.keys() & OptionsForm.base_fields.keys():
             options = self.cleaned_options
-            problems: dict[str, Any] = {**recipe_problems(options)}
-            if "renditions" in problems:
-                problems["renditions"] = renditions_invalid(rendition_problems(options))
-            for option, problem in problems.items():
+            for option, sentence in recipe_problems(options).items():
+                problem: Any = sentence
+                if option == "renditions":
+                    problem = renditions_invalid(rendition_problems(options))
                 self.add_error(option, problem)
         return data
 

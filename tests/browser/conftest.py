@@ -1,6 +1,5 @@
 """Real browsers, watched: at its end a test's browser has complained of nothing and asked nobody else."""
 
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from processing.workers.models import Worker
 from tests.conftest import required
 from tests.support.factories import make_user
-from tests.support.parallel import wait_until
+from tests.support.parallel import wait_for_threads
 from tests.support.watching import Watch, log_in
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def live_server(live_server: LiveServer) -> Iterator[LiveServer]:
     yield live_server
     # Connections are accepted in order, so all of those pages, closed by now, have threads after this one.
     httpx.get(f"{live_server}/static/products/icon.svg").raise_for_status()
-    wait_until(lambda: not any("process_request_thread" in thread.name for thread in threading.enumerate()))
+    wait_for_threads("process_request_thread")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from processing.work.pipeline import Pipeline
 from processing.work.tasks import QUEUE
 from products.models import Request
 from tests.support.batches import Gate
-from tests.support.parallel import wait_until
+from tests.support.parallel import wait_for_threads
 
 #: How the threads of a pipeline are named.
 PIPELINE_THREADS = ("codec_", "child_", "flush_", "leases_", "storage_")
@@ -29,11 +29,7 @@ def threads_end() -> Iterator[None]:
     """No thread that makes or records pictures goes on in the next test."""
     earlier = {*threading.enumerate()}
     yield
-    wait_until(
-        lambda: (
-            not any(thread.name.startswith(PIPELINE_THREADS) for thread in {*threading.enumerate()} - earlier)
-        )
-    )
+    wait_for_threads(*PIPELINE_THREADS, but=earlier)
 
 
 @pytest.fixture

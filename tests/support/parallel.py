@@ -1,9 +1,10 @@
 """For tests of what happens at the same time: calls in threads, and waiting for what threads do."""
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import Self, TypeVar
 
 from django.db import connection
@@ -11,6 +12,13 @@ from django.db import connection
 T = TypeVar("T")
 #: No measure of speed: what counts as never.
 PATIENCE_SECONDS = 100
+
+
+def wait_for_threads(*names: str, but: Collection[Thread] = ()) -> None:
+    """Wait until no thread is alive with one of these texts in its name, leaving out those of `but`."""
+    wait_until(
+        lambda: not any(name in thread.name for thread in {*threading.enumerate()} - {*but} for name in names)
+    )
 
 
 class Threads:
